@@ -1,0 +1,50 @@
+# Every target sets up what it needs: a machine with Python >= 3.11, make and git is enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+INSTALLED := $(VENV)/.installed
+PACKAGES := search_spaces trainables analysis orchestrator
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo check test soak format lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(INSTALLED)  ## virtual environment with every locked dependency and .venv/bin/thaw
+
+$(UV):
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(INSTALLED): pyproject.toml requirements.lock | $(UV)
+	VIRTUAL_ENV=$(VENV) $(UV) pip sync --quiet --require-hashes requirements.lock
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --editable .
+	@touch $@
+
+demo: install  ## the whole chain on handwritten digits, in about two minutes
+	$(BIN)/thaw demo
+
+check: install  ## ruff, formatting, strict types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: install  ## the test suite, under 15 minutes on two cores
+	$(BIN)/pytest -m "not soak"
+
+soak: install  ## slow tests of faults and scale, under 40 minutes
+	$(BIN)/pytest -m soak
+
+format: install  ## let ruff rewrite what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(UV)  ## resolve the dependencies anew into requirements.lock
+	$(UV) pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 --all-extras \
+	  --group dev --no-emit-index-url --no-header --output-file requirements.lock pyproject.toml
+
+clean:  ## remove the virtual environment and the tools' caches
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,54 @@
+"""One way to turn user input into a pydantic type, with messages that say rule, value and remedy."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from search_spaces.errors import InvalidInput, closest
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parse(model: type[Model], values: Mapping[str, Any], source: str) -> Model:
+    """Validate `values` as `model`; raises InvalidInput with one line an error: `source: dotted.key: message`."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = [f"{source}: {_line(model, detail)}" for detail in error.errors()]
+        raise InvalidInput("\n".join(lines)) from None
+
+
+def _line(model: type[BaseModel], detail: Any) -> str:
+    location = [part for part in detail["loc"] if isinstance(part, str | int)]
+    key = ".".join(map(str, location))
+    if detail["type"] == "extra_forbidden":
+        fields = _fields_at(model, location[:-1])
+        return f"{key}: unknown key; {closest(str(location[-1]), fields)}"
+    if detail["type"] == "missing":
+        return f"{key}: required, but not set; add it"
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "literal_error":
+        expected = detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        given = detail["input"]
+        return f"{key}: must be one of {', '.join(expected)}, got {given!r}; {closest(str(given), expected)}"
+    if detail["type"] == "value_error":
+        return f"{key}: {message}" if key else message
+    return f"{key}: {message[0].lower()}{message[1:]}, got {detail['input']!r}"
+
+
+def _fields_at(model: type[BaseModel], location: list[str | int]) -> list[str]:
+    """Field names of the nested model at `location`, for the closest-name remedy."""
+    current = model
+    for part in location:
+        field = current.model_fields.get(str(part))
+        nested = _nested_model(field.annotation) if field is not None else None
+        if nested is None:
+            return []
+        current = nested
+    return list(current.model_fields)
+
+
+def _nested_model(annotation: Any) -> type[BaseModel] | None:
+    candidates = (annotation, *get_args(annotation))
+    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)

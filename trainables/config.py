@@ -1,0 +1,198 @@
+"""TrialConfig: everything that decides what one trial computes, and nothing else.
+
+Where files lie, how many trials run beside it and who is told of its progress is no part of it: two trials with equal
+configurations compute the same model.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from search_spaces.validation import parse
+
+ResizeMode = Literal["crop", "squash", "pad"]
+Strategy = Literal["head", "partial", "progressive", "gradual", "full"]
+Mode = Literal["min", "max"]
+
+# The metrics a trial reports every epoch, and which way each is better.
+METRICS: Mapping[str, Mode] = {
+    "val/macro_f1": "max",
+    "val/accuracy": "max",
+    "val/balanced_accuracy": "max",
+    "val/loss": "min",
+}
+
+# Each strategy's own parameters; a strategy takes exactly these.
+STRATEGY_PARAMETERS: Mapping[str, tuple[str, ...]] = {
+    "head": (),
+    "partial": ("trainable_stages",),
+    "progressive": ("unfreeze_epoch",),
+    "gradual": ("last_stage_epoch", "full_after"),
+    "full": (),
+}
+
+
+def _none_word(value: Any) -> Any:
+    return None if value == "none" else value
+
+
+# `none` in YAML is the value None: a setting that is switched off, not one that was left out.
+OrNone = BeforeValidator(_none_word)
+
+
+class Frozen(BaseModel):
+    """Base of the configuration types: immutable, unknown keys refused, a docstring under each field."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+
+
+class DataConfig(Frozen):
+    """Which photos, and the size they are brought to before anything else sees them."""
+
+    root: Path
+    """Folder with `train/ val/ test/`, each holding one folder a class; the base of the paths of a manifest."""
+
+    manifest: Path | None = None
+    """CSV file with the columns path, label, split; replaces the folder layout."""
+
+    image_size: int = Field(default=224, ge=16, le=1024)
+    """Side of the square the model sees, in pixels."""
+
+    resize_mode: ResizeMode = "crop"
+    """crop: shorter side resized, centre kept; squash: aspect ratio ignored; pad: longer side resized, rest grey."""
+
+    weights_dir: Path | None = None
+    """Folder of `<architecture>.safetensors` in timm's key layout, read in place of timm's hub."""
+
+
+class Objective(Frozen):
+    """The number that decides which epoch and which trial is the best."""
+
+    metric: Literal["val/macro_f1", "val/accuracy", "val/balanced_accuracy", "val/loss"] = "val/macro_f1"
+    """A metric of the validation split."""
+
+    mode: Mode = Field(default_factory=lambda fields: METRICS[fields["metric"]] if "metric" in fields else "max")
+    """max or min; by default the way in which the metric is better."""
+
+    @model_validator(mode="after")
+    def _mode_suits_metric(self) -> Self:
+        if self.mode != METRICS[self.metric]:
+            raise ValueError(
+                f"{self.metric} is better when `{METRICS[self.metric]}`, got mode={self.mode}; leave it out"
+            )
+        return self
+
+    def better(self, value: float, than: float) -> bool:
+        """Whether `value` beats `than`; equal values do not, so that the earlier one is kept."""
+        return value > than if self.mode == "max" else value < than
+
+
+class TrialConfig(Frozen):
+    """One trial: data, model, freeze plan, optimisation. Validated once, frozen, JSON round trip."""
+
+    data: DataConfig
+    """The data set and its preprocessing."""
+
+    objective: Objective = Objective()
+    """Decides the best epoch, and what patience and the plateau scheduler watch."""
+
+    architecture: str
+    """Any timm model name, e.g. efficientnet_b0, mobilenetv3_large_100, resnet50, vgg16_bn."""
+
+    weights: str = "pretrained"
+    """pretrained (timm's hub, or `data.weights_dir` where set), none (random), or the path of a .safetensors file."""
+
+    strategy: Strategy
+    """What is frozen and when it thaws: head, partial, progressive, gradual, full."""
+
+    trainable_stages: Annotated[int | None, Field(ge=1)] = None
+    """partial: how many stages before the classifier train as well."""
+
+    unfreeze_epoch: Annotated[int | None, Field(ge=1)] = None
+    """progressive: the epoch (counted from 0) at whose start the whole backbone thaws."""
+
+    last_stage_epoch: Annotated[int | None, Field(ge=1)] = None
+    """gradual: the epoch at whose start the last stage thaws."""
+
+    full_after: Annotated[int | None, Field(ge=1)] = None
+    """gradual: how many epochs after `last_stage_epoch` everything thaws."""
+
+    epochs: int = Field(ge=1, le=10_000)
+    """Passes over the training split."""
+
+    batch_size: int = Field(default=32, ge=1)
+    """Images of one optimiser step, over all workers together."""
+
+    lr: float = Field(gt=0, le=100)
+    """Peak learning rate of the head."""
+
+    backbone_lr_factor: float = Field(default=1.0, gt=0, le=1)
+    """Learning rate of the backbone = lr x this."""
+
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    """adamw, adam, or sgd with Nesterov momentum 0.9."""
+
+    weight_decay: float = Field(default=0.01, ge=0, lt=1)
+    """Applied to weight matrices and kernels, never to biases and normalisation layers."""
+
+    scheduler: Literal["constant", "cosine", "step", "plateau", "one_cycle"] = "cosine"
+    """How the learning rate moves over the epochs."""
+
+    balance: Literal["none", "sampler", "loss"] = "none"
+    """Answer to imbalanced classes: weighted sampler or class-weighted loss, inverse to class frequency."""
+
+    augmentation: Literal["none", "light", "medium", "strong"] = "none"
+    """Random changes to the training images, drawn anew every epoch."""
+
+    normalization: Literal["weights", "dataset"] = "weights"
+    """Mean and standard deviation the weights were trained with, or those of the training split."""
+
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout before the classifier."""
+
+    patience: Annotated[Annotated[int, Field(ge=1)] | None, OrNone] = None
+    """Epochs without a better objective, counted from the last thaw, after which the trial ends; none: never."""
+
+    seed: int = Field(default=42, ge=0, lt=2**31)
+    """The one source of chance of the trial."""
+
+    @model_validator(mode="after")
+    def _strategy_has_its_parameters(self) -> Self:
+        wanted = STRATEGY_PARAMETERS[self.strategy]
+        for names in STRATEGY_PARAMETERS.values():
+            for name in names:
+                given = getattr(self, name) is not None
+                if name in wanted and not given:
+                    raise ValueError(f"strategy {self.strategy} needs `{name}`; set it, or choose another strategy")
+                if given and name not in wanted:
+                    raise ValueError(
+                        f"strategy {self.strategy} takes no `{name}`, got {getattr(self, name)}; remove it"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _thaws_before_the_end(self) -> Self:
+        if self.unfreeze_epoch is not None and self.unfreeze_epoch >= self.epochs:
+            raise ValueError(
+                f"unfreeze_epoch must be below epochs, got unfreeze_epoch={self.unfreeze_epoch}, epochs={self.epochs}; "
+                "a trial that never thaws is strategy head"
+            )
+        if self.last_stage_epoch is not None and self.full_after is not None:
+            thawed = self.last_stage_epoch + self.full_after
+            if thawed >= self.epochs:
+                raise ValueError(
+                    f"last_stage_epoch + full_after must be below epochs, got {self.last_stage_epoch} + "
+                    f"{self.full_after} = {thawed}, epochs={self.epochs}; thaw earlier or train longer"
+                )
+        return self
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], source: str) -> Self:
+        """Validate user input; raises InvalidInput naming `source` and the dotted key."""
+        return parse(cls, values, source)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready mapping that `model_validate` reads back; parameters that do not apply are left out."""
+        return self.model_dump(mode="json", exclude_none=True)

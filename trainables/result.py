@@ -1,0 +1,142 @@
+"""What a trial says: one EpochReport an epoch, one TrialResult in all. Light to import: no torch, no pandas."""
+
+import math
+from enum import StrEnum
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from trainables.config import Objective, TrialConfig
+
+SCHEMA_VERSION = 1
+
+EndedBy = Literal["budget", "patience", "target"]
+
+
+class Status(StrEnum):
+    """How a trial stands. Only COMPLETED trials are ranked."""
+
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    PRUNED = "PRUNED"
+    PRUNED_OOM = "PRUNED_OOM"
+    FAILED = "FAILED"
+    TIMED_OUT = "TIMED_OUT"
+    INTERRUPTED = "INTERRUPTED"
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a resumed sweep goes on with the trial."""
+        return self in (Status.RUNNING, Status.INTERRUPTED)
+
+
+class _Record(BaseModel):
+    """Base of what is read back from disk: immutable, and tolerant of fields that a newer version wrote."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
+
+
+class EpochReport(_Record):
+    """The state of a trial after one epoch."""
+
+    epoch: int = Field(ge=1)
+    """Epochs completed, from 1."""
+
+    metrics: dict[str, float]
+    """train/loss, val/loss, val/accuracy, val/balanced_accuracy, val/macro_f1, lr/head, lr/backbone; all finite."""
+
+    seconds: float = Field(ge=0)
+    """Wall time of the epoch, validation and checkpoint included."""
+
+    checkpoint: str
+    """Name of the newest checkpoint folder that holds this epoch: `best` when the objective improved, else `last`."""
+
+    ended_by: EndedBy | None = None
+    """Why this was the last epoch; None while the trial goes on."""
+
+    @field_validator("metrics")
+    @classmethod
+    def _finite(cls, metrics: dict[str, float]) -> dict[str, float]:
+        wrong = {name: value for name, value in metrics.items() if not math.isfinite(value)}
+        if wrong:
+            raise ValueError(f"metrics must be finite, got {wrong}")
+        return metrics
+
+
+class Failure(_Record):
+    """Why a trial has no result."""
+
+    message: str
+    """One line for the leaderboard."""
+
+    traceback: str = ""
+    """The traceback of the process in which it happened."""
+
+    log: str | None = None
+    """Path of the trial's log file, relative to the run folder."""
+
+
+class TrialResult(_Record):
+    """Everything the ledger keeps of a trial: one JSON object."""
+
+    schema_version: int = SCHEMA_VERSION
+    """Version of this record's layout."""
+
+    trial_id: str
+    """Stable identifier within the run, e.g. 0007; the same after a resume."""
+
+    config: TrialConfig
+    """What was computed."""
+
+    parameters: dict[str, Any]
+    """The point of the search space, a part of `config`."""
+
+    status: Status
+    """How the trial stands."""
+
+    reports: tuple[EpochReport, ...] = ()
+    """One an epoch, in order."""
+
+    failure: Failure | None = None
+    """Set when status is FAILED, PRUNED_OOM or TIMED_OUT."""
+
+    notes: tuple[str, ...] = ()
+    """What the reader of the leaderboard should know, e.g. a head that was replaced."""
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read a record of this or an older version; unknown fields are ignored at every depth."""
+        return cls.model_validate_json(text, extra="ignore")
+
+    def to_json(self) -> str:
+        """The record as indented JSON."""
+        return self.model_dump_json(indent=1, exclude_none=True)
+
+    @property
+    def best(self) -> EpochReport | None:
+        """The epoch with the best objective (the earliest of equals), whose checkpoint is kept."""
+        return best_report(self.reports, self.config.objective)
+
+    @property
+    def objective(self) -> float | None:
+        """The objective at the best epoch."""
+        return None if self.best is None else self.best.metrics[self.config.objective.metric]
+
+    @property
+    def ended_by(self) -> EndedBy | None:
+        """Why a completed trial ended."""
+        return self.reports[-1].ended_by if self.reports else None
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of all epochs."""
+        return sum(report.seconds for report in self.reports)
+
+
+def best_report(reports: tuple[EpochReport, ...] | list[EpochReport], objective: Objective) -> EpochReport | None:
+    """The report with the best objective, the earliest of equals; None without reports."""
+    best: EpochReport | None = None
+    for report in reports:
+        if best is None or objective.better(report.metrics[objective.metric], best.metrics[objective.metric]):
+            best = report
+    return best
