@@ -1,6 +1,6 @@
 """One way to turn user input into a pydantic type, with messages that say rule, value and remedy."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -10,18 +10,23 @@ from search_spaces.errors import InvalidInput, closest
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def parse(model: type[Model], values: Mapping[str, Any], source: str) -> Model:
-    """Validate `values` as `model`; raises InvalidInput with one line an error: `source: dotted.key: message`."""
+def parse(
+    model: type[Model], values: Mapping[str, Any], source: str, section: Callable[[str], str] = lambda _key: ""
+) -> Model:
+    """Validate `values` as `model`; raises InvalidInput with one line an error: `source: dotted.key: message`.
+
+    `section` gives what stands before a top-level key in the user's file, e.g. `trial.`.
+    """
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        lines = [f"{source}: {_line(model, detail)}" for detail in error.errors()]
+        lines = [f"{source}: {_line(model, detail, section)}" for detail in error.errors()]
         raise InvalidInput("\n".join(lines)) from None
 
 
-def _line(model: type[BaseModel], detail: Any) -> str:
+def _line(model: type[BaseModel], detail: Any, section: Callable[[str], str]) -> str:
     location = [part for part in detail["loc"] if isinstance(part, str | int)]
-    key = ".".join(map(str, location))
+    key = (section(str(location[0])) if location else "") + ".".join(map(str, location))
     if detail["type"] == "extra_forbidden":
         fields = _fields_at(model, location[:-1])
         return f"{key}: unknown key; {closest(str(location[-1]), fields)}"

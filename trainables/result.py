@@ -100,9 +100,6 @@ class TrialResult(_Record):
     failure: Failure | None = None
     """Set when status is FAILED, PRUNED_OOM or TIMED_OUT."""
 
-    notes: tuple[str, ...] = ()
-    """What the reader of the leaderboard should know, e.g. a head that was replaced."""
-
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Read a record of this or an older version; unknown fields are ignored at every depth."""

@@ -1,0 +1,184 @@
+"""The leaderboard of a run: its trials, best first. Light to import: no torch, no pandas."""
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic_core import to_jsonable_python
+
+from analysis.ledger import Ledger, by_id
+from analysis.run_folder import RunFolder, open_run, write_atomically
+from search_spaces.errors import InvalidInput
+from trainables.config import Objective
+from trainables.result import EpochReport, Status, TrialResult, best_report
+
+# Which trials come first; a status within the same group is no advantage.
+_GROUPS = {
+    Status.COMPLETED: 0,
+    Status.PRUNED: 1,
+    Status.RUNNING: 2,
+    Status.INTERRUPTED: 2,
+    Status.PRUNED_OOM: 3,
+    Status.TIMED_OUT: 3,
+    Status.FAILED: 3,
+}
+
+_CSV_FIELDS = ["rank", "trial_id", "status", "objective", "epoch", "epochs", "seconds", "failure"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One trial's place on the leaderboard."""
+
+    rank: int | None
+    """From 1; None unless the trial is COMPLETED."""
+
+    objective: float | None
+    """The objective at the best epoch; None before the first epoch has ended."""
+
+    epoch: int | None
+    """The best epoch, from 1: the one whose checkpoint is kept."""
+
+    trial: TrialResult
+    """The trial itself."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry as every `--format json` prints it."""
+        return {
+            "rank": self.rank,
+            "trial_id": self.trial.trial_id,
+            "status": self.trial.status.value,
+            "objective": self.objective,
+            "epoch": self.epoch,
+            "epochs": len(self.trial.reports),
+            "seconds": self.trial.seconds,
+            "parameters": to_jsonable_python(self.trial.parameters),
+            "config": self.trial.config.to_json(),
+            "failure": None if self.trial.failure is None else self.trial.failure.message,
+        }
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """The trials of a run, best first.
+
+    COMPLETED trials are ranked by the objective of their best epoch; equal ones by trial id, the earlier first.
+    Unranked follow those that ASHA stopped, then the unfinished, then the failed, each group by objective.
+    """
+
+    objective: Objective
+    """What ranks the trials."""
+
+    entries: tuple[Entry, ...]
+    """One a trial."""
+
+    source: str = "the run"
+    """What messages call the run."""
+
+    @classmethod
+    def from_run(cls, run: RunFolder | Path | str) -> Self:
+        """The leaderboard of a run on disk; raises InvalidInput when there is no run or a record cannot be used."""
+        folder = run if isinstance(run, RunFolder) else open_run(Path(run))
+        ledger = Ledger(folder)
+        return cls.from_trials(ledger.read_run().objective, ledger.trials(), source=str(folder.root))
+
+    @classmethod
+    def from_trials(cls, objective: Objective, trials: Iterable[TrialResult], *, source: str = "the run") -> Self:
+        """Rank `trials` by `objective`, whatever their own configurations watched."""
+        return cls(objective, rank(objective, trials), source)
+
+    def winner(self) -> TrialResult:
+        """The best COMPLETED trial; raises InvalidInput with the counts by status when there is none."""
+        if self.entries and self.entries[0].rank == 1:
+            return self.entries[0].trial
+        counts = Counter(entry.trial.status for entry in self.entries)
+        found = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no trials"
+        raise InvalidInput(f"no trial of {self.source} is COMPLETED, got {found}; {_remedy(counts)}")
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """One mapping an entry, best first; ready for `json.dumps`."""
+        return [entry.to_json() for entry in self.entries]
+
+    def write_csv(self, path: Path) -> None:
+        """Replace the file `path` by a table, one row an entry and one column `parameters.<name>` a parameter.
+
+        Raises ThawError when it cannot be written.
+        """
+        rows = [_row(values) for values in self.to_json()]
+        names = _CSV_FIELDS + [f"parameters.{name}" for name in _parameter_names(self.entries)]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(path, text.getvalue())
+
+
+def rank(objective: Objective, trials: Iterable[TrialResult]) -> tuple[Entry, ...]:
+    """The entries of `trials`, best first."""
+    judged = [(trial, _best(objective, trial)) for trial in trials]
+    judged.sort(key=lambda pair: _place(objective, *pair))
+    entries = []
+    for place, (trial, best) in enumerate(judged, start=1):
+        value = None if best is None else best.metrics[objective.metric]
+        ranked = trial.status is Status.COMPLETED and value is not None
+        entries.append(Entry(place if ranked else None, value, None if best is None else best.epoch, trial))
+    return tuple(entries)
+
+
+def columns(entries: Iterable[Entry]) -> list[str]:
+    """Names of the parameters that differ among `entries`, in order of first appearance.
+
+    A parameter that only some of them have differs.
+    """
+    listed = list(entries)
+    return [name for name in _parameter_names(listed) if len({_spelled(entry, name) for entry in listed}) > 1]
+
+
+def _best(objective: Objective, trial: TrialResult) -> EpochReport | None:
+    """The trial's best epoch by the run's objective, which an older record may lack."""
+    return best_report([report for report in trial.reports if objective.metric in report.metrics], objective)
+
+
+def _place(
+    objective: Objective, trial: TrialResult, best: EpochReport | None
+) -> tuple[int, bool, float, tuple[int, str]]:
+    value = 0.0 if best is None else best.metrics[objective.metric]
+    return (
+        _GROUPS[trial.status],
+        best is None,
+        -value if objective.mode == "max" else value,
+        by_id(trial.trial_id),
+    )
+
+
+def _remedy(counts: Counter[Status]) -> str:
+    if not counts:
+        return "launch the sweep, or wait for its first trial"
+    if any(status.unfinished for status in counts):
+        return "wait for a trial to complete, or resume the sweep"
+    return "the leaderboard's `failure` and the trials' logs say why; mend the cause, then extend the sweep"
+
+
+def _row(values: dict[str, Any]) -> dict[str, Any]:
+    # Prefixed, because `epochs` may be a parameter of the space as well.
+    parameters = {f"parameters.{name}": _cell(value) for name, value in values["parameters"].items()}
+    return {name: values[name] for name in _CSV_FIELDS} | parameters
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list | dict) else value
+
+
+def _parameter_names(entries: Sequence[Entry]) -> list[str]:
+    return list(dict.fromkeys(name for entry in entries for name in entry.trial.parameters))
+
+
+def _spelled(entry: Entry, name: str) -> str | None:
+    """A parameter's value in a form that can be compared, None where the trial has none."""
+    parameters = entry.trial.parameters
+    return json.dumps(to_jsonable_python(parameters[name]), sort_keys=True) if name in parameters else None

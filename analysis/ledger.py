@@ -1,0 +1,143 @@
+"""The ledger of a run: run.json and trials/<id>.json, the only truth about it. Light to import: no torch, no pandas.
+
+The leaderboard, the Optuna study and W&B are derived from these records and can be rebuilt from them.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from analysis.run_folder import RunFolder, write_atomically
+from search_spaces.errors import InvalidInput, closest
+from trainables.config import Objective
+from trainables.result import SCHEMA_VERSION, TrialResult
+
+Record = TypeVar("Record", bound=BaseModel)
+
+
+class RunRecord(BaseModel):
+    """What all trials of a run share; written before the first of them starts."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
+
+    schema_version: int = SCHEMA_VERSION
+    """Version of the layout of this record and of the trials' records."""
+
+    name: str
+    """Name of the sweep."""
+
+    objective: Objective
+    """What ranks the trials."""
+
+    space: dict[str, Any]
+    """The search space as written in the sweep file."""
+
+    distributions: dict[str, Any]
+    """Optuna's distribution, as JSON, of each of its parameters."""
+
+    created: AwareDatetime
+    """When the run was launched, with its time zone."""
+
+    classes: tuple[str, ...]
+    """Names of the classes in the order of the model's outputs."""
+
+    fingerprint: str
+    """Fingerprint of the data set."""
+
+    sample_counts: dict[str, int]
+    """Images by split."""
+
+    trials_planned: int = Field(ge=0)
+    """How many trials the sweep asked for."""
+
+    versions: dict[str, str]
+    """Versions of thaw, Python and the libraries that decide the numbers."""
+
+
+class Ledger:
+    """Reads and writes the records of one run."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
+
+    def write_run(self, record: RunRecord) -> None:
+        """Replace run.json; raises ThawError when the folder cannot be written."""
+        write_record(self.run.run_json, record)
+
+    def read_run(self) -> RunRecord:
+        """The record of the run; raises InvalidInput naming the file when it is missing or cannot be used."""
+        return read_record(self.run.run_json, RunRecord)
+
+    def write_trial(self, result: TrialResult) -> None:
+        """Replace the record of one trial; raises ThawError when the folder cannot be written."""
+        write_record(self.run.trial(result.trial_id), result)
+
+    def read_trial(self, trial_id: str) -> TrialResult:
+        """The record of one trial; raises InvalidInput when there is none or it cannot be used."""
+        path = self.run.trial(trial_id)
+        if not path.is_file():
+            ids = [file.stem for file in self._files()]
+            remedy = closest(trial_id, ids) if ids else "the run has no trials yet"
+            raise InvalidInput(f"{self.run.root}: no trial has the id {trial_id!r}; {remedy}")
+        return _read_trial(path)
+
+    def trials(self) -> list[TrialResult]:
+        """All trials in the order of their ids; raises InvalidInput naming the first file that cannot be used."""
+        return [_read_trial(path) for path in self._files()]
+
+    def _files(self) -> list[Path]:
+        # What a killed writer leaves behind ends in `.tmp`.
+        files = [path for path in self.run.trials.glob("*.json") if not path.name.startswith(".")]
+        return sorted(files, key=lambda path: by_id(path.stem))
+
+
+def by_id(trial_id: str) -> tuple[int, str]:
+    """Sort key of trial ids: 10000 comes after 9999."""
+    return len(trial_id), trial_id
+
+
+def write_record(path: Path, record: BaseModel) -> None:
+    """Replace the JSON file `path` as a whole by `record`; raises ThawError when it cannot be written."""
+    values = record.model_dump(mode="json", exclude_none=True)
+    write_atomically(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_record(path: Path, model: type[Record]) -> Record:
+    """The `model` in the JSON file `path`, of this or an older schema version; unknown fields are ignored.
+
+    Raises InvalidInput naming the file when it is missing, is no JSON, is of a newer version or lacks a field.
+    """
+    try:
+        values = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InvalidInput(f"{path}: a record must be a readable file, got: {error.strerror}") from error
+    except ValueError as error:
+        raise InvalidInput(
+            f"{path}: a record must be JSON, got: {error}; restore the file, or delete it to do without it"
+        ) from error
+    version = values.get("schema_version", SCHEMA_VERSION) if isinstance(values, dict) else SCHEMA_VERSION
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise InvalidInput(
+            f"{path}: schema_version must be at most {SCHEMA_VERSION}, got {version}; "
+            "the run was written by a newer thaw, upgrade this one"
+        )
+    try:
+        return model.model_validate(values, extra="ignore")
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "the record"
+        raise InvalidInput(
+            f"{path}: {key}: {first['msg']}; the record was damaged or edited: restore the file, or delete it"
+        ) from error
+
+
+def _read_trial(path: Path) -> TrialResult:
+    result = read_record(path, TrialResult)
+    if result.trial_id != path.stem:
+        raise InvalidInput(
+            f"{path}: trial_id must be the name of the file, got {result.trial_id!r}; "
+            "the file was copied or renamed: move it out of the run"
+        )
+    return result

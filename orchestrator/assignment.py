@@ -1,0 +1,64 @@
+"""What the driver hands to a worker for one trial, and how the worker answers. Both travel as JSON text."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from analysis.run_folder import RunFolder
+from orchestrator.spec import Wandb
+from trainables.folders import TrialFolders
+from trainables.result import TrialResult
+
+_ASSIGNMENT, _ANSWER = "assignment", "trial_result"
+
+
+class Assignment(BaseModel):
+    """One trial, and the circumstances under which a worker runs it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    trial: TrialResult
+    """The trial as the ledger knows it: new, or interrupted after some epochs."""
+
+    sweep: str
+    """Name of the sweep."""
+
+    run: Path
+    """RUN, visible on every node."""
+
+    cache: Path
+    """Node-local cache."""
+
+    threads: int
+    """Threads of a worker's arithmetic."""
+
+    wandb: Wandb
+    """Who is told."""
+
+    @property
+    def folders(self) -> TrialFolders:
+        """Where the trial reads and writes."""
+        run = RunFolder(self.run)
+        trial_id = self.trial.trial_id
+        return TrialFolders(run.checkpoints(trial_id), run.predictions(trial_id), self.cache)
+
+    def to_tune(self) -> dict[str, Any]:
+        """As a Tune configuration."""
+        return {_ASSIGNMENT: self.model_dump_json(exclude_none=True)}
+
+    @classmethod
+    def from_tune(cls, config: Mapping[str, Any]) -> Self:
+        """Read `to_tune`'s mapping back."""
+        return cls.model_validate_json(config[_ASSIGNMENT])
+
+
+def answer(trial: TrialResult, *, done: bool) -> dict[str, Any]:
+    """A trial's state as a Tune result; `done` ends it."""
+    return {_ANSWER: trial.to_json(), "done": done}
+
+
+def read_answer(result: Mapping[str, Any] | None) -> TrialResult | None:
+    """The trial's state in a Tune result; None when the worker has not answered yet."""
+    return None if not result or _ANSWER not in result else TrialResult.from_json(result[_ANSWER])

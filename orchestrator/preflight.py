@@ -1,0 +1,57 @@
+"""Everything that can be known to be wrong before the first trial: data, weights, architectures, stages."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.spec import SweepSpec
+from search_spaces.errors import InvalidInput
+from trainables.config import TrialConfig
+from trainables.data.arrays import Arrays, Progress, load_arrays
+from trainables.model.build import build_model, weights_path
+from trainables.model.plan import freeze_plan
+from trainables.model.stages import stage_table
+
+
+def preflight(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays:
+    """Open and decode the data, build every model of the space once with its weights, and try every plan on it.
+
+    Raises InvalidInput for the first thing that no trial could use.
+    """
+    check_fresh(spec.run_root)
+    arrays = load_arrays(spec.data, cache_folder(spec.storage.cache_dir), on_progress=on_progress)
+    by_model: dict[tuple[str, Path | None, str], list[TrialConfig]] = {}
+    for config in spec.corner_configs():
+        by_model.setdefault((config.architecture, weights_path(config), config.weights), []).append(config)
+    for configs in by_model.values():
+        check_plans(configs, len(arrays.classes))
+    return arrays
+
+
+def check_plans(configs: list[TrialConfig], num_classes: int) -> None:
+    """Build the model that `configs` share, and see that each of their freeze plans fits its stages."""
+    stages = stage_table(build_model(configs[0], num_classes))
+    for config in configs:
+        for thawed in freeze_plan(config).boundaries.values():
+            try:
+                stages.trainable(thawed)
+            except InvalidInput as error:
+                raise InvalidInput(f"{config.architecture}: {error}") from None
+
+
+def check_fresh(root: Path) -> None:
+    """Raise InvalidInput when the run folder is already taken."""
+    if root.exists() and any(root.iterdir()):
+        raise InvalidInput(
+            f"run folder must be new, got {root}, which is not empty; "
+            f"go on with `thaw resume {root}`, or choose another name with --name"
+        )
+
+
+def cache_folder(configured: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
+    """The node-local cache: as configured, else $THAW_CACHE_DIR, else ~/.cache/thaw."""
+    if configured is not None:
+        return configured
+    wanted: Any = environment.get("THAW_CACHE_DIR")
+    return Path(wanted) if wanted else Path.home() / ".cache" / "thaw"

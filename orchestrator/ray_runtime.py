@@ -1,0 +1,55 @@
+"""Ray, started or joined in a way that leaves the user's folder and our code apart."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+# Read by Ray when it is imported or started; a value the user has set wins.
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+for _name, _value in _ENVIRONMENT.items():
+    os.environ.setdefault(_name, _value)
+
+import ray  # noqa: E402  (after its environment)
+
+
+@contextlib.contextmanager
+def connected(folder: Path, cpus: int | None = None) -> Iterator[None]:
+    """A Ray of our own on this machine, for the time of the block; one that is already there is used and left running.
+
+    Ray puts the driver's working directory into the import path of its workers, where a user's own folder named
+    `analysis` would shadow ours: so it is started from `folder`, which is ours.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    with contextlib.chdir(folder):
+        ray.init(
+            num_cpus=cpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            namespace="thaw",
+        )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def concurrent_trials(cpus: float, gpus: float) -> int:
+    """How many trials of this size fit into the cluster at once, at least one."""
+    there = ray.cluster_resources()
+    by_cpu = int(there.get("CPU", 1) / cpus)
+    by_gpu = int(there.get("GPU", 0) / gpus) if gpus else by_cpu
+    return max(1, min(by_cpu, by_gpu))

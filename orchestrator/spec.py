@@ -1,0 +1,287 @@
+"""SweepSpec: the sweep file, read, resolved and checked as a whole before anything runs."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from search_spaces.documents import dump_yaml, parse_yaml, read_document, read_mapping
+from search_spaces.errors import InvalidInput, closest
+from search_spaces.space import Point, SearchSpace
+from search_spaces.validation import parse
+from trainables.config import STRATEGY_PARAMETERS, DataConfig, Frozen, Objective, OrNone, TrialConfig
+
+SAMPLERS = ("tpe", "gp", "random", "qmc", "grid", "nsga2")
+
+# What an experienced person would try first; enqueued before the sampler's own ideas where the space contains it.
+DEFAULT_RECIPE: Point = {
+    "strategy": "head",
+    "lr": 1e-3,
+    "backbone_lr_factor": 1.0,
+    "balance": "none",
+    "scheduler": "cosine",
+    "optimizer": "adamw",
+    "weight_decay": 0.01,
+    "dropout": 0.0,
+    "batch_size": 32,
+    "augmentation": "none",
+    "normalization": "weights",
+}
+
+# Dimensions that a rule of TrialConfig ties to one another: checked in every combination of their ends.
+_TIED = ("architecture", "weights", "strategy", "epochs", *(n for names in STRATEGY_PARAMETERS.values() for n in names))
+
+_AUTO = BeforeValidator(lambda value: None if value == "auto" else value)
+
+
+class Search(Frozen):
+    """Who proposes configurations, and how many."""
+
+    sampler: Literal["tpe", "gp", "random", "qmc", "grid", "nsga2"] = "tpe"
+    """Optuna's sampler; grid runs every point of a countable space in order."""
+
+    trials: int = Field(default=24, ge=1)
+    """How many configurations are tried."""
+
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    """The sampler's own seed; the trials' is `trial.seed`."""
+
+    points: Annotated[list[dict[str, Any]] | None, OrNone] = None
+    """Configurations tried first; in the file a list, or the name of a YAML or JSON file that holds one."""
+
+
+class Asha(Frozen):
+    """Asynchronous successive halving: Li et al., arXiv 1810.05934."""
+
+    grace: int = Field(default=1, ge=1)
+    """Epochs every trial gets before it may be stopped, counted from its last thaw."""
+
+    reduction: int = Field(default=3, ge=2)
+    """Of the trials that reach a rung, one in this many goes on."""
+
+
+class Stopping(Frozen):
+    """When a trial is stopped early."""
+
+    asha: Asha = Asha()
+    """Stop trials that are behind at a rung."""
+
+
+class Resources(Frozen):
+    """What one trial gets, and how many run at once."""
+
+    workers: Literal[1] = 1
+    """Processes of one trial."""
+
+    cpus_per_worker: float = Field(default=1, gt=0)
+    """CPU cores of a worker, which also sets its number of threads."""
+
+    gpus_per_worker: float = Field(default=0, ge=0)
+    """GPUs of a worker; a fraction shares one."""
+
+    concurrent: Annotated[Annotated[int, Field(ge=1)] | None, _AUTO] = None
+    """Trials that run at once; auto: as many as fit."""
+
+    epoch_timeout: Annotated[None, OrNone] = None
+    """none."""
+
+
+class Storage(Frozen):
+    """Where a run lies."""
+
+    root: Path = Path("runs")
+    """RUN is `<root>/<name>`."""
+
+    cache_dir: Annotated[Path | None, _AUTO] = None
+    """Node-local folder for decoded images; auto: `$THAW_CACHE_DIR`, else `~/.cache/thaw`."""
+
+
+class Wandb(Frozen):
+    """Weights & Biases."""
+
+    mode: Literal["auto", "online", "offline", "disabled"] = "auto"
+    """auto: online when a key is configured, else offline."""
+
+    project: str = "thaw"
+    """The project the runs go to; their group is the sweep's name."""
+
+
+class Tracking(Frozen):
+    """Who is told of the trials' progress."""
+
+    wandb: Wandb = Wandb()
+    """Weights & Biases."""
+
+
+class SweepSpec(Frozen):
+    """A sweep: what varies, what does not, how many trials, what decides, and on what machine."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)
+    """Name of the run's folder and of its group in W&B: letters, digits, dot, dash, underscore."""
+
+    data: DataConfig
+    """The data set and its preprocessing."""
+
+    objective: Objective = Objective()
+    """What is maximised or minimised."""
+
+    trial: dict[str, Any] = Field(default_factory=dict)
+    """Settings of every trial; anything here may move to `space` and back."""
+
+    space: dict[str, Any] = Field(default_factory=dict)
+    """What varies: a domain, or a list of domains with conditions, for each dimension."""
+
+    search: Search = Search()
+    """Who proposes configurations, and how many."""
+
+    stopping: Annotated[Stopping | None, OrNone] = Stopping()
+    """When a trial is stopped early; none: never."""
+
+    resources: Resources = Resources()
+    """What one trial gets."""
+
+    storage: Storage = Storage()
+    """Where the run lies."""
+
+    tracking: Tracking = Tracking()
+    """Who is told."""
+
+    @model_validator(mode="after")
+    def _sections_do_not_overlap(self) -> Self:
+        for section in ("trial", "space"):
+            for key in ("data", "objective"):
+                if key in getattr(self, section):
+                    raise ValueError(f"{section}.{key}: `{key}` is a section of its own; move it to the top level")
+        return self
+
+    @cached_property
+    def search_space(self) -> SearchSpace:
+        """The `space` section, on top of `trial`."""
+        return SearchSpace.parse(self.space, self.trial)
+
+    @property
+    def run_root(self) -> Path:
+        """RUN, the folder of this sweep."""
+        return self.storage.root / self.name
+
+    def trial_config(self, point: Mapping[str, Any], source: str = "point") -> TrialConfig:
+        """The configuration of a point; raises InvalidInput with the section of the sweep file that is wrong."""
+
+        def section(key: str) -> str:
+            if key in ("data", "objective"):
+                return ""
+            return "space." if key in self.space or (key not in self.trial and self.space) else "trial."
+
+        shared = {"data": self.data, "objective": self.objective}
+        return parse(TrialConfig, {**self.trial, **point, **shared}, source, section)
+
+    def corner_configs(self) -> list[TrialConfig]:
+        """Configurations that between them reach every end of the space, and those that are tried first."""
+        points = [*self.search_space.corners(_TIED), *self.first_points()]
+        return [self.trial_config(point) for point in points]
+
+    def first_points(self) -> list[Point]:
+        """What is tried before the sampler's own proposals, in order, at most `search.trials` of them."""
+        if self.search.sampler == "grid":
+            return list(islice(self.search_space.grid(), self.search.trials))
+        if self.search.points is not None:
+            return [self.search_space.validate(point) for point in self.search.points][: self.search.trials]
+        default = self.search_space.nearest_default(DEFAULT_RECIPE)
+        return [] if default is None else [default]
+
+    def to_yaml(self) -> str:
+        """The resolved sweep as YAML that `load` reads back equal."""
+        values = self.model_dump(mode="json", exclude={"stopping"})
+        values["data"] = {key: value for key, value in values["data"].items() if value is not None}
+        values["search"] = {key: value for key, value in values["search"].items() if value is not None}
+        for section, key in (("resources", "concurrent"), ("storage", "cache_dir")):
+            values[section][key] = "auto" if values[section][key] is None else values[section][key]
+        values["resources"].pop("epoch_timeout")
+        values["stopping"] = "none" if self.stopping is None else self.stopping.model_dump(mode="json")
+        return dump_yaml(values)
+
+
+def load(path: Path, overrides: Sequence[str] = (), name: str | None = None) -> SweepSpec:
+    """Read a sweep file, apply `a.b=c` overrides and a name, resolve relative paths against the file, check it whole.
+
+    Raises InvalidInput for everything that can be known to be wrong without looking at the data.
+    """
+    raw = read_mapping(path)
+    for override in overrides:
+        _apply(raw, override)
+    if name is not None:
+        raw["name"] = name
+    raw.setdefault("name", path.stem)
+    _resolve_paths(raw, path.resolve().parent)
+    spec = parse(SweepSpec, raw, str(path))
+    _check(spec, str(path))
+    return spec
+
+
+def _check(spec: SweepSpec, source: str) -> None:
+    try:
+        space = SearchSpace.parse(spec.space, spec.trial)
+        _check_names(spec)
+        for index, point in enumerate(spec.search.points or []):
+            space.validate(point, f"search.points[{index}]")
+        if spec.search.points is not None and not spec.search.points:
+            raise InvalidInput("search.points: must hold at least one point, got none; remove the key")
+        if spec.search.sampler == "grid":
+            next(space.grid())
+    except InvalidInput as error:
+        raise InvalidInput(f"{source}: {error}") from None
+    for point in [*space.corners(_TIED), *spec.first_points()]:
+        spec.trial_config(point, source)
+
+
+def _check_names(spec: SweepSpec) -> None:
+    for section in ("trial", "space"):
+        for key in getattr(spec, section):
+            if key not in TrialConfig.model_fields:
+                names = [name for name in TrialConfig.model_fields if name not in ("data", "objective")]
+                raise InvalidInput(f"{section}.{key}: unknown key; {closest(key, names)}")
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise InvalidInput(f"--set must be key=value, got {override!r}; for example --set search.trials=12")
+    value = parse_yaml(text, f"--set {key}")
+    *parents, last = key.strip().split(".")
+    target = raw
+    for parent in parents:
+        target = target.setdefault(parent, {})
+        if not isinstance(target, dict):
+            raise InvalidInput(f"--set {key}: {parent} must be a section, got {target!r}; set the whole of it")
+    target[last] = value
+
+
+def _resolve_paths(raw: dict[str, Any], base: Path) -> None:
+    for section, key in (
+        ("data", "root"),
+        ("data", "manifest"),
+        ("data", "weights_dir"),
+        ("storage", "root"),
+        ("storage", "cache_dir"),
+        ("trial", "weights"),
+    ):
+        values = raw.get(section)
+        value = values.get(key) if isinstance(values, dict) else None
+        if isinstance(values, dict) and isinstance(value, str) and value not in ("auto", "none", "pretrained"):
+            values[key] = str(base / Path(value).expanduser())
+    storage = raw.setdefault("storage", {})
+    if isinstance(storage, dict):
+        storage.setdefault("root", str(base / "runs"))
+    search = raw.get("search")
+    if isinstance(search, dict) and isinstance(search.get("points"), str) and search["points"] != "none":
+        search["points"] = _read_points(base / Path(search["points"]).expanduser())
+
+
+def _read_points(path: Path) -> Any:
+    points = read_document(path)
+    if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
+        raise InvalidInput(f"search.points: {path} must hold a list of points, e.g. `- {{lr: 1e-3}}`; mend it")
+    return points

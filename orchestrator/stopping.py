@@ -1,0 +1,64 @@
+"""ASHA that knows the freeze plan: a trial is never judged before it has thawed.
+
+Asynchronous successive halving (Li et al., arXiv 1810.05934). A rung is a number of completed epochs. A trial that
+reaches a rung is compared with everything that reached it before; outside the best 1/reduction it is stopped. A rung
+below the trial's last thaw plus the grace period compares a trial with itself frozen: it is passed unjudged, and the
+trial's value is never entered there.
+"""
+
+import numpy as np
+from ray.tune.execution.tune_controller import TuneController
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from orchestrator.assignment import read_answer
+from orchestrator.spec import Asha
+from trainables.model.plan import freeze_plan
+from trainables.result import TrialResult, best_report
+
+
+class Rungs:
+    """Which value each trial had when it reached each rung."""
+
+    def __init__(self, asha: Asha, max_epochs: int) -> None:
+        self.asha = asha
+        self.values: dict[int, dict[str, float]] = {}
+        self._judged: dict[str, int] = {}
+        epoch = asha.grace
+        while epoch < max_epochs:
+            self.values[epoch] = {}
+            epoch *= asha.reduction
+
+    def keeps(self, trial: TrialResult) -> bool:
+        """Enter the epochs of a trial that are new since the last call, and judge it; whether it goes on."""
+        seen = self._judged.get(trial.trial_id, 0)
+        self._judged[trial.trial_id] = len(trial.reports)
+        boundary = freeze_plan(trial.config).last_boundary
+        verdicts = [self._keeps_at(trial, epoch, boundary) for epoch in range(seen + 1, len(trial.reports) + 1)]
+        return all(verdicts)
+
+    def _keeps_at(self, trial: TrialResult, epoch: int, boundary: int) -> bool:
+        rung = self.values.get(epoch)
+        if rung is None or epoch < boundary + self.asha.grace:
+            return True
+        objective = trial.config.objective
+        best = best_report(trial.reports[:epoch], objective)
+        if best is None:
+            return True
+        rung[trial.trial_id] = best.metrics[objective.metric] * (1 if objective.mode == "max" else -1)
+        cutoff = np.percentile(list(rung.values()), (1 - 1 / self.asha.reduction) * 100)
+        return bool(rung[trial.trial_id] >= cutoff)
+
+
+class PlanAwareAsha(FIFOScheduler):
+    """Ray Tune's view of `Rungs`: trials are started in order, and judged after every epoch."""
+
+    def __init__(self, rungs: Rungs) -> None:
+        super().__init__()
+        self.rungs = rungs
+
+    def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, object]) -> str:
+        """Stop a trial that falls behind at a rung, by the best objective it has reached so far."""
+        state = read_answer(result)
+        keeps = state is None or self.rungs.keeps(state)
+        return TrialScheduler.CONTINUE if keeps else TrialScheduler.STOP

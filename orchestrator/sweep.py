@@ -1,0 +1,225 @@
+"""A sweep, from the resolved specification to the leaderboard."""
+
+import contextlib
+import datetime
+import importlib.metadata
+import logging
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from optuna.distributions import distribution_to_json
+
+from analysis import heartbeat
+from analysis.leaderboard import Leaderboard
+from analysis.ledger import Ledger, RunRecord
+from analysis.run_folder import RunFolder, open_run, write_atomically
+from orchestrator import ray_runtime
+from orchestrator.assignment import Assignment
+from orchestrator.preflight import cache_folder, preflight
+from orchestrator.progress import Progress, silent
+from orchestrator.searcher import MAX_RESTARTS, LedgerSearcher
+from orchestrator.spec import SweepSpec, load
+from orchestrator.stopping import PlanAwareAsha, Rungs
+from orchestrator.study import build_study
+from orchestrator.suggest import distributions
+from orchestrator.trial import TrialActor
+from search_spaces.errors import InvalidInput, SweepFailed
+from trainables.data.arrays import Arrays
+from trainables.data.arrays import Progress as DataProgress
+from trainables.result import TrialResult
+
+from ray import tune  # isort: skip  (after ray_runtime has set Ray's environment)
+
+BEAT_SECONDS = 5.0
+POLL_SECONDS = 0.5
+PACKAGES = ("thaw", "torch", "timm", "accelerate", "ray", "optuna", "wandb")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a sweep ended."""
+
+    run: RunFolder
+    leaderboard: Leaderboard
+    interrupted: bool
+    """Whether a person stopped it; `thaw resume` goes on."""
+
+
+def run_sweep(spec: SweepSpec, progress: Progress = silent, on_data: DataProgress | None = None) -> Outcome:
+    """Check everything, then run a new sweep to its end.
+
+    Raises InvalidInput before anything is trained or written, SweepFailed when no trial completes.
+    """
+    arrays = preflight(spec, on_data)
+    run = RunFolder(spec.run_root)
+    _create(run, spec, arrays)
+    return _drive(spec, run, progress)
+
+
+def resume_sweep(folder: Path, progress: Progress = silent) -> Outcome:
+    """Go on with a run: unfinished trials from their last checkpoints, then what is left of the planned ones.
+
+    Raises InvalidInput when `folder` is no run or another process drives it.
+    """
+    run = open_run(folder)
+    if heartbeat.is_alive(run):
+        raise InvalidInput(f"{folder}: a run must have one driver, but it is being driven; see `thaw status {folder}`")
+    return _drive(load(run.sweep_yaml), run, progress)
+
+
+def _create(run: RunFolder, spec: SweepSpec, arrays: Arrays) -> None:
+    write_atomically(run.sweep_yaml, spec.to_yaml())
+    Ledger(run).write_run(
+        RunRecord(
+            name=spec.name,
+            objective=spec.objective,
+            space=spec.space,
+            distributions={
+                name: distribution_to_json(distribution)
+                for name, distribution in distributions(spec.search_space).items()
+            },
+            created=datetime.datetime.now(datetime.UTC),
+            classes=arrays.classes,
+            fingerprint=arrays.fingerprint,
+            sample_counts={split: len(samples) for split, samples in arrays.dataset.splits.items()},
+            trials_planned=spec.search.trials,
+            versions={name: importlib.metadata.version(name) for name in PACKAGES},
+        )
+    )
+
+
+def _drive(spec: SweepSpec, run: RunFolder, progress: Progress) -> Outcome:
+    ledger = Ledger(run)
+    trials = ledger.trials()
+    run.stop_request.unlink(missing_ok=True)
+    shutil.rmtree(run.tune, ignore_errors=True)
+
+    def assign(trial: TrialResult) -> Assignment:
+        return Assignment(
+            trial=trial,
+            sweep=spec.name,
+            run=run.root,
+            cache=cache_folder(spec.storage.cache_dir),
+            threads=max(1, int(spec.resources.cpus_per_worker)),
+            wandb=spec.tracking.wandb,
+        )
+
+    study = build_study(spec, trials, run.study_log)
+    searcher = LedgerSearcher(spec, ledger, study, assign, progress)
+    with _log_to(run.sweep_log), _Watch(run) as watch, ray_runtime.connected(run.root):
+        if searcher.remaining:
+            _tuner(spec, run, searcher, trials, watch).fit()
+        interrupted = bool(searcher.interrupt()) or watch.stop_all()
+    board = Leaderboard.from_run(run)
+    board.write_csv(run.leaderboard_csv)
+    if not interrupted and not any(entry.rank for entry in board.entries):
+        raise SweepFailed(_why_failed(run, ledger.trials()))
+    return Outcome(run, board, interrupted)
+
+
+def _tuner(
+    spec: SweepSpec, run: RunFolder, searcher: LedgerSearcher, trials: list[TrialResult], watch: "_Watch"
+) -> tune.Tuner:
+    resources = spec.resources
+    fits = ray_runtime.concurrent_trials(resources.cpus_per_worker, resources.gpus_per_worker)
+    scheduler: tune.schedulers.TrialScheduler = tune.schedulers.FIFOScheduler()
+    if spec.stopping is not None:
+        rungs = Rungs(spec.stopping.asha, max(config.epochs for config in spec.corner_configs()))
+        for trial in trials:
+            rungs.keeps(trial)
+        scheduler = PlanAwareAsha(rungs)
+    bundle = {"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker}
+    return tune.Tuner(
+        tune.with_resources(TrialActor, tune.PlacementGroupFactory([bundle])),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=scheduler,
+            num_samples=searcher.remaining,
+            # Without an explicit limit a searcher gets one pending trial at a time, and actors start one by one.
+            max_concurrent_trials=min(fits, resources.concurrent or fits),
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name=run.tune.name,
+            storage_path=str(run.root.resolve()),
+            failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
+            stop=watch,
+            verbose=0,
+        ),
+    )
+
+
+class _Watch(tune.Stopper):
+    """Shows that the driver lives, and ends the sweep when a person asks for it: by Ctrl-C, or by `thaw stop`."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
+        self._beaten = self._polled = 0.0
+        self._stop = False
+        self._former: Any = None
+
+    def __enter__(self) -> "_Watch":
+        heartbeat.beat(self.run)
+        if threading.current_thread() is threading.main_thread():
+            self._former = signal.signal(signal.SIGINT, self._on_interrupt)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._former is not None:
+            signal.signal(signal.SIGINT, self._former)
+        self.run.stop_request.unlink(missing_ok=True)
+        heartbeat.clear(self.run)
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """No trial is ended by its results here."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Called by Tune in every turn of its loop."""
+        now = time.monotonic()
+        if now - self._beaten > BEAT_SECONDS:
+            self._beaten = now
+            heartbeat.beat(self.run)
+        if not self._stop and now - self._polled > POLL_SECONDS:
+            self._polled = now
+            self._stop = self.run.stop_request.exists()
+        return self._stop
+
+    def _on_interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        """Ask for a clean end; a second Ctrl-C is the ordinary one."""
+        self._stop = True
+        self.run.stop_request.touch()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    """Send warnings of Ray, Optuna and ourselves to the sweep's log instead of the terminal."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    loggers = [logging.getLogger(name) for name in ("ray", "optuna", "orchestrator", "trainables")]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+            logger.propagate = True
+        handler.close()
+
+
+def _why_failed(run: RunFolder, trials: list[TrialResult]) -> str:
+    reasons = [f"  {trial.trial_id}: {trial.failure.message}" for trial in trials if trial.failure is not None]
+    shown = "\n".join(reasons[:5])
+    return f"no trial of {run.root} completed; see `thaw logs {run.root} TRIAL`\n{shown}"

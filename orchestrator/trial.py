@@ -1,0 +1,108 @@
+"""One trial as Ray Tune sees it: `step()` is `next()` of the trial's iterator, in a process that stays warm."""
+
+import logging
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from ray import tune
+
+from analysis.run_folder import RunFolder
+from orchestrator.assignment import Assignment, answer
+from orchestrator.tracking import WandbRun
+from trainables import checkpoint
+from trainables.result import EpochReport, Failure, Status, TrialResult
+from trainables.train import train
+
+
+class TrialActor(tune.Trainable):
+    """Runs one assignment after another; imports and device context are paid once."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Take up an assignment. Whatever has been trained of it before is found in its own checkpoint."""
+        self.assignment = Assignment.from_tune(config)
+        self.run = RunFolder(self.assignment.run)
+        self.trial: TrialResult = self.assignment.trial
+        self._log_to(self.trial.trial_id)
+        torch.set_num_threads(self.assignment.threads)
+        self.wandb = WandbRun(
+            self.assignment.wandb,
+            sweep=self.assignment.sweep,
+            trial_id=self.trial.trial_id,
+            job_type="trial",
+            config=self.trial.config,
+            folder=self.run.root,
+        )
+        self.epochs: Iterator[EpochReport] | None = None
+
+    def step(self) -> dict[str, Any]:
+        """One epoch. The trial's own errors end it as FAILED; only the death of this process is Ray's business."""
+        try:
+            self._advance()
+        except Exception as error:
+            logging.getLogger("orchestrator").error("%s", traceback.format_exc())
+            self.trial = self.trial.model_copy(update={"status": Status.FAILED, "failure": self._failure(error)})
+        return answer(self.trial, done=self.trial.status is not Status.RUNNING)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Finish the old assignment and take up a new one in the same process."""
+        self.cleanup()
+        self.setup(new_config)
+        return True
+
+    def cleanup(self) -> None:
+        """Release what the trial holds. A trial that was not done has been stopped by the scheduler, or by a person."""
+        if isinstance(self.epochs, Iterator) and hasattr(self.epochs, "close"):
+            self.epochs.close()
+        self.epochs = None
+        status = self.trial.status
+        if status is Status.RUNNING:
+            status = Status.INTERRUPTED if self.run.stop_request.exists() else Status.PRUNED
+        best = {} if self.trial.best is None else {f"best/{k}": v for k, v in self.trial.best.metrics.items()}
+        self.wandb.finish(status, best)
+        self._handler.close()
+        logging.getLogger().removeHandler(self._handler)
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: the trial writes its own checkpoints, and `setup` finds them."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Nothing, for the same reason."""
+
+    def _advance(self) -> None:
+        if self.epochs is None:
+            folders = self.assignment.folders
+            resume_from = None
+            if checkpoint.exists(folders.last):
+                resume_from = folders.last
+                reports = checkpoint.CheckpointState.read(folders.last).reports
+                self.trial = self.trial.model_copy(update={"reports": reports})
+                logging.getLogger("orchestrator").info("resumed after epoch %d", len(reports))
+            self.epochs = train(self.trial.config, folders, resume_from)
+        report = next(self.epochs, None)
+        if report is not None:
+            self.trial = self.trial.model_copy(update={"reports": (*self.trial.reports, report)})
+            self.wandb.log(report)
+            values = ", ".join(f"{name} {value:.4g}" for name, value in report.metrics.items())
+            logging.getLogger("orchestrator").info("epoch %d: %s (%.1f s)", report.epoch, values, report.seconds)
+        if self.trial.ended_by is not None:
+            self.trial = self.trial.model_copy(update={"status": Status.COMPLETED})
+
+    def _failure(self, error: Exception) -> Failure:
+        message = str(error).strip().splitlines()
+        return Failure(
+            message=f"{type(error).__name__}: {message[0] if message else 'no message'}",
+            traceback=traceback.format_exc(),
+            log=str(self.run.log(self.trial.trial_id).relative_to(self.run.root)),
+        )
+
+    def _log_to(self, trial_id: str) -> None:
+        path = self.run.log(trial_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._handler = logging.FileHandler(path)
+        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        root = logging.getLogger()
+        root.setLevel(logging.INFO)
+        root.addHandler(self._handler)
+        logging.getLogger("orchestrator").info("trial %s: %s", trial_id, self.trial.parameters)

@@ -1,0 +1,77 @@
+"""Reading YAML as people mean it: `1e-3` is a number, and a key given twice is a mistake."""
+
+import re
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from search_spaces.errors import InvalidInput
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Read a YAML (or JSON) file that holds one mapping; raises InvalidInput naming the file and the place in it."""
+    value = read_document(path)
+    if not isinstance(value, dict):
+        raise InvalidInput(f"{path}: must hold `key: value` lines, got {_kind(value)}; see `thaw init` for an example")
+    return value
+
+
+def read_document(path: Path) -> Any:
+    """Read any YAML (or JSON) file; raises InvalidInput naming the file and the place in it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InvalidInput(f"{path}: file must exist, but there is none; check the path") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path}: must be a readable text file, got {error}") from None
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """Parse YAML text; `source` names it in messages."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise InvalidInput(f"{source}:{place}: must be valid YAML, got: {problem}; mend that line") from None
+
+
+def dump_yaml(value: Any) -> str:
+    """Write plain data as YAML that `parse_yaml` reads back equal."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
+
+
+class _Loader(yaml.SafeLoader):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable) and key in seen:
+                raise yaml.MarkedYAMLError(problem=f"key {key!r} is given twice", problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    pass
+
+
+# YAML 1.1, which PyYAML implements, wants a dot in a float and takes 1e-3 for a string; YAML 1.2 does not.
+_FLOAT = re.compile(
+    r"""^(?:[-+]?(?:[0-9][0-9_]*)\.[0-9_]*(?:[eE][-+]?[0-9]+)?
+         |[-+]?(?:[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)
+         |\.[0-9_]+(?:[eE][-+]?[0-9]+)?
+         |[-+]?\.(?:inf|Inf|INF)
+         |\.(?:nan|NaN|NAN))$""",
+    re.VERBOSE,
+)
+for _class in (_Loader, _Dumper):
+    _class.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+
+
+def _kind(value: Any) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"

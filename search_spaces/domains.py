@@ -1,0 +1,142 @@
+"""Domains: the values one dimension may take."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from search_spaces.errors import InvalidInput, closest
+
+Scalar = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several values, unordered."""
+
+    values: tuple[Scalar, ...]
+
+    def contains(self, value: Any) -> bool:
+        """Whether the domain holds `value`; True and 1 are different choices."""
+        return any(type(value) is type(own) and value == own for own in self.values)
+
+    def corners(self) -> tuple[Scalar, ...]:
+        """The values that stand for the domain when it is checked: all of them."""
+        return self.values
+
+    def size(self) -> int | None:
+        """Number of values."""
+        return len(self.values)
+
+    def __str__(self) -> str:
+        return " | ".join(map(str, self.values))
+
+
+@dataclass(frozen=True)
+class Int:
+    """A whole number from low to high, both included."""
+
+    low: int
+    high: int
+
+    def contains(self, value: Any) -> bool:
+        """Whether the domain holds `value`."""
+        return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
+
+    def corners(self) -> tuple[Scalar, ...]:
+        """The values that stand for the domain when it is checked: its ends."""
+        return (self.low,) if self.low == self.high else (self.low, self.high)
+
+    def size(self) -> int | None:
+        """Number of values."""
+        return self.high - self.low + 1
+
+    def __str__(self) -> str:
+        return f"{self.low} .. {self.high}"
+
+
+@dataclass(frozen=True)
+class Float:
+    """A real number from low to high, both included; uniform, or uniform in its logarithm."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def contains(self, value: Any) -> bool:
+        """Whether the domain holds `value`; whole numbers count as real ones."""
+        return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
+
+    def corners(self) -> tuple[Scalar, ...]:
+        """The values that stand for the domain when it is checked: its ends."""
+        return (self.low, self.high)
+
+    def size(self) -> int | None:
+        """None: uncountably many."""
+        return None
+
+    def __str__(self) -> str:
+        return f"{self.low:g} .. {self.high:g}{' (log)' if self.log else ''}"
+
+
+Domain = Choice | Int | Float
+
+KINDS = ("choice", "int", "float", "log")
+
+
+def parse_domain(raw: Any, key: str) -> Domain:
+    """Read `{choice: [...]}`, `{int: [low, high]}`, `{float: [low, high]}` or `{log: [low, high]}`.
+
+    Raises InvalidInput that begins with `key`, the dotted place in the file.
+    """
+    if not isinstance(raw, Mapping):
+        raise InvalidInput(
+            f"{key}: must be a domain such as {{choice: [a, b]}} or {{log: [1e-5, 1e-3]}}, got {raw!r}; "
+            "a value that does not vary belongs under `trial`"
+        )
+    kinds = [name for name in raw if name != "when"]
+    for name in kinds:
+        if name not in KINDS:
+            raise InvalidInput(f"{key}.{name}: unknown kind of domain; {closest(str(name), (*KINDS, 'when'))}")
+    if len(kinds) != 1:
+        raise InvalidInput(f"{key}: must have exactly one of {', '.join(KINDS)}, got {', '.join(kinds) or 'none'}")
+    kind = kinds[0]
+    values = raw[kind]
+    if kind == "choice":
+        return _choice(values, f"{key}.choice")
+    low, high = _bounds(values, f"{key}.{kind}", whole=kind == "int")
+    if kind == "int":
+        return Int(int(low), int(high))
+    if kind == "log" and low <= 0:
+        raise InvalidInput(f"{key}: a log range must be above zero, got low={low:g}; raise it, or use float")
+    return Float(float(low), float(high), log=kind == "log")
+
+
+def _choice(values: Any, key: str) -> Choice:
+    if not isinstance(values, list) or not values:
+        raise InvalidInput(f"{key}: must be a list with at least one value, got {values!r}; write [a, b]")
+    for value in values:
+        if not isinstance(value, str | int | float | bool):
+            raise InvalidInput(
+                f"{key}: values must be names or numbers, got {value!r}; quote a name that YAML reads so"
+            )
+    seen: list[Any] = []
+    for value in values:
+        if Choice(tuple(seen)).contains(value):
+            raise InvalidInput(f"{key}: values must differ, got {value!r} twice; remove one")
+        seen.append(value)
+    return Choice(tuple(values))
+
+
+def _bounds(values: Any, key: str, *, whole: bool) -> tuple[float, float]:
+    if not isinstance(values, list) or len(values) != 2:
+        raise InvalidInput(f"{key}: must be [low, high], got {values!r}")
+    for value in values:
+        number = isinstance(value, int) if whole else isinstance(value, int | float) and math.isfinite(value)
+        if not number or isinstance(value, bool):
+            kind = "whole numbers" if whole else "finite numbers"
+            raise InvalidInput(f"{key}: low and high must be {kind}, got {value!r}")
+    low, high = values
+    if low > high or (low == high and not whole):
+        raise InvalidInput(f"{key.rpartition('.')[0]}: low must be below high, got low={low:g}, high={high:g}")
+    return low, high

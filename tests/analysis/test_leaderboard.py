@@ -1,0 +1,193 @@
+import csv
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.leaderboard import Leaderboard, columns
+from analysis.ledger import Ledger, RunRecord
+from analysis.run_folder import RunFolder
+from search_spaces.errors import InvalidInput
+from trainables.config import Objective, TrialConfig
+from trainables.result import EpochReport, Failure, Status, TrialResult
+
+CONFIG = TrialConfig.model_validate(
+    {"data": {"root": "data"}, "architecture": "resnet18", "strategy": "head", "epochs": 3, "lr": 0.01}
+)
+F1 = Objective(metric="val/macro_f1")
+LOSS = Objective(metric="val/loss")
+BEST_FIRST = [
+    {Status.COMPLETED},
+    {Status.PRUNED},
+    {Status.RUNNING, Status.INTERRUPTED},
+    {Status.PRUNED_OOM, Status.TIMED_OUT, Status.FAILED},
+]
+
+
+def trial(trial_id: str, status: Status, *scores: float, **changes: Any) -> TrialResult:
+    """A trial that reported `scores`, under every metric."""
+    reports = tuple(
+        EpochReport(epoch=epoch, metrics={"val/macro_f1": s, "val/loss": s}, seconds=2.5, checkpoint="best")
+        for epoch, s in enumerate(scores, start=1)
+    )
+    values = {"trial_id": trial_id, "config": CONFIG, "parameters": {}, "status": status, "reports": reports}
+    return TrialResult(**values | changes)
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> list[TrialResult]:
+    scores = st.lists(st.sampled_from([0.1, 0.2, 0.3]) | st.floats(-1e300, 1e300), max_size=3)
+    drawn = draw(st.lists(st.tuples(st.sampled_from(Status), scores), max_size=8))
+    trials = [trial(f"{number:04}", status, *values) for number, (status, values) in enumerate(drawn)]
+    return draw(st.permutations(trials))
+
+
+@given(trials=runs(), objective=st.sampled_from([F1, LOSS]))
+def test_order(trials: list[TrialResult], objective: Objective) -> None:
+    board = Leaderboard.from_trials(objective, trials)
+    assert sorted(e.trial.trial_id for e in board.entries) == sorted(t.trial_id for t in trials)
+    groups = [next(i for i, group in enumerate(BEST_FIRST) if e.trial.status in group) for e in board.entries]
+    assert groups == sorted(groups)
+    for entry in board.entries:
+        scores = [report.metrics[objective.metric] for report in entry.trial.reports]
+        best = (max if objective.mode == "max" else min)(scores, default=None)
+        assert entry.objective == best
+        assert entry.epoch == (None if best is None else scores.index(best) + 1)
+    for (first, group), (second, next_group) in pairwise(zip(board.entries, groups, strict=True)):
+        if group == next_group and first.objective is not None and second.objective is not None:
+            assert not objective.better(second.objective, first.objective)
+            if first.objective == second.objective:
+                assert first.trial.trial_id < second.trial.trial_id
+
+
+@given(trials=runs(), objective=st.sampled_from([F1, LOSS]))
+def test_winner_is_never_beaten(trials: list[TrialResult], objective: Objective) -> None:
+    board = Leaderboard.from_trials(objective, trials)
+    completed = [t for t in trials if t.status is Status.COMPLETED and t.reports]
+    ranks = [entry.rank for entry in board.entries if entry.rank is not None]
+    assert ranks == list(range(1, len(completed) + 1))
+    if not completed:
+        with pytest.raises(InvalidInput, match=r"is COMPLETED, got"):
+            board.winner()
+        return
+    winner = board.winner()
+    assert winner.status is Status.COMPLETED
+    value = board.entries[0].objective
+    assert value is not None
+    assert not any(objective.better(r.metrics[objective.metric], value) for t in completed for r in t.reports)
+
+
+def test_ties_go_to_the_earlier_trial() -> None:
+    trials = [trial(name, Status.COMPLETED, 0.5) for name in ("10000", "9999", "0003")]
+    assert [e.trial.trial_id for e in Leaderboard.from_trials(F1, trials).entries] == ["0003", "9999", "10000"]
+
+
+def test_a_completed_trial_without_the_metric_is_not_ranked() -> None:
+    lacking = EpochReport(epoch=1, metrics={"val/accuracy": 1.0}, seconds=1, checkpoint="best")
+    trials = [trial("0001", Status.COMPLETED, reports=(lacking,)), trial("0002", Status.COMPLETED, 0.1)]
+    board = Leaderboard.from_trials(F1, trials)
+    assert [(e.trial.trial_id, e.rank, e.objective) for e in board.entries] == [("0002", 1, 0.1), ("0001", None, None)]
+
+
+def test_json_fields_are_frozen() -> None:
+    trials = [
+        trial("0001", Status.COMPLETED, 0.2, 0.6, 0.4, parameters={"lr": 0.01}),
+        trial("0002", Status.FAILED, failure=Failure(message="loss is not finite", traceback="...")),
+    ]
+    written = Leaderboard.from_trials(F1, trials).to_json()
+    assert json.loads(json.dumps(written)) == [
+        {
+            "rank": 1, "trial_id": "0001", "status": "COMPLETED", "objective": 0.6, "epoch": 2, "epochs": 3,
+            "seconds": 7.5, "parameters": {"lr": 0.01}, "config": CONFIG.to_json(), "failure": None,
+        },
+        {
+            "rank": None, "trial_id": "0002", "status": "FAILED", "objective": None, "epoch": None, "epochs": 0,
+            "seconds": 0, "parameters": {}, "config": CONFIG.to_json(), "failure": "loss is not finite",
+        },
+    ]  # fmt: skip
+
+
+def test_csv(tmp_path: Path) -> None:
+    trials = [
+        trial("0001", Status.COMPLETED, 0.6, parameters={"lr": 0.01, "epochs": 6}),
+        trial("0002", Status.FAILED, parameters={"k": [1, 2]}, failure=Failure(message='a, "b"\nc')),
+    ]
+    path = tmp_path / "leaderboard.csv"
+    Leaderboard.from_trials(F1, trials).write_csv(path)
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    assert header == [
+        "rank", "trial_id", "status", "objective", "epoch", "epochs", "seconds", "failure",
+        "parameters.lr", "parameters.epochs", "parameters.k",
+    ]  # fmt: skip
+    assert rows == [
+        ["1", "0001", "COMPLETED", "0.6", "1", "1", "2.5", "", "0.01", "6", ""],
+        ["", "0002", "FAILED", "", "", "0", "0", 'a, "b"\nc', "", "", "[1, 2]"],
+    ]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_columns_are_those_that_vary() -> None:
+    points: list[dict[str, Any]] = [
+        {"architecture": "resnet18", "strategy": "head", "lr": 0.1},
+        {"architecture": "resnet18", "strategy": "partial", "lr": 0.1, "trainable_stages": 2},
+    ]
+    trials = [trial(f"{i}", Status.COMPLETED, 0.5, parameters=point) for i, point in enumerate(points)]
+    entries = Leaderboard.from_trials(F1, trials).entries
+    assert columns(entries) == ["strategy", "trainable_stages"]
+    assert columns(entries[:1]) == []
+    assert columns(()) == []
+    assert columns(entry for entry in entries) == ["strategy", "trainable_stages"]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "message"),
+    [
+        ([], r"got no trials; launch the sweep, or wait for its first trial$"),
+        (["PRUNED", "FAILED", "FAILED"], r"got 2 FAILED, 1 PRUNED; the leaderboard's `failure` and the trials' logs"),
+        (["INTERRUPTED", "FAILED"], r"got 1 FAILED, 1 INTERRUPTED; wait for a trial to complete, or resume the sweep"),
+    ],
+)
+def test_no_winner_has_a_remedy(statuses: list[str], message: str) -> None:
+    trials = [trial(f"{number}", Status(status), 0.5) for number, status in enumerate(statuses)]
+    with pytest.raises(InvalidInput, match=r"^no trial of runs/trash is COMPLETED, " + message):
+        Leaderboard.from_trials(F1, trials, source="runs/trash").winner()
+
+
+def test_from_run(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "trash")
+    with pytest.raises(InvalidInput, match=r"trash: a run must be an existing folder"):
+        Leaderboard.from_run(run.root)
+    ledger = Ledger(run)
+    record = {
+        "name": "trash",
+        "objective": LOSS,
+        "space": {},
+        "distributions": {},
+        "created": datetime.now(UTC),
+        "classes": ("a", "b"),
+        "fingerprint": "",
+        "sample_counts": {},
+        "trials_planned": 2,
+        "versions": {},
+    }
+    ledger.write_run(RunRecord.model_validate(record))
+    with pytest.raises(InvalidInput, match=r"no trial of .*trash is COMPLETED, got no trials"):
+        Leaderboard.from_run(run).winner()
+    ledger.write_trial(trial("0001", Status.COMPLETED, 0.9))
+    ledger.write_trial(trial("0002", Status.COMPLETED, 0.4))
+    board = Leaderboard.from_run(str(run.root))
+    assert board.winner().trial_id == "0002"  # the run's objective ranks: val/loss, the smaller the better
+    assert board == Leaderboard.from_run(run.root) == Leaderboard.from_run(run)
+
+
+def test_light_to_import() -> None:
+    code = "import analysis.leaderboard, sys; assert not {'torch', 'ray', 'pandas', 'optuna'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,188 @@
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from search_spaces.errors import ExportRefused, InvalidInput
+from trainables.bundle import export
+from trainables.bundle.export import ExportBundle, export_bundle, export_onnx, write_metadata
+from trainables.bundle.predict import Predictor
+
+Small = tuple[nn.Module, ExportBundle]
+Photos = list[tuple[str, bytes]]
+Export = Callable[[nn.Module, int, Path], int]
+
+
+def test_the_bundle_holds(small: Small) -> None:
+    bundle = small[1]
+    assert bundle.parity.holds
+    assert bundle.parity.images == bundle.parity.same_label == 11
+    assert bundle.opset == 20
+
+
+def test_files_of_a_bundle(small: Small) -> None:
+    bundle = small[1]
+    folder = bundle.model.parent
+    names = ["config.json", "labels.txt", "model.onnx", "parity.json", "preprocessing.json"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    assert (folder / "labels.txt").read_text("utf-8").splitlines() == list(bundle.labels)
+    assert json.loads((folder / "preprocessing.json").read_text("utf-8")) == bundle.preprocessing.to_json()
+    assert json.loads((folder / "config.json").read_text("utf-8")) == bundle.config
+    assert json.loads((folder / "parity.json").read_text("utf-8"))["same_label"] == 11
+
+
+def test_no_path_of_this_machine_is_exported(small: Small) -> None:
+    content = small[1].model.read_bytes()
+    assert b"site-packages" not in content
+    assert str(Path.cwd()).encode() not in content
+
+
+class Tiny(nn.Module):
+    """Exports in a second: a convolution, BatchNorm, dropout and a classifier of two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 4, 3, stride=2)
+        self.norm = nn.BatchNorm2d(4)
+        self.drop = nn.Dropout(0.5)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        pooled: torch.Tensor = self.norm(self.conv(images)).relu().mean(dim=(2, 3))
+        out: torch.Tensor = self.head(self.drop(pooled))
+        return out
+
+
+class Stubborn(Tiny):
+    """Branches on its data, which no graph can."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images if images.sum() > 0 else -images)
+
+
+def test_export_is_quiet_and_leaves_the_model_as_it_is(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    model = Tiny().to(torch.bfloat16).train()
+    model.norm.eval()
+    assert export_onnx(model, 32, tmp_path / "tiny.onnx") == 20
+    assert capfd.readouterr() == ("", "")
+    assert [record for record in caplog.records if record.levelno >= logging.INFO] == []
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny.onnx"]
+    assert (model.training, model.norm.training, model.drop.training) == (True, False, True)
+    assert model.conv.weight.dtype == torch.bfloat16
+    graph = onnx.load(tmp_path / "tiny.onnx").graph
+    assert [(value.name, value.type.tensor_type.elem_type) for value in (*graph.input, *graph.output)] == [
+        ("images", onnx.TensorProto.FLOAT),
+        ("logits", onnx.TensorProto.FLOAT),
+    ]
+    assert graph.input[0].type.tensor_type.shape.dim[0].dim_param
+
+
+def test_channels_last_exports(tmp_path: Path, small: Small, photos: Photos) -> None:
+    model = Tiny().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    bundle = export_bundle(model, ("a", "b"), small[1].preprocessing, {}, "f", photos, tmp_path / "new" / "folder")
+    assert bundle.parity.holds
+    assert model.conv.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_models_that_cannot_be_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.onnx"
+    with pytest.raises(ExportRefused, match=r"cannot export this model at 32 px .*choose another architecture"):
+        export_onnx(Stubborn(), 32, path)
+    monkeypatch.setattr(export, "MAX_BYTES", 100)
+    with pytest.raises(ExportRefused, match=r"must be below 2 GB, got 0\.0 GB; choose a smaller model"):
+        export_onnx(Tiny(), 32, path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_labels_must_fit_the_classes(tmp_path: Path, small: Small, photos: Photos, ready: Export) -> None:
+    with pytest.raises(InvalidInput, match="as many as the model's classes, got 2 labels, 6 classes"):
+        export_bundle(small[0], ("a", "b"), small[1].preprocessing, {}, "f", photos, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def ready(small: Small, monkeypatch: pytest.MonkeyPatch) -> Export:
+    """Exports the small model at once, from its finished bundle."""
+
+    def copy(model: nn.Module, image_size: int, path: Path) -> int:
+        exported = onnx.load(small[1].model)
+        del exported.metadata_props[:]
+        onnx.save(exported, path)
+        return small[1].opset
+
+    monkeypatch.setattr(export, "export_onnx", copy)
+    return copy
+
+
+def bundled(small: Small, photos: Photos, folder: Path, **changed: Any) -> ExportBundle:
+    bundle = small[1]
+    arguments: dict[str, Any] = {"config": bundle.config, "fingerprint": "f", **changed}
+    return export_bundle(small[0], bundle.labels, bundle.preprocessing, images=photos, folder=folder, **arguments)
+
+
+def alter_a_weight(path: Path) -> None:
+    model = onnx.load(path)
+    weight = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    values = onnx.numpy_helper.to_array(weight).copy()
+    values *= np.float32(1.5)
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    onnx.save(model, path)
+
+
+def test_a_tampered_export_is_refused_and_the_former_stays(
+    tmp_path: Path, small: Small, photos: Photos, ready: Export, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundled(small, photos, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def tampered(model: nn.Module, image_size: int, path: Path) -> int:
+        opset = ready(model, image_size, path)
+        alter_a_weight(path)
+        return opset
+
+    monkeypatch.setattr(export, "export_onnx", tampered)
+    words = (
+        r"of 11 labels different .* first at photo0\.jpg, photo1\.jpg, photo2\.jpg; nothing was written, try another"
+    )
+    with pytest.raises(ExportRefused, match=words):
+        bundled(small, photos, tmp_path, fingerprint="other")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert Predictor.open(tmp_path / "model.onnx").fingerprint == "f"
+
+
+def test_a_later_export_replaces_the_former(tmp_path: Path, small: Small, photos: Photos, ready: Export) -> None:
+    bundled(small, photos, tmp_path)
+    again = bundled(small, photos, tmp_path, fingerprint="second", config={"lr": 2})
+    predictor = Predictor.open(again.model)
+    assert (predictor.fingerprint, predictor.config) == ("second", {"lr": 2})
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_without_images_nothing_is_exported(tmp_path: Path, small: Small, ready: Export) -> None:
+    with pytest.raises(InvalidInput, match="measured on the images of the validation split, got none"):
+        bundled(small, [], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_write_metadata_adds_and_replaces(tmp_path: Path, ready: Export, small: Small) -> None:
+    path = tmp_path / "model.onnx"
+    ready(small[0], 64, path)
+    write_metadata(path, {"thaw.a": {"x": [1, "ü"]}, "thaw.b": 1})
+    write_metadata(path, {"thaw.b": None})
+    entries = {entry.key: json.loads(entry.value) for entry in onnx.load(path).metadata_props}
+    assert entries == {"thaw.a": {"x": [1, "ü"]}, "thaw.b": None}
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_metadata(path, {"thaw.b": float("nan")})
+    assert path.read_bytes() == before

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainables.data.balance import batches, class_weights, epoch_order
+
+labels_of_four = st.lists(st.integers(0, 3), min_size=1, max_size=200).map(lambda values: np.array(values, np.int64))
+
+
+@given(labels_of_four)
+def test_weights_average_to_one_and_give_every_class_the_same_say(labels):
+    weights = class_weights(labels, 4)
+    assert weights.shape == (4,)
+    assert weights.dtype == np.float64
+    assert weights[labels].mean() == pytest.approx(1)
+    counts = np.bincount(labels, minlength=4)
+    say = (weights * counts)[counts > 0]
+    np.testing.assert_allclose(say, say[0])
+    assert not weights[counts == 0].any()
+
+
+def test_weights_are_inverse_to_frequency():
+    np.testing.assert_allclose(class_weights(np.array([0, 0, 0, 1]), 2), [2 / 3, 2])
+
+
+@given(labels_of_four, st.sampled_from(["none", "loss"]), st.integers(0, 2**31 - 1), st.integers(0, 100))
+def test_without_a_sampler_every_sample_is_seen_once(labels, balance, seed, epoch):
+    order = epoch_order(labels, 4, balance, seed, epoch)
+    assert order.dtype == np.int64
+    assert sorted(order) == list(range(len(labels)))
+    np.testing.assert_array_equal(order, epoch_order(labels, 4, balance, seed, epoch))
+
+
+@pytest.mark.parametrize("balance", ["none", "sampler"])
+def test_order_changes_with_seed_and_epoch_and_ignores_the_global_stream(balance):
+    labels = np.arange(100) % 3
+    orders = [epoch_order(labels, 3, balance, seed, epoch).tolist() for seed in (0, 1) for epoch in (0, 1)]
+    assert len(set(map(tuple, orders))) == 4
+    state = np.random.get_state()
+    np.random.random(7)
+    assert epoch_order(labels, 3, balance, 0, 0).tolist() == orders[0]
+    np.random.set_state(state)
+
+
+def test_sampler_draws_the_classes_equally_often():
+    labels = np.array([0] * 9000 + [1] * 900 + [2] * 100)
+    order = epoch_order(labels, 3, "sampler", seed=3, epoch=1)
+    assert len(order) == 10_000
+    shares = np.bincount(labels[order]) / 10_000
+    np.testing.assert_allclose(shares, 1 / 3, atol=0.02)  # four standard deviations
+
+
+@given(st.integers(0, 500), st.integers(1, 70))
+def test_batches_partition_the_order(count, batch_size):
+    order = np.random.default_rng(0).permutation(count)
+    cut = batches(order, batch_size)
+    np.testing.assert_array_equal(np.concatenate([order[:0], *cut]), order)
+    sizes = [len(batch) for batch in cut]
+    assert max(sizes, default=0) - min(sizes, default=0) <= 1
+    assert len(cut) <= -(-count // batch_size)
+    assert max(sizes, default=0) <= max(batch_size, 3 if batch_size == 2 else 0)
+    if batch_size > 1 and count > 1:
+        assert min(sizes) >= 2

@@ -1,0 +1,93 @@
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from search_spaces.errors import InvalidInput
+from trainables.data.fingerprint import fingerprint
+from trainables.data.readers import Dataset, open_dataset
+
+
+@pytest.fixture
+def cache(tmp_path) -> Path:
+    return tmp_path / "cache"
+
+
+def test_it_follows_the_content_and_not_the_place(photos, cache, tmp_path):
+    first = fingerprint(open_dataset(photos), cache)
+    assert len(first) == 64
+    assert int(first, 16)
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(photos, copy)
+    assert fingerprint(open_dataset(copy), cache) == first
+    assert fingerprint(open_dataset(copy), tmp_path / "other_cache") == first
+
+
+@pytest.mark.parametrize("change", ["bytes", "name", "label", "split", "fewer"])
+def test_every_change_of_content_changes_it(photos, cache, change):
+    before = fingerprint(open_dataset(photos), cache)
+    image = photos / "train" / "cat" / "train_cat_1.png"
+    if change == "bytes":
+        image.write_bytes(image.read_bytes() + b"\0")
+    elif change == "name":
+        image.rename(image.with_name("renamed.png"))
+    elif change == "label":
+        image.rename(photos / "train" / "dog" / image.name)
+    elif change == "split":
+        image.rename(photos / "val" / "cat" / image.name)
+    else:
+        image.unlink()
+    assert fingerprint(open_dataset(photos), cache) != before
+
+
+@pytest.mark.parametrize("change", ["label", "split"])
+def test_a_manifest_can_change_it_without_touching_an_image(photos, cache, tmp_path, change):
+    rows = [
+        f"{sample.path},{sample.label},{split}"
+        for split, samples in open_dataset(photos).splits.items()
+        for sample in samples
+    ]
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("\n".join(["path,label,split", *rows]))
+    before = fingerprint(open_dataset(photos, manifest), cache)
+    path, label, split = rows[0].split(",")
+    rows[0] = f"{path},1,{split}" if change == "label" else f"{path},{label},test"
+    manifest.write_text("\n".join(["path,label,split", *rows]))
+    assert fingerprint(open_dataset(photos, manifest), cache) != before
+
+
+def test_the_second_call_reads_no_image(photos, cache, monkeypatch):
+    dataset = open_dataset(photos)
+    first = fingerprint(dataset, cache)
+    reads = []
+    original = Dataset.read
+    monkeypatch.setattr(Dataset, "read", lambda self, sample: reads.append(sample) or original(self, sample))
+    assert fingerprint(dataset, cache) == first
+    assert reads == []
+    os.utime(photos / dataset.splits["train"][0].path, ns=(1, 1))
+    assert fingerprint(dataset, cache) == first
+    assert len(reads) == 11
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"fingerprint": 3}', '{"fingerprint": "short"}', "{}"])
+def test_a_damaged_shortcut_is_made_anew(photos, cache, text):
+    dataset = open_dataset(photos)
+    first = fingerprint(dataset, cache)
+    (shortcut,) = (cache / "fingerprints").iterdir()
+    shortcut.write_text(text)
+    assert fingerprint(dataset, cache) == first
+    assert first in shortcut.read_text()
+    assert list((cache / "fingerprints").iterdir()) == [shortcut]
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(photos, cache):
+    cache.write_bytes(b"a file where the folder should be")
+    assert fingerprint(open_dataset(photos), cache) == fingerprint(open_dataset(photos), cache.with_name("good"))
+
+
+def test_a_file_that_is_gone_is_named(photos, cache):
+    dataset = open_dataset(photos)
+    (photos / "val" / "cat" / "val_cat_0.jpg").unlink()
+    with pytest.raises(InvalidInput, match=r"val_cat_0.jpg: every listed image must be a file, got No such file"):
+        fingerprint(dataset, cache)

@@ -1,0 +1,203 @@
+"""Export: a trained model becomes one verified ONNX file that carries its labels, preprocessing and provenance."""
+
+import contextlib
+import io
+import json
+import logging
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from torch import nn
+
+from search_spaces.errors import ExportRefused, InvalidInput
+from trainables.bundle.parity import Parity, measure, reference
+from trainables.bundle.predict import Predictor
+from trainables.data.preprocess import Preprocessing
+
+# A protobuf message, and so an ONNX model in one file, ends at 2 GiB.
+MAX_BYTES = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class ExportBundle:
+    """An exported model that agrees with the trained one: `model.onnx` and, for people, its metadata beside it."""
+
+    model: Path
+    """The ONNX file; complete without the other files of its folder."""
+
+    labels: tuple[str, ...]
+    """Class names in the order of the logits."""
+
+    preprocessing: Preprocessing
+    """From bytes to the model's input."""
+
+    config: Mapping[str, Any]
+    """Configuration of the trial that trained the model."""
+
+    opset: int
+    """ONNX operator set."""
+
+    parity: Parity
+    """The measured agreement; it holds."""
+
+
+def export_bundle(
+    model: nn.Module,
+    labels: Sequence[str],
+    preprocessing: Preprocessing,
+    config: Mapping[str, Any],
+    fingerprint: str,
+    images: Iterable[tuple[str, bytes]],
+    folder: Path,
+) -> ExportBundle:
+    """Export `model` into `folder`, measured on `images`: (name, encoded bytes) of the whole validation split.
+
+    Writes model.onnx, labels.txt, preprocessing.json, config.json, parity.json. Everything is made and measured under
+    a temporary name; a refused export leaves an older one untouched. `model` must be unwrapped and is left as it is.
+    Raises ExportRefused when the file does not compute what `model` computes, InvalidInput without images.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as scratch:
+        draft = Path(scratch) / "model.onnx"
+        opset = export_onnx(model, preprocessing.image_size, draft)
+        _check_labels(draft, labels)
+        metadata = {
+            "thaw.labels": list(labels),
+            "thaw.preprocessing": preprocessing.to_json(),
+            "thaw.config": dict(config),
+            "thaw.fingerprint": fingerprint,
+            "thaw.opset": opset,
+            "thaw.version": version("thaw"),
+        }
+        write_metadata(draft, metadata)
+        parity = measure(model, Predictor.open(draft), preprocessing, images)
+        if not parity.holds:
+            raise ExportRefused(_refusal(parity, folder))
+        write_metadata(draft, {"thaw.parity": parity.to_json()})
+        _write_texts(Path(scratch), metadata, parity)
+        # The model last: the texts describe it, and it alone is complete.
+        for name in ("labels.txt", "preprocessing.json", "config.json", "parity.json", "model.onnx"):
+            (Path(scratch) / name).replace(folder / name)
+    return ExportBundle(folder / "model.onnx", tuple(labels), preprocessing, dict(config), opset, parity)
+
+
+def export_onnx(model: nn.Module, image_size: int, path: Path) -> int:
+    """Write `model` as one float32 ONNX file, `images` (n, 3, s, s) -> `logits` (n, classes) any n; returns the opset.
+
+    `model` must be unwrapped and is left as it is. Raises ExportRefused for a model that PyTorch cannot export, that
+    takes one batch size only, or that is above 2 GB.
+    """
+    trained = reference(model)
+    size = sum(tensor.nbytes for tensor in (*trained.parameters(), *trained.buffers()))
+    if size > MAX_BYTES:
+        raise ExportRefused(f"{path}: an ONNX file must be below 2 GB, got {size / 1e9:.1f} GB; choose a smaller model")
+    try:
+        with _quiet():
+            torch.onnx.export(
+                trained,
+                # Two images: torch.export takes a batch of one for a constant.
+                (torch.zeros(2, 3, image_size, image_size),),
+                path,
+                dynamo=True,
+                verbose=False,
+                external_data=False,
+                input_names=["images"],
+                output_names=["logits"],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+            )
+    except torch.onnx.OnnxExporterError as error:
+        cause = str(error.__cause__ or error).strip().splitlines() or [""]
+        raise ExportRefused(
+            f"{path}: PyTorch {torch.__version__} cannot export this model at {image_size} px ({cause[0][:200]}); "
+            "choose another architecture or another version of torch"
+        ) from error
+    exported = onnx.load(path)
+    batch = exported.graph.input[0].type.tensor_type.shape.dim[0]
+    if not batch.dim_param:
+        raise ExportRefused(
+            f"{path}: the batch size must be free, but the exported graph takes {batch.dim_value} images only; "
+            "choose another architecture or another version of torch"
+        )
+    _forget_paths(exported)
+    _save(exported, path)
+    return next(int(used.version) for used in exported.opset_import if used.domain == "")
+
+
+def write_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
+    """Add `metadata` to an ONNX file, each value as JSON; entries of the same name are replaced, others stay."""
+    model = onnx.load(path)
+    entries = {entry.key: entry.value for entry in model.metadata_props}
+    entries |= {key: json.dumps(value, allow_nan=False) for key, value in metadata.items()}
+    onnx.helper.set_model_props(model, entries)
+    _save(model, path)
+
+
+def _save(model: onnx.ModelProto, path: Path) -> None:
+    """Check the model and replace the file at once."""
+    onnx.checker.check_model(model)
+    draft = path.with_name(f".{path.name}.new")
+    try:
+        onnx.save(model, draft)
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _forget_paths(model: onnx.ModelProto) -> None:
+    """Drop the stack trace the exporter leaves at each node: paths of the exporting machine, 200 kB in all."""
+    for node in model.graph.node:
+        kept = [entry for entry in node.metadata_props if entry.key != "pkg.torch.onnx.stack_trace"]
+        del node.metadata_props[:]
+        node.metadata_props.extend(kept)
+
+
+def _check_labels(path: Path, labels: Sequence[str]) -> None:
+    shape = onnx.load(path).graph.output[0].type.tensor_type.shape
+    classes = shape.dim[1].dim_value
+    if classes != len(labels):
+        raise InvalidInput(
+            f"labels must be as many as the model's classes, got {len(labels)} labels, {classes} classes"
+        )
+
+
+def _write_texts(folder: Path, metadata: Mapping[str, Any], parity: Parity) -> None:
+    """The metadata once more, beside the model, for people and for programs that do not read ONNX."""
+    (folder / "labels.txt").write_text("".join(f"{label}\n" for label in metadata["thaw.labels"]), encoding="utf-8")
+    texts = {
+        "preprocessing.json": metadata["thaw.preprocessing"],
+        "config.json": metadata["thaw.config"],
+        "parity.json": parity.to_json(),
+    }
+    for name, value in texts.items():
+        (folder / name).write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _refusal(parity: Parity, folder: Path) -> str:
+    wrong = parity.images - parity.same_label - parity.ties
+    return (
+        f"{folder / 'model.onnx'}: every label, and every logit within {parity.tolerance:g} of their scale, must be "
+        f"the trained model's, got {wrong} of {parity.images} labels different and logits different by up to "
+        f"{parity.max_abs_difference:.3g} at a scale of {parity.scale:.3g}, first at {', '.join(parity.differing)}; "
+        "nothing was written, try another version of torch and onnxscript, or another architecture"
+    )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back what the exporter prints and logs: standard output is a JSON document where a command asks for one."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

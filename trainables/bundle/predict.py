@@ -1,0 +1,218 @@
+"""Predictor: photos to labels with an exported model. Needs onnxruntime, Pillow and numpy; no torch, no onnx.
+
+Everything that is needed beside the weights (labels, preprocessing, provenance) stands in the ONNX file's own metadata,
+so that `model.onnx` can be moved and used alone.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from search_spaces.errors import InvalidInput
+from trainables.data.preprocess import Preprocessing
+from trainables.data.readers import IMAGE_ENDINGS, is_image
+
+REQUIRED = ("labels", "preprocessing", "config", "fingerprint", "opset", "version")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says about one photo."""
+
+    path: str
+    """The path or name under which the photo was given."""
+
+    label: str
+    """The most probable class."""
+
+    probability: float
+    """Softmax probability of `label`, 0 to 1."""
+
+    top: tuple[tuple[str, float], ...]
+    """The most probable classes with their probabilities, best first; `label` is the first."""
+
+    def to_json(self) -> dict[str, Any]:
+        """`{path, label, probability, top: [{label, probability}]}`."""
+        top = [{"label": label, "probability": probability} for label, probability in self.top]
+        return {"path": self.path, "label": self.label, "probability": self.probability, "top": top}
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """An exported model, ready to run on the CPU. `logits` may be called from several threads."""
+
+    session: onnxruntime.InferenceSession
+    """The loaded graph: `images` float32 (n, 3, s, s) -> `logits` float32 (n, classes)."""
+
+    labels: tuple[str, ...]
+    """Class names in the order of the logits."""
+
+    preprocessing: Preprocessing
+    """From bytes to the model's input."""
+
+    config: Mapping[str, Any]
+    """Configuration of the trial that trained the model."""
+
+    fingerprint: str
+    """Fingerprint of the data set it was trained on."""
+
+    opset: int
+    """ONNX operator set."""
+
+    version: str
+    """Version of thaw that wrote the file."""
+
+    parity: Mapping[str, Any] | None
+    """How closely the file agrees with the trained model; None only while an export is still being measured."""
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Load an exported model; raises InvalidInput unless `path` is an ONNX file that thaw exported."""
+        session = _session(path)
+        metadata = _metadata(session, path)
+        try:
+            predictor = cls(
+                session=session,
+                labels=tuple(map(str, metadata["labels"])),
+                preprocessing=Preprocessing.from_json(metadata["preprocessing"]),
+                config=dict(metadata["config"]),
+                fingerprint=str(metadata["fingerprint"]),
+                opset=int(metadata["opset"]),
+                version=str(metadata["version"]),
+                parity=metadata.get("parity"),
+            )
+        except (InvalidInput, TypeError, ValueError) as error:
+            raise InvalidInput(f"{path}: thaw's metadata cannot be read ({error}); {_REMEDY}") from None
+        predictor._check(path)
+        return predictor
+
+    def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits (n, classes) of preprocessed images (n, 3, s, s); n may be any number, 0 included."""
+        if not len(batch):
+            return np.empty((0, len(self.labels)), np.float32)
+        (logits,) = self.session.run(["logits"], {"images": np.ascontiguousarray(batch, np.float32)})
+        return np.asarray(logits, np.float32)
+
+    def preprocess(self, items: Iterable[tuple[str, bytes]]) -> NDArray[np.float32]:
+        """The model's input (n, 3, s, s) of encoded photos; raises InvalidInput naming one that cannot be decoded."""
+        return np.stack([self.preprocessing(data, name) for name, data in items])
+
+    def predict_bytes(self, items: Iterable[tuple[str, bytes]], batch_size: int = 32, top: int = 5) -> list[Prediction]:
+        """One prediction a photo, given as `(name, encoded bytes)`; raises InvalidInput naming one that is no image."""
+        return list(self._predict(items, batch_size, top))
+
+    def predict_files(self, paths: Sequence[Path], batch_size: int = 32, top: int = 5) -> Iterator[Prediction]:
+        """One prediction a photo; a folder stands for all images below it, sorted. Holds one batch in memory.
+
+        Raises InvalidInput at once for a path that does not exist and a folder without images, and on the way for a
+        photo that cannot be read.
+        """
+        files = list(image_files(paths))
+        return self._predict(((str(path), _read(path)) for path in files), batch_size, top)
+
+    def _predict(self, items: Iterable[tuple[str, bytes]], batch_size: int, top: int) -> Iterator[Prediction]:
+        for name, value in (("batch_size", batch_size), ("top", top)):
+            if value < 1:
+                raise InvalidInput(f"`{name} >= 1`, got {name}={value}; leave it out for the default")
+        return self._stream(iter(items), batch_size, top)
+
+    def _stream(self, items: Iterator[tuple[str, bytes]], batch_size: int, top: int) -> Iterator[Prediction]:
+        while batch := list(islice(items, batch_size)):
+            rows = softmax(self.logits(self.preprocess(batch)))
+            for (name, _), row in zip(batch, rows, strict=True):
+                best = np.argsort(-row, kind="stable")[:top]
+                ranked = tuple((self.labels[i], float(row[i])) for i in best)
+                yield Prediction(name, *ranked[0], top=ranked)
+
+    def _check(self, path: Path) -> None:
+        """Labels and preprocessing must fit the graph they stand beside."""
+        size = self.preprocessing.image_size
+        classes = len(self.labels)
+        graph = [("input", self.session.get_inputs(), "images", [3, size, size])]
+        graph += [("output", self.session.get_outputs(), "logits", [classes])]
+        for kind, found, name, shape in graph:
+            got = {value.name: list(value.shape[1:]) for value in found}
+            if got != {name: shape}:
+                raise InvalidInput(
+                    f"{path}: the {kind} must be `{name}` of shape (n, {', '.join(map(str, shape))}) for {classes} "
+                    f"labels at {size} px, got {got}; {_REMEDY}"
+                )
+
+
+def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Probabilities (n, classes) of logits (n, classes), computed so that no finite logit overflows."""
+    values = np.asarray(logits, np.float64)
+    exponentials = np.exp(values - values.max(axis=-1, keepdims=True))
+    return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
+
+
+def image_files(paths: Iterable[Path]) -> Iterator[Path]:
+    """The files that `paths` stand for; a folder stands for all images below it, sorted, hidden ones left out."""
+    for path in paths:
+        if not path.is_dir():
+            if not path.exists():
+                raise InvalidInput(f"{path}: no such image; check the path")
+            yield path
+            continue
+        found = sorted(_images_below(path))
+        if not found:
+            raise InvalidInput(f"{path}: no image in this folder; name one that holds {', '.join(IMAGE_ENDINGS)} files")
+        yield from found
+
+
+_REMEDY = "export it anew with `thaw export RUN`"
+
+
+def _session(path: Path) -> onnxruntime.InferenceSession:
+    if path.is_dir():
+        raise InvalidInput(f"{path}: must be an ONNX file, got a folder; name the model.onnx in it")
+    if not path.exists():
+        raise InvalidInput(f"{path}: no such model; check the path, or export one with `thaw export RUN`")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions have no common base of their own
+        reason = " ".join(str(error).split())[:200]
+        raise InvalidInput(f"{path}: must be an ONNX model, got a file that is not ({reason}); {_REMEDY}") from None
+
+
+def _metadata(session: onnxruntime.InferenceSession, path: Path) -> dict[str, Any]:
+    """The `thaw.*` entries of the file, decoded, without their prefix."""
+    entries = session.get_modelmeta().custom_metadata_map
+    texts = {key.removeprefix("thaw."): text for key, text in entries.items() if key.startswith("thaw.")}
+    if not texts:
+        raise InvalidInput(f"{path}: an ONNX model without thaw's metadata; export it with `thaw export RUN`")
+    missing = [f"thaw.{key}" for key in REQUIRED if key not in texts]
+    if missing:
+        raise InvalidInput(f"{path}: metadata must hold {', '.join(missing)}, but does not; {_REMEDY}")
+    metadata = {}
+    for key, text in texts.items():
+        try:
+            metadata[key] = json.loads(text)
+        except ValueError as error:
+            raise InvalidInput(
+                f"{path}: metadata thaw.{key} must be JSON, got {text[:40]!r} ({error}); {_REMEDY}"
+            ) from None
+    return metadata
+
+
+def _images_below(folder: Path) -> Iterator[Path]:
+    for directory, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(directory) / name for name in files if is_image(name))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{path}: cannot be read ({error.strerror}); check the file and its permissions") from None

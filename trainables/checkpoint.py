@@ -1,0 +1,125 @@
+"""Checkpoints: a folder with safetensors and one JSON state. No pickle is written or read."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from search_spaces.errors import InvalidInput
+from trainables.config import TrialConfig
+from trainables.model.build import bare_model
+from trainables.result import EpochReport
+
+WEIGHTS, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+
+
+class CheckpointState(BaseModel):
+    """What a checkpoint knows besides tensors: enough to go on, to export, and to explain itself."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    config: TrialConfig
+    classes: tuple[str, ...]
+    fingerprint: str
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    reports: tuple[EpochReport, ...]
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the state of a checkpoint folder; raises InvalidInput when it is missing or unreadable."""
+        path = _complete(folder) / STATE
+        try:
+            return cls.model_validate_json(path.read_text(), extra="ignore")
+        except (OSError, ValueError) as error:
+            raise InvalidInput(
+                f"checkpoint must be a folder written by Thaw, got {folder} ({type(error).__name__}); "
+                "train the trial again"
+            ) from error
+
+
+def save_checkpoint(
+    folder: Path, model: nn.Module, state: CheckpointState, optimizer: torch.optim.Optimizer | None = None
+) -> None:
+    """Write the checkpoint beside `folder`, then move it into place; if that is interrupted, the old one is read."""
+    fresh = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    _save(model.state_dict(), fresh / WEIGHTS)
+    if optimizer is not None:
+        _save(_optimizer_tensors(optimizer), fresh / OPTIMIZER)
+    (fresh / STATE).write_text(state.model_dump_json(exclude_none=True))
+    old = _old(folder)
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+    fresh.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
+    """Load the tensors of a checkpoint into a model and an optimiser of the same shape."""
+    folder = _complete(folder)
+    model.load_state_dict(load_file(folder / WEIGHTS))
+    if optimizer is not None:
+        _restore_optimizer(optimizer, load_file(folder / OPTIMIZER))
+
+
+def load_trained(folder: Path) -> tuple[nn.Module, CheckpointState]:
+    """The trained model of a checkpoint, on the CPU in eval mode, with its state."""
+    state = CheckpointState.read(folder)
+    model = bare_model(state.config.architecture, len(state.classes))
+    load_checkpoint(folder, model)
+    return model.eval(), state
+
+
+def exists(folder: Path) -> bool:
+    """Whether a complete checkpoint is there, be it only the one an interrupted write was about to replace."""
+    return (_complete(folder) / STATE).is_file()
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
+
+
+def _complete(folder: Path) -> Path:
+    """The folder itself or, when a write was interrupted between its two renames, the old one."""
+    return folder if folder.exists() or not _old(folder).exists() else _old(folder)
+
+
+def _save(tensors: dict[str, Tensor], path: Path) -> None:
+    # Cloned, because tied weights share memory, which safetensors refuses.
+    save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, path)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    return {
+        json.dumps([key, name]): value
+        for group in optimizer.param_groups
+        for name, parameter in zip(group["names"], group["params"], strict=True)
+        for key, value in optimizer.state[parameter].items()
+        if value is not None
+    }
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    by_parameter: dict[str, dict[str, Any]] = {}
+    for label, tensor in tensors.items():
+        key, name = json.loads(label)
+        by_parameter.setdefault(name, {})[key] = tensor
+    for group in optimizer.param_groups:
+        for name, parameter in zip(group["names"], group["params"], strict=True):
+            if name in by_parameter:
+                # Adam keeps its step counter on the CPU; everything of a parameter's shape lives beside it.
+                optimizer.state[parameter] = {
+                    key: value.to(parameter.device) if value.shape == parameter.shape else value
+                    for key, value in by_parameter[name].items()
+                }

@@ -1,0 +1,1 @@
+"""From a folder of photos to batches: readers, fingerprint, preprocessing, image cache, balance, augmentation."""

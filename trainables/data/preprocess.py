@@ -1,0 +1,128 @@
+"""From the bytes of an image file to the array a model sees: the one owner for cache, evaluation, predict and serve.
+
+Pillow and numpy only, so that a machine that predicts needs no torch.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self, get_args
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from search_spaces.errors import InvalidInput, closest
+from trainables.config import ResizeMode
+from trainables.data.decode import decode as decode  # named here for those who preprocess step by step
+
+# Raise it whenever the pixels that `load` gives for some file change: caches of the old pixels then go unused.
+PREPROCESSING_VERSION = 1
+
+PAD_COLOUR = (124, 116, 104)
+"""The mean colour of ImageNet: close to zero after normalisation."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Everything between an image file and the model's input; travels with the exported model."""
+
+    image_size: int
+    """Side of the square, in pixels."""
+
+    resize_mode: ResizeMode
+    """crop, squash or pad; see `resize`."""
+
+    mean: tuple[float, float, float]
+    """Per channel, of pixels in [0, 1]."""
+
+    std: tuple[float, float, float]
+    """Per channel, above 0."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.image_size, int) or self.image_size < 1:
+            raise InvalidInput(
+                f"preprocessing: image_size must be a whole number from 1, got {self.image_size!r}; set it to e.g. 224"
+            )
+        _check_mode(self.resize_mode)
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != 3 or not all(math.isfinite(value) for value in values):
+                raise InvalidInput(
+                    f"preprocessing: {name} must be three finite numbers, got {values}; give one a channel"
+                )
+        if min(self.std) <= 0:
+            raise InvalidInput(f"preprocessing: std must be above 0, got {self.std}; take it from `thaw data stats`")
+
+    def __call__(self, data: bytes, name: str) -> npt.NDArray[np.float32]:
+        """The model's input for one file, shape (3, image_size, image_size); `name` is for the error message."""
+        pixels = load(data, name, self.image_size, self.resize_mode)
+        batch = normalize(pixels[None], self.mean, self.std)
+        return batch.reshape(batch.shape[1:])
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-ready mapping that `from_json` reads back."""
+        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote, ignoring fields of later versions; raises InvalidInput for anything else."""
+        try:
+            red, green, blue = map(float, values["mean"])
+            std_red, std_green, std_blue = map(float, values["std"])
+            size, mode = values["image_size"], values["resize_mode"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise InvalidInput(
+                "preprocessing: needs image_size, resize_mode, mean and std (three numbers each), "
+                f"got {dict(values)}; export the model again"
+            ) from error
+        return cls(size, mode, (red, green, blue), (std_red, std_green, std_blue))
+
+
+def load(data: bytes, name: str, size: int, mode: ResizeMode) -> npt.NDArray[np.uint8]:
+    """Decode and resize one image file: uint8, shape (size, size, 3), RGB."""
+    return resize(decode(data, name), size, mode)
+
+
+def resize(image: Image.Image, size: int, mode: ResizeMode) -> npt.NDArray[np.uint8]:
+    """Bring an RGB image to uint8 (size, size, 3), bicubic with antialiasing.
+
+    crop: shorter side to `size`, centre kept. squash: both sides to `size`. pad: longer side to `size`, the image
+    centred, the rest filled with `PAD_COLOUR`.
+    """
+    _check_mode(mode)
+    width, height = image.size
+    if mode == "crop":
+        # Resizing the centre square alone gives the same pixels, without the long intermediate image of a panorama.
+        side = min(width, height)
+        left, top = (width - side) / 2, (height - side) / 2
+        return _pixels(image.resize((size, size), Image.Resampling.BICUBIC, (left, top, left + side, top + side)))
+    if mode == "squash":
+        return _pixels(image.resize((size, size), Image.Resampling.BICUBIC))
+    scale = size / max(width, height)
+    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+    canvas = Image.new("RGB", (size, size), PAD_COLOUR)
+    canvas.paste(image.resize(inner, Image.Resampling.BICUBIC), ((size - inner[0]) // 2, (size - inner[1]) // 2))
+    return _pixels(canvas)
+
+
+def normalize(
+    images: npt.NDArray[np.uint8], mean: tuple[float, float, float], std: tuple[float, float, float]
+) -> npt.NDArray[np.float32]:
+    """Turn uint8 (n, s, s, 3) into float32 (n, 3, s, s): pixels in [0, 1], less `mean`, over `std`, per channel."""
+    pixels = images.transpose(0, 3, 1, 2).astype(np.float32, order="C")
+    pixels /= np.float32(255)
+    pixels -= np.array(mean, dtype=np.float32).reshape(1, 3, 1, 1)
+    pixels /= np.array(std, dtype=np.float32).reshape(1, 3, 1, 1)
+    return pixels
+
+
+def _check_mode(mode: str) -> None:
+    modes = get_args(ResizeMode)
+    if mode not in modes:
+        raise InvalidInput(
+            f"preprocessing: resize_mode must be one of {', '.join(modes)}, got {mode!r}; {closest(str(mode), modes)}"
+        )
+
+
+def _pixels(image: Image.Image) -> npt.NDArray[np.uint8]:
+    return np.asarray(image, dtype=np.uint8)

@@ -1,0 +1,35 @@
+"""Freezing a model: which parameters get gradients, and which modules stay in eval mode while the rest trains."""
+
+from collections.abc import Set as AbstractSet
+
+from torch import nn
+
+
+def set_trainable(model: nn.Module, names: AbstractSet[str]) -> None:
+    """Give gradients to exactly the parameters in `names`.
+
+    A frozen prefix builds no autograd graph: its inputs and parameters need no gradient, so it runs as under no_grad.
+    """
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name in names)
+        if name not in names:
+            parameter.grad = None
+
+
+def set_train_mode(model: nn.Module) -> None:
+    """Train mode, with every module whose parameters are all frozen in eval mode.
+
+    Frozen BatchNorm then keeps its statistics and frozen dropout is off. Most scripts leave frozen BatchNorm in train
+    mode, which lets the statistics drift away from the weights that were trained with them.
+    """
+    model.train()
+    _eval_frozen(model)
+
+
+def _eval_frozen(module: nn.Module) -> None:
+    parameters = list(module.parameters())
+    if parameters and not any(parameter.requires_grad for parameter in parameters):
+        module.eval()
+        return
+    for child in module.children():
+        _eval_frozen(child)

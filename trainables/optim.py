@@ -1,0 +1,109 @@
+"""Optimiser, its parameter groups, and the learning rate as a function of progress."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainables.config import Objective, TrialConfig
+
+PLATEAU_PATIENCE = 2
+PLATEAU_FACTOR = 0.3
+STEP_FACTOR = 0.1
+STEPS = 3
+
+
+def build_optimizer(config: TrialConfig, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    """The optimiser of `config` over parameter groups made by `parameter_groups`."""
+    match config.optimizer:
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=config.lr)
+        case "adam":
+            return torch.optim.Adam(groups, lr=config.lr)
+        case "sgd":
+            return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, nesterov=True)
+
+
+def parameter_groups(
+    model: Any, names: Iterable[str], *, part: str, peak_lr: float, weight_decay: float
+) -> list[dict[str, Any]]:
+    """Parameter groups of one part of the model: weights with decay, biases and normalisation layers without.
+
+    Each group carries its `part` (head or backbone), its `peak_lr` and the `names` of its parameters, so that the
+    optimiser's state can be saved by name.
+    """
+    skip = model.no_weight_decay() if hasattr(model, "no_weight_decay") else set()
+    wanted = set(names)
+    decayed: dict[str, nn.Parameter] = {}
+    plain: dict[str, nn.Parameter] = {}
+    for name, parameter in model.named_parameters():
+        if name in wanted:
+            (plain if parameter.ndim <= 1 or name in skip else decayed)[name] = parameter
+    return [
+        {
+            "params": list(chosen.values()),
+            "names": list(chosen),
+            "part": part,
+            "peak_lr": peak_lr,
+            "lr": peak_lr,
+            "weight_decay": decay,
+        }
+        for chosen, decay in ((decayed, weight_decay), (plain, 0.0))
+        if chosen
+    ]
+
+
+def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Set every group to its peak rate times `factor`."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * factor
+
+
+def lr_factor(scheduler: str, progress: float, plateaus: int) -> float:
+    """The learning rate as a share of its peak.
+
+    `progress` is the share of all steps already done, in [0, 1). cosine: Loshchilov & Hutter, arXiv 1608.03983, without
+    restarts. one_cycle: Smith & Topin, arXiv 1708.07120, with the constants of torch's OneCycleLR. step: divided by 10
+    after each third. plateau: x 0.3 for each of the `plateaus` met so far.
+    """
+    match scheduler:
+        case "cosine":
+            return 0.5 * (1 + math.cos(math.pi * progress))
+        case "step":
+            return STEP_FACTOR ** math.floor(progress * STEPS)
+        case "one_cycle":
+            rising, start, end = 0.3, 1 / 25, 1 / 25e4
+            if progress < rising:
+                return _anneal(start, 1.0, progress / rising)
+            return _anneal(1.0, end, (progress - rising) / (1 - rising))
+        case "plateau":
+            return PLATEAU_FACTOR**plateaus
+    return 1.0
+
+
+def count_plateaus(objectives: Sequence[float], objective: Objective) -> int:
+    """How often `objectives` (one an epoch, since the last thaw) stood still for PLATEAU_PATIENCE + 1 epochs."""
+    plateaus, waited, best = 0, 0, None
+    for value in objectives:
+        if best is None or objective.better(value, best):
+            best, waited = value, 0
+        else:
+            waited += 1
+        if waited > PLATEAU_PATIENCE:
+            plateaus, waited = plateaus + 1, 0
+    return plateaus
+
+
+def epochs_without_improvement(objectives: Sequence[float], objective: Objective) -> int:
+    """How many of the newest `objectives` came after the best one."""
+    best = 0
+    for index, value in enumerate(objectives):
+        if objective.better(value, objectives[best]):
+            best = index
+    return len(objectives) - 1 - best if objectives else 0
+
+
+def _anneal(start: float, end: float, share: float) -> float:
+    return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
