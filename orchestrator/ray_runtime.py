@@ -1,7 +1,6 @@
 """Ray, started or joined in a way that leaves the user's folder and our code apart."""
 
 import contextlib
-import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
@@ -38,7 +37,7 @@ def connected(folder: Path, cpus: int | None = None) -> Iterator[None]:
             num_cpus=cpus,
             include_dashboard=False,
             log_to_driver=False,
-            logging_level=logging.WARNING,
+            configure_logging=False,
             namespace="thaw",
         )
     try:
@@ -49,7 +48,7 @@ def connected(folder: Path, cpus: int | None = None) -> Iterator[None]:
 
 def concurrent_trials(cpus: float, gpus: float) -> int:
     """How many trials of this size fit into the cluster at once, at least one."""
-    there = ray.cluster_resources()
+    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     by_cpu = int(there.get("CPU", 1) / cpus)
     by_gpu = int(there.get("GPU", 0) / gpus) if gpus else by_cpu
     return max(1, min(by_cpu, by_gpu))

@@ -51,7 +51,7 @@ class LedgerSearcher(Searcher):
         """Trials still to be handed out."""
         return len(self._unfinished) + max(0, self.spec.search.trials - self._next_number)
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # Ray omits FINISHED
         """The next trial for Tune, entered in the ledger before it starts."""
         if self._unfinished:
             trial = self._unfinished.popleft().model_copy(update={"status": Status.RUNNING})

@@ -221,6 +221,16 @@ def load(path: Path, overrides: Sequence[str] = (), name: str | None = None) -> 
     return spec
 
 
+def load_trial(path: Path, overrides: Sequence[str] = ()) -> TrialConfig:
+    """Read a trial's file: `data`, `objective`, and the keys of a sweep file's `trial` and `space`, all at the top."""
+    raw = read_mapping(path)
+    for override in overrides:
+        _apply(raw, override)
+    weights = {"weights": raw["weights"]} if "weights" in raw else {}
+    _resolve_paths({"data": raw.get("data"), "trial": weights}, path.resolve().parent)
+    return parse(TrialConfig, {**raw, **weights}, str(path))
+
+
 def _check(spec: SweepSpec, source: str) -> None:
     try:
         space = SearchSpace.parse(spec.space, spec.trial)

@@ -54,7 +54,7 @@ class PlanAwareAsha(FIFOScheduler):
     """Ray Tune's view of `Rungs`: trials are started in order, and judged after every epoch."""
 
     def __init__(self, rungs: Rungs) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.rungs = rungs
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, object]) -> str:

@@ -6,7 +6,7 @@ the first range it saw, and most proposals fall silently out of its joint model.
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import optuna
 from optuna.distributions import (
@@ -27,13 +27,19 @@ def suggest(space: SearchSpace, trial: optuna.Trial) -> Point:
     def ask(name: str, branch: Branch) -> Scalar:
         label, domain = branch.label(name), branch.domain
         if isinstance(domain, Choice):
-            value: Scalar = trial.suggest_categorical(label, domain.values)
-            return value
+            return cast(Scalar, trial.suggest_categorical(label, domain.values))
         if isinstance(domain, Int):
             return trial.suggest_int(label, domain.low, domain.high)
         return trial.suggest_float(label, domain.low, domain.high, log=domain.log)
 
     return space.walk(ask)
+
+
+def sample(space: SearchSpace, count: int, seed: int) -> list[Point]:
+    """`count` random points, the same for the same seed."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    return [suggest(space, study.ask()) for _ in range(count)]
 
 
 def to_parameters(space: SearchSpace, point: Mapping[str, Any]) -> dict[str, Scalar]:

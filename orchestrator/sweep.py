@@ -32,7 +32,6 @@ from orchestrator.suggest import distributions
 from orchestrator.trial import TrialActor
 from search_spaces.errors import InvalidInput, SweepFailed
 from trainables.data.arrays import Arrays
-from trainables.data.arrays import Progress as DataProgress
 from trainables.result import TrialResult
 
 from ray import tune  # isort: skip  (after ray_runtime has set Ray's environment)
@@ -52,12 +51,12 @@ class Outcome:
     """Whether a person stopped it; `thaw resume` goes on."""
 
 
-def run_sweep(spec: SweepSpec, progress: Progress = silent, on_data: DataProgress | None = None) -> Outcome:
-    """Check everything, then run a new sweep to its end.
+def run_sweep(spec: SweepSpec, arrays: Arrays | None = None, progress: Progress = silent) -> Outcome:
+    """Run a new sweep to its end; `arrays` is what `preflight` returned, where that has been done already.
 
     Raises InvalidInput before anything is trained or written, SweepFailed when no trial completes.
     """
-    arrays = preflight(spec, on_data)
+    arrays = arrays or preflight(spec)
     run = RunFolder(spec.run_root)
     _create(run, spec, arrays)
     return _drive(spec, run, progress)
@@ -129,7 +128,7 @@ def _tuner(
 ) -> tune.Tuner:
     resources = spec.resources
     fits = ray_runtime.concurrent_trials(resources.cpus_per_worker, resources.gpus_per_worker)
-    scheduler: tune.schedulers.TrialScheduler = tune.schedulers.FIFOScheduler()
+    scheduler: tune.schedulers.TrialScheduler = tune.schedulers.FIFOScheduler()  # type: ignore[no-untyped-call]
     if spec.stopping is not None:
         rungs = Rungs(spec.stopping.asha, max(config.epochs for config in spec.corner_configs()))
         for trial in trials:
@@ -151,6 +150,8 @@ def _tuner(
             name=run.tune.name,
             storage_path=str(run.root.resolve()),
             failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
+            # A trial writes its own checkpoints: RUN/checkpoints, not Tune's folder, is where they are looked for.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             stop=watch,
             verbose=0,
         ),

@@ -1,10 +1,11 @@
 """The task: what the targets are, what the loss is, what is measured. A second task is a second file like this one."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import f1_score, recall_score
+from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support, recall_score
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -33,6 +34,27 @@ def metrics(logits: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> dict[
         "balanced_accuracy": float(recall_score(labels, predicted, labels=np.unique(labels), average="macro")),
         "macro_f1": float(f1_score(labels, predicted, labels=present, average="macro", zero_division=0)),
     }
+
+
+def per_class(
+    logits: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], classes: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Precision, recall, F1 and support (number of images) of every class, by its name."""
+    columns = precision_recall_fscore_support(
+        labels, logits.argmax(axis=1), labels=np.arange(len(classes)), zero_division=0
+    )
+    names = ("precision", "recall", "f1", "support")
+    return {
+        name: {column: float(values[index]) for column, values in zip(names, columns, strict=True)}
+        for index, name in enumerate(classes)
+    }
+
+
+def confusion(logits: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> list[list[int]]:
+    """Counts by true class (rows) and predicted class (columns)."""
+    matrix = confusion_matrix(labels, logits.argmax(axis=1), labels=np.arange(logits.shape[1]))
+    counts: list[list[int]] = matrix.tolist()
+    return counts
 
 
 def probabilities(logits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

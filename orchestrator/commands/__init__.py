@@ -1,0 +1,1 @@
+"""The commands, by the person who types them: setting up, sweeping, one trial, results."""

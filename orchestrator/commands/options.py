@@ -1,0 +1,40 @@
+"""Options and consoles that commands share."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+# Results go to standard output, everything about the way there to standard error.
+output = Console(soft_wrap=False)
+errors = Console(stderr=True)
+
+
+class Format(StrEnum):
+    """How a result is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+FormatOption = Annotated[Format, typer.Option("--format", help="json: one JSON document on standard output.")]
+RunArgument = Annotated[Path, typer.Argument(help="A run: the folder <storage.root>/<name> of a sweep.")]
+SweepArgument = Annotated[Path, typer.Argument(help="The sweep file; `thaw init` writes one.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. --set search.trials=50; repeatable."),
+]
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document on standard output, unformatted by the terminal."""
+    typer.echo(json.dumps(value, indent=2, allow_nan=False))
+
+
+def escaped(value: object) -> str:
+    """Text that rich shows as it is."""
+    return escape(str(value))

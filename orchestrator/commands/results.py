@@ -1,0 +1,86 @@
+"""Commands for whoever reads results and takes the winner away: leaderboard, retrain, export, predict."""
+
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.commands.options import Format, FormatOption, RunArgument, errors, escaped, output, print_json
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the app."""
+    for command in (leaderboard, retrain, export, predict):
+        app.command(rich_help_panel="Results")(command)
+
+
+def leaderboard(
+    run: RunArgument,
+    top: Annotated[int | None, typer.Option(min=1, help="Show only the first so many.")] = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Show the trials of a run, best first."""
+    from analysis.leaderboard import Leaderboard
+    from orchestrator.tables import trial_table
+
+    board = Leaderboard.from_run(run)
+    if format is Format.JSON:
+        print_json(board.to_json()[:top])
+    elif not board.entries:
+        errors.print(f"{escaped(run)} has no trials yet; see `thaw status {escaped(run)}`", highlight=False)
+    else:
+        output.print(trial_table(board.entries[:top], board.objective))
+
+
+def retrain(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
+    """Train the winner's configuration again, and measure it once on the test split."""
+    from orchestrator import winner
+    from orchestrator.tables import evaluation_table, metrics_text
+    from trainables.result import EpochReport
+
+    def show(report: EpochReport) -> None:
+        values = "  ".join(f"{name} {value:.4g}" for name, value in report.metrics.items())
+        errors.print(f"epoch {report.epoch:>3}  {values}  {report.seconds:.1f} s", highlight=False, soft_wrap=True)
+
+    retrained = winner.retrain(run, show)
+    if format is Format.JSON:
+        print_json({"trial_id": retrained.trial.trial_id, **retrained.test.to_json()})
+        return
+    output.print(evaluation_table(retrained.test))
+    output.print(metrics_text(retrained.test), highlight=False)
+    errors.print(f"\nexport it to ONNX: thaw export {escaped(run)}", highlight=False)
+
+
+def export(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
+    """Export the winner to ONNX, and prove on the validation images that it predicts what PyTorch predicts."""
+    from orchestrator import winner
+    from orchestrator.tables import parity_text
+
+    bundle, origin = winner.export(run)
+    if format is Format.JSON:
+        model = {"model": str(bundle.model), "origin": origin, "opset": bundle.opset}
+        print_json({**model, "labels": list(bundle.labels), "parity": bundle.parity.to_json()})
+        return
+    output.print(f"{escaped(bundle.model)} ({origin}, opset {bundle.opset})", highlight=False, soft_wrap=True)
+    output.print(parity_text(bundle.parity), highlight=False)
+    errors.print(f"\nuse it: thaw predict {escaped(bundle.model)} photo.jpg", highlight=False)
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="A model.onnx that `thaw export` wrote.")],
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
+    top: Annotated[int, typer.Option(min=1, help="How many labels to give for each image.")] = 5,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Classify images with an exported model; needs no PyTorch."""
+    from orchestrator.tables import prediction_table
+    from trainables.bundle.predict import Predictor
+
+    predictions = Predictor.open(model).predict_files(images, top=top)
+    if format is Format.JSON:
+        print_json([prediction.to_json() for prediction in predictions])
+        return
+    # In portions, so that a folder of a million images shows its first labels at once.
+    while portion := list(islice(predictions, 1000)):
+        output.print(prediction_table(portion))

@@ -1,0 +1,77 @@
+"""Commands for the start: demo, init, schema, doctor."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.commands.options import Format, FormatOption, errors, escaped, output, print_json
+from search_spaces.errors import InvalidInput, ThawError
+from search_spaces.presets import preset_names, preset_summary, preset_text
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the app."""
+    app.command(rich_help_panel="Start")(demo)
+    app.command(rich_help_panel="Start", epilog=_presets())(init)
+    app.command(rich_help_panel="Start")(schema)
+    app.command(rich_help_panel="Start")(doctor)
+
+
+def demo(folder: Annotated[Path, typer.Argument(help="Where to work.")] = Path("thaw-demo")) -> None:
+    """See the whole chain on handwritten digits: sweep, leaderboard, retrain, export, predict. Offline, two minutes."""
+    from orchestrator.demo import run_demo
+
+    run_demo(folder, output)
+
+
+def init(
+    file: Annotated[Path, typer.Argument(help="The sweep file to write.")] = Path("sweep.yaml"),
+    preset: Annotated[str, typer.Option(help="Which preset to start from; listed below.")] = "quickstart",
+    data: Annotated[
+        Path, typer.Option(help="Your photos: a folder with train/ and val/ (and test/), one folder a class in each.")
+    ] = Path("photos"),
+) -> None:
+    """Write a sweep file to edit, from a preset."""
+    text = preset_text(preset, str(data.absolute()))
+    if file.exists():
+        raise InvalidInput(f"{file}: must not exist yet, but it does; choose another name, or remove it")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    errors.print(f"wrote {escaped(file)}; look at it, then: thaw space {escaped(file)}; thaw sweep {escaped(file)}")
+
+
+def schema() -> None:
+    """Print the JSON schema of the sweep file, for editors."""
+    from orchestrator.schema import sweep_schema
+
+    print_json(sweep_schema())
+
+
+def doctor(
+    cache: Annotated[Path | None, typer.Option(help="The cache folder to look at, as in storage.cache_dir.")] = None,
+    storage: Annotated[Path | None, typer.Option(help="The folder of runs to look at, as in storage.root.")] = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Check what this machine has: versions, devices, memory, disks, W&B. Exit code 1 when something is missing."""
+    from dataclasses import asdict
+
+    from rich.table import Table
+
+    from orchestrator.doctor import examine
+
+    checks = examine(cache, storage)
+    if format is Format.JSON:
+        print_json([asdict(check) for check in checks])
+    else:
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for check in checks:
+            table.add_row("[green]ok[/green]" if check.ok else "[red]no[/red]", check.name, check.found, check.remedy)
+        output.print(table)
+    missing = [check.name for check in checks if not check.ok]
+    if missing:
+        raise ThawError(f"not ready: {', '.join(missing)}")
+
+
+def _presets() -> str:
+    return "\n\n".join(["[bold]Presets[/bold]", *(f"{name}: {preset_summary(name)}" for name in preset_names())])

@@ -1,0 +1,74 @@
+"""What this machine has, and what a sweep would miss on it."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from orchestrator.preflight import cache_folder
+from orchestrator.spec import Wandb
+from orchestrator.tracking import resolve_mode
+
+PACKAGES = ("thaw", "torch", "torchvision", "timm", "accelerate", "ray", "optuna", "wandb", "onnx", "onnxruntime")
+ENOUGH_DISK_GB = 5
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the doctor's report."""
+
+    name: str
+    found: str
+    ok: bool
+    remedy: str = ""
+
+
+def examine(cache: Path | None = None, storage: Path | None = None) -> list[Check]:
+    """Look at Python, packages, devices, memory, disks and W&B; nothing is changed."""
+    checks = [
+        Check("python", f"{platform.python_version()} ({sys.executable})", sys.version_info >= (3, 11)),
+        *(_package(name) for name in PACKAGES),
+        Check("cpu", f"{len(os.sched_getaffinity(0))} cores, {_memory_gb():.0f} GB of memory", ok=True),
+        _gpu(),
+        _folder("cache", cache_folder(cache)),
+        _folder("storage", storage or Path("runs")),
+    ]
+    mode = resolve_mode(Wandb())
+    hint = "" if mode == "online" else "runs stay on this machine; `wandb login` or WANDB_API_KEY for online"
+    return [*checks, Check("wandb", mode, ok=True, remedy=hint)]
+
+
+def _package(name: str) -> Check:
+    try:
+        return Check(name, importlib.metadata.version(name), ok=True)
+    except importlib.metadata.PackageNotFoundError:
+        return Check(name, "not installed", ok=False, remedy="install thaw[train]")
+
+
+def _gpu() -> Check:
+    count = torch.cuda.device_count()
+    if count == 0:
+        return Check("gpu", "none; trials run on the CPU", ok=True)
+    names = {torch.cuda.get_device_properties(index).name for index in range(count)}
+    return Check("gpu", f"{count} x {', '.join(sorted(names))}", ok=True)
+
+
+def _folder(name: str, folder: Path) -> Check:
+    there = folder.absolute()
+    while not there.exists():
+        there = there.parent
+    free = shutil.disk_usage(there).free / 1e9
+    writable = os.access(there, os.W_OK)
+    remedy = "" if writable else f"make {there} writable, or set another folder in `storage`"
+    if writable and free < ENOUGH_DISK_GB:
+        remedy = f"free some space: a sweep needs about {ENOUGH_DISK_GB} GB"
+    return Check(name, f"{folder}, {free:.0f} GB free", writable and free >= ENOUGH_DISK_GB, remedy)
+
+
+def _memory_gb() -> float:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9

@@ -1,0 +1,31 @@
+"""Ready sweep files for common situations; `thaw init` copies one."""
+
+from importlib import resources
+
+import yaml
+
+from search_spaces.errors import InvalidInput, closest
+
+PLACEHOLDER = "root: photos"
+
+
+def preset_names() -> list[str]:
+    """Names of the presets, sorted."""
+    files = resources.files(__package__).iterdir()
+    return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
+
+
+def preset_text(name: str, data_root: str | None = None) -> str:
+    """The preset as a sweep file with its comments, for the data set in `data_root`; raises InvalidInput."""
+    if name not in preset_names():
+        raise InvalidInput(f"preset must be one that exists, got {name!r}; {closest(name, preset_names())}")
+    text = resources.files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
+    if data_root is None:
+        return text
+    quoted = yaml.safe_dump(data_root, width=10_000).splitlines()[0]
+    return text.replace(PLACEHOLDER, f"root: {quoted}", 1)
+
+
+def preset_summary(name: str) -> str:
+    """The first line of the preset's comments: when to use it."""
+    return preset_text(name).splitlines()[0].removeprefix("#").strip()
