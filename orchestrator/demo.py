@@ -10,7 +10,7 @@ from orchestrator import winner
 from orchestrator.progress import SweepProgress
 from orchestrator.spec import load
 from orchestrator.sweep import run_sweep
-from orchestrator.tables import evaluation_table, metrics_text, parity_text, prediction_table, trial_table
+from orchestrator.tables import evaluation_tables, metrics_text, parity_text, prediction_table, trial_table
 from search_spaces.presets import preset_text
 from trainables.bundle.predict import Predictor
 from trainables.data.digits import write_digits
@@ -45,11 +45,11 @@ def run_demo(folder: Path, console: Console) -> None:
     run = outcome.run
 
     console.print("\n[bold]3. Leaderboard.[/bold] `thaw leaderboard`")
-    console.print(trial_table(outcome.leaderboard.entries, spec.objective))
+    console.print(trial_table(outcome.leaderboard.entries, spec.objective, console))
 
     console.print("\n[bold]4. Retrain[/bold] the winner and measure it once on the test split. `thaw retrain`")
     retrained = winner.retrain(run.root)
-    console.print(evaluation_table(retrained.test))
+    console.print(evaluation_tables(retrained.test, console))
     console.print(metrics_text(retrained.test))
 
     console.print("\n[bold]5. Export[/bold] to ONNX and verify on the validation images. `thaw export`")

@@ -89,7 +89,9 @@ class SweepProgress:
             epoch = f"{len(trial.reports)}/{trial.config.epochs}"
             table.add_row(trial.trial_id, epoch, objective, parameters_text(trial.parameters))
         ranked = [entry for entry in board.entries if entry.rank is not None][:5]
-        return Group(header, table, trial_table(ranked, self.objective)) if ranked else Group(header, table)
+        return (
+            Group(header, table, trial_table(ranked, self.objective, self.console)) if ranked else Group(header, table)
+        )
 
 
 def _clock(seconds: float) -> str:

@@ -203,20 +203,21 @@ class _Watch(tune.Stopper):
 
 @contextlib.contextmanager
 def _log_to(path: Path) -> Iterator[None]:
-    """Send warnings of Ray, Optuna and ourselves to the sweep's log instead of the terminal."""
+    """Send what Ray, Optuna and we have to say to the sweep's log instead of the terminal."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(name) for name in ("ray", "optuna", "orchestrator", "trainables")]
+    former = [(logger, logger.handlers, logger.propagate) for logger in loggers]
     for logger in loggers:
-        logger.addHandler(handler)
-        logger.propagate = False
+        logger.handlers, logger.propagate = [handler], False
+    # Tune complains at the end that it finds no result files: the ledger takes their place.
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
     try:
         yield
     finally:
-        for logger in loggers:
-            logger.removeHandler(handler)
-            logger.propagate = True
+        for logger, handlers, propagate in former:
+            logger.handlers, logger.propagate = handlers, propagate
         handler.close()
 
 

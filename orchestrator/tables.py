@@ -1,8 +1,13 @@
 """Trials, evaluations and predictions as people read them on a terminal; every command uses these."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console, Group
+from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -23,23 +28,29 @@ _COLOURS = {
 }
 
 
-def trial_table(entries: Sequence[Entry], objective: Objective) -> Table:
-    """Entries in order, with one column for each parameter that differs between them."""
+def trial_table(entries: Sequence[Entry], objective: Objective, console: Console) -> Table:
+    """Entries in order, with the parameters that differ: a column each, or all in one where that is too wide."""
     varying = columns(entries)
+    wide = _trial_table(entries, objective, varying, split=True)
+    fits = Measurement.get(console, console.options.update(width=10_000), wide).maximum <= console.width
+    return wide if fits else _trial_table(entries, objective, varying, split=False)
+
+
+def _trial_table(entries: Sequence[Entry], objective: Objective, varying: list[str], *, split: bool) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("rank", justify="right")
-    table.add_column("trial")
-    table.add_column("status")
-    table.add_column(objective.metric, justify="right")
-    table.add_column("epoch", justify="right")
-    table.add_column("seconds", justify="right")
-    for name in varying:
-        table.add_column(name)
+    for name, justify in (("rank", "right"), ("trial", "left"), ("status", "left"), (objective.metric, "right")):
+        table.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True)
+    table.add_column("epoch", justify="right", no_wrap=True)
+    table.add_column("seconds", justify="right", no_wrap=True)
+    for name in varying if split else ["parameters"]:
+        table.add_column(name, overflow="fold")
     failed = any(entry.trial.failure for entry in entries)
     if failed:
-        table.add_column("failure")
+        table.add_column("failure", overflow="fold")
     for entry in entries:
         trial = entry.trial
+        own = {name: trial.parameters[name] for name in varying if name in trial.parameters}
+        cells = [value_text(own[name]) if name in own else "" for name in varying] if split else [parameters_text(own)]
         reason = [trial.failure.message if trial.failure is not None else ""] if failed else []
         table.add_row(
             "" if entry.rank is None else str(entry.rank),
@@ -48,8 +59,8 @@ def trial_table(entries: Sequence[Entry], objective: Objective) -> Table:
             "" if entry.objective is None else f"{entry.objective:.4f}",
             "" if entry.epoch is None else f"{entry.epoch}/{len(trial.reports)}",
             f"{trial.seconds:.1f}",
-            *(value_text(trial.parameters[name]) if name in trial.parameters else "" for name in varying),
-            *reason,
+            *map(escape, cells),
+            *map(escape, reason),
         )
     return table
 
@@ -69,35 +80,58 @@ def value_text(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def evaluation_table(evaluation: "Evaluation") -> Table:
-    """Classification report and confusion matrix in one: a row a true class, a column a predicted one."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("true class")
+def evaluation_tables(evaluation: Evaluation, console: Console) -> Group:
+    """Classification report and confusion matrix; where the matrix is too wide, its largest wrong entries."""
+    report = Table(box=None, pad_edge=False, header_style="bold")
+    report.add_column("")
+    report.add_column("class")
     for name in ("precision", "recall", "f1", "images"):
-        table.add_column(name, justify="right")
-    for name in evaluation.classes:
-        table.add_column(f"-> {name}", justify="right", header_style="dim")
+        report.add_column(name, justify="right")
     for index, name in enumerate(evaluation.classes):
         scores = evaluation.per_class[name]
-        table.add_row(
-            name,
-            *(f"{scores[column]:.3f}" for column in ("precision", "recall", "f1")),
-            f"{scores['support']:.0f}",
-            *(
-                Text(str(count), style="green" if column == index else "" if count == 0 else "red")
-                for column, count in enumerate(evaluation.confusion[index])
-            ),
-        )
+        shown = (f"{scores[column]:.3f}" for column in ("precision", "recall", "f1"))
+        report.add_row(str(index), escape(name), *shown, f"{scores['support']:.0f}")
+    matrix = _confusion_matrix(evaluation)
+    fits = Measurement.get(console, console.options.update(width=10_000), matrix).maximum <= console.width
+    return Group(report, Text(), matrix if fits else _confusions(evaluation))
+
+
+def _confusion_matrix(evaluation: Evaluation) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
+    table.add_column("true \\ predicted")
+    for index in range(len(evaluation.classes)):
+        table.add_column(str(index), justify="right")
+    for index, name in enumerate(evaluation.classes):
+        counts = [
+            Text(str(count), style="green" if column == index else "dim" if count == 0 else "red")
+            for column, count in enumerate(evaluation.confusion[index])
+        ]
+        table.add_row(f"{index} {escape(name)}", *counts)
     return table
 
 
-def metrics_text(evaluation: "Evaluation") -> str:
+def _confusions(evaluation: Evaluation, limit: int = 10) -> Table:
+    wrong = [
+        (count, evaluation.classes[row], evaluation.classes[column])
+        for row, counts in enumerate(evaluation.confusion)
+        for column, count in enumerate(counts)
+        if row != column and count
+    ]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("true", "taken for", "images"):
+        table.add_column(name, justify="right" if name == "images" else "left")
+    for count, true, predicted in sorted(wrong, reverse=True)[:limit]:
+        table.add_row(escape(true), escape(predicted), str(count))
+    return table
+
+
+def metrics_text(evaluation: Evaluation) -> str:
     """The metrics of an evaluation in one line."""
     values = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in evaluation.metrics.items())
     return f"{evaluation.split}: {values}"
 
 
-def prediction_table(predictions: "Iterable[Prediction]") -> Table:
+def prediction_table(predictions: Iterable[Prediction]) -> Table:
     """One row an image: its label, the probability, and the runners-up."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("image", overflow="fold")
@@ -106,11 +140,13 @@ def prediction_table(predictions: "Iterable[Prediction]") -> Table:
     table.add_column("then", style="dim")
     for prediction in predictions:
         others = ", ".join(f"{label} {probability:.3f}" for label, probability in prediction.top[1:3])
-        table.add_row(prediction.path, prediction.label, f"{prediction.probability:.3f}", others)
+        table.add_row(
+            escape(prediction.path), escape(prediction.label), f"{prediction.probability:.3f}", escape(others)
+        )
     return table
 
 
-def parity_text(parity: "Parity") -> str:
+def parity_text(parity: Parity) -> str:
     """What the comparison of the ONNX model with the PyTorch model found."""
     ties = f" ({parity.ties} ties)" if parity.ties else ""
     return (

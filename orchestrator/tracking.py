@@ -19,7 +19,7 @@ class WandbRun:
     """One run in W&B: group = sweep, id = sweep and trial, resumed under the same id."""
 
     def __init__(
-        self, settings: Wandb, *, sweep: str, trial_id: str, job_type: str, config: TrialConfig, folder: Path
+        self, settings: Wandb, *, sweep: str, name: str, job_type: str, config: TrialConfig, folder: Path
     ) -> None:
         self._tags = [config.architecture.split("_")[0].split(".")[0], config.strategy, f"balance-{config.balance}"]
         self._run: Any = None
@@ -31,8 +31,8 @@ class WandbRun:
             lambda: wandb.init(
                 project=settings.project,
                 group=sweep,
-                id=f"{sweep}-{trial_id}",
-                name=trial_id,
+                id=f"{sweep}-{name}",
+                name=name,
                 job_type=job_type,
                 config=config.to_json(),
                 tags=self._tags,

@@ -29,7 +29,7 @@ class TrialActor(tune.Trainable):
         self.wandb = WandbRun(
             self.assignment.wandb,
             sweep=self.assignment.sweep,
-            trial_id=self.trial.trial_id,
+            name=self.trial.trial_id,
             job_type="trial",
             config=self.trial.config,
             folder=self.run.root,

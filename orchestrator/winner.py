@@ -11,6 +11,7 @@ from analysis.leaderboard import Leaderboard
 from analysis.run_folder import RunFolder, open_run, write_atomically
 from orchestrator.preflight import cache_folder
 from orchestrator.spec import load
+from orchestrator.tracking import WandbRun
 from search_spaces.errors import InvalidInput
 from trainables.bundle.export import ExportBundle, export_bundle
 from trainables.checkpoint import load_trained
@@ -18,7 +19,7 @@ from trainables.data.preprocess import Preprocessing
 from trainables.data.readers import open_dataset
 from trainables.evaluate import Evaluation, evaluate_checkpoint
 from trainables.folders import TrialFolders
-from trainables.result import EpochReport, TrialResult
+from trainables.result import EpochReport, Status, TrialResult
 from trainables.train import train
 
 RETRAIN_JSON = "retrain.json"
@@ -45,15 +46,21 @@ def retrain(folder: Path, on_epoch: Callable[[EpochReport], None] = lambda _repo
     """
     run = open_run(folder)
     winner = Leaderboard.from_run(run).winner()
-    cache = _cache(run)
+    spec = load(run.sweep_yaml)
+    cache = cache_folder(spec.storage.cache_dir)
     data = winner.config.data
     if "test" not in open_dataset(data.root, data.manifest).splits:
         raise InvalidInput(f"{data.root}: retraining ends with the test split, but there is none; add a folder test/")
     shutil.rmtree(run.winner, ignore_errors=True)
     folders = TrialFolders(run.winner / "checkpoints", run.winner / "predictions.parquet", cache)
+    tracker = WandbRun(
+        spec.tracking.wandb, sweep=spec.name, name="retrain", job_type="retrain", config=winner.config, folder=run.root
+    )
     for report in train(winner.config, folders):
+        tracker.log(report)
         on_epoch(report)
     test = evaluate_checkpoint(folders.best, "test", cache)
+    tracker.finish(Status.COMPLETED, {f"test/{name}": value for name, value in test.metrics.items()})
     record = {"trial_id": winner.trial_id, "test": test.to_json()}
     write_atomically(run.winner / RETRAIN_JSON, json.dumps(record, indent=1))
     return Retrained(winner, folders.best, test)
@@ -95,7 +102,3 @@ def _portable(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration without the folders of this machine, for a file that travels."""
     data = {key: value for key, value in config["data"].items() if key not in ("root", "manifest", "weights_dir")}
     return {**config, "data": data}
-
-
-def _cache(run: RunFolder) -> Path:
-    return cache_folder(load(run.sweep_yaml).storage.cache_dir)

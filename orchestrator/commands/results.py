@@ -30,13 +30,13 @@ def leaderboard(
     elif not board.entries:
         errors.print(f"{escaped(run)} has no trials yet; see `thaw status {escaped(run)}`", highlight=False)
     else:
-        output.print(trial_table(board.entries[:top], board.objective))
+        output.print(trial_table(board.entries[:top], board.objective, output))
 
 
 def retrain(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     """Train the winner's configuration again, and measure it once on the test split."""
     from orchestrator import winner
-    from orchestrator.tables import evaluation_table, metrics_text
+    from orchestrator.tables import evaluation_tables, metrics_text
     from trainables.result import EpochReport
 
     def show(report: EpochReport) -> None:
@@ -47,7 +47,7 @@ def retrain(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     if format is Format.JSON:
         print_json({"trial_id": retrained.trial.trial_id, **retrained.test.to_json()})
         return
-    output.print(evaluation_table(retrained.test))
+    output.print(evaluation_tables(retrained.test, output))
     output.print(metrics_text(retrained.test), highlight=False)
     errors.print(f"\nexport it to ONNX: thaw export {escaped(run)}", highlight=False)
 

@@ -120,7 +120,7 @@ def status(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     output.print(f"[bold]{escaped(record.name)}[/bold]: {state}", highlight=False)
     by_status = ", ".join(f"{count} {state}" for state, count in counts.items()) or "none yet"
     output.print(f"{len(board.entries)} of {record.trials_planned} trials: {by_status}", highlight=False)
-    output.print(trial_table(board.entries[:TOP], board.objective))
+    output.print(trial_table(board.entries[:TOP], board.objective, output))
     unfinished = any(state.unfinished for state in counts) or len(board.entries) < record.trials_planned
     if not alive and unfinished:
         output.print(f"go on with: thaw resume {escaped(run)}", highlight=False)
@@ -177,7 +177,7 @@ def _finish(outcome: "Outcome", quiet: bool) -> None:
 
     root = outcome.run.root
     entries = outcome.leaderboard.entries
-    output.print(trial_table(entries[:TOP], outcome.leaderboard.objective))
+    output.print(trial_table(entries[:TOP], outcome.leaderboard.objective, output))
     if outcome.interrupted:
         errors.print(f"\nstopped; nothing is lost. Go on with: thaw resume {escaped(root)}", highlight=False)
         raise typer.Exit(130)
