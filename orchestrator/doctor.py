@@ -33,7 +33,7 @@ def examine(cache: Path | None = None, storage: Path | None = None) -> list[Chec
     checks = [
         Check("python", f"{platform.python_version()} ({sys.executable})", sys.version_info >= (3, 11)),
         *(_package(name) for name in PACKAGES),
-        Check("cpu", f"{len(os.sched_getaffinity(0))} cores, {_memory_gb():.0f} GB of memory", ok=True),
+        Check("cpu", f"{_cores()} cores, {_memory_gb():.0f} GB of memory", ok=True),
         _gpu(),
         _folder("cache", cache_folder(cache)),
         _folder("storage", storage or Path("runs")),
@@ -63,11 +63,16 @@ def _folder(name: str, folder: Path) -> Check:
     while not there.exists():
         there = there.parent
     free = shutil.disk_usage(there).free / 1e9
-    writable = os.access(there, os.W_OK)
-    remedy = "" if writable else f"make {there} writable, or set another folder in `storage`"
+    writable = there.is_dir() and os.access(there, os.W_OK)
+    remedy = "" if writable else f"make {there} a writable folder, or set another folder in `storage`"
     if writable and free < ENOUGH_DISK_GB:
         remedy = f"free some space: a sweep needs about {ENOUGH_DISK_GB} GB"
     return Check(name, f"{folder}, {free:.0f} GB free", writable and free >= ENOUGH_DISK_GB, remedy)
+
+
+def _cores() -> int:
+    # Only Linux tells how many this process may use.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _memory_gb() -> float:

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from orchestrator.spec import SweepSpec
 from search_spaces.errors import InvalidInput
@@ -42,6 +41,8 @@ def check_plans(configs: list[TrialConfig], num_classes: int) -> None:
 
 def check_fresh(root: Path) -> None:
     """Raise InvalidInput when the run folder is already taken."""
+    if root.exists() and not root.is_dir():
+        raise InvalidInput(f"run folder must be new, got {root}, which is a file; choose another name with --name")
     if root.exists() and any(root.iterdir()):
         raise InvalidInput(
             f"run folder must be new, got {root}, which is not empty; "
@@ -52,6 +53,6 @@ def check_fresh(root: Path) -> None:
 def cache_folder(configured: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
     """The node-local cache: as configured, else $THAW_CACHE_DIR, else ~/.cache/thaw."""
     if configured is not None:
-        return configured
-    wanted: Any = environment.get("THAW_CACHE_DIR")
-    return Path(wanted) if wanted else Path.home() / ".cache" / "thaw"
+        return configured.absolute()
+    wanted = environment.get("THAW_CACHE_DIR")
+    return Path(wanted).expanduser().absolute() if wanted else Path.home() / ".cache" / "thaw"

@@ -81,13 +81,18 @@ class SweepProgress:
             header.append(f", best {self.objective.metric} {board.entries[0].objective:.4f}")
         elapsed = time.monotonic() - self.started
         header.append(f", {_clock(elapsed)} elapsed")
+        if not trials:
+            header.append("; starting Ray")
+        elif not any(trial.reports for trial in trials):
+            header.append("; workers are starting")
         table = Table(box=None, pad_edge=False)
-        for column in ("running", "epoch", self.objective.metric, "parameters"):
-            table.add_column(column, no_wrap=True, overflow="ellipsis")
+        for column in ("running", "epoch", self.objective.metric):
+            table.add_column(column, no_wrap=True, min_width=len(column))
+        table.add_column("parameters", no_wrap=True, overflow="ellipsis", ratio=1)
         for trial in running:
             objective = "" if trial.objective is None else f"{trial.objective:.4f}"
             epoch = f"{len(trial.reports)}/{trial.config.epochs}"
-            table.add_row(trial.trial_id, epoch, objective, parameters_text(trial.parameters))
+            table.add_row(trial.trial_id, epoch, objective, Text(parameters_text(trial.parameters)))
         ranked = [entry for entry in board.entries if entry.rank is not None][:5]
         return (
             Group(header, table, trial_table(ranked, self.objective, self.console)) if ranked else Group(header, table)

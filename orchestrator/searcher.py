@@ -40,9 +40,11 @@ class LedgerSearcher(Searcher):
         self.assign = assign
         self.on_change = on_change
         known = ledger.trials()
-        tried = [trial.parameters for trial in known]
         self._unfinished = deque(trial for trial in known if trial.status.unfinished)
-        self._first_points = deque(point for point in spec.first_points() if point not in tried)
+        self._first_points = deque(spec.first_points())
+        for trial in known:
+            if trial.parameters in self._first_points:
+                self._first_points.remove(trial.parameters)
         self._next_number = 1 + max((int(trial.trial_id) for trial in known), default=-1)
         self._running: dict[str, tuple[TrialResult, optuna.Trial]] = {}
 

@@ -14,8 +14,6 @@ from search_spaces.space import Point, SearchSpace
 from search_spaces.validation import parse
 from trainables.config import STRATEGY_PARAMETERS, DataConfig, Frozen, Objective, OrNone, TrialConfig
 
-SAMPLERS = ("tpe", "gp", "random", "qmc", "grid", "nsga2")
-
 # What an experienced person would try first; enqueued before the sampler's own ideas where the space contains it.
 DEFAULT_RECIPE: Point = {
     "strategy": "head",
@@ -185,10 +183,11 @@ class SweepSpec(Frozen):
 
     def first_points(self) -> list[Point]:
         """What is tried before the sampler's own proposals, in order, at most `search.trials` of them."""
+        points = [self.search_space.validate(point) for point in self.search.points or ()]
         if self.search.sampler == "grid":
-            return list(islice(self.search_space.grid(), self.search.trials))
-        if self.search.points is not None:
-            return [self.search_space.validate(point) for point in self.search.points][: self.search.trials]
+            points += [point for point in islice(self.search_space.grid(), self.search.trials) if point not in points]
+        if points:
+            return points[: self.search.trials]
         default = self.search_space.nearest_default(DEFAULT_RECIPE)
         return [] if default is None else [default]
 
@@ -226,9 +225,8 @@ def load_trial(path: Path, overrides: Sequence[str] = ()) -> TrialConfig:
     raw = read_mapping(path)
     for override in overrides:
         _apply(raw, override)
-    weights = {"weights": raw["weights"]} if "weights" in raw else {}
-    _resolve_paths({"data": raw.get("data"), "trial": weights}, path.resolve().parent)
-    return parse(TrialConfig, {**raw, **weights}, str(path))
+    _resolve_paths({"data": raw.get("data"), "trial": raw}, path.resolve().parent)
+    return parse(TrialConfig, raw, str(path))
 
 
 def _check(spec: SweepSpec, source: str) -> None:
@@ -241,6 +239,12 @@ def _check(spec: SweepSpec, source: str) -> None:
             raise InvalidInput("search.points: must hold at least one point, got none; remove the key")
         if spec.search.sampler == "grid":
             next(space.grid())
+            size = space.size()
+            if size is not None and spec.search.trials > size:
+                raise InvalidInput(
+                    f"search.trials: must be at most the {size} points of the grid, got {spec.search.trials}; "
+                    f"set search.trials: {size}"
+                )
     except InvalidInput as error:
         raise InvalidInput(f"{source}: {error}") from None
     for point in [*space.corners(_TIED), *spec.first_points()]:
@@ -276,18 +280,49 @@ def _resolve_paths(raw: dict[str, Any], base: Path) -> None:
         ("data", "weights_dir"),
         ("storage", "root"),
         ("storage", "cache_dir"),
-        ("trial", "weights"),
     ):
         values = raw.get(section)
         value = values.get(key) if isinstance(values, dict) else None
-        if isinstance(values, dict) and isinstance(value, str) and value not in ("auto", "none", "pretrained"):
-            values[key] = str(base / Path(value).expanduser())
+        if isinstance(values, dict) and isinstance(value, str) and (key, value) != ("cache_dir", "auto"):
+            values[key] = str(_absolute(value, base, f"{section}.{key}"))
     storage = raw.setdefault("storage", {})
     if isinstance(storage, dict):
         storage.setdefault("root", str(base / "runs"))
     search = raw.get("search")
     if isinstance(search, dict) and isinstance(search.get("points"), str) and search["points"] != "none":
-        search["points"] = _read_points(base / Path(search["points"]).expanduser())
+        search["points"] = _read_points(_absolute(search["points"], base, "search.points"))
+    for where in (raw.get("trial"), raw.get("space"), search.get("points") if isinstance(search, dict) else None):
+        _resolve_weights(where, base)
+
+
+def _resolve_weights(value: Any, base: Path) -> None:
+    """Resolve the files under every key `weights`: a setting's, a domain's, a condition's, a point's."""
+
+    def resolved(weights: Any) -> Any:
+        match weights:
+            case str() if weights not in ("none", "pretrained"):
+                return str(_absolute(weights, base, "weights"))
+            case list():
+                return [resolved(entry) for entry in weights]
+            case dict():
+                return {key: resolved(entry) if key == "choice" else entry for key, entry in weights.items()}
+        return weights
+
+    if isinstance(value, dict):
+        if "weights" in value:
+            value["weights"] = resolved(value["weights"])
+        for entry in value.values():
+            _resolve_weights(entry, base)
+    elif isinstance(value, list):
+        for entry in value:
+            _resolve_weights(entry, base)
+
+
+def _absolute(value: str, base: Path, key: str) -> Path:
+    try:
+        return base / Path(value).expanduser()
+    except RuntimeError as error:
+        raise InvalidInput(f"{key}: must be a path, got {value!r}: {error}; write it out") from None
 
 
 def _read_points(path: Path) -> Any:

@@ -42,7 +42,8 @@ class Rungs:
         if rung is None or epoch < boundary + self.asha.grace:
             return True
         objective = trial.config.objective
-        best = best_report(trial.reports[:epoch], objective)
+        # What was reached before the thaw had taken effect stays out of the rung, however good it was.
+        best = best_report(trial.reports[boundary + self.asha.grace - 1 : epoch], objective)
         if best is None:
             return True
         rung[trial.trial_id] = best.metrics[objective.metric] * (1 if objective.mode == "max" else -1)
@@ -62,3 +63,9 @@ class PlanAwareAsha(FIFOScheduler):
         state = read_answer(result)
         keeps = state is None or self.rungs.keeps(state)
         return TrialScheduler.CONTINUE if keeps else TrialScheduler.STOP
+
+    def on_trial_complete(self, tune_controller: TuneController, trial: Trial, result: dict[str, object]) -> None:
+        """Enter the last epoch of a trial that ended by itself, at a rung perhaps: Tune does not show it before."""
+        state = read_answer(result)
+        if state is not None:
+            self.rungs.keeps(state)

@@ -50,12 +50,19 @@ def to_frozen(space: SearchSpace, result: TrialResult) -> FrozenTrial:
     metric = result.config.objective.metric
     return optuna.trial.create_trial(
         state=state,
-        value=result.objective if state is TrialState.COMPLETE else None,
+        value=_value(state, result),
         params=parameters,
         distributions={name: known[name] for name in parameters},
         intermediate_values={report.epoch: report.metrics[metric] for report in result.reports},
         user_attrs={"trial_id": result.trial_id},
     )
+
+
+def _value(state: TrialState, result: TrialResult) -> float | None:
+    """The best epoch's value of a completed trial; of a stopped one its last, as Optuna's own `tell` records it."""
+    if state is TrialState.PRUNED and result.reports:
+        return result.reports[-1].metrics[result.config.objective.metric]
+    return result.objective if state is TrialState.COMPLETE else None
 
 
 def tell(study: optuna.Study, trial: optuna.Trial, result: TrialResult) -> None:

@@ -95,6 +95,7 @@ def _create(run: RunFolder, spec: SweepSpec, arrays: Arrays) -> None:
 
 
 def _drive(spec: SweepSpec, run: RunFolder, progress: Progress) -> Outcome:
+    run = RunFolder(run.root.resolve())  # the workers' working directory is not ours
     ledger = Ledger(run)
     trials = ledger.trials()
     run.stop_request.unlink(missing_ok=True)
@@ -112,7 +113,7 @@ def _drive(spec: SweepSpec, run: RunFolder, progress: Progress) -> Outcome:
 
     study = build_study(spec, trials, run.study_log)
     searcher = LedgerSearcher(spec, ledger, study, assign, progress)
-    with _log_to(run.sweep_log), _Watch(run) as watch, ray_runtime.connected(run.root):
+    with _Watch(run) as watch, ray_runtime.connected(run.root), _log_to(run.sweep_log):
         if searcher.remaining:
             _tuner(spec, run, searcher, trials, watch).fit()
         interrupted = bool(searcher.interrupt()) or watch.stop_all()

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
-from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
@@ -20,6 +19,8 @@ if TYPE_CHECKING:  # they bring torch and onnxruntime, which a leaderboard does 
     from trainables.bundle.predict import Prediction
     from trainables.evaluate import Evaluation
 
+ENOUGH_ROOM = 20
+
 _COLOURS = {
     Status.RUNNING: "cyan",
     Status.COMPLETED: "green",
@@ -29,38 +30,53 @@ _COLOURS = {
 
 
 def trial_table(entries: Sequence[Entry], objective: Objective, console: Console) -> Table:
-    """Entries in order, with the parameters that differ: a column each, or all in one where that is too wide."""
+    """Entries in order, with the parameters that differ: a column each, or all in one where that is too wide.
+
+    Where hardly anything would be left for that one, epoch and seconds give way to it.
+    """
     varying = columns(entries)
     wide = _trial_table(entries, objective, varying, split=True)
-    fits = Measurement.get(console, console.options.update(width=10_000), wide).maximum <= console.width
-    return wide if fits else _trial_table(entries, objective, varying, split=False)
+    if _width(wide, console) <= console.width:
+        return wide
+    bare = _trial_table(entries, objective, varying, split=False)
+    bare.columns.pop()
+    timing = console.width - _width(bare, console) >= ENOUGH_ROOM
+    return _trial_table(entries, objective, varying, split=False, timing=timing)
 
 
-def _trial_table(entries: Sequence[Entry], objective: Objective, varying: list[str], *, split: bool) -> Table:
+def _width(table: Table, console: Console) -> int:
+    """Columns that the table would like to have."""
+    return Measurement.get(console, console.options.update(width=10_000), table).maximum
+
+
+def _trial_table(
+    entries: Sequence[Entry], objective: Objective, varying: list[str], *, split: bool, timing: bool = True
+) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, justify in (("rank", "right"), ("trial", "left"), ("status", "left"), (objective.metric, "right")):
         table.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True)
-    table.add_column("epoch", justify="right", no_wrap=True)
-    table.add_column("seconds", justify="right", no_wrap=True)
-    for name in varying if split else ["parameters"]:
-        table.add_column(name, overflow="fold")
+    if timing:
+        table.add_column("epoch", justify="right", no_wrap=True)
+        table.add_column("seconds", justify="right", no_wrap=True)
     failed = any(entry.trial.failure for entry in entries)
-    if failed:
-        table.add_column("failure", overflow="fold")
+    for name in [*varying, *(["failure"] if failed else [])] if split else ["parameters"]:
+        table.add_column(name, overflow="fold")
     for entry in entries:
         trial = entry.trial
         own = {name: trial.parameters[name] for name in varying if name in trial.parameters}
-        cells = [value_text(own[name]) if name in own else "" for name in varying] if split else [parameters_text(own)]
-        reason = [trial.failure.message if trial.failure is not None else ""] if failed else []
+        reason = trial.failure.message if trial.failure is not None else ""
+        if split:
+            cells = [value_text(own[name]) if name in own else "" for name in varying] + [reason] * failed
+        else:
+            cells = ["\n".join(text for text in (parameters_text(own), reason) if text)]
+        times = ["" if entry.epoch is None else f"{entry.epoch}/{len(trial.reports)}", f"{trial.seconds:.1f}"]
         table.add_row(
             "" if entry.rank is None else str(entry.rank),
             trial.trial_id,
             status_text(trial.status),
             "" if entry.objective is None else f"{entry.objective:.4f}",
-            "" if entry.epoch is None else f"{entry.epoch}/{len(trial.reports)}",
-            f"{trial.seconds:.1f}",
-            *map(escape, cells),
-            *map(escape, reason),
+            *(times if timing else []),
+            *map(Text, cells),
         )
     return table
 
@@ -90,10 +106,9 @@ def evaluation_tables(evaluation: Evaluation, console: Console) -> Group:
     for index, name in enumerate(evaluation.classes):
         scores = evaluation.per_class[name]
         shown = (f"{scores[column]:.3f}" for column in ("precision", "recall", "f1"))
-        report.add_row(str(index), escape(name), *shown, f"{scores['support']:.0f}")
+        report.add_row(str(index), Text(name), *shown, f"{scores['support']:.0f}")
     matrix = _confusion_matrix(evaluation)
-    fits = Measurement.get(console, console.options.update(width=10_000), matrix).maximum <= console.width
-    return Group(report, Text(), matrix if fits else _confusions(evaluation))
+    return Group(report, Text(), matrix if _width(matrix, console) <= console.width else _confusions(evaluation))
 
 
 def _confusion_matrix(evaluation: Evaluation) -> Table:
@@ -106,7 +121,7 @@ def _confusion_matrix(evaluation: Evaluation) -> Table:
             Text(str(count), style="green" if column == index else "dim" if count == 0 else "red")
             for column, count in enumerate(evaluation.confusion[index])
         ]
-        table.add_row(f"{index} {escape(name)}", *counts)
+        table.add_row(Text(f"{index} {name}"), *counts)
     return table
 
 
@@ -121,7 +136,7 @@ def _confusions(evaluation: Evaluation, limit: int = 10) -> Table:
     for name in ("true", "taken for", "images"):
         table.add_column(name, justify="right" if name == "images" else "left")
     for count, true, predicted in sorted(wrong, reverse=True)[:limit]:
-        table.add_row(escape(true), escape(predicted), str(count))
+        table.add_row(Text(true), Text(predicted), str(count))
     return table
 
 
@@ -140,9 +155,7 @@ def prediction_table(predictions: Iterable[Prediction]) -> Table:
     table.add_column("then", style="dim")
     for prediction in predictions:
         others = ", ".join(f"{label} {probability:.3f}" for label, probability in prediction.top[1:3])
-        table.add_row(
-            escape(prediction.path), escape(prediction.label), f"{prediction.probability:.3f}", escape(others)
-        )
+        table.add_row(Text(prediction.path), Text(prediction.label), f"{prediction.probability:.3f}", Text(others))
     return table
 
 

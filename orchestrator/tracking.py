@@ -26,9 +26,10 @@ class WandbRun:
         mode = resolve_mode(settings)
         if mode == "disabled":
             return
-        folder.mkdir(parents=True, exist_ok=True)
-        self._run = _harmless(
-            lambda: wandb.init(
+
+        def start() -> Any:
+            folder.mkdir(parents=True, exist_ok=True)
+            return wandb.init(
                 project=settings.project,
                 group=sweep,
                 id=f"{sweep}-{name}",
@@ -50,7 +51,8 @@ class WandbRun:
                     init_timeout=30,
                 ),
             )
-        )
+
+        self._run = _harmless(start)
         if self._run is not None:
             _harmless(lambda: self._run.define_metric("*", step_metric="epoch"))
 

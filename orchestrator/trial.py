@@ -101,7 +101,7 @@ class TrialActor(tune.Trainable):
         path = self.run.log(trial_id)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._handler = logging.FileHandler(path)
-        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        self._handler.setFormatter(logging.Formatter("%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s"))
         root = logging.getLogger()
         root.setLevel(logging.INFO)
         root.addHandler(self._handler)

@@ -15,8 +15,9 @@ from orchestrator.tracking import WandbRun
 from search_spaces.errors import InvalidInput
 from trainables.bundle.export import ExportBundle, export_bundle
 from trainables.checkpoint import load_trained
+from trainables.data.arrays import load_arrays
 from trainables.data.preprocess import Preprocessing
-from trainables.data.readers import open_dataset
+from trainables.data.readers import SPLITS, open_dataset
 from trainables.evaluate import Evaluation, evaluate_checkpoint
 from trainables.folders import TrialFolders
 from trainables.result import EpochReport, Status, TrialResult
@@ -51,8 +52,10 @@ def retrain(folder: Path, on_epoch: Callable[[EpochReport], None] = lambda _repo
     data = winner.config.data
     if "test" not in open_dataset(data.root, data.manifest).splits:
         raise InvalidInput(f"{data.root}: retraining ends with the test split, but there is none; add a folder test/")
-    shutil.rmtree(run.winner, ignore_errors=True)
-    folders = TrialFolders(run.winner / "checkpoints", run.winner / "predictions.parquet", cache)
+    load_arrays(data, cache, SPLITS)  # an image that cannot be read is found now, not after the training
+    fresh = run.winner.with_name(f".{run.winner.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    folders = TrialFolders(fresh / "checkpoints", fresh / "predictions.parquet", cache)
     tracker = WandbRun(
         spec.tracking.wandb, sweep=spec.name, name="retrain", job_type="retrain", config=winner.config, folder=run.root
     )
@@ -62,8 +65,10 @@ def retrain(folder: Path, on_epoch: Callable[[EpochReport], None] = lambda _repo
     test = evaluate_checkpoint(folders.best, "test", cache)
     tracker.finish(Status.COMPLETED, {f"test/{name}": value for name, value in test.metrics.items()})
     record = {"trial_id": winner.trial_id, "test": test.to_json()}
-    write_atomically(run.winner / RETRAIN_JSON, json.dumps(record, indent=1))
-    return Retrained(winner, folders.best, test)
+    write_atomically(fresh / RETRAIN_JSON, json.dumps(record, indent=1))
+    shutil.rmtree(run.winner, ignore_errors=True)
+    fresh.rename(run.winner)
+    return Retrained(winner, run.winner / "checkpoints" / "best", test)
 
 
 def export(folder: Path) -> tuple[ExportBundle, str]:
@@ -101,4 +106,4 @@ def _weights(run: RunFolder, winner: TrialResult) -> tuple[Path, str]:
 def _portable(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration without the folders of this machine, for a file that travels."""
     data = {key: value for key, value in config["data"].items() if key not in ("root", "manifest", "weights_dir")}
-    return {**config, "data": data}
+    return {**config, "data": data, "weights": Path(config["weights"]).name}

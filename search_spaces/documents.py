@@ -1,5 +1,6 @@
 """Reading YAML as people mean it: `1e-3` is a number, and a key given twice is a mistake."""
 
+import json
 import re
 from collections.abc import Hashable
 from pathlib import Path
@@ -26,18 +27,29 @@ def read_document(path: Path) -> Any:
         raise InvalidInput(f"{path}: file must exist, but there is none; check the path") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path}: must be a readable text file, got {error}") from None
-    return parse_yaml(text, str(path))
+    return (parse_json if path.suffix == ".json" else parse_yaml)(text, str(path))
+
+
+def parse_json(text: str, source: str) -> Any:
+    """Parse JSON text: YAML is almost a superset, but knows neither tabs nor JSON's pairs of escapes."""
+    try:
+        return json.loads(text, object_pairs_hook=_distinct)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise InvalidInput(f"{source}: {place}: must be valid JSON, got: {error.msg}; mend that line") from None
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{source}: must be valid JSON, got: {error}; mend it") from None
 
 
 def parse_yaml(text: str, source: str) -> Any:
     """Parse YAML text; `source` names it in messages."""
     try:
         return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
-        place = f" line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or str(error)
-        raise InvalidInput(f"{source}:{place}: must be valid YAML, got: {problem}; mend that line") from None
+        place = f" line {mark.line + 1}, column {mark.column + 1}:" if mark is not None else ""
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise InvalidInput(f"{source}:{place} must be valid YAML, got: {problem}; mend that line") from None
 
 
 def dump_yaml(value: Any) -> str:
@@ -45,12 +57,24 @@ def dump_yaml(value: Any) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, default_flow_style=None, width=120)
 
 
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        twice = next(key for index, (key, _) in enumerate(pairs) if key in dict(pairs[:index]))
+        raise ValueError(f"key {twice!r} is given twice")
+    return values
+
+
 class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
             key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable) and key in seen:
+            if not isinstance(key, Hashable):
+                raise yaml.MarkedYAMLError(problem=f"key {key!r} is no name", problem_mark=key_node.start_mark)
+            if key in seen:
                 raise yaml.MarkedYAMLError(problem=f"key {key!r} is given twice", problem_mark=key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
@@ -71,6 +95,15 @@ _FLOAT = re.compile(
 )
 for _class in (_Loader, _Dumper):
     _class.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    # PyYAML folds the line breaks of Unicode away unless they are escaped.
+    style = '"' if any(mark in text for mark in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
 
 
 def _kind(value: Any) -> str:

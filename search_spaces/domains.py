@@ -120,11 +120,11 @@ def _choice(values: Any, key: str) -> Choice:
             raise InvalidInput(
                 f"{key}: values must be names or numbers, got {value!r}; quote a name that YAML reads so"
             )
-    seen: list[Any] = []
-    for value in values:
-        if Choice(tuple(seen)).contains(value):
-            raise InvalidInput(f"{key}: values must differ, got {value!r} twice; remove one")
-        seen.append(value)
+    for index, value in enumerate(values):
+        for earlier in values[:index]:
+            # Optuna takes 1, 1.0 and true for the same choice; 1 and "1" would share the name of a branch.
+            if value == earlier or str(value) == str(earlier):
+                raise InvalidInput(f"{key}: values must differ, got {earlier!r} and {value!r}; remove one")
     return Choice(tuple(values))
 
 

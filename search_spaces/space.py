@@ -144,7 +144,7 @@ class SearchSpace:
             spread = joint if focus is None else joint | self._ancestors(focus) | {focus}
 
             def ends(name: str, branch: Branch, spread: set[Any] = spread) -> tuple[Scalar, ...]:
-                corners = branch.domain.corners()
+                corners = self._telling(name, branch.domain)
                 return corners if name in spread else corners[:1]
 
             for point in self._expand({}, list(self.dimensions), ends):
@@ -188,7 +188,7 @@ class SearchSpace:
                     continue
                 extra = ", ".join(f"{own} = {' | '.join(map(str, conditions[own]))}" for own in others if own)
                 yield f"{indent}{name}: {branch.domain}{f'   when {extra}' if extra else ''}"
-                for choice in branch.domain.corners():
+                for choice in self._telling(name, branch.domain):
                     below = list(self._lines(name, choice, depth + 2))
                     if below:
                         yield f"{indent}  {choice}"
@@ -207,6 +207,17 @@ class SearchSpace:
             return
         for value in values(name, branch):
             yield from self._expand({**point, name: value}, rest, values)
+
+    def _telling(self, name: str, domain: Domain) -> tuple[Scalar, ...]:
+        """The ends of a domain of `name`, and the values in it that a condition mentions."""
+        mentioned = (
+            value
+            for branches in self.dimensions.values()
+            for branch in branches
+            for value in branch.when.get(name, ())
+            if domain.contains(value)
+        )
+        return tuple(dict.fromkeys((*domain.corners(), *mentioned)))
 
     def _ancestors(self, name: str) -> set[str]:
         parents = {parent for branch in self.dimensions[name] for parent in branch.when if parent in self.dimensions}
@@ -228,7 +239,13 @@ def _parse_when(raw: Any, key: str) -> dict[str, tuple[Scalar, ...]]:
     when = raw.get("when", {}) if isinstance(raw, Mapping) else {}
     if not isinstance(when, Mapping):
         raise InvalidInput(f"{key}.when: must be {{dimension: value}} or {{dimension: [values]}}, got {when!r}")
-    return {name: tuple(value) if isinstance(value, list) else (value,) for name, value in when.items()}
+    conditions = {name: tuple(value) if isinstance(value, list) else (value,) for name, value in when.items()}
+    for name, values in conditions.items():
+        if not isinstance(name, str):
+            raise InvalidInput(f"{key}.when: must name a dimension, got {name!r}; quote a name that YAML reads so")
+        if not values or not all(isinstance(value, str | int | float | bool) for value in values):
+            raise InvalidInput(f"{key}.when.{name}: must be a value or a list of values, got {when[name]!r}")
+    return conditions
 
 
 def _check_conditions(dimensions: Mapping[str, tuple[Branch, ...]], fixed: Mapping[str, Any], source: str) -> None:
@@ -241,8 +258,13 @@ def _check_conditions(dimensions: Mapping[str, tuple[Branch, ...]], fixed: Mappi
                         f"{key}: unknown dimension; {closest(parent, [*dimensions, *fixed])} "
                         "(a condition needs a key of `space` or `trial`)"
                     )
+                possible = [other.domain for other in dimensions.get(parent, ())]
+                if any(isinstance(domain, Float) for domain in possible):
+                    raise InvalidInput(
+                        f"{key}: must be a dimension with countable values, but {parent} is continuous; "
+                        "list its values with choice"
+                    )
                 for value in values:
-                    possible = [other.domain for other in dimensions.get(parent, ())]
                     if possible and not any(domain.contains(value) for domain in possible):
                         allowed = " or ".join(map(str, possible))
                         raise InvalidInput(f"{key}: must be a value of {parent} ({allowed}), got {value!r}")

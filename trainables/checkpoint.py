@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -55,6 +56,7 @@ def save_checkpoint(
     if optimizer is not None:
         _save(_optimizer_tensors(optimizer), fresh / OPTIMIZER)
     (fresh / STATE).write_text(state.model_dump_json(exclude_none=True))
+    _flush(fresh / STATE)
     old = _old(folder)
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
@@ -64,11 +66,14 @@ def save_checkpoint(
 
 
 def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
-    """Load the tensors of a checkpoint into a model and an optimiser of the same shape."""
+    """Load the tensors of a checkpoint into a model and an optimiser of the same shape.
+
+    Raises InvalidInput when a file of it is missing or unreadable.
+    """
     folder = _complete(folder)
-    model.load_state_dict(load_file(folder / WEIGHTS))
+    model.load_state_dict(_load(folder / WEIGHTS))
     if optimizer is not None:
-        _restore_optimizer(optimizer, load_file(folder / OPTIMIZER))
+        _restore_optimizer(optimizer, _load(folder / OPTIMIZER))
 
 
 def load_trained(folder: Path) -> tuple[nn.Module, CheckpointState]:
@@ -96,8 +101,22 @@ def _complete(folder: Path) -> Path:
 def _save(tensors: dict[str, Tensor], path: Path) -> None:
     # Cloned, because tied weights share memory, which safetensors refuses.
     save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, path)
+    _flush(path)
+
+
+def _flush(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InvalidInput(
+            f"checkpoint must hold {path.name}, got none that is readable in {path.parent} ({type(error).__name__}); "
+            "only `last` holds the optimiser's state: go on from there, or train the trial again"
+        ) from error
 
 
 def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -118,8 +137,8 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
     for group in optimizer.param_groups:
         for name, parameter in zip(group["names"], group["params"], strict=True):
             if name in by_parameter:
-                # Adam keeps its step counter on the CPU; everything of a parameter's shape lives beside it.
+                # Adam keeps its step counter on the CPU; everything else lives beside the parameter.
                 optimizer.state[parameter] = {
-                    key: value.to(parameter.device) if value.shape == parameter.shape else value
+                    key: value if key == "step" else value.to(parameter.device)
                     for key, value in by_parameter[name].items()
                 }

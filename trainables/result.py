@@ -43,10 +43,11 @@ class EpochReport(_Record):
     """Epochs completed, from 1."""
 
     metrics: dict[str, float]
-    """train/loss, val/loss, val/accuracy, val/balanced_accuracy, val/macro_f1, lr/head, lr/backbone; all finite."""
+    """train/loss, val/loss, val/accuracy, val/balanced_accuracy, val/macro_f1, lr/head and, once something of it
+    trains, lr/backbone; all finite."""
 
     seconds: float = Field(ge=0)
-    """Wall time of the epoch, validation and checkpoint included."""
+    """Wall time of the epoch, validation included; the checkpoint, which holds this report, is written after it."""
 
     checkpoint: str
     """Name of the newest checkpoint folder that holds this epoch: `best` when the objective improved, else `last`."""

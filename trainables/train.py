@@ -116,6 +116,7 @@ class _Trial:
         set_trainable(self.model, self.stages.trainable(0))
         self.optimizer = build_optimizer(config, self._groups(frozenset(self.stages.head), "head"))
         self.thawed = frozenset(self.stages.head)
+        self.prepared: Any = None
         self._prepare()
 
     def thaw(self, epoch: int) -> None:
@@ -144,7 +145,8 @@ class _Trial:
         # Read once at the end: asking for a number in every step would make the device wait for the host.
         losses = torch.zeros(2, len(steps), dtype=torch.float64, device=self.device)
         for step, indices in enumerate(steps):
-            progress = (epoch + step / len(steps)) / config.epochs
+            # One division: rounded twice, a third of the steps would not be a third.
+            progress = (epoch * len(steps) + step) / (config.epochs * len(steps))
             set_learning_rates(self.optimizer, lr_factor(config.scheduler, progress, plateaus))
             # Dropout draws from torch's global stream: seeded a step, it depends on nothing that ran before.
             torch.manual_seed(int(np.random.SeedSequence([config.seed, epoch, step]).generate_state(1)[0]))
@@ -199,8 +201,13 @@ class _Trial:
         return evaluate.normalize(images, self.mean, self.std)
 
     def _prepare(self) -> None:
+        if self.prepared is not None:
+            # With mixed precision, `forward` would be wrapped in autocast once more; and a model that keeps the mark of
+            # its preparation is not prepared again.
+            self.accelerator.unwrap_model(self.prepared, keep_fp32_wrapper=False)
+            vars(self.model).pop("_is_accelerate_prepared", None)
         self.accelerator.free_memory()
-        self.prepared: nn.Module = self.accelerator.prepare(self.model)
+        self.prepared = self.accelerator.prepare(self.model)
         self.prepared_optimizer = self.accelerator.prepare(self.optimizer)
 
     def _groups(self, names: frozenset[str], part: str) -> list[dict[str, object]]:

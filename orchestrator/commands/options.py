@@ -22,11 +22,13 @@ class Format(StrEnum):
 
 
 FormatOption = Annotated[Format, typer.Option("--format", help="json: one JSON document on standard output.")]
-RunArgument = Annotated[Path, typer.Argument(help="A run: the folder <storage.root>/<name> of a sweep.")]
+RunArgument = Annotated[Path, typer.Argument(help="A run: the folder that a sweep wrote, e.g. runs/sweep.")]
 SweepArgument = Annotated[Path, typer.Argument(help="The sweep file; `thaw init` writes one.")]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a value, e.g. --set search.trials=50; repeatable."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a value of the file, e.g. --set data.image_size=160; repeatable."
+    ),
 ]
 
 

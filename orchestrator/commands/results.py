@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 def leaderboard(
     run: RunArgument,
-    top: Annotated[int | None, typer.Option(min=1, help="Show only the first so many.")] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="Show only so many, from the best.")] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show the trials of a run, best first."""
@@ -34,7 +34,7 @@ def leaderboard(
 
 
 def retrain(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
-    """Train the winner's configuration again, and measure it once on the test split."""
+    """Train the winner's configuration again, and measure it once on the test split: never seen by the search."""
     from orchestrator import winner
     from orchestrator.tables import evaluation_tables, metrics_text
     from trainables.result import EpochReport

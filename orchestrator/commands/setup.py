@@ -18,7 +18,11 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel="Start")(doctor)
 
 
-def demo(folder: Annotated[Path, typer.Argument(help="Where to work.")] = Path("thaw-demo")) -> None:
+def demo(
+    folder: Annotated[Path, typer.Argument(help="The folder to work in; made where there is none.")] = Path(
+        "thaw-demo"
+    ),
+) -> None:
     """See the whole chain on handwritten digits: sweep, leaderboard, retrain, export, predict. Offline, two minutes."""
     from orchestrator.demo import run_demo
 
@@ -38,7 +42,12 @@ def init(
         raise InvalidInput(f"{file}: must not exist yet, but it does; choose another name, or remove it")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
-    errors.print(f"wrote {escaped(file)}; look at it, then: thaw space {escaped(file)}; thaw sweep {escaped(file)}")
+    errors.print(
+        f"wrote {escaped(file)}; edit it, then\n  look at the space: thaw space {escaped(file)}\n"
+        f"  run the sweep:     thaw sweep {escaped(file)}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def schema() -> None:
@@ -66,7 +75,12 @@ def doctor(
     else:
         table = Table(box=None, pad_edge=False, show_header=False)
         for check in checks:
-            table.add_row("[green]ok[/green]" if check.ok else "[red]no[/red]", check.name, check.found, check.remedy)
+            table.add_row(
+                "[green]ok[/green]" if check.ok else "[red]no[/red]",
+                check.name,
+                escaped(check.found),
+                escaped(check.remedy),
+            )
         output.print(table)
     missing = [check.name for check in checks if not check.ok]
     if missing:

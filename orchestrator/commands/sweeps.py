@@ -81,7 +81,7 @@ def sweep(
 
 
 def resume(run: RunArgument, quiet: QuietOption = False) -> None:
-    """Go on with a run that was stopped, killed or cut off: nothing that is done is done again."""
+    """Go on with a run that was stopped, killed or cut off: finished trials stay, others resume at their last epoch."""
     from analysis.ledger import Ledger
     from analysis.run_folder import open_run
     from orchestrator.progress import SweepProgress, silent
@@ -99,7 +99,7 @@ def resume(run: RunArgument, quiet: QuietOption = False) -> None:
 
 
 def status(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
-    """How a run stands: whether it is being driven, its trials by status, the best so far. Works from any terminal."""
+    """Show how a run stands: whether it is running, its trials by status, the best so far. Works from any terminal."""
     from collections import Counter
 
     from analysis import heartbeat
@@ -141,7 +141,7 @@ def logs(
     if not path.is_file():
         there = sorted(log.stem for log in path.parent.glob("*.log") if log != folder.sweep_log)
         raise InvalidInput(
-            f"{run}: log must be of a trial that ran, got {trial}; there are {', '.join(there) or 'none'}"
+            f"{run}: log must be of a trial that ran, got {trial or 'no trial'}; there are {', '.join(there) or 'none'}"
         )
     with path.open(encoding="utf-8", errors="replace") as file:
         while True:
@@ -153,13 +153,13 @@ def logs(
 
 
 def stop(run: RunArgument) -> None:
-    """Ask the driver of a run, wherever it is, to stop: trials end, the ledger is kept, `thaw resume` goes on."""
+    """Stop a running sweep from any terminal: its trials end, what is done is kept, `thaw resume` goes on."""
     from analysis import heartbeat
     from analysis.run_folder import open_run
 
     folder = open_run(run)
     if not heartbeat.is_alive(folder):
-        raise InvalidInput(f"{run}: must be running to be stopped, but nothing drives it; see `thaw status {run}`")
+        raise InvalidInput(f"{run}: must be running to be stopped, but it is not; see `thaw status {run}`")
     folder.stop_request.touch()
     deadline = time.monotonic() + STOP_TIMEOUT
     with errors.status("waiting for the driver to stop"):

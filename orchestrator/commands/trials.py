@@ -16,13 +16,13 @@ def register(app: typer.Typer) -> None:
 
 def trial(
     config: Annotated[
-        Path, typer.Argument(help="A trial's configuration: `data`, and the keys of `trial` and `space`.")
+        Path, typer.Argument(help="A trial's file: `data`, and what a sweep file has under `trial` and `space`.")
     ],
     set_: SetOption = None,
     out: Annotated[
         Path | None, typer.Option(help="Where checkpoints go; by default runs/<name of the file>, beside it.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint there.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
 ) -> None:
     """Run one trial in this process, with a progress bar and without Ray; for a debugger, or a baseline."""
     import logging

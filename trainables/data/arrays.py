@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from search_spaces.errors import InvalidInput
 from trainables.config import DataConfig
 from trainables.data.fingerprint import fingerprint
 from trainables.data.image_cache import open_images
@@ -45,9 +46,16 @@ def load_arrays(
 ) -> Arrays:
     """Open the data set and its decoded images, decoding what this node has not decoded yet.
 
-    Raises InvalidInput for whatever is wrong with the folder, the manifest or an image, before anything is trained.
+    Raises InvalidInput for whatever is wrong with the folder, the manifest or an image, before anything is trained, and
+    for a split that the data set does not have.
     """
     dataset = open_dataset(data.root, data.manifest)
+    for split in splits:
+        if split not in dataset.splits:
+            raise InvalidInput(
+                f"{data.root}: split must be one of {', '.join(dataset.splits)}, got {split!r}; "
+                "choose one of them, or add the images"
+            )
     digest = fingerprint(dataset, cache)
     return Arrays(
         dataset=dataset,

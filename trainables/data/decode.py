@@ -45,10 +45,7 @@ def decode(data: bytes, name: str) -> Image.Image:
         raise
     except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
         got = f"{type(error).__name__}: {error}"
-    raise InvalidInput(
-        f"{name}: image must be complete and readable, got {got}; replace or remove the file "
-        "(`thaw data check` lists every such file)"
-    )
+    raise InvalidInput(f"{name}: image must be complete and readable, got {got}; replace or remove the file")
 
 
 def _open(data: bytes) -> Image.Image:

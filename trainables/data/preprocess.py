@@ -51,7 +51,9 @@ class Preprocessing:
                     f"preprocessing: {name} must be three finite numbers, got {values}; give one a channel"
                 )
         if min(self.std) <= 0:
-            raise InvalidInput(f"preprocessing: std must be above 0, got {self.std}; take it from `thaw data stats`")
+            raise InvalidInput(
+                f"preprocessing: std must be above 0, got {self.std}; a channel without contrast has no std"
+            )
 
     def __call__(self, data: bytes, name: str) -> npt.NDArray[np.float32]:
         """The model's input for one file, shape (3, image_size, image_size); `name` is for the error message."""

@@ -88,8 +88,7 @@ def _dataset(root: Path, where: str, entries: Entries) -> Dataset:
     for split in ("train", "val"):
         if not entries.get(split):
             raise InvalidInput(
-                f"{where}: split {split} must hold images, got none; add some ({', '.join(IMAGE_ENDINGS)}), "
-                "or divide the data set with `thaw data split`"
+                f"{where}: split {split} must hold images, got none; add some ({', '.join(IMAGE_ENDINGS)})"
             )
     classes = tuple(sorted({label for _, label in entries["train"]}))
     if len(classes) < 2:
@@ -123,9 +122,7 @@ def _folder_entries(root: Path) -> Entries:
             entries[split] = _split_entries(root, root / present[0], split)
         elif split != "test":
             got = ", ".join(sorted(f"{name}/" for name in _class_folders(root))) or "no folders"
-            raise InvalidInput(
-                f"{root}: folder {split}/ is required, got {got}; {_LAYOUT}; `thaw data split` makes them"
-            )
+            raise InvalidInput(f"{root}: folder {split}/ is required, got {got}; {_LAYOUT}")
     return entries
 
 

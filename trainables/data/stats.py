@@ -1,4 +1,4 @@
-"""Mean and standard deviation of the pixels, for `normalization: dataset` and for `thaw data stats`."""
+"""Mean and standard deviation of the pixels, for `normalization: dataset`."""
 
 from itertools import pairwise
 

@@ -1,10 +1,14 @@
 """A timm classifier with the weights a configuration asks for."""
 
+import contextlib
 import logging
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import timm
 import torch
+from huggingface_hub import constants, get_session
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -24,12 +28,24 @@ def check_architecture(architecture: str) -> None:
         )
 
 
+def check_image_size(architecture: str, image_size: int) -> None:
+    """Raise InvalidInput when the architecture has one size built in (position embeddings) and this is another."""
+    check_architecture(architecture)
+    wanted = timm.get_pretrained_cfg(architecture, allow_unregistered=False)
+    if wanted is not None and wanted.fixed_input_size and wanted.input_size[-1] != image_size:
+        raise InvalidInput(
+            f"data.image_size must be {wanted.input_size[-1]} for {architecture}, which takes no other, "
+            f"got {image_size}; set it so, or choose another architecture"
+        )
+
+
 def build_model(config: TrialConfig, num_classes: int) -> nn.Module:
     """Build the model on the CPU, with the weights of `config` and a fresh head of `num_classes` where they have none.
 
-    The random part is a function of the trial's seed alone. Raises InvalidInput for an unknown architecture and for
-    weights that are missing or of another architecture.
+    The random part is a function of the trial's seed alone. Raises InvalidInput for an unknown architecture, for an
+    image size that it cannot take, and for weights that are missing or of another architecture.
     """
+    check_image_size(config.architecture, config.data.image_size)
     path = weights_path(config)
     from_hub = config.weights == "pretrained" and path is None
     model = bare_model(config.architecture, num_classes, dropout=config.dropout, seed=config.seed, from_hub=from_hub)
@@ -43,12 +59,17 @@ def bare_model(
 ) -> nn.Module:
     """Create the timm model: random weights drawn from `seed`, or those of timm's hub with a random head."""
     check_architecture(architecture)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _reachable_hub() if from_hub else contextlib.nullcontext():
         torch.manual_seed(seed)
         try:
             model: nn.Module = timm.create_model(
                 architecture, pretrained=from_hub, num_classes=num_classes, drop_rate=dropout
             )
+        except TypeError as error:
+            raise InvalidInput(
+                f"architecture must be an image classifier with dropout, got {architecture} ({error}); "
+                "choose another architecture"
+            ) from error
         except (OSError, RuntimeError) as error:
             if not from_hub:
                 raise
@@ -83,7 +104,7 @@ def load_weights(model: nn.Module, architecture: str, path: Path) -> None:
     if replaced:
         for name in head:
             tensors.pop(name, None)
-        log.info("%s: the head is replaced by a new one of %d classes", path.name, own[min(head)].shape[0])
+        log.info("%s: the head is replaced by a new one of %d classes", path.name, model.num_classes)
     missing = sorted(own.keys() - tensors.keys() - head)
     unexpected = sorted(tensors.keys() - own.keys())
     reshaped = sorted(name for name in own.keys() & tensors.keys() if own[name].shape != tensors[name].shape)
@@ -112,3 +133,23 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise InvalidInput(
             f"weights must be a .safetensors file, got {path} ({error}); convert it with safetensors.torch.save_file"
         ) from error
+
+
+@contextlib.contextmanager
+def _reachable_hub() -> Iterator[None]:
+    """Where the hub does not answer, read what is cached of it and nothing else: its client would try for a minute."""
+    configured = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = configured or not any(_hub_answers(wait) for wait in (0, 1))
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = configured
+
+
+def _hub_answers(wait: float) -> bool:
+    time.sleep(wait)
+    try:
+        get_session().head(constants.ENDPOINT, timeout=5)
+    except Exception:  # The exceptions of the hub's client are those of whichever library it is built on.
+        return False
+    return True

@@ -41,9 +41,18 @@ class StageTable:
 
 
 def stage_table(model: Any) -> StageTable:
-    """Group the parameters of a timm classifier into its head and its stages."""
+    """Group the parameters of a timm classifier into its head and its stages.
+
+    Raises InvalidInput for the few timm models that have no classifier, or that timm does not group.
+    """
     head = classifier_parameters(model)
-    groups = group_parameters(model, model.group_matcher(coarse=True))
+    try:
+        groups = group_parameters(model, model.group_matcher(coarse=True))
+    except (AttributeError, AssertionError) as error:
+        raise InvalidInput(
+            f"architecture must be one that timm divides into stages, got {type(model).__name__}, where it does not "
+            f"({error}); choose another architecture"
+        ) from error
     stages = [[name for name in groups[key] if name not in head] for key in sorted(groups)]
     if isinstance(model, VGG):
         stages = _between_poolings(model, stages)
@@ -54,9 +63,14 @@ def stage_table(model: Any) -> StageTable:
 
 def classifier_parameters(model: Any) -> frozenset[str]:
     """Names of the parameters of `get_classifier()`; distilled models have two classifiers."""
-    classifier = model.get_classifier()
+    classifier = model.get_classifier() if hasattr(model, "get_classifier") else ()
     modules = classifier if isinstance(classifier, tuple) else (classifier,)
     own = {id(parameter) for module in modules for parameter in module.parameters()}
+    if not own:
+        raise InvalidInput(
+            f"architecture must be an image classifier, got {type(model).__name__}, which has no classification head; "
+            "choose another architecture"
+        )
     return frozenset(name for name, parameter in model.named_parameters() if id(parameter) in own)
 
 

@@ -111,7 +111,7 @@ def _class_without_images(root: Path) -> None:
     [
         (_no_root, r"photos: data.root must be a folder, got nothing there; expected are the folders train/ and val/"),
         (_root_is_a_file, r"must be a folder, got a file"),
-        (_no_train, r"photos: folder train/ is required, got test/, training/, val/; expected .* `thaw data split`"),
+        (_no_train, r"photos: folder train/ is required, got test/, training/, val/; expected are the folders"),
         (_no_val, r"folder val/ is required, got test/, train/"),
         (_empty_val, r"split val must hold images, got none; add some \(\.jpg"),
         (_empty_train, r"split train must hold images, got none"),

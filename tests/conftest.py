@@ -1,0 +1,150 @@
+"""Fixtures of more than one room."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+
+import trainables  # noqa: F401  (sets OpenMP's environment before any test imports torch)
+
+# The space as it stands in a sweep file, and the fixed settings beneath it.
+RawSpace = tuple[dict[str, Any], dict[str, Any]]
+
+CHOICES = ["a", "b c", "none", "1e-3", "[x]", 2, -3, 0.5, 1e-7]
+
+
+@pytest.fixture(scope="session")
+def raw_spaces() -> Callable[..., st.SearchStrategy[RawSpace]]:
+    """Generated conditional spaces, their dimensions in any order; `countable` leaves out real numbers."""
+    return _raw_spaces
+
+
+@st.composite
+def _raw_spaces(draw: st.DrawFn, *, countable: bool = False) -> RawSpace:
+    fixed = {"f": draw(st.sampled_from(["x", "y"]))}
+    possible: dict[str, list[Any]] = {"f": ["x", "y"]}
+    space: dict[str, Any] = {}
+    for name in [f"d{number}" for number in range(draw(st.integers(1, 5)))]:
+        domains = _domains(countable=countable)
+        if draw(st.booleans()):
+            parent = draw(st.sampled_from(sorted(possible)))
+            values = draw(st.permutations(possible[parent]))
+            cut = draw(st.integers(1, len(values)))
+            parts = [part for part in (values[:cut], values[cut:]) if part]
+            branches = [draw(domains) | {"when": {parent: part}} for part in parts[: draw(st.integers(1, 2))]]
+            others = sorted(set(possible) - {parent})
+            if others and draw(st.booleans()):
+                other = draw(st.sampled_from(others))
+                branches[0]["when"][other] = draw(st.sampled_from(possible[other]))
+        else:
+            branches = [draw(domains)]
+        space[name] = branches if len(branches) > 1 or draw(st.booleans()) else branches[0]
+        values = [value for branch in branches for value in _values(branch)]
+        if values and all("choice" in branch or "int" in branch for branch in branches):
+            possible[name] = sorted(set(values), key=str)
+    return {name: space[name] for name in draw(st.permutations(list(space)))}, fixed
+
+
+def _values(branch: dict[str, Any]) -> list[Any]:
+    if "int" in branch:
+        return list(range(branch["int"][0], branch["int"][1] + 1))
+    return list(branch.get("choice", ()))
+
+
+def _domains(*, countable: bool) -> st.SearchStrategy[dict[str, Any]]:
+    choices = st.lists(st.sampled_from(CHOICES), min_size=1, max_size=3, unique=True).map(lambda v: {"choice": v})
+    whole = st.tuples(st.integers(-2, 3), st.integers(0, 3)).map(lambda v: {"int": [v[0], v[0] + v[1]]})
+    if countable:
+        return choices | whole
+    real = st.tuples(st.floats(-5, 5), st.floats(0.1, 9)).map(lambda v: {"float": [v[0], v[0] + v[1]]})
+    logarithmic = st.tuples(st.floats(1e-6, 1), st.floats(1.5, 1e3)).map(lambda v: {"log": [v[0], v[0] * v[1]]})
+    return choices | whole | real | logarithmic
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A third of scikit-learn's handwritten digits as train/ val/ test/, 367 + 79 + 79 images."""
+    from trainables.data.digits import write_digits
+
+    root = tmp_path_factory.mktemp("data") / "digits"
+    write_digits(root, keep=dict.fromkeys(range(10), 0.3))
+    return root
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The node-local cache of this session, for whatever runs in it or is started by it."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("THAW_CACHE_DIR", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def write_sweep(digits: Path, cache_dir: Path) -> Callable[..., Path]:
+    """Writes folder/sweep.yaml: small sweeps on the digits, whose sections can be replaced."""
+    from search_spaces.documents import dump_yaml
+
+    def write(folder: Path, **sections: Any) -> Path:
+        trial = {"weights": "none", "optimizer": "adamw", "scheduler": "constant", "seed": 1}
+        sweep = {
+            "name": "sweep",
+            "data": {"root": str(digits), "image_size": 32, "resize_mode": "squash"},
+            "trial": {**trial, "architecture": "test_efficientnet", "strategy": "full", "epochs": 2},
+            "space": {"lr": {"log": [1e-3, 1e-2]}},
+            "stopping": "none",
+            "resources": {"concurrent": 2},
+            "tracking": {"wandb": {"mode": "disabled"}},
+            **sections,
+        }
+        if "trial" in sections:
+            sweep["trial"] = {**trial, **sections["trial"]}
+        path = folder / "sweep.yaml"
+        path.write_text(dump_yaml(sweep))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def start_thaw(cache_dir: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Starts `thaw` as people do, in a process group of its own; nothing of the test's own state reaches it."""
+
+    def start(*arguments: object, cwd: Path, **environment: str) -> subprocess.Popen[str]:
+        command = [str(Path(sys.executable).with_name("thaw")), *map(str, arguments)]
+        # A wide terminal: what is looked for in the output must not be folded.
+        variables = {**os.environ, "COLUMNS": "200", "WANDB_SILENT": "true", **environment}
+        return subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def thaw(start_thaw: Callable[..., subprocess.Popen[str]]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `thaw` as people do, to its end."""
+
+    def run(
+        *arguments: object, cwd: Path, timeout: float = 400, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        with start_thaw(*arguments, cwd=cwd, **environment) as process:
+            try:
+                out, err = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    return run

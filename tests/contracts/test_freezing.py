@@ -1,0 +1,160 @@
+"""What every architecture must keep under every strategy: exactly the planned parameters train, the rest stands still.
+
+DESIGN, "Freezing is one concept". Random weights and a dozen images: what is frozen and what moves does not depend on
+what is learned.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import nn
+
+import trainables.train as module
+from trainables.config import TrialConfig
+from trainables.folders import TrialFolders
+from trainables.model.build import build_model
+from trainables.model.plan import freeze_plan
+from trainables.model.stages import stage_table
+from trainables.train import train
+
+# One small model of each way in which timm builds and groups: residual, inverted bottleneck with conv_head, fused,
+# ConvNeXt with a norm in its head, ResNeXt-like, dense, transformer, transformer with two heads, attention with norms
+# in its heads. The ones whose size is built in are seen at it.
+ARCHITECTURES = {
+    "resnet10t": 32,
+    "mobilenetv3_small_050": 32,
+    "test_efficientnet": 32,
+    "test_convnext": 32,
+    "regnetx_002": 32,
+    "densenet121": 32,
+    "test_vit": 160,
+    "deit_tiny_distilled_patch16_224": 224,
+    "levit_128s": 224,
+}
+STRATEGIES: dict[str, dict[str, Any]] = {
+    "head": {"epochs": 1},
+    "partial": {"epochs": 1, "trainable_stages": 2},
+    "progressive": {"epochs": 2, "unfreeze_epoch": 1},
+    "gradual": {"epochs": 3, "last_stage_epoch": 1, "full_after": 1},
+    "full": {"epochs": 1},
+}
+# Every architecture under every strategy; the other settings take turns, so that each meets each strategy.
+OPTIMIZERS = ("adamw", "sgd", "adam")
+BALANCES = ("none", "loss", "sampler")
+CASES = [
+    (architecture, strategy, OPTIMIZERS[(row + column) % 3], BALANCES[(row + 2 * column) % 3])
+    for row, architecture in enumerate(ARCHITECTURES)
+    for column, strategy in enumerate(STRATEGIES)
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight images of noise to train on and two to validate on, of two classes."""
+    root = tmp_path_factory.mktemp("noise")
+    chance = np.random.default_rng(0)
+    for split, count in (("train", 8), ("val", 2)):
+        for number in range(count):
+            path = root / split / "ab"[number % 2] / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(chance.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(path)
+    return root
+
+
+class Watch:
+    """What a trial's model does in train mode: seen from outside, through forward hooks."""
+
+    def __init__(self) -> None:
+        self.model: nn.Module = nn.Identity()
+        self.graph: dict[str, bool] = {}
+        self.training: dict[str, bool] = {}
+
+    def build(self, config: TrialConfig, num_classes: int) -> nn.Module:
+        self.model = build_model(config, num_classes)
+        for name, child in self.model.named_modules():
+            child.register_forward_hook(lambda child, _, output, name=name: self._seen(name, child, output))
+        return self.model
+
+    def _seen(self, name: str, child: nn.Module, output: Any) -> None:
+        # Evaluation is no matter of freezing.
+        if not torch.is_inference_mode_enabled():
+            self.training[name] = child.training
+            if isinstance(output, torch.Tensor):
+                self.graph[name] = output.requires_grad
+
+
+def owned(model: nn.Module) -> dict[str, set[str]]:
+    """Names of the parameters below each module."""
+    return {
+        path: {f"{path}.{name}" for name, _ in child.named_parameters()} for path, child in model.named_modules() if path
+    }
+
+
+@pytest.mark.parametrize(("architecture", "strategy", "optimizer", "balance"), CASES)
+def test_exactly_what_the_plan_thaws_moves(
+    architecture: str,
+    strategy: str,
+    optimizer: str,
+    balance: str,
+    noise: Path,
+    cache_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = TrialConfig.model_validate(
+        {
+            "data": {"root": noise, "image_size": ARCHITECTURES[architecture], "resize_mode": "squash"},
+            **{"architecture": architecture, "weights": "none", "batch_size": 4, "lr": 0.01, "dropout": 0.1},
+            **{"strategy": strategy, "optimizer": optimizer, "balance": balance, "scheduler": "constant"},
+            **STRATEGIES[strategy],
+        }
+    )
+    folders = TrialFolders(tmp_path / "checkpoints", tmp_path / "predictions.parquet", cache_dir)
+    watch = Watch()
+    monkeypatch.setattr(module, "build_model", watch.build)
+    plan, before = freeze_plan(config), build_model(config, 2).state_dict()
+    for epoch, _ in enumerate(train(config, folders)):
+        model, stages = watch.model, stage_table(watch.model)
+        planned = stages.trainable(plan.stages_at(epoch))
+        after = load_file(folders.last / "model.safetensors")
+        moved = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+        frozen = {path for path, names in owned(model).items() if names and not names & planned}
+
+        # Trainable is what the plan says, and what is not stays as it was to the last bit, statistics included.
+        assert {name for name, parameter in model.named_parameters() if parameter.requires_grad} == planned
+        parameters = {name for name, _ in model.named_parameters()}
+        assert moved & parameters <= planned
+        statistics = {name for name, _ in model.named_buffers()}
+        assert not {name for name in moved & statistics if name.rpartition(".")[0] in frozen}
+
+        # What has been thawed moves: every kernel, something in every stage, and the statistics of its norms.
+        assert {name for name in planned if model.get_parameter(name).ndim > 1} <= moved
+        assert all(moved & {*stage} for stage in (*stages.backbone, stages.head) if planned >= {*stage})
+        running = {
+            f"{path}.running_mean"
+            for path, child in model.named_modules()
+            if isinstance(child, nn.modules.batchnorm._BatchNorm) and path not in frozen
+        }
+        assert running <= moved
+
+        # Frozen modules were in eval mode while the rest trained, and left nothing to differentiate.
+        assert not any(watch.training[path] for path in frozen & watch.training.keys())
+        prefix = {path for path, names in owned(model).items() if names and names <= {*stages.backbone[0]}}
+        assert prefix & watch.graph.keys()
+        for path in prefix & watch.graph.keys():
+            assert watch.graph[path] == (plan.stages_at(epoch) == "all")
+        before = after

@@ -1,0 +1,55 @@
+"""One Ray for all sweeps that are run in this process, and the sweeps that several tests look at."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator import ray_runtime
+from orchestrator.spec import load
+from orchestrator.sweep import Outcome, run_sweep
+from trainables.result import TrialResult
+
+ARCHITECTURES = ["test_efficientnet", "test_resnet", "mobilenetv3_small_050"]
+
+
+@pytest.fixture(scope="session")
+def ray_here(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[None]:
+    """A Ray with two cores; `thaw` in this process joins it."""
+    with ray_runtime.connected(tmp_path_factory.mktemp("ray"), cpus=2):
+        yield
+
+
+@pytest.fixture
+def sweep(ray_here: None, write_sweep: Callable[..., Path], tmp_path: Path) -> Callable[..., Outcome]:
+    """Runs a sweep of the given sections to its end."""
+
+    def run(progress: Callable[[TrialResult], None] = lambda _trial: None, **sections: object) -> Outcome:
+        return run_sweep(load(write_sweep(tmp_path, **sections)), progress=progress)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def searched(
+    ray_here: None, write_sweep: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Outcome, list[TrialResult]]:
+    """A search as people run it, TPE and ASHA, and every change of a trial that was announced on the way."""
+    changes: list[TrialResult] = []
+    sections = {
+        "trial": {"epochs": 3},
+        "space": {
+            "architecture": {"choice": ARCHITECTURES},
+            "strategy": {"choice": ["head", "progressive", "full"]},
+            "unfreeze_epoch": {"int": [1, 2], "when": {"strategy": "progressive"}},
+            "lr": [
+                {"log": [1e-3, 1e-2], "when": {"strategy": "head"}},
+                {"log": [1e-3, 5e-3], "when": {"strategy": ["progressive", "full"]}},
+            ],
+        },
+        "search": {"trials": 6, "sampler": "tpe", "seed": 3},
+        "stopping": {"asha": {"grace": 1, "reduction": 2}},
+        "tracking": {"wandb": {"mode": "offline"}},
+    }
+    spec = load(write_sweep(tmp_path_factory.mktemp("searched"), **sections))
+    return run_sweep(spec, progress=changes.append), changes

@@ -1,0 +1,207 @@
+"""From the leaderboard to a prediction, one command after the other; and one trial alone, without Ray."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from analysis.ledger import Ledger
+from analysis.run_folder import RunFolder
+from orchestrator.cli import run as cli
+from orchestrator.sweep import Outcome
+from trainables import checkpoint
+from trainables.bundle.predict import Predictor
+from trainables.data.arrays import load_arrays
+from trainables.evaluate import predict_logits
+from trainables.result import TrialResult
+
+LEADERBOARD_FIELDS = [
+    "rank",
+    "trial_id",
+    "status",
+    "objective",
+    "epoch",
+    "epochs",
+    "seconds",
+    "parameters",
+    "config",
+    "failure",
+]
+
+
+@pytest.fixture(scope="module")
+def exported(searched: tuple[Outcome, list[TrialResult]]) -> RunFolder:
+    """The run, its winner retrained and exported by the commands."""
+    run = searched[0].run
+    assert cli(["retrain", str(run.root)]) == 0
+    assert cli(["export", str(run.root)]) == 0
+    return run
+
+
+def test_leaderboard(searched: tuple[Outcome, list[TrialResult]], capsys: pytest.CaptureFixture[str]):
+    run = searched[0].run
+    entries = printed(capsys, "leaderboard", run.root)
+    assert [list(entry) for entry in entries] == [LEADERBOARD_FIELDS] * 6
+    ranks = [entry["rank"] for entry in entries]
+    completed = sum(entry["status"] == "COMPLETED" for entry in entries)
+    assert ranks == [*range(1, completed + 1), *[None] * (6 - completed)]
+    values = [entry["objective"] for entry in entries[:completed]]
+    assert values == sorted(values, reverse=True)
+    assert entries == [entry.to_json() for entry in searched[0].leaderboard.entries]
+    assert printed(capsys, "leaderboard", run.root, "--top", "2") == entries[:2]
+
+    assert cli(["leaderboard", str(run.root)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:4] == ["rank", "trial", "status", "val/macro_f1"]
+    assert lines[1].split()[:4] == ["1", entries[0]["trial_id"], "COMPLETED", f"{values[0]:.4f}"]
+
+
+def test_retrain_and_export(exported: RunFolder, capsys: pytest.CaptureFixture[str]):
+    winner = printed(capsys, "leaderboard", exported.root)[0]
+    record = json.loads((exported.winner / "retrain.json").read_text())
+    assert record["trial_id"] == winner["trial_id"]
+    assert record["test"]["split"] == "test"
+    assert sum(map(sum, record["test"]["confusion"])) == 79
+    parity = json.loads((exported.export / "parity.json").read_text())
+    assert parity["images"] == parity["same_label"] + parity["ties"] == 79
+    # Same configuration, same data, same seed.
+    reports = checkpoint.CheckpointState.read(exported.winner / "checkpoints" / "last").reports
+    values = [report.metrics["train/loss"] for report in reports]
+    assert values == pytest.approx(
+        [report.metrics["train/loss"] for report in Ledger(exported).read_trial(winner["trial_id"]).reports], rel=0.05
+    )
+
+    document = printed(capsys, "export", exported.root)
+    assert document["model"] == str(exported.export / "model.onnx")
+    assert document["origin"] == f"trial {winner['trial_id']}, retrained"
+    assert document["labels"] == [str(digit) for digit in range(10)]
+
+
+def test_the_exported_model_predicts_what_the_trained_one_does(exported: RunFolder, digits: Path, cache_dir: Path):
+    model, state = checkpoint.load_trained(exported.winner / "checkpoints" / "best")
+    arrays = load_arrays(state.config.data, cache_dir, ["test"])
+    logits = predict_logits(model, arrays.splits["test"], state.mean, state.std, torch.device("cpu"))
+    samples = arrays.dataset.splits["test"]
+    expected = [arrays.classes[index] for index in logits.argmax(axis=1)]
+
+    predictor = Predictor.open(exported.export / "model.onnx")
+    predictions = list(predictor.predict_files([digits / sample.path for sample in samples]))
+
+    assert [prediction.label for prediction in predictions] == expected
+    probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
+    best = (probabilities / probabilities.sum(axis=1, keepdims=True)).max(axis=1)
+    assert [prediction.probability for prediction in predictions] == pytest.approx(best, abs=1e-4)
+
+
+def test_predict(exported: RunFolder, digits: Path, capsys: pytest.CaptureFixture[str]):
+    model = exported.export / "model.onnx"
+    images = sorted((digits / "test" / "7").iterdir())
+    predictions = printed(capsys, "predict", model, digits / "test" / "7", "--top", "3")
+    assert [prediction["path"] for prediction in predictions] == [str(image) for image in images]
+    for prediction in predictions:
+        assert list(prediction) == ["path", "label", "probability", "top"]
+        assert [list(entry) for entry in prediction["top"]] == [["label", "probability"]] * 3
+        assert prediction["top"][0] == {"label": prediction["label"], "probability": prediction["probability"]}
+
+    assert cli(["predict", str(model), str(images[0])]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].split() == ["image", "label", "probability", "then"]
+    assert f"{predictions[0]['probability']:.3f}" in out
+
+
+def test_predict_needs_no_torch(exported: RunFolder, digits: Path, tmp_path: Path):
+    image = next(iter(sorted((digits / "test" / "3").iterdir())))
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'ray', 'optuna', 'wandb', 'timm', 'pandas'): sys.modules[name] = None\n"
+        "from orchestrator.cli import run\n"
+        "sys.exit(run(sys.argv[1:]))\n"
+    )
+    command = [sys.executable, "-c", code, "predict", exported.export / "model.onnx", image, "--format", "json"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)[0]["path"] == str(image)
+
+
+def test_logs(searched: tuple[Outcome, list[TrialResult]], capsys: pytest.CaptureFixture[str]):
+    run = searched[0].run
+    assert cli(["logs", str(run.root), "0000"]) == 0
+    assert "epoch 1: train/loss" in capsys.readouterr().out
+    assert cli(["logs", str(run.root)]) == 0
+    capsys.readouterr()
+    assert cli(["logs", str(run.root), "0099"]) == 2
+    err = capsys.readouterr().err
+    assert "0099" in err
+    assert "there are 0000, 0001," in err
+
+
+def test_one_trial_alone_needs_no_ray(digits: Path, cache_dir: Path, tmp_path: Path):
+    config = {
+        "data": {"root": str(digits), "image_size": 32, "resize_mode": "squash"},
+        **{"architecture": "test_efficientnet", "weights": "none", "strategy": "full", "epochs": 4, "lr": 2e-3},
+    }
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config))
+    # Stopped after two epochs, gone on with, refused where something is; all in one process, which is dear to start.
+    code = """
+import sys
+from orchestrator.cli import run
+from orchestrator.commands import trials
+from trainables import train
+
+whole = train.train
+def half(*arguments):
+    for report in whole(*arguments):
+        yield report
+        if report.epoch == 2:
+            raise KeyboardInterrupt
+train.train = half
+assert run(["trial", "mine.yaml"]) == 130
+train.train = whole
+assert run(["trial", "mine.yaml"]) == 2
+assert run(["trial", "mine.yaml", "--resume"]) == 0
+assert run(["trial", "mine.yaml", "--resume"]) == 0
+assert run(["trial", "mine.yaml", "--set", "epochs=1", "--out", "other"]) == 0
+found = {"ray", "optuna", "wandb"} & sys.modules.keys()
+assert not found, found
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240
+    )
+    assert ended.returncode == 0, ended.stderr
+    epochs = [line.split()[1] for line in ended.stderr.splitlines() if line.startswith("epoch ")]
+    assert epochs == ["1", "2", "3", "4", "1"], "resumed where it stood, and done is done"
+    assert "must be a new folder" in ended.stderr
+    assert "--resume" in ended.stderr
+    assert len(checkpoint.CheckpointState.read(tmp_path / "runs" / "mine" / "checkpoints" / "last").reports) == 4
+    assert checkpoint.exists(tmp_path / "other" / "checkpoints" / "best")
+    assert (tmp_path / "other" / "predictions.parquet").is_file()
+
+
+def test_doctor(cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.chdir(tmp_path)
+    checks = printed(capsys, "doctor")
+    assert all(list(check) == ["name", "found", "ok", "remedy"] for check in checks)
+    by_name = {check["name"]: check for check in checks}
+    assert by_name["ray"]["ok"]
+    assert str(cache_dir) in by_name["cache"]["found"]
+    assert cli(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert all(check["name"] in out for check in checks)
+    (tmp_path / "file").write_text("")
+    assert cli(["doctor", "--storage", str(tmp_path / "file")]) == 1
+    assert "not ready: storage" in capsys.readouterr().err
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file"]
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: object) -> list[dict[str, object]]:
+    """What a command prints as JSON."""
+    capsys.readouterr()
+    assert cli([*map(str, arguments), "--format", "json"]) == 0
+    document: list[dict[str, object]] = json.loads(capsys.readouterr().out)
+    return document

@@ -1,0 +1,237 @@
+"""Whole sweeps, in process: what is on disk, in Optuna's study and in W&B afterwards, and what is left of Ray."""
+
+import os
+import re
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import psutil
+import pyarrow.parquet as pq
+import pytest
+import ray
+import torch
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from analysis.leaderboard import Leaderboard
+from analysis.ledger import Ledger
+from analysis.run_folder import RunFolder
+from orchestrator.preflight import preflight
+from orchestrator.spec import load
+from orchestrator.study import STATES
+from orchestrator.sweep import Outcome, run_sweep
+from search_spaces.errors import SweepFailed
+from trainables.evaluate import evaluate_checkpoint
+from trainables.folders import TrialFolders
+from trainables.model.build import build_model
+from trainables.result import Status, TrialResult
+from trainables.train import train
+
+Sweep = Callable[..., Outcome]
+
+ONE_AT_A_TIME = {"concurrent": 1}
+
+def test_every_trial_is_in_the_ledger_once_and_has_ended(searched: tuple[Outcome, list[TrialResult]]):
+    outcome, changes = searched
+    trials = Ledger(outcome.run).trials()
+    assert [trial.trial_id for trial in trials] == [f"{number:04d}" for number in range(6)]
+    assert {trial.status for trial in trials} <= {Status.COMPLETED, Status.PRUNED}
+    assert all(len(trial.reports) == 3 for trial in trials if trial.status is Status.COMPLETED)
+    assert not outcome.interrupted
+    ends = Counter(change.trial_id for change in changes if change.status is not Status.RUNNING)
+    assert ends == {trial.trial_id: 1 for trial in trials}
+
+
+def test_the_winner_is_what_the_ledger_says(searched: tuple[Outcome, list[TrialResult]], cache_dir: Path):
+    run = searched[0].run
+    board = Leaderboard.from_run(run)
+    winner = board.winner()
+    assert winner.objective == max(entry.objective or 0 for entry in board.entries if entry.rank)
+    assert winner.best is not None
+    measured = evaluate_checkpoint(run.best(winner.trial_id), "val", cache_dir).metrics
+    told = {name.removeprefix("val/"): value for name, value in winner.best.metrics.items() if name.startswith("val/")}
+    assert measured == pytest.approx(told, abs=1e-6)
+    assert run.leaderboard_csv.read_text().splitlines()[1].startswith(f"1,{winner.trial_id},COMPLETED,")
+
+
+def test_the_study_tells_the_truth(searched: tuple[Outcome, list[TrialResult]]):
+    run = searched[0].run
+    trials = {trial.trial_id: trial for trial in Ledger(run).trials()}
+    study = open_study(run)
+    assert {asked.user_attrs["trial_id"]: asked.state for asked in study.trials} == {
+        trial_id: STATES[trial.status] for trial_id, trial in trials.items()
+    }
+    for asked in study.trials:
+        trial = trials[asked.user_attrs["trial_id"]]
+        values = {report.epoch: report.metrics["val/macro_f1"] for report in trial.reports}
+        assert asked.intermediate_values == values
+        assert trial.status is not Status.COMPLETED or asked.value == trial.objective
+
+
+def test_wandb_mirrors_every_trial(searched: tuple[Outcome, list[TrialResult]]):
+    run = searched[0].run
+    names = [folder.name for folder in run.wandb.glob("offline-run-*")]
+    assert sorted(re.sub(r"offline-run-\d+_\d+-", "", name) for name in names) == [f"sweep-{n:04d}" for n in range(6)]
+    assert all(list(folder.glob("*.wandb")) for folder in run.wandb.glob("offline-run-*"))
+
+
+def test_predictions_are_left_by_every_trial(searched: tuple[Outcome, list[TrialResult]]):
+    run = searched[0].run
+    for trial in Ledger(run).trials():
+        table = pq.read_table(run.predictions(trial.trial_id))
+        assert table.num_rows == 79
+        right = sum(a == b for a, b in zip(table["label"].to_pylist(), table["predicted"].to_pylist(), strict=True))
+        assert trial.best is not None
+        assert right / 79 == pytest.approx(trial.best.metrics["val/accuracy"])
+
+
+def test_workers_are_used_again_and_gone_at_the_end(searched: tuple[Outcome, list[TrialResult]]):
+    run = searched[0].run
+    pids = {pid for trial in Ledger(run).trials() for pid in worker_pids(run, trial.trial_id)}
+    assert len(pids) == 2, "two trials at once: two processes serve all six"
+    assert_nothing_is_left(pids)
+
+
+def test_a_loss_is_minimised_by_random_search(sweep: Sweep):
+    outcome = sweep(
+        objective={"metric": "val/loss"},
+        search={"trials": 3, "sampler": "random"},
+        stopping={"asha": {"grace": 1, "reduction": 3}},
+        resources=ONE_AT_A_TIME,
+    )
+    trials = Ledger(outcome.run).trials()
+    assert len({trial.parameters["lr"] for trial in trials}) == 3
+    winner = outcome.leaderboard.winner()
+    assert winner.objective == min(trial.objective or 0 for trial in trials if trial.status is Status.COMPLETED)
+    assert winner.objective == min(report.metrics["val/loss"] for report in winner.reports)
+    study = open_study(outcome.run)
+    assert study.direction is optuna.study.StudyDirection.MINIMIZE
+    assert study.best_trial.user_attrs["trial_id"] == winner.trial_id
+
+
+def test_a_failing_trial_is_told_and_the_sweep_goes_on(
+    ray_here: None, write_sweep: Callable[..., Path], tmp_path: Path
+):
+    from safetensors.torch import save_file
+
+    (tmp_path / "weights").mkdir()
+    good, bad = "test_efficientnet", "test_resnet"
+    for architecture in (good, bad):
+        file = write_sweep(tmp_path, trial=small(architecture=architecture))
+        model = build_model(load(file).trial_config({"lr": 1e-3}), 10)
+        save_file(dict(model.state_dict()), tmp_path / "weights" / f"{architecture}.safetensors")
+    file = write_sweep(
+        tmp_path,
+        data={**load(file).data.model_dump(mode="json", exclude_none=True), "weights_dir": "weights"},
+        trial={"strategy": "full", "epochs": 1, "weights": "pretrained"},
+        space={"architecture": {"choice": [bad, good]}, "lr": {"choice": [1e-3, 2e-3]}},
+        search={"sampler": "grid", "trials": 4},
+        resources=ONE_AT_A_TIME,
+    )
+    spec = load(file)
+    arrays = preflight(spec)
+    (tmp_path / "weights" / f"{bad}.safetensors").write_bytes(b"no longer weights")
+
+    outcome = run_sweep(spec, arrays)
+
+    tried = [(trial.config.architecture, trial.config.lr) for trial in Ledger(outcome.run).trials()]
+    assert tried == [(bad, 1e-3), (bad, 2e-3), (good, 1e-3), (good, 2e-3)], "a grid runs every point, in order"
+    failed = [entry for entry in outcome.leaderboard.entries if entry.trial.status is Status.FAILED]
+    assert {entry.trial.config.architecture for entry in failed} == {bad}
+    assert [entry.trial.status for entry in outcome.leaderboard.entries][:2] == [Status.COMPLETED] * 2
+    assert len(failed) == 2
+    for entry in failed:
+        failure = entry.trial.failure
+        assert failure is not None
+        assert failure.message.startswith("InvalidInput: weights must be a .safetensors file, got ")
+        assert "Traceback" in failure.traceback
+        assert "read_weights" in failure.traceback
+        log = (outcome.run.root / str(failure.log)).read_text()
+        assert log.count(f"trial {entry.trial.trial_id}: ") == 1, "a deterministic error is not run again"
+        assert log.count(" ERROR ") == 1
+    assert Counter(asked.state.name for asked in open_study(outcome.run).trials) == {"COMPLETE": 2, "FAIL": 2}
+
+
+def test_a_sweep_fails_when_every_trial_does(sweep: Sweep, tmp_path: Path):
+    with pytest.raises(SweepFailed, match=r"no trial of .* completed") as caught:
+        sweep(
+            trial=small(epochs=2, optimizer="sgd", weight_decay=0.0),
+            space={"lr": {"choice": [90.0, 100.0]}},
+            search={"trials": 2, "sampler": "grid"},
+            resources=ONE_AT_A_TIME,
+        )
+    assert caught.value.exit_code == 1
+    assert "loss must be finite" in str(caught.value)
+    trials = Ledger(RunFolder(tmp_path / "runs" / "sweep")).trials()
+    assert [trial.status for trial in trials] == [Status.FAILED] * 2
+    assert all("lower the learning rate" in trial.failure.message for trial in trials if trial.failure)
+
+
+def test_a_trial_survives_the_death_of_its_process(sweep: Sweep, tmp_path: Path, cache_dir: Path):
+    run = RunFolder(tmp_path / "runs" / "sweep")
+    points = [{"lr": 0.002}, {"lr": 0.004}, {"lr": 0.004}]
+    killed: list[int] = []
+
+    def kill_once(trial: TrialResult) -> None:
+        if len(trial.reports) == 2 and not killed:
+            killed.extend(worker_pids(run, trial.trial_id))
+            os.kill(killed[0], signal.SIGKILL)
+
+    search = {"trials": 3, "points": points}
+    outcome = sweep(kill_once, trial=small(epochs=4), search=search, resources=ONE_AT_A_TIME)
+
+    assert not outcome.interrupted
+    trials = Ledger(run).trials()
+    assert [trial.parameters for trial in trials] == points, "exactly the given points run"
+    assert [trial.status for trial in trials] == [Status.COMPLETED] * 3
+    first, second, third = trials
+    assert [report.epoch for report in first.reports] == [1, 2, 3, 4]
+    assert re.findall(r"resumed after epoch (\d+)", run.log("0000").read_text()) in (["2"], ["3"])
+    assert len(set(worker_pids(run, "0000"))) == 2
+    undisturbed = alone(first, tmp_path / "alone", cache_dir)
+    assert [report.metrics for report in first.reports] == undisturbed
+    assert [report.metrics for report in second.reports] == [report.metrics for report in third.reports]
+
+
+def alone(trial: TrialResult, folder: Path, cache: Path) -> list[dict[str, float]]:
+    """The metrics of the same trial in this process, one thread as in a sweep, undisturbed."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        folders = TrialFolders(folder, folder / "predictions.parquet", cache)
+        return [report.metrics for report in train(trial.config, folders)]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def small(**settings: object) -> dict[str, object]:
+    """The fixed settings of a small trial."""
+    return {"architecture": "test_efficientnet", "strategy": "full", "epochs": 2, **settings}
+
+
+def worker_pids(run: RunFolder, trial_id: str) -> list[int]:
+    """The processes that wrote to a trial's log, in order."""
+    found = re.findall(r"\[(\d+)\] INFO orchestrator: trial ", run.log(trial_id).read_text())
+    return [int(pid) for pid in found]
+
+
+def open_study(run: RunFolder) -> optuna.Study:
+    storage = JournalStorage(JournalFileBackend(str(run.study_log)))
+    return optuna.load_study(study_name="sweep", storage=storage)
+
+
+def assert_nothing_is_left(pids: set[int]) -> None:
+    """No resource and no placement group is held, so no actor lives, and the processes of the trials are gone."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        groups = [group for group in ray.util.placement_group_table().values() if group["state"] != "REMOVED"]
+        alive = [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+        free = ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"]
+        if free and not groups and not alive:
+            return
+        time.sleep(0.5)
+    pytest.fail(f"left: placement groups {groups}, processes {alive}, all cores free: {free}")

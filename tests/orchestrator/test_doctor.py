@@ -1,0 +1,49 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from orchestrator import doctor
+from orchestrator.doctor import PACKAGES, Check, examine
+
+
+def by_name(checks: list[Check]) -> dict[str, Check]:
+    return {check.name: check for check in checks}
+
+
+def test_this_environment_is_examined_and_nothing_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    checks = examine(cache=tmp_path / "a" / "cache", storage=tmp_path / "runs")
+    found = by_name(checks)
+    assert [check.name for check in checks] == ["python", *PACKAGES, "cpu", "gpu", "cache", "storage", "wandb"]
+    assert found["python"].ok
+    assert all(check.ok and check.found[0].isdigit() for check in checks[: 1 + len(PACKAGES)])
+    assert found["wandb"].found == "offline"
+    assert "wandb login" in found["wandb"].remedy
+    assert str(tmp_path / "a" / "cache") in found["cache"].found
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_package_has_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "PACKAGES", ("no-such-package",))
+    check = by_name(examine())["no-such-package"]
+    assert (check.ok, check.found, check.remedy) == (False, "not installed", "install thaw[train]")
+
+
+def test_a_file_where_the_folder_should_be_is_not_ready(tmp_path: Path) -> None:
+    (tmp_path / "runs").touch()
+    check = by_name(examine(cache=tmp_path, storage=tmp_path / "runs"))["storage"]
+    assert not check.ok
+    assert f"make {tmp_path / 'runs'} a writable folder" in check.remedy
+
+
+def test_a_full_disk_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "ENOUGH_DISK_GB", 10**9)
+    check = by_name(examine(cache=tmp_path))["cache"]
+    assert not check.ok
+    assert check.remedy.startswith("free some space")
+
+
+def test_systems_that_do_not_tell_a_process_s_cores_are_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert f"{os.cpu_count()} cores" in by_name(examine())["cpu"].found

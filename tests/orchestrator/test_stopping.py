@@ -1,0 +1,214 @@
+import random
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from ray.tune.schedulers import TrialScheduler
+
+from orchestrator.assignment import answer
+from orchestrator.spec import Asha
+from orchestrator.stopping import PlanAwareAsha, Rungs
+from trainables.model.plan import freeze_plan
+from trainables.result import Status, TrialResult
+
+Trial = Callable[..., TrialResult]
+
+
+def feed(rungs: Rungs, trial: TrialResult) -> int:
+    """Show a trial epoch by epoch, as a sweep does; the epoch after which it is stopped, or its last."""
+    for epoch in range(1, len(trial.reports) + 1):
+        if not rungs.keeps(trial.model_copy(update={"reports": trial.reports[:epoch]})):
+            return epoch
+    return len(trial.reports)
+
+
+@pytest.mark.parametrize(
+    ("asha", "epochs", "rungs"),
+    [
+        (Asha(grace=1, reduction=3), 27, [1, 3, 9]),
+        (Asha(grace=2, reduction=3), 6, [2]),
+        (Asha(grace=2, reduction=2), 9, [2, 4, 8]),
+        (Asha(grace=6, reduction=3), 6, []),
+    ],
+)
+def test_rungs_are_the_grace_times_powers_of_the_reduction(asha: Asha, epochs: int, rungs: list[int]) -> None:
+    assert list(Rungs(asha, epochs).values) == rungs
+
+
+def test_a_rung_holds_the_best_so_far_of_whoever_reached_it(trial: Trial) -> None:
+    rungs = Rungs(Asha(grace=1, reduction=3), 27)
+    assert feed(rungs, trial("0000", [0.5, 0.4, 0.3])) == 3
+    assert feed(rungs, trial("0001", [0.4, 0.9, 0.9])) == 1
+    assert feed(rungs, trial("0002", [0.6, 0.7, 0.6])) == 3
+    assert rungs.values == {1: {"0000": 0.5, "0001": 0.4, "0002": 0.6}, 3: {"0000": 0.5, "0002": 0.7}, 9: {}}
+
+
+def test_one_in_reduction_goes_on(trial: Trial) -> None:
+    rungs = Rungs(Asha(grace=1, reduction=3), 27)
+    scores = [number / 100 for number in range(100)]
+    random.Random(0).shuffle(scores)
+    for number, score in enumerate(scores):
+        feed(rungs, trial(f"{number:04d}", [score]))
+    late = [score / 1000 for score in range(0, 1000, 7)]
+    kept = [score for score in late if Rungs.keeps(_copy(rungs), trial("late", [score]))]
+    assert all(score in kept for score in late if score > 0.67)
+    assert len(kept) / len(late) == pytest.approx(1 / 3, abs=0.02)
+
+
+def _copy(rungs: Rungs) -> Rungs:
+    copy = Rungs(rungs.asha, 27)
+    copy.values = {epoch: dict(values) for epoch, values in rungs.values.items()}
+    return copy
+
+
+def test_equal_trials_go_on(trial: Trial) -> None:
+    rungs = Rungs(Asha(grace=1, reduction=3), 27)
+    assert [feed(rungs, trial(f"{number:04d}", [0.5] * 9)) for number in range(5)] == [9] * 5
+
+
+def test_a_trial_is_never_judged_before_it_has_thawed_and_had_its_grace(trial: Trial) -> None:
+    rungs = Rungs(Asha(grace=2, reduction=2), 20)  # 2, 4, 8, 16
+    feed(rungs, trial("0000", [0.9] * 20, strategy="head"))
+    thawing: dict[str, Any] = {"strategy": "progressive", "unfreeze_epoch": 5}
+    # Epochs 2 and 4 are frozen: no verdict. At 8 it is thawed for 3 epochs: judged, and stopped.
+    assert feed(rungs, trial("0001", [0.1] * 20, **thawing)) == 8
+    assert ["0001" in rungs.values[epoch] for epoch in (2, 4, 8, 16)] == [False, False, True, False]
+
+
+def test_the_grace_counts_from_the_last_boundary_of_a_gradual_thaw(trial: Trial) -> None:
+    rungs = Rungs(Asha(grace=2, reduction=2), 20)
+    feed(rungs, trial("0000", [0.9] * 20))
+    gradual: dict[str, Any] = {"strategy": "gradual", "last_stage_epoch": 3, "full_after": 4}
+    assert feed(rungs, trial("0001", [0.1] * 20, **gradual)) == 16  # 3 + 4 + 2 = 9, beyond the rung at 8
+
+
+def test_the_grace_s_own_epoch_is_judged(trial: Trial) -> None:
+    rungs = Rungs(Asha(grace=2, reduction=2), 20)
+    feed(rungs, trial("0000", [0.9] * 20))
+    assert feed(rungs, trial("0001", [0.1] * 20, strategy="progressive", unfreeze_epoch=2)) == 4
+
+
+@pytest.mark.parametrize("metric", ["val/macro_f1", "val/loss"])
+def test_over_a_whole_sweep_no_frozen_value_ever_stands_in_a_rung(trial: Trial, metric: str) -> None:
+    """Head, progressive and full trials side by side, in an order that chance makes, until stopped or complete."""
+    chance = random.Random(7)
+    plans = [
+        {"strategy": "head"},
+        *({"strategy": "progressive", "unfreeze_epoch": epoch} for epoch in (1, 4, 11, 25)),
+        {"strategy": "full"},
+    ]
+    asha = Asha(grace=1, reduction=3)
+    scheduler = PlanAwareAsha(Rungs(asha, 27))
+    rungs = scheduler.rungs
+    going = {
+        f"{number:04d}": trial(
+            f"{number:04d}",
+            [chance.random() for _ in range(27)],
+            **chance.choice(plans),
+            objective={"metric": metric},
+        )
+        for number in range(60)
+    }
+    done: dict[str, TrialResult] = {}
+    epochs = dict.fromkeys(going, 0)
+    while going:
+        key = chance.choice(sorted(going))
+        epochs[key] += 1
+        seen = going[key].model_copy(update={"reports": going[key].reports[: epochs[key]]})
+        stopped = False
+        if epochs[key] == 27:  # Tune tells a scheduler of the last epoch only that the trial is complete
+            scheduler.on_trial_complete(None, None, answer(seen, done=True))  # type: ignore[arg-type]
+        else:
+            verdict = scheduler.on_trial_result(None, None, answer(seen, done=False))  # type: ignore[arg-type]
+            stopped = verdict == TrialScheduler.STOP
+        if stopped or epochs[key] == 27:
+            done[key] = seen
+            del going[key]
+
+    sign = 1 if metric == "val/macro_f1" else -1
+    for epoch, values in rungs.values.items():
+        reached = {key: t for key, t in done.items() if len(t.reports) >= epoch}
+        judged = {key: t for key, t in reached.items() if epoch >= freeze_plan(t.config).last_boundary + asha.grace}
+        best = max if sign == 1 else min
+        expected = {key: sign * best(r.metrics[metric] for r in t.reports[:epoch]) for key, t in judged.items()}
+        assert values == expected
+    lengths = {len(t.reports) for t in done.values()}
+    assert lengths == {1, 3, 9, 27}
+    # Boundary 11 leaves no rung below 27, boundary 4 leaves the last.
+    assert {len(t.reports) for t in done.values() if freeze_plan(t.config).last_boundary >= 11} == {27}
+    assert {len(t.reports) for t in done.values() if freeze_plan(t.config).last_boundary == 4} <= {9, 27}
+
+
+def test_a_loss_is_better_when_lower(trial: Trial) -> None:
+    loss = {"objective": {"metric": "val/loss"}}
+    rungs = Rungs(Asha(grace=1, reduction=3), 9)
+    assert feed(rungs, trial("0000", [0.5] * 9, **loss)) == 9
+    assert feed(rungs, trial("0001", [0.7] * 9, **loss)) == 1
+    assert feed(rungs, trial("0002", [0.3] * 9, **loss)) == 9
+    assert rungs.values[1] == {"0000": -0.5, "0001": -0.7, "0002": -0.3}
+
+
+def test_known_results_restore_the_rungs_and_are_not_judged_again(trial: Trial) -> None:
+    asha = Asha(grace=1, reduction=3)
+    known = [
+        trial("0000", [0.2, 0.3, 0.4, 0.5], Status.INTERRUPTED),
+        trial("0001", [0.5] * 27, Status.COMPLETED),
+        trial("0002", [0.9, 0.9, 0.9], Status.PRUNED),
+    ]
+    rungs = Rungs(asha, 27)
+    for result in known:
+        rungs.keeps(result)
+    before = {epoch: dict(values) for epoch, values in rungs.values.items()}
+    assert before == {
+        1: {"0000": 0.2, "0001": 0.5, "0002": 0.9},
+        3: {"0000": 0.4, "0001": 0.5, "0002": 0.9},
+        9: {"0001": 0.5},
+    }
+    # The first is far behind at rungs 1 and 3 by now, but it passed them: it goes on to 9.
+    longer = trial("0000", [0.2, 0.3, 0.4, 0.5] + [0.4] * 23)
+    grown = (longer.model_copy(update={"reports": longer.reports[:epoch]}) for epoch in range(4, 9))
+    assert all(rungs.keeps(state) for state in grown)
+    assert rungs.values == before
+
+
+def test_restored_rungs_equal_those_of_the_sweep_itself(trial: Trial) -> None:
+    chance = random.Random(3)
+    live, done = Rungs(Asha(grace=1, reduction=2), 16), []
+    for number in range(30):
+        result = trial(f"{number:04d}", [chance.random() for _ in range(chance.choice([4, 16]))])
+        done.append(result.model_copy(update={"reports": result.reports[: feed(live, result)]}))
+    restored = Rungs(Asha(grace=1, reduction=2), 16)
+    for result in done:
+        restored.keeps(result)
+    assert restored.values == live.values
+
+
+def test_a_trial_that_ends_at_a_rung_by_itself_is_entered_there(trial: Trial) -> None:
+    """Otherwise a resumed sweep, which reads it from the ledger, would judge by other values than this one."""
+    scheduler = PlanAwareAsha(Rungs(Asha(grace=1, reduction=3), 9))
+    result = trial("0000", [0.1, 0.2, 0.3], Status.COMPLETED)
+    for epoch in (1, 2):
+        state = result.model_copy(update={"reports": result.reports[:epoch], "status": Status.RUNNING})
+        scheduler.on_trial_result(None, None, answer(state, done=False))  # type: ignore[arg-type]
+    scheduler.on_trial_complete(None, None, answer(result, done=True))  # type: ignore[arg-type]
+    assert scheduler.rungs.values == {1: {"0000": 0.1}, 3: {"0000": 0.3}}
+
+
+def test_a_worker_s_empty_answer_decides_nothing() -> None:
+    scheduler = PlanAwareAsha(Rungs(Asha(), 9))
+    assert scheduler.on_trial_result(None, None, {}) == TrialScheduler.CONTINUE  # type: ignore[arg-type]
+    scheduler.on_trial_complete(None, None, {})  # type: ignore[arg-type]
+
+
+def test_several_epochs_at_once_are_each_entered(trial: Trial) -> None:
+    one, many = Rungs(Asha(grace=1, reduction=2), 16), Rungs(Asha(grace=1, reduction=2), 16)
+    for number, score in enumerate([0.5, 0.6, 0.7]):
+        result = trial(f"{number:04d}", [score] * 16)
+        feed(one, result)
+        many.keeps(result)
+    assert _ascending(one.values) and many.values == one.values
+
+
+def _ascending(epochs: Iterable[int]) -> bool:
+    return all(earlier < later for earlier, later in pairwise(epochs))

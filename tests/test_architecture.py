@@ -1,0 +1,156 @@
+"""The four rooms: what may import what, what stays light, how long a module may be."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from analysis.ledger import Ledger, RunRecord
+from analysis.run_folder import RunFolder
+from trainables.config import Objective, TrialConfig
+from trainables.result import EpochReport, Status, TrialResult
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("search_spaces", "trainables", "analysis", "orchestrator")
+MODULES = sorted(path.relative_to(ROOT) for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+
+# Whoever reads a leaderboard or predicts with a model does not wait for these, nor has to install them.
+HEAVY = ("torch", "torchvision", "timm", "accelerate", "ray", "optuna", "wandb", "onnx", "sklearn", "pandas")
+LIGHT = (
+    "analysis.ledger",
+    "analysis.leaderboard",
+    "trainables.result",
+    "trainables.data.preprocess",
+    "trainables.bundle.predict",
+    "orchestrator.cli",
+)
+
+
+def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=120)
+
+
+def thaw_without_heavy_packages(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `thaw` in a Python in which no heavy package can be imported."""
+    code = f"import sys; sys.modules.update(dict.fromkeys({HEAVY!r})); from orchestrator.cli import main; main()"
+    return run_python(code, *arguments)
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    """A run with two completed trials, the second better."""
+    run = RunFolder(tmp_path / "runs" / "small")
+    ledger = Ledger(run)
+    ledger.write_run(
+        RunRecord(
+            name="small",
+            objective=Objective(),
+            space={},
+            distributions={},
+            created=datetime.now(UTC),
+            classes=("a", "b"),
+            fingerprint="0",
+            sample_counts={"train": 2, "val": 2},
+            trials_planned=2,
+            versions={},
+        )
+    )
+    for number, (lr, score) in enumerate([(0.1, 0.25), (0.01, 0.75)]):
+        config = {"data": {"root": "photos"}, "architecture": "resnet18", "strategy": "head", "epochs": 1, "lr": lr}
+        report = EpochReport(epoch=1, metrics={"val/macro_f1": score}, seconds=1, checkpoint="best", ended_by="budget")
+        ledger.write_trial(
+            TrialResult(
+                trial_id=f"{number:04d}",
+                config=TrialConfig.from_mapping(config, "test"),
+                parameters={"lr": lr},
+                status=Status.COMPLETED,
+                reports=(report,),
+            )
+        )
+    return run.root
+
+
+def test_the_import_contracts_are_kept() -> None:
+    result = run_python("from importlinter.cli import lint_imports_command; lint_imports_command()", "--no-cache")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert " 0 broken" in result.stdout
+
+
+def test_every_room_is_under_the_contracts() -> None:
+    tracked = {path.parts[0] for path in MODULES}
+    assert tracked == set(ROOMS)
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert packages == set(ROOMS), "a package beside the four rooms escapes the import contracts"
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_light_modules_import_nothing_heavy(module: str) -> None:
+    result = run_python(f"import sys, {module}; print(*[name for name in {HEAVY!r} if name in sys.modules])")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == []
+
+
+def test_a_leaderboard_is_read_without_the_training_stack(run_folder: Path) -> None:
+    result = thaw_without_heavy_packages("leaderboard", str(run_folder), "--format", "json")
+    assert result.returncode == 0, result.stderr
+    assert [(entry["rank"], entry["trial_id"]) for entry in json.loads(result.stdout)] == [(1, "0001"), (2, "0000")]
+    table = thaw_without_heavy_packages("leaderboard", str(run_folder))
+    assert table.returncode == 0, table.stderr
+    assert "0.7500" in table.stdout
+
+
+def test_status_and_logs_work_without_the_training_stack(run_folder: Path) -> None:
+    log = RunFolder(run_folder).log("0001")
+    log.parent.mkdir()
+    log.write_text("epoch 1\n")
+    status = thaw_without_heavy_packages("status", str(run_folder), "--format", "json")
+    assert status.returncode == 0, status.stderr
+    assert json.loads(status.stdout)["trials"] == {"COMPLETED": 2}
+    assert thaw_without_heavy_packages("logs", str(run_folder), "0001").stdout == "epoch 1\n"
+
+
+def test_predict_is_reached_without_the_training_stack(tmp_path: Path) -> None:
+    assert thaw_without_heavy_packages("predict", "--help").returncode == 0
+    result = thaw_without_heavy_packages("predict", str(tmp_path / "model.onnx"), str(tmp_path))
+    assert result.returncode == 2
+    assert "no such model" in result.stderr
+
+
+def test_help_is_shown_without_the_training_stack() -> None:
+    assert "leaderboard" in thaw_without_heavy_packages("--help").stdout
+
+
+def test_a_command_that_trains_says_what_to_install(run_folder: Path) -> None:
+    result = thaw_without_heavy_packages("retrain", str(run_folder))
+    assert result.returncode == 1
+    assert "thaw[train]" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_modules_hold_one_concept() -> None:
+    lengths = {path: len((ROOT / path).read_text().splitlines()) for path in MODULES}
+    assert {path: length for path, length in lengths.items() if length >= 400} == {}
+    assert median(lengths.values()) < 150
+
+
+def test_package_inits_import_only_light_things() -> None:
+    allowed = {*sys.stdlib_module_names, *ROOMS, "yaml"}
+    for path in (path for path in MODULES if path.name == "__init__.py"):
+        for node in ast.walk(ast.parse((ROOT / path).read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            wrong = [name for name in names if name.partition(".")[0] not in allowed]
+            assert wrong == [], f"{path} imports {wrong}"
+
+
+def test_no_test_folder_shadows_a_room() -> None:
+    """With an `__init__.py`, `tests/analysis` would be imported in place of `analysis`."""
+    assert list((ROOT / "tests").rglob("__init__.py")) == []

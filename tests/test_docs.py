@@ -1,0 +1,262 @@
+"""The documents are run: what the README tells people to type works, and what it names exists."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from orchestrator.cli import app, run
+from orchestrator.spec import load
+from trainables.data.digits import write_digits
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+ROOMS = ("search_spaces", "trainables", "analysis", "orchestrator")
+COMMANDS: dict[str, Any] = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+
+
+def section(title: str, text: str = README) -> str:
+    (found,) = re.findall(rf"(?ms)^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text)
+    return str(found)
+
+
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"(?ms)^```{language}\n(.*?)^```", text)
+
+
+def command_lines(text: str) -> list[str]:
+    """What a reader types: the lines of the shell blocks, without their comments."""
+    typed = [line for block in blocks("sh", text) for line in block.splitlines()]
+    typed += [line[2:] for block in blocks("console", text) for line in block.splitlines() if line.startswith("$ ")]
+    return [bare for line in typed if (bare := re.sub(r"\s+#.*", "", line).strip())]
+
+
+def mentions(text: str) -> Iterator[list[str]]:
+    """The words of every `thaw ...` in a shell block, a code span or a comment of a YAML block."""
+    spans = re.findall(r"`([^`\n]+)`", re.sub(r"(?ms)^```.*?^```", "", text))
+    yield from (shlex.split(code) for code in [*command_lines(text), *spans] if re.match(r"thaw [a-z-]", code))
+
+
+# ---- the chain with one's own photos --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the reader stands: a folder with `photos/`, and the trial's file that the README shows."""
+    folder = tmp_path_factory.mktemp("reader")
+    write_digits(folder / "photos", keep=dict.fromkeys(range(10), 0.7))
+    (text,) = [block for block in blocks("yaml") if block.startswith("# trial.yaml\n")]
+    (folder / "trial.yaml").write_text(text)
+    return folder
+
+
+class Shell:
+    """Types commands as the README has them, with this environment's `thaw` first on the path."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "THAW_CACHE_DIR": str(folder / "cache"),
+            "WANDB_MODE": "disabled",
+            "HF_HUB_OFFLINE": "1",
+            # The tests may share the machine with others, where many threads only wait for each other.
+            "OMP_NUM_THREADS": "1",
+            "COLUMNS": "200",
+        }
+
+    def start(self, line: str, name: str) -> subprocess.Popen[str]:
+        with (self.folder / f"{name}.out").open("w") as out:
+            return subprocess.Popen(
+                f"exec {line}", shell=True, cwd=self.folder, env=self.environment, stdout=out, stderr=out, text=True
+            )
+
+    def type(self, line: str) -> str:
+        result = subprocess.run(
+            line, shell=True, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=600
+        )
+        assert result.returncode == 0, f"{line}\n{result.stdout}\n{result.stderr}"
+        return result.stdout
+
+
+def small(line: str) -> str:
+    """The README's command made small, with settings that the README itself gives for a first look."""
+    if line == "thaw sweep sweep.yaml":
+        (look,) = [line for line in command_lines(section("The sweep file")) if " --name look " in line]
+        return f"{line} {look.partition(' --name look ')[2]}"
+    if line.startswith("thaw trial "):
+        sets = ("weights=none", "architecture=mobilenetv3_small_050", "data.image_size=32", "epochs=2")
+        return " ".join([line, *(f"--set {setting}" for setting in sets)])
+    return line
+
+
+@pytest.mark.timeout(1200)  # a minute or two on a machine of one's own, several where others train as well
+def test_the_chain_with_ones_own_photos(folder: Path) -> None:
+    shell = Shell(folder)
+    said: dict[str, str] = {}
+    sweeps: list[subprocess.Popen[str]] = []
+    try:
+        for line in command_lines(section("With your own photos")):
+            verb = line.split()[1]
+            if verb == "sweep":
+                sweeps.append(shell.start(small(line), "sweep"))
+                _wait_for(folder / "runs/sweep/logs/0000.log", sweeps[0], folder / "sweep.out")
+                continue
+            said[line] = shell.type(small(line))
+            if verb == "stop":
+                assert sweeps[0].wait(timeout=120) == 130, (folder / "sweep.out").read_text()
+    finally:
+        for sweep in sweeps:
+            if sweep.poll() is None:
+                sweep.send_signal(signal.SIGINT)
+                sweep.wait(timeout=120)
+    assert len(sweeps) == 1
+    assert {line.split()[1] for line in said} | {"sweep"} == set(COMMANDS) - {"demo"}
+    _check_what_was_said(folder, said)
+
+
+def _wait_for(path: Path, process: subprocess.Popen[str], output: Path) -> None:
+    deadline = time.monotonic() + 400
+    while not path.exists():
+        assert process.poll() is None, output.read_text()
+        assert time.monotonic() < deadline, f"no {path} after minutes\n{output.read_text()}"
+        time.sleep(0.1)
+
+
+def _check_what_was_said(folder: Path, said: dict[str, str]) -> None:
+    assert "strategy: head | partial" in said["thaw space sweep.yaml"]
+    board = json.loads((folder / "leaderboard.json").read_text())
+    assert len(board) == 4
+    assert board[0]["rank"] == 1
+    fields = section("What comes out")
+    assert [name for name in board[0] if f"`{name}`" not in fields] == []
+    assert "macro f1" in said["thaw retrain runs/sweep"]
+    assert "same label" in said["thaw export runs/sweep"]
+    json.loads((folder / "sweep.schema.json").read_text())
+    # Everything that the README says a run leaves on disk, but for W&B's files, is there.
+    (listing,) = blocks("text", fields)
+    named = re.findall(r"(?m)^  (\S+)  ", listing)
+    assert len(named) > 8
+    assert [name for name in named if name != "wandb/" and not (folder / "runs/sweep" / name).exists()] == []
+    (exported,) = re.findall(r"(?m)^  export/ +(.*)$", listing)
+    assert sorted(exported.split(", ")) == sorted(path.name for path in (folder / "runs/sweep/export").iterdir())
+
+
+def test_predictions_have_the_fields_that_the_readme_names(folder: Path) -> None:
+    model = folder / "runs/sweep/export/model.onnx"
+    if not model.exists():
+        pytest.fail("the chain did not export a model")
+    image = next((folder / "photos/test/0").iterdir())
+    (prediction,) = json.loads(Shell(folder).type(f"thaw predict {model} {image} --format json"))
+    (line,) = re.findall(r"(?ms)^- `thaw predict`: (.*?)\.$", section("What comes out"))
+    named = re.findall(r"`(\w+)`", line)
+    assert list(prediction) == named[: len(prediction)]
+    assert list(prediction["top"][0]) == named[len(prediction) :]
+
+
+# ---- what the documents name ----------------------------------------------------------------------------------------
+
+
+def test_the_sweep_file_of_the_readme_is_valid_and_whole(tmp_path: Path) -> None:
+    (text,) = [block for block in blocks("yaml") if block.startswith("# sweep.yaml\n")]
+    file = tmp_path / "sweep.yaml"
+    file.write_text(text)
+    spec = load(file)
+    assert spec.name == "trash"
+    assert spec.first_points() == [
+        {"architecture": "mobilenetv2_100", "strategy": "head", "lr": 3e-3, "balance": "none", "scheduler": "cosine"}
+    ]
+    sections = re.findall(r"(?m)^(\w+):", text)
+    assert sections == list(type(spec).model_fields)
+
+
+def test_the_strategies_of_the_readme_are_all_there_are() -> None:
+    from trainables.config import STRATEGY_PARAMETERS
+
+    rows = re.findall(r"(?m)^\| `(\w+)` \|(.*?)\|", section("Freeze strategies"))
+    assert {name: tuple(re.findall(r"`(\w+):", cell)) for name, cell in rows} == dict(STRATEGY_PARAMETERS)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_command_and_option_exists(document: str) -> None:
+    for words in mentions((ROOT / document).read_text()):
+        name, *rest = words[1:]
+        assert name in COMMANDS, f"{document}: {' '.join(words)}"
+        options = {option for parameter in COMMANDS[name].params for option in parameter.opts} | {"--help", "-h"}
+        given = [word for word in rest if word.startswith("-")]
+        assert [option for option in given if option not in options] == [], f"{document}: {' '.join(words)}"
+
+
+def test_the_commands_of_the_cluster_file_and_presets_exist() -> None:
+    files = [ROOT / "cluster.yaml", *(ROOT / "search_spaces/presets").glob("*.yaml")]
+    for file in files:
+        comments = "\n".join(re.findall(r"(?m)^\s*#(.*)$", file.read_text()))
+        typed = re.findall(r"(?m)(?:^\s+|&& |`)thaw ([a-z]+)", comments)
+        assert typed, file.name
+        assert [name for name in typed if name not in COMMANDS] == [], file.name
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_help_explains_every_parameter(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    assert run([name, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert COMMANDS[name].help.split(".")[0].split("\n")[0] in shown
+    for parameter in COMMANDS[name].params:
+        assert parameter.help, f"{name}: {parameter.name} has no help text"
+        label = parameter.opts[0] if parameter.param_type_name == "option" else parameter.name.rstrip("_")
+        assert label in shown
+        assert re.sub(r"\W+", "", parameter.help)[:40] in re.sub(r"\W+", "", shown), f"{name}: {parameter.name}"
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+def test_every_link_leads_somewhere(document: str) -> None:
+    text = (ROOT / document).read_text()
+    anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in re.findall(r"(?m)^#+ (.*)$", text)}
+    targets = re.findall(r"\]\(([^)\s]+)\)", text)
+    assert targets
+    for target in targets:
+        if target.startswith("#"):
+            assert target[1:] in anchors, f"{document}: {target}"
+        elif "://" not in target:
+            assert (ROOT / target.partition("#")[0]).exists(), f"{document}: {target}"
+
+
+def test_every_word_of_the_glossary_is_used() -> None:
+    words = re.findall(r"(?m)^\| ([a-z ]+) \|", section("Glossary"))[1:]
+    assert len(words) == 9
+    before = README.partition("## Glossary")[0]
+    assert [word for word in words if word not in before and word.split()[-1] not in before] == []
+
+
+def test_the_file_tree_names_exactly_the_source_files() -> None:
+    (tree,) = blocks("text", section("Files"))
+    named, parents = set(), [""]
+    for line in tree.splitlines():
+        found = re.fullmatch(r"( *)(\S+)  +(\S.*)", line)
+        assert found is not None, f"one phrase a file: {line!r}"
+        depth, name = len(found[1]) // 2, found[2]
+        parents[depth + 1 :] = [f"{parents[depth]}{name}"] if name.endswith("/") else []
+        named.add(f"{parents[depth]}{name}")
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    files = {name for name in listed if name and (ROOT / name).is_file()}
+    wanted = {name for name in files if name.partition("/")[0] in ROOMS or "/" not in name or name.startswith(".ci/")}
+    assert {name for name in named if not name.endswith("/")} == {
+        name for name in wanted if not name.endswith("__init__.py")
+    }
+    assert [name for name in named if name.endswith("/") and not (ROOT / name).is_dir()] == []

@@ -1,0 +1,249 @@
+import logging
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import huggingface_hub
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from search_spaces.errors import InvalidInput
+from trainables.config import TrialConfig
+from trainables.model.build import bare_model, build_model, check_architecture, load_weights, read_weights, weights_path
+from trainables.model.stages import classifier_parameters
+
+Config = Callable[..., TrialConfig]
+HEAD = {"classifier.weight", "classifier.bias"}
+
+
+def save(path: Path, architecture: str, classes: int, **changes: torch.Tensor | None) -> dict[str, torch.Tensor]:
+    """The file of such a model, with tensors changed or (None) left out; returns what it holds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {**bare_model(architecture, classes, seed=99).state_dict(), **changes}
+    kept = {name.replace("__", "."): tensor for name, tensor in tensors.items() if tensor is not None}
+    save_file(kept, path)
+    return kept
+
+
+def differing(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> set[str]:
+    return {name for name in one if not torch.equal(one[name], other[name])}
+
+
+def test_an_unknown_architecture_is_told_the_closest() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        check_architecture("resnt18")
+    assert str(caught.value).startswith("architecture must be a timm model name, got 'resnt18'; did you mean resnet18")
+    with pytest.raises(InvalidInput, match=r"got 'mobilnet_v3_large'; did you mean .*mobilenetv3_large"):
+        bare_model("mobilnet_v3_large", 3)
+
+
+def test_random_weights_are_a_function_of_the_seed(trial_config: Config) -> None:
+    one, same, other = (build_model(trial_config(seed=seed), 3).state_dict() for seed in (1, 1, 2))
+    assert differing(one, same) == set()
+    assert differing(one, other) >= {"classifier.weight", "conv_stem.weight"}
+
+
+def test_building_draws_from_no_global_stream(trial_config: Config) -> None:
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index,union-attr]
+    one = build_model(trial_config(), 3).state_dict()
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    assert np.array_equal(np.random.get_state()[1], numpy_state)  # type: ignore[index]
+    torch.rand(7)
+    assert differing(one, build_model(trial_config(), 3).state_dict()) == set()
+
+
+def test_dropout_reaches_the_model(trial_config: Config) -> None:
+    assert build_model(trial_config(dropout=0.3), 3).drop_rate == 0.3
+    assert build_model(trial_config(), 3).drop_rate == 0
+
+
+def test_where_the_weights_come_from(trial_config: Config, tmp_path: Path) -> None:
+    assert weights_path(trial_config(weights="none", data={"weights_dir": tmp_path})) is None
+    assert weights_path(trial_config(weights="pretrained")) is None
+    named = weights_path(trial_config(weights="pretrained", data={"weights_dir": tmp_path}))
+    assert named == tmp_path / "test_efficientnet.safetensors"
+    assert weights_path(trial_config(weights="a/b.safetensors")) == Path("a/b.safetensors")
+
+
+def test_weights_of_as_many_classes_are_taken_whole(
+    trial_config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    there = save(tmp_path / "test_efficientnet.safetensors", "test_efficientnet", 3)
+    for config in (
+        trial_config(weights="pretrained", data={"weights_dir": tmp_path}),
+        trial_config(weights=str(tmp_path / "test_efficientnet.safetensors")),
+    ):
+        assert differing(build_model(config, 3).state_dict(), there) == set()
+    assert "the head is replaced" not in caplog.text
+
+
+def test_a_head_of_another_size_is_replaced_with_a_message(
+    trial_config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    path = tmp_path / "w.safetensors"
+    there = save(path, "test_efficientnet", 1000)
+    one, same, other = (build_model(trial_config(weights=str(path), seed=s), 3).state_dict() for s in (1, 1, 2))
+    assert caplog.messages[0] == "w.safetensors: the head is replaced by a new one of 3 classes"
+    assert one["classifier.weight"].shape[0] == 3
+    assert {name for name in there if not torch.equal(one[name], there[name])} == HEAD
+    assert differing(one, same) == set()
+    assert differing(one, other) == {"classifier.weight"}
+
+
+@pytest.mark.parametrize("lacking", [HEAD, {"classifier.bias"}])
+def test_a_head_that_is_not_whole_is_replaced_whole(
+    lacking: set[str], trial_config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    path = tmp_path / "w.safetensors"
+    save(path, "test_efficientnet", 3, **dict.fromkeys(lacking))
+    model = build_model(trial_config(weights=str(path)), 3)
+    assert "the head is replaced by a new one of 3 classes" in caplog.text
+    fresh = build_model(trial_config(), 3).state_dict()
+    assert torch.equal(model.state_dict()["classifier.weight"], fresh["classifier.weight"])
+
+
+def test_both_heads_of_a_distilled_model_are_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    path = tmp_path / "w.safetensors"
+    there = save(path, "levit_128s", 5)
+    model = bare_model("levit_128s", 3)
+    load_weights(model, "levit_128s", path)
+    # The first parameter of this head is a norm over features, not over classes.
+    assert caplog.messages == ["w.safetensors: the head is replaced by a new one of 3 classes"]
+    rest = there.keys() - classifier_parameters(model)
+    assert all(torch.equal(model.state_dict()[name], there[name]) for name in rest)
+
+
+def test_weights_of_another_architecture(trial_config: Config, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save(path, "resnet10t", 3)
+    with pytest.raises(InvalidInput) as caught:
+        build_model(trial_config(weights=str(path)), 3)
+    assert re.fullmatch(
+        rf"weights must fit the architecture test_efficientnet, got {re.escape(str(path))}: "
+        r"\d+ keys missing \(blocks\.0\.0\.bn1\.bias, blocks\.0\.0\.bn1\.num_batches_tracked, \.\.\.\); "
+        r"\d+ keys unexpected \(conv1\.\S+, conv1\.\S+, \.\.\.\); \d+ keys of another shape \(.*\); "
+        r"give the file of this architecture, or set architecture to the one it was made for",
+        str(caught.value),
+    )
+
+
+def test_weights_of_another_width_and_with_a_key_too_many(trial_config: Config, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    stem = torch.zeros(4, 3, 3, 3)
+    save(path, "test_efficientnet", 3, **{"conv_stem.weight": stem, "extra": torch.zeros(1), "bn1.bias": None})
+    with pytest.raises(InvalidInput) as caught:
+        build_model(trial_config(weights=str(path)), 3)
+    assert (
+        "1 keys missing (bn1.bias); 1 keys unexpected (extra); 1 keys of another shape (conv_stem.weight); give"
+    ) in str(caught.value)
+
+
+def test_a_missing_file_lists_what_is_there(trial_config: Config, tmp_path: Path) -> None:
+    config = trial_config(weights="pretrained", data={"weights_dir": tmp_path})
+    with pytest.raises(InvalidInput) as caught:
+        build_model(config, 3)
+    assert str(caught.value) == (
+        f"weights file must exist, got {tmp_path}/test_efficientnet.safetensors; "
+        "the folder holds no .safetensors file: put it there, or choose other weights"
+    )
+    save(tmp_path / "b.safetensors", "test_efficientnet", 3)
+    save(tmp_path / "a.safetensors", "test_efficientnet", 3)
+    with pytest.raises(InvalidInput, match="; the folder holds a, b: put it there"):
+        build_model(config, 3)
+    with pytest.raises(InvalidInput, match="the folder holds no .safetensors file"):
+        read_weights(tmp_path / "nowhere" / "c.safetensors")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a pickle in a zip file", b"\xff" * 64])
+def test_a_file_of_another_format(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").write_bytes(content)
+    with pytest.raises(InvalidInput, match=r"weights must be a .safetensors file, got .*w.safetensors \(.*; convert"):
+        read_weights(tmp_path / "w.safetensors")
+
+
+def test_an_architecture_of_one_size_says_which(trial_config: Config) -> None:
+    config = trial_config(architecture="vit_tiny_patch16_224", data={"image_size": 96})
+    with pytest.raises(InvalidInput) as caught:
+        build_model(config, 3)
+    assert str(caught.value) == (
+        "data.image_size must be 224 for vit_tiny_patch16_224, which takes no other, got 96; "
+        "set it so, or choose another architecture"
+    )
+    assert build_model(trial_config(architecture="test_vit", data={"image_size": 160}), 3).num_classes == 3
+
+
+def test_a_model_that_is_no_classifier() -> None:
+    with pytest.raises(InvalidInput, match="architecture must be an image classifier with dropout, got gemma4_vit_167m"):
+        bare_model("gemma4_vit_167m_enc", 3)
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_hub_out_of_reach_is_told_soon(offline: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    constants = huggingface_hub.constants
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    # Nothing listens there. Without a bound, the hub's client tries for 46 seconds.
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    started = time.perf_counter()
+    with pytest.raises(InvalidInput) as caught:
+        bare_model("resnet10t", 3, from_hub=True)
+    assert time.perf_counter() - started < 15
+    assert str(caught.value).startswith("weights: pretrained must be downloadable for resnet10t, got ")
+    assert str(caught.value).endswith(
+        "; connect to the internet, set data.weights_dir to a folder with resnet10t.safetensors, or set weights: none"
+    )
+    assert constants.HF_HUB_OFFLINE is offline
+
+
+def test_what_is_cached_of_the_hub_needs_no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    constants = huggingface_hub.constants
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    repository = tmp_path / "models--timm--resnet10t.c3_in1k"
+    there = save(repository / "snapshots" / ("0" * 40) / "model.safetensors", "resnet10t", 1000)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0" * 40)
+    model = bare_model("resnet10t", 3, from_hub=True)
+    assert torch.equal(model.state_dict()["layer1.0.conv1.weight"], there["layer1.0.conv1.weight"])
+
+
+def test_the_hub_switched_off_by_its_own_variable(tmp_path: Path) -> None:
+    code = """
+from trainables.model.build import bare_model
+try:
+    bare_model("resnet10t", 3, from_hub=True)
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("InvalidInput weights: pretrained must be downloadable for resnet10t, got ")
+    assert "or set weights: none" in done.stdout
+
+
+def test_real_weights_fit_with_a_new_head(trial_config: Config) -> None:
+    default = Path(__file__).resolve().parents[3].parent / "shared"
+    folder = Path(os.environ.get("THAW_TEST_ASSETS", default)) / "weights"
+    if not folder.is_dir():
+        pytest.skip(f"no {folder}; set THAW_TEST_ASSETS to the folder that holds weights/")
+    for architecture in ("mobilenetv2_100", "tf_mobilenetv3_small_100"):
+        config = trial_config(architecture=architecture, weights="pretrained", data={"weights_dir": folder})
+        model = build_model(config, 6)
+        there = load_file(folder / f"{architecture}.safetensors")
+        own = model.state_dict()
+        assert {name for name in own if not torch.equal(own[name], there[name])} == HEAD

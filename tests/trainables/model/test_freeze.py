@@ -1,0 +1,56 @@
+import timm
+import torch
+from torch import nn
+
+from trainables.model.freeze import set_train_mode, set_trainable
+from trainables.model.stages import stage_table
+
+
+def small() -> nn.Module:
+    return nn.Sequential(
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5)),
+        nn.Sequential(nn.Conv2d(4, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5)),
+        nn.Dropout(0.5),
+    )
+
+
+def test_exactly_the_named_parameters_get_gradients_and_frozen_ones_drop_theirs() -> None:
+    model = small()
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    set_trainable(model, {"1.0.weight", "1.0.bias"})
+    state = {name: (p.requires_grad, p.grad is not None) for name, p in model.named_parameters()}
+    assert {name for name, flags in state.items() if flags == (True, True)} == {"1.0.weight", "1.0.bias"}
+    assert {flags for flags in state.values()} == {(True, True), (False, False)}
+
+
+def test_frozen_modules_are_in_eval_mode_with_what_lies_in_them() -> None:
+    model = small()
+    set_trainable(model, {"1.0.weight"})
+    set_train_mode(model)
+    modes = {name: module.training for name, module in model.named_modules() if not list(module.children())}
+    assert modes == {"0.0": False, "0.1": False, "0.2": False, "1.0": True, "1.1": False, "1.2": True, "2": True}
+
+
+def test_train_mode_comes_back_with_the_thaw_and_after_evaluation() -> None:
+    model = small()
+    set_trainable(model, set())
+    set_train_mode(model)
+    set_trainable(model, {name for name, _ in model.named_parameters()})
+    model.eval()
+    set_train_mode(model)
+    assert all(module.training for module in model.modules())
+
+
+def test_a_frozen_prefix_builds_no_graph() -> None:
+    model = timm.create_model("resnet10t", num_classes=3)
+    table = stage_table(model)
+    graphs: dict[str, bool] = {}
+    for name, module in model.named_children():
+        module.register_forward_hook(lambda _m, _i, output, name=name: graphs.update({name: output.requires_grad}))
+    set_trainable(model, table.trainable(2))
+    set_train_mode(model)
+    model(torch.zeros(2, 3, 32, 32)).sum().backward()
+    assert {name for name, has_graph in graphs.items() if has_graph} == {"layer3", "layer4", "global_pool", "fc"}
+    with_gradient = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
+    assert with_gradient == table.trainable(2)

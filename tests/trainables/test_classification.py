@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from sklearn import metrics as sk
+
+from trainables import classification
+from trainables.data.balance import class_weights
+
+CLASSES = 4
+
+
+@st.composite
+def outputs(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    count = draw(st.integers(1, 30))
+    logits = draw(arrays.arrays(np.float32, (count, CLASSES), elements=st.floats(-50, 50, width=32)))
+    labels = draw(arrays.arrays(np.int64, count, elements=st.integers(0, CLASSES - 1)))
+    return logits, labels
+
+
+@settings(deadline=None, max_examples=50)
+@given(outputs())
+def test_metrics_are_those_of_scikit_learn(drawn: tuple[np.ndarray, np.ndarray]) -> None:
+    logits, labels = drawn
+    predicted = logits.argmax(axis=1)
+    wide = logits.astype(np.float64)
+    chances = np.exp(wide - np.logaddexp.reduce(wide, axis=1)[:, None])
+    measured = classification.metrics(logits, labels)
+    # By hand: with a single class present, scikit-learn's balanced accuracy warns and its log loss needs all classes.
+    recalls = [(predicted[labels == label] == label).mean() for label in np.unique(labels)]
+    assert measured == pytest.approx(
+        {
+            "loss": -np.log(chances[np.arange(len(labels)), labels]).mean(),
+            "accuracy": sk.accuracy_score(labels, predicted),
+            "balanced_accuracy": np.mean(recalls),
+            "macro_f1": sk.f1_score(labels, predicted, average="macro", zero_division=0),
+        },
+        rel=1e-9,
+    )
+    assert all(type(value) is float for value in measured.values())
+
+
+@settings(deadline=None, max_examples=50)
+@given(outputs())
+def test_per_class_and_confusion_count_every_class_be_it_absent(drawn: tuple[np.ndarray, np.ndarray]) -> None:
+    logits, labels = drawn
+    names = ["a", "b", "c", "d"]
+    confusion = np.array(classification.confusion(logits, labels))
+    table = classification.per_class(logits, labels, names)
+    assert confusion.shape == (CLASSES, CLASSES)
+    assert confusion.sum() == len(labels)
+    assert list(table) == names
+    for index, row in enumerate(table.values()):
+        hits, support, claimed = confusion[index, index], confusion[index].sum(), confusion[:, index].sum()
+        assert row["support"] == support
+        assert row["recall"] == pytest.approx(hits / support if support else 0)
+        assert row["precision"] == pytest.approx(hits / claimed if claimed else 0)
+        assert row["f1"] == pytest.approx(2 * hits / (support + claimed) if hits else 0)
+
+
+def test_probabilities_sum_to_one_where_float32_would_overflow() -> None:
+    chances = classification.probabilities(np.array([[200.0, 0.0], [-200.0, -200.0]], dtype=np.float32))
+    np.testing.assert_allclose(chances, [[1, 0], [0.5, 0.5]], atol=1e-80)
+
+
+def test_the_weighted_loss_is_a_sum_that_any_shards_add_up_to() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(12, 3, generator=generator)
+    targets = torch.tensor([0] * 8 + [1] * 3 + [2])
+    weights = torch.tensor(class_weights(targets.numpy(), 3), dtype=torch.float32)
+    whole = classification.weighted_loss_sum(logits, targets, weights)
+    by_hand = -(weights[targets] * logits.log_softmax(dim=1)[torch.arange(12), targets]).sum()
+    shards = [slice(0, 5), slice(5, 9), slice(9, 12)]
+    parts = sum(classification.weighted_loss_sum(logits[part], targets[part], weights) for part in shards)
+    torch.testing.assert_close(whole, by_hand)
+    torch.testing.assert_close(parts, whole)
+    # The weights are 1 on average, so the mean stays on the scale of the unweighted loss.
+    torch.testing.assert_close(
+        whole / weights[targets].sum(), torch.nn.functional.cross_entropy(logits, targets, weight=weights)
+    )
+    assert weights[targets].sum() == pytest.approx(12)
