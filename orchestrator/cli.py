@@ -1,9 +1,9 @@
 """The command line: `thaw`. Errors are one message and an exit code; what a command needs is imported when it runs."""
 
-import os
+import importlib.metadata
 import sys
+from typing import Annotated
 
-import click
 import typer
 
 from orchestrator.commands import options, results, setup, sweeps, trials
@@ -14,7 +14,6 @@ _EXTRA = {"torch", "torchvision", "timm", "accelerate", "sklearn", "safetensors"
 
 app = typer.Typer(
     name="thaw",
-    help="Search for the best way to fine-tune an image classifier, and hand over a verified ONNX model.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
@@ -35,23 +34,30 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command; returns the exit code: 0, 1 for a failure, 2 for bad input, 130 when interrupted."""
     try:
-        code = typer.main.get_command(app).main(args=arguments, prog_name="thaw", standalone_mode=False)
+        app(args=arguments, prog_name="thaw")
+    except SystemExit as end:  # how typer ends, having said what there is to say
+        return end.code if isinstance(end.code, int) else 0
     except ThawError as error:
         options.errors.print(f"[bold red]error:[/bold red] {options.escaped(error)}", soft_wrap=True)
-        return error.exit_code
-    except click.ClickException as error:
-        error.show()
         return error.exit_code
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
         options.errors.print(f"[bold red]error:[/bold red] this needs {error.name}: install thaw\\[train]")
         return 1
-    except (KeyboardInterrupt, click.Abort):
-        options.errors.print("interrupted")
-        return 130
-    except BrokenPipeError:
-        # The reader of a pipe went away, e.g. `thaw leaderboard RUN | head`; there is nobody left to write to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    return code if isinstance(code, int) else 0
+    return 0
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"thaw {importlib.metadata.version('thaw')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Search for the best way to fine-tune an image classifier, and hand over a verified ONNX model."""

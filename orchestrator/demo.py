@@ -10,7 +10,7 @@ from orchestrator import winner
 from orchestrator.progress import SweepProgress
 from orchestrator.spec import load
 from orchestrator.sweep import run_sweep
-from orchestrator.tables import evaluation_tables, metrics_text, parity_text, prediction_table, trial_table
+from orchestrator.tables import epoch_text, evaluation_tables, metrics_text, parity_text, prediction_table, trial_table
 from search_spaces.presets import preset_text
 from trainables.bundle.predict import Predictor
 from trainables.data.digits import write_digits
@@ -48,7 +48,7 @@ def run_demo(folder: Path, console: Console) -> None:
     console.print(trial_table(outcome.leaderboard.entries, spec.objective, console))
 
     console.print("\n[bold]4. Retrain[/bold] the winner and measure it once on the test split. `thaw retrain`")
-    retrained = winner.retrain(run.root)
+    retrained = winner.retrain(run.root, lambda report: console.print(epoch_text(report), highlight=False))
     console.print(evaluation_tables(retrained.test, console))
     console.print(metrics_text(retrained.test))
 

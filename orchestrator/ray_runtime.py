@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # Read by Ray when it is imported or started; a value the user has set wins.
 _ENVIRONMENT = {
@@ -26,22 +27,20 @@ import ray  # noqa: E402  (after its environment)
 
 @contextlib.contextmanager
 def connected(folder: Path, cpus: int | None = None) -> Iterator[None]:
-    """A Ray of our own on this machine, for the time of the block; one that is already there is used and left running.
+    """Ray for the time of the block: the cluster at $RAY_ADDRESS where that is set, else one of our own.
 
-    Ray puts the driver's working directory into the import path of its workers, where a user's own folder named
-    `analysis` would shadow ours: so it is started from `folder`, which is ours.
+    One that this process is already connected to is used and kept. Ray puts the driver's working directory into the
+    import path of its workers, where a user's own folder named `analysis` would shadow ours: so it is started from
+    `folder`, which is ours.
     """
     if ray.is_initialized():
         yield
         return
+    address = os.environ.get("RAY_ADDRESS")
+    # Without `local`, Ray would join whatever cluster it finds on this machine.
+    own: dict[str, Any] = {} if address else {"num_cpus": cpus, "include_dashboard": False}
     with contextlib.chdir(folder):
-        ray.init(
-            num_cpus=cpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            configure_logging=False,
-            namespace="thaw",
-        )
+        ray.init(address=address or "local", log_to_driver=False, configure_logging=False, namespace="thaw", **own)
     try:
         yield
     finally:

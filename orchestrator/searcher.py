@@ -4,6 +4,7 @@ Ray's own OptunaSearch tells Optuna that a stopped trial is complete with its ea
 results without private state; so this is Ray's public Searcher over Optuna's public ask and tell.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,6 +19,8 @@ from orchestrator.study import tell
 from orchestrator.suggest import suggest, to_parameters
 from search_spaces.space import Point
 from trainables.result import Failure, Status, TrialResult
+
+log = logging.getLogger(__name__)
 
 MAX_RESTARTS = 3
 
@@ -98,6 +101,13 @@ class LedgerSearcher(Searcher):
         self._report(asked, trial, since=len(known.reports))
         self._record(trial)
         tell(self.study, asked, trial)
+        log.info(
+            "trial %s: %s after %d epochs, objective %s",
+            trial.trial_id,
+            trial.status,
+            len(trial.reports),
+            trial.objective,
+        )
 
     def interrupt(self) -> list[TrialResult]:
         """Mark what still runs as INTERRUPTED, so that a resumed sweep goes on with it."""

@@ -36,6 +36,8 @@ from trainables.result import TrialResult
 
 from ray import tune  # isort: skip  (after ray_runtime has set Ray's environment)
 
+log = logging.getLogger(__name__)
+
 BEAT_SECONDS = 5.0
 POLL_SECONDS = 0.5
 PACKAGES = ("thaw", "torch", "timm", "accelerate", "ray", "optuna", "wandb")
@@ -114,6 +116,7 @@ def _drive(spec: SweepSpec, run: RunFolder, progress: Progress) -> Outcome:
     study = build_study(spec, trials, run.study_log)
     searcher = LedgerSearcher(spec, ledger, study, assign, progress)
     with _Watch(run) as watch, ray_runtime.connected(run.root), _log_to(run.sweep_log):
+        log.info("%s: %d trials to go, %d known", spec.name, searcher.remaining, len(trials))
         if searcher.remaining:
             _tuner(spec, run, searcher, trials, watch).fit()
         interrupted = bool(searcher.interrupt()) or watch.stop_all()
@@ -212,6 +215,7 @@ def _log_to(path: Path) -> Iterator[None]:
     former = [(logger, logger.handlers, logger.propagate) for logger in loggers]
     for logger in loggers:
         logger.handlers, logger.propagate = [handler], False
+    logging.getLogger("orchestrator").setLevel(logging.INFO)
     # Tune complains at the end that it finds no result files: the ledger takes their place.
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
     try:

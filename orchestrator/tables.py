@@ -12,14 +12,14 @@ from rich.text import Text
 
 from analysis.leaderboard import Entry, columns
 from trainables.config import Objective
-from trainables.result import Status
+from trainables.result import EpochReport, Status
 
 if TYPE_CHECKING:  # they bring torch and onnxruntime, which a leaderboard does not need
     from trainables.bundle.parity import Parity
     from trainables.bundle.predict import Prediction
     from trainables.evaluate import Evaluation
 
-ENOUGH_ROOM = 20
+ENOUGH_ROOM = 38
 
 _COLOURS = {
     Status.RUNNING: "cyan",
@@ -94,6 +94,12 @@ def parameters_text(parameters: Mapping[str, Any]) -> str:
 def value_text(value: Any) -> str:
     """A parameter's value, rounded for reading."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def epoch_text(report: EpochReport) -> str:
+    """One epoch in one line."""
+    values = "  ".join(f"{name} {value:.4g}" for name, value in report.metrics.items())
+    return f"epoch {report.epoch:>3}  {values}  {report.seconds:.1f} s"
 
 
 def evaluation_tables(evaluation: Evaluation, console: Console) -> Group:

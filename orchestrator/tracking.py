@@ -1,10 +1,12 @@
 """W&B, written from the process that trains. It is a mirror: whatever goes wrong with it, the trial goes on."""
 
 import logging
+import netrc
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import wandb
 
@@ -87,8 +89,14 @@ def resolve_mode(settings: Wandb) -> str:
 
 
 def has_key() -> bool:
-    """Whether a W&B key is configured, by environment or by `wandb login`."""
-    return bool(os.environ.get("WANDB_API_KEY") or wandb.api.api_key)
+    """Whether a W&B key is configured: by environment, or by `wandb login`, which keeps it in the netrc file."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
 
 
 def _harmless(action: Callable[[], Any]) -> Any:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from timm.data.config import resolve_data_config
-from torch import nn
 
 from search_spaces.errors import InvalidInput, TrialFailed
 from trainables import classification, evaluate
@@ -116,7 +115,7 @@ class _Trial:
         set_trainable(self.model, self.stages.trainable(0))
         self.optimizer = build_optimizer(config, self._groups(frozenset(self.stages.head), "head"))
         self.thawed = frozenset(self.stages.head)
-        self.prepared: Any = None
+        self.prepared: nn.Module = self.model
         self._prepare()
 
     def thaw(self, epoch: int) -> None:
@@ -201,11 +200,10 @@ class _Trial:
         return evaluate.normalize(images, self.mean, self.std)
 
     def _prepare(self) -> None:
-        if self.prepared is not None:
-            # With mixed precision, `forward` would be wrapped in autocast once more; and a model that keeps the mark of
-            # its preparation is not prepared again.
-            self.accelerator.unwrap_model(self.prepared, keep_fp32_wrapper=False)
-            vars(self.model).pop("_is_accelerate_prepared", None)
+        # With mixed precision, `forward` would be wrapped in autocast once more; and a model that keeps the mark of its
+        # preparation is not prepared again.
+        self.accelerator.unwrap_model(self.prepared, keep_fp32_wrapper=False)
+        vars(self.model).pop("_is_accelerate_prepared", None)
         self.accelerator.free_memory()
         self.prepared = self.accelerator.prepare(self.model)
         self.prepared_optimizer = self.accelerator.prepare(self.optimizer)

@@ -36,12 +36,11 @@ def leaderboard(
 def retrain(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     """Train the winner's configuration again, and measure it once on the test split: never seen by the search."""
     from orchestrator import winner
-    from orchestrator.tables import evaluation_tables, metrics_text
+    from orchestrator.tables import epoch_text, evaluation_tables, metrics_text
     from trainables.result import EpochReport
 
     def show(report: EpochReport) -> None:
-        values = "  ".join(f"{name} {value:.4g}" for name, value in report.metrics.items())
-        errors.print(f"epoch {report.epoch:>3}  {values}  {report.seconds:.1f} s", highlight=False, soft_wrap=True)
+        errors.print(epoch_text(report), highlight=False, soft_wrap=True)
 
     retrained = winner.retrain(run, show)
     if format is Format.JSON:

@@ -67,6 +67,8 @@ def sweep(
     from orchestrator.sweep import run_sweep
 
     spec = load(file, set_ or [], name)
+    if not quiet:
+        errors.print(f"{spec.name}: looking at the images, and building every model once", highlight=False)
     with Progress(console=errors, transient=True, disable=quiet or not errors.is_terminal) as bar:
         task = bar.add_task("decoding images", total=None)
         arrays = preflight(spec, lambda done, total: bar.update(task, completed=done, total=total))

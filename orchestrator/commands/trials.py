@@ -31,6 +31,7 @@ def trial(
 
     from orchestrator.preflight import cache_folder
     from orchestrator.spec import load_trial
+    from orchestrator.tables import epoch_text
     from trainables import checkpoint
     from trainables.folders import TrialFolders
     from trainables.train import train
@@ -46,9 +47,6 @@ def trial(
     with Progress(*columns, console=errors, disable=not errors.is_terminal) as bar:
         task = bar.add_task(f"{settings.architecture}, {settings.strategy}", total=settings.epochs)
         for report in train(settings, folders, resume_from):
-            values = "  ".join(f"{name} {value:.4g}" for name, value in report.metrics.items())
-            bar.console.print(
-                f"epoch {report.epoch:>3}  {values}  {report.seconds:.1f} s", highlight=False, soft_wrap=True
-            )
+            bar.console.print(epoch_text(report), highlight=False, soft_wrap=True)
             bar.update(task, completed=report.epoch)
     errors.print(f"best checkpoint: {escaped(folders.best)}", highlight=False)

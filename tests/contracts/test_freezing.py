@@ -45,6 +45,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "full": {"epochs": 1},
 }
 # Every architecture under every strategy; the other settings take turns, so that each meets each strategy.
+FIXED = {"weights": "none", "batch_size": 4, "lr": 0.01, "dropout": 0.1, "scheduler": "constant"}
 OPTIMIZERS = ("adamw", "sgd", "adam")
 BALANCES = ("none", "loss", "sampler")
 CASES = [
@@ -100,7 +101,9 @@ class Watch:
 def owned(model: nn.Module) -> dict[str, set[str]]:
     """Names of the parameters below each module."""
     return {
-        path: {f"{path}.{name}" for name, _ in child.named_parameters()} for path, child in model.named_modules() if path
+        path: {f"{path}.{name}" for name, _ in child.named_parameters()}
+        for path, child in model.named_modules()
+        if path
     }
 
 
@@ -118,8 +121,11 @@ def test_exactly_what_the_plan_thaws_moves(
     config = TrialConfig.model_validate(
         {
             "data": {"root": noise, "image_size": ARCHITECTURES[architecture], "resize_mode": "squash"},
-            **{"architecture": architecture, "weights": "none", "batch_size": 4, "lr": 0.01, "dropout": 0.1},
-            **{"strategy": strategy, "optimizer": optimizer, "balance": balance, "scheduler": "constant"},
+            **FIXED,
+            "architecture": architecture,
+            "strategy": strategy,
+            "optimizer": optimizer,
+            "balance": balance,
             **STRATEGIES[strategy],
         }
     )

@@ -112,9 +112,7 @@ def test_interrupted_stopped_killed_and_resumed(
     assert {trial.status for trial in trials} == {Status.COMPLETED}
     for trial in trials:
         assert [report.epoch for report in trial.reports] == list(range(1, trial.config.epochs + 1))
-    study = optuna.load_study(
-        study_name="sweep", storage=JournalStorage(JournalFileBackend(str(run.study_log)))
-    )
+    study = optuna.load_study(study_name="sweep", storage=JournalStorage(JournalFileBackend(str(run.study_log))))
     assert sorted(asked.user_attrs["trial_id"] for asked in study.trials) == [trial.trial_id for trial in trials]
     assert {asked.state.name for asked in study.trials} == {"COMPLETE"}
     assert told(capsys, "status", run.root, "--format", "json")["trials"] == {"COMPLETED": len(POINTS)}

@@ -35,6 +35,7 @@ Sweep = Callable[..., Outcome]
 
 ONE_AT_A_TIME = {"concurrent": 1}
 
+
 def test_every_trial_is_in_the_ledger_once_and_has_ended(searched: tuple[Outcome, list[TrialResult]]):
     outcome, changes = searched
     trials = Ledger(outcome.run).trials()

@@ -68,7 +68,7 @@ def test_what_is_no_checkpoint(content: str | None, tmp_path: Path) -> None:
         folder.mkdir()
         (folder / "state.json").write_text(content)
     assert exists(folder) == (content is not None)
-    with pytest.raises(InvalidInput, match="checkpoint must be a folder written by Thaw, got .*best .*; train the"):
+    with pytest.raises(InvalidInput, match=r"checkpoint must be a folder written by Thaw, got .*best .*; train the"):
         CheckpointState.read(folder)
 
 

@@ -111,5 +111,5 @@ def test_a_split_that_is_not_there_and_data_that_has_changed(trained: tuple[Tria
         evaluate.evaluate_checkpoint(folders.best, "holdout", folders.cache)
     image = next((config.data.root / "test").rglob("*.png"))
     Image.fromarray(noise(1, 32)[0]).save(image)
-    with pytest.raises(InvalidInput, match="data set must be the one that was trained on, but .* has changed since; "):
+    with pytest.raises(InvalidInput, match=r"data set must be the one that was trained on, but .* has changed since; "):
         evaluate.evaluate_checkpoint(folders.best, "val", folders.cache)

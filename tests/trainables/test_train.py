@@ -57,7 +57,9 @@ def assert_same_state(one: Path, other: Path) -> None:
             torch.testing.assert_close(load_file(one / name), load_file(other / name), rtol=0, atol=0)
 
 
-def test_equal_configurations_compute_the_same_whatever_ran_before(trial_config: Config, trial_folders: Folders) -> None:
+def test_equal_configurations_compute_the_same_whatever_ran_before(
+    trial_config: Config, trial_folders: Folders
+) -> None:
     config = trial_config(**GRADUAL, **CHANCE, epochs=3, balance="sampler")
     first = list(train(config, trial_folders("a")))
     torch.manual_seed(99)

@@ -3,8 +3,10 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import huggingface_hub
@@ -160,7 +162,7 @@ def test_a_missing_file_lists_what_is_there(trial_config: Config, tmp_path: Path
     save(tmp_path / "a.safetensors", "test_efficientnet", 3)
     with pytest.raises(InvalidInput, match="; the folder holds a, b: put it there"):
         build_model(config, 3)
-    with pytest.raises(InvalidInput, match="the folder holds no .safetensors file"):
+    with pytest.raises(InvalidInput, match=r"the folder holds no .safetensors file"):
         read_weights(tmp_path / "nowhere" / "c.safetensors")
 
 
@@ -183,7 +185,9 @@ def test_an_architecture_of_one_size_says_which(trial_config: Config) -> None:
 
 
 def test_a_model_that_is_no_classifier() -> None:
-    with pytest.raises(InvalidInput, match="architecture must be an image classifier with dropout, got gemma4_vit_167m"):
+    with pytest.raises(
+        InvalidInput, match="architecture must be an image classifier with dropout, got gemma4_vit_167m"
+    ):
         bare_model("gemma4_vit_167m_enc", 3)
 
 
@@ -203,6 +207,28 @@ def test_a_hub_out_of_reach_is_told_soon(offline: bool, tmp_path: Path, monkeypa
         "; connect to the internet, set data.weights_dir to a folder with resnet10t.safetensors, or set weights: none"
     )
     assert constants.HF_HUB_OFFLINE is offline
+
+
+class NotFound(BaseHTTPRequestHandler):
+    def do_HEAD(self) -> None:  # noqa: N802
+        self.send_error(404)
+
+    do_GET = do_HEAD  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_hub_that_has_no_such_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    constants = huggingface_hub.constants
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), NotFound) as server:
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        # It answers, so it is asked; what it answers stands in the message.
+        with pytest.raises(InvalidInput, match=r"weights: pretrained must be downloadable for resnet10t, got .*404"):
+            bare_model("resnet10t", 3, from_hub=True)
+        server.shutdown()
 
 
 def test_what_is_cached_of_the_hub_needs_no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

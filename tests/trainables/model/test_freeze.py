@@ -21,7 +21,7 @@ def test_exactly_the_named_parameters_get_gradients_and_frozen_ones_drop_theirs(
     set_trainable(model, {"1.0.weight", "1.0.bias"})
     state = {name: (p.requires_grad, p.grad is not None) for name, p in model.named_parameters()}
     assert {name for name, flags in state.items() if flags == (True, True)} == {"1.0.weight", "1.0.bias"}
-    assert {flags for flags in state.values()} == {(True, True), (False, False)}
+    assert set(state.values()) == {(True, True), (False, False)}
 
 
 def test_frozen_modules_are_in_eval_mode_with_what_lies_in_them() -> None:

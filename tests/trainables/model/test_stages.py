@@ -114,12 +114,16 @@ def test_distilled_models_have_two_classifiers() -> None:
 
 @pytest.mark.parametrize("architecture", ["poolformer_s12", "rdnet_tiny", "pit_ti_224"])
 def test_an_architecture_that_timm_does_not_group_is_refused(architecture: str) -> None:
-    with pytest.raises(InvalidInput, match="must be one that timm divides into stages, got .*; choose another"):
+    with pytest.raises(InvalidInput, match=r"must be one that timm divides into stages, got .*; choose another"):
         table(architecture)
 
 
 def test_a_model_without_a_classifier_is_refused() -> None:
-    with pytest.raises(InvalidInput, match=r"must be an image classifier, got ResNet, which has no classification head"):
+    with pytest.raises(
+        InvalidInput, match=r"must be an image classifier, got ResNet, which has no classification head"
+    ):
         classifier_parameters(timm.create_model("resnet10t", num_classes=0))
-    with pytest.raises(InvalidInput, match=r"must be an image classifier, got Linear, which has no classification head"):
+    with pytest.raises(
+        InvalidInput, match=r"must be an image classifier, got Linear, which has no classification head"
+    ):
         classifier_parameters(torch.nn.Linear(2, 2))
