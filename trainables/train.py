@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from timm.data.config import resolve_data_config
+from torch import nn
 
 from search_spaces.errors import InvalidInput, TrialFailed
 from trainables import classification, evaluate
