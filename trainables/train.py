@@ -105,7 +105,8 @@ class _Trial:
         self.arrays = arrays
         self.split = arrays.splits["train"]
         self.plan = freeze_plan(config)
-        self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
+        # Said, because Accelerate would else take its precision from the environment.
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
         self.device = self.accelerator.device
         self.model = build_model(config, len(arrays.classes)).to(self.device)
         self.stages = stage_table(self.model)
