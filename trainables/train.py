@@ -105,8 +105,7 @@ class _Trial:
         self.arrays = arrays
         self.split = arrays.splits["train"]
         self.plan = freeze_plan(config)
-        # Said, because Accelerate would else take its precision from the environment.
-        self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         self.device = self.accelerator.device
         self.model = build_model(config, len(arrays.classes)).to(self.device)
         self.stages = stage_table(self.model)
