@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # they bring torch and onnxruntime, which a leaderboard does 
     from trainables.bundle.predict import Prediction
     from trainables.evaluate import Evaluation
 
-ENOUGH_ROOM = 38
+ENOUGH_ROOM = 24
 
 _COLOURS = {
     Status.RUNNING: "cyan",
