@@ -70,8 +70,6 @@ def resume_sweep(folder: Path, progress: Progress = silent) -> Outcome:
     Raises InvalidInput when `folder` is no run, another process drives it, or data or weights are no longer there.
     """
     run = open_run(folder)
-    if heartbeat.is_alive(run):
-        raise InvalidInput(f"{folder}: a run must have one driver, but it is being driven; see `thaw status {folder}`")
     spec = load(run.sweep_yaml)
     # A trial that fails for want of its images or weights is not tried again: none may start.
     if check_inputs(spec).fingerprint != Ledger(run).read_run().fingerprint:
@@ -79,6 +77,9 @@ def resume_sweep(folder: Path, progress: Progress = silent) -> Outcome:
             f"{spec.data.root}: a run must go on with the images it began with, but they have changed since; "
             "restore them, or launch a new sweep"
         )
+    # Last, since two may be started at once: from here on the heartbeat is all but immediate.
+    if heartbeat.is_alive(run):
+        raise InvalidInput(f"{folder}: a run must have one driver, but it is being driven; see `thaw status {folder}`")
     return _drive(spec, run, progress)
 
 
@@ -106,9 +107,6 @@ def _create(run: RunFolder, spec: SweepSpec, arrays: Arrays) -> None:
 def _drive(spec: SweepSpec, run: RunFolder, progress: Progress) -> Outcome:
     run = RunFolder(run.root.resolve())  # the workers' working directory is not ours
     ledger = Ledger(run)
-    trials = ledger.trials()
-    run.stop_request.unlink(missing_ok=True)
-    shutil.rmtree(run.tune, ignore_errors=True)
 
     def assign(trial: TrialResult) -> Assignment:
         return Assignment(
@@ -120,9 +118,11 @@ def _drive(spec: SweepSpec, run: RunFolder, progress: Progress) -> Outcome:
             wandb=spec.tracking.wandb,
         )
 
-    study = build_study(spec, trials, run.study_log)
-    searcher = LedgerSearcher(spec, ledger, study, assign, progress)
     with _Watch(run) as watch, ray_runtime.connected(run.root), _log_to(run.sweep_log):
+        trials = ledger.trials()
+        shutil.rmtree(run.tune, ignore_errors=True)
+        study = build_study(spec, trials, run.study_log)
+        searcher = LedgerSearcher(spec, ledger, study, assign, progress)
         log.info("%s: %d trials to go, %d known", spec.name, searcher.remaining, len(trials))
         if searcher.remaining:
             _tuner(spec, run, searcher, trials, watch).fit()
@@ -179,6 +179,7 @@ class _Watch(tune.Stopper):
         self._former: Any = None
 
     def __enter__(self) -> "_Watch":
+        self.run.stop_request.unlink(missing_ok=True)
         heartbeat.beat(self.run)
         if threading.current_thread() is threading.main_thread():
             self._former = signal.signal(signal.SIGINT, self._on_interrupt)

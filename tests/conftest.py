@@ -81,6 +81,10 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The node-local cache of this session, for whatever runs in it or is started by it."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("cache")
+        if "PYTHONDONTWRITEBYTECODE" in os.environ:
+            # As in many containers: every process would compile torch, timm and Ray anew, for ten seconds.
+            patch.delenv("PYTHONDONTWRITEBYTECODE")
+            patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("bytecode")))
         patch.setenv("THAW_CACHE_DIR", str(folder))
         yield folder
 

@@ -24,7 +24,7 @@ from trainables.result import Status, TrialResult
 Start = Callable[..., subprocess.Popen[str]]
 
 # Short trials that end soon, and long ones that are caught in the middle.
-LONG, SHORT = 24, 2
+LONG, SHORT = 16, 2
 POINTS = [{"epochs": epochs, "lr": lr} for lr in (1e-3, 2e-3, 4e-3) for epochs in (SHORT, LONG)]
 
 
