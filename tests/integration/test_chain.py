@@ -167,7 +167,7 @@ assert run(["trial", "mine.yaml"]) == 2
 assert run(["trial", "mine.yaml", "--resume"]) == 0
 assert run(["trial", "mine.yaml", "--resume"]) == 0
 assert run(["trial", "mine.yaml", "--set", "epochs=1", "--out", "other"]) == 0
-found = {"ray", "optuna", "wandb"} & sys.modules.keys()
+found = {"ray", "optuna"} & sys.modules.keys()
 assert not found, found
 """
     ended = subprocess.run(

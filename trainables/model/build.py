@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -62,7 +63,7 @@ def bare_model(
     with torch.random.fork_rng(devices=[]), _reachable_hub() if from_hub else contextlib.nullcontext():
         torch.manual_seed(seed)
         try:
-            model: nn.Module = timm.create_model(
+            model: Any = timm.create_model(
                 architecture, pretrained=from_hub, num_classes=num_classes, drop_rate=dropout
             )
         except TypeError as error:
@@ -78,7 +79,12 @@ def bare_model(
                 f"connect to the internet, set data.weights_dir to a folder with {architecture}.safetensors, "
                 "or set weights: none"
             ) from error
-    return model
+        if hasattr(model, "reset_classifier") and not (from_hub and model.pretrained_cfg["num_classes"] == num_classes):
+            # timm draws the head of some families for training from scratch, so wide that on pretrained features the
+            # first logits are tenfold and a frozen backbone needs epochs to recover; a reset head is torch's default.
+            model.reset_classifier(num_classes)
+    built: nn.Module = model
+    return built
 
 
 def weights_path(config: TrialConfig) -> Path | None:

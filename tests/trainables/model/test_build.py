@@ -210,8 +210,10 @@ def test_a_hub_out_of_reach_is_told_soon(offline: bool, tmp_path: Path, monkeypa
 
 
 class NotFound(BaseHTTPRequestHandler):
-    def do_HEAD(self) -> None:  # noqa: N802
-        self.send_error(404)
+    def do_HEAD(self) -> None:
+        self.send_response(404)
+        self.send_header("X-Error-Code", "RepoNotFound")
+        self.end_headers()
 
     do_GET = do_HEAD  # noqa: N815
 
@@ -223,10 +225,13 @@ def test_a_hub_that_has_no_such_weights(tmp_path: Path, monkeypatch: pytest.Monk
     constants = huggingface_hub.constants
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     with ThreadingHTTPServer(("127.0.0.1", 0), NotFound) as server:
-        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace("https://huggingface.co", endpoint)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         # It answers, so it is asked; what it answers stands in the message.
-        with pytest.raises(InvalidInput, match=r"weights: pretrained must be downloadable for resnet10t, got .*404"):
+        with pytest.raises(InvalidInput, match=r"weights: pretrained must be downloadable for resnet10t, got RepositoryNotFoundError"):
             bare_model("resnet10t", 3, from_hub=True)
         server.shutdown()
 

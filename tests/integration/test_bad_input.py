@@ -1,0 +1,325 @@
+"""Bad input, command by command: exit code 2, a message with rule, value and remedy, and nothing written."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from safetensors.torch import save_file
+
+from analysis.ledger import Ledger, RunRecord
+from analysis.run_folder import RunFolder
+from orchestrator.cli import run as cli
+from search_spaces.documents import dump_yaml
+from trainables.config import Objective
+from trainables.model.build import bare_model
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("small") / "photos"
+    for split, count in (("train", 3), ("val", 2)):
+        for shade, name in enumerate(("cat", "dog")):
+            for index in range(count):
+                path = root / split / name / f"{index}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("RGB", (32, 32), (shade * 200, index * 20, 0)).save(path)
+    return root
+
+
+@pytest.fixture
+def photos(small_data: Path, tmp_path: Path) -> Path:
+    shutil.copytree(small_data, tmp_path / "photos")
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def refused(
+    tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Refused:
+    """Runs a command that must be refused; returns what it says."""
+    monkeypatch.chdir(tmp_path)
+
+    def check(*arguments: object) -> str:
+        before = tree(tmp_path)
+        capsys.readouterr()
+        assert cli([str(argument) for argument in arguments]) == 2
+        told = capsys.readouterr()
+        assert told.out == ""
+        assert "Traceback" not in told.err
+        assert tree(tmp_path) == before
+        return " ".join(told.err.split())
+
+    return check
+
+
+@pytest.fixture
+def sweep_file(photos: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Writes a sweep file that is right, except for the given sections."""
+
+    def write(**sections: Any) -> Path:
+        sweep = {
+            "data": {"root": "photos", "image_size": 32},
+            "trial": TRIAL,
+            "space": {"lr": {"log": [1e-3, 1e-2]}},
+            "search": {"trials": 2},
+            "tracking": {"wandb": {"mode": "disabled"}},
+            **sections,
+        }
+        (tmp_path / "sweep.yaml").write_text(dump_yaml(sweep))
+        return tmp_path / "sweep.yaml"
+
+    return write
+
+
+TRIAL = {"architecture": "test_efficientnet", "weights": "none", "strategy": "full", "epochs": 3}
+
+
+def test_a_folder_that_is_not_there(sweep_file: Callable[..., Path], refused: Refused):
+    message = refused("sweep", sweep_file(data={"root": "fotos", "image_size": 32}))
+    assert "fotos: data.root must be a folder, got nothing there; expected are the folders train/ and val/" in message
+
+
+def test_no_images(sweep_file: Callable[..., Path], photos: Path, refused: Refused):
+    for image in photos.glob("val/*/*.png"):
+        image.rename(image.with_suffix(".txt"))
+    message = refused("sweep", sweep_file())
+    assert "split val must hold images, got none; add some (.jpg," in message
+
+
+def test_one_class(sweep_file: Callable[..., Path], photos: Path, refused: Refused):
+    for folder in photos.glob("*/dog"):
+        shutil.rmtree(folder)
+    assert "needs at least two classes, got one (cat); add another class" in refused("sweep", sweep_file())
+
+
+def test_a_class_that_train_lacks(sweep_file: Callable[..., Path], photos: Path, refused: Refused):
+    (photos / "val" / "dog").rename(photos / "val" / "dogs")
+    message = refused("sweep", sweep_file())
+    assert "every class of val must also be in train, got dogs; add images of it to train, or rename it" in message
+    assert "did you mean dog?" in message
+
+
+def test_an_unreadable_image_is_named(sweep_file: Callable[..., Path], photos: Path, refused: Refused):
+    image = photos / "val" / "dog" / "1.png"
+    image.write_bytes(image.read_bytes()[:60])
+    message = refused("sweep", sweep_file())
+    assert f"{image}: image must be complete and readable, got" in message
+    assert "replace or remove the file" in message
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        pytest.param(
+            {"serach": {"trials": 2}}, ["sweep.yaml: serach: unknown key", "did you mean search"], id="unknown section"
+        ),
+        pytest.param(
+            {"trial": {**TRIAL, "learning_rate": 1}}, ["trial.learning_rate: unknown key"], id="unknown setting"
+        ),
+        pytest.param(
+            {"search": {"trails": 2}}, ["search.trails: unknown key", "did you mean trials"], id="unknown key"
+        ),
+        pytest.param({"search": {"trials": 0}}, ["search.trials: ", "greater than or equal to 1, got 0"], id="too few"),
+        pytest.param(
+            {"space": {"lr": {"log": [0.1, 0.01]}}},
+            ["space.lr: low must be below high, got low=0.1, high=0.01"],
+            id="low above high",
+        ),
+        pytest.param(
+            {"space": {"lr": {"log": [1e-3, 1e-2], "when": {"stratgy": "full"}}}},
+            ["space.lr.when.stratgy: unknown dimension", "did you mean strategy?"],
+            id="condition on nothing",
+        ),
+        pytest.param(
+            {
+                "trial": {key: value for key, value in TRIAL.items() if key != "strategy"} | {"lr": 1e-3},
+                "space": {
+                    "strategy": {"choice": ["head", "progressive"]},
+                    "unfreeze_epoch": {"int": [1, 5], "when": {"strategy": "progressive"}},
+                },
+            },
+            ["unfreeze_epoch must be below epochs, got unfreeze_epoch=5, epochs=3", "strategy head"],
+            id="never thaws",
+        ),
+        pytest.param(
+            {"trial": {**TRIAL, "architecture": "resnet51"}},
+            ["architecture must be a timm model name, got 'resnet51'", "did you mean", "resnet50"],
+            id="unknown architecture",
+        ),
+        pytest.param(
+            {"trial": {**TRIAL, "strategy": "partial", "trainable_stages": 50}},
+            ["test_efficientnet: ", "trainable", "50"],
+            id="too many stages",
+        ),
+        pytest.param(
+            {"trial": {**TRIAL, "weights": "mine.safetensors"}},
+            ["weights file must exist, got ", "mine.safetensors", "choose other weights"],
+            id="no weights",
+        ),
+        pytest.param(
+            {"search": {"points": [{"lr": 1.0}]}}, ["search.points[0].lr: must be from", "got 1.0"], id="point outside"
+        ),
+        pytest.param({"search": {"points": "nowhere.yaml"}}, ["nowhere.yaml", "must exist"], id="no points file"),
+        pytest.param({"search": {"sampler": "grid"}}, ["a grid needs countable values", "choice"], id="endless grid"),
+        pytest.param(
+            {"objective": {"metric": "val/f1"}}, ["objective.metric: must be one of", "got 'val/f1'"], id="no metric"
+        ),
+    ],
+)
+def test_a_sweep_file(sections: dict[str, Any], words: list[str], sweep_file: Callable[..., Path], refused: Refused):
+    message = refused("sweep", sweep_file(**sections))
+    assert [word for word in words if word not in message] == [], message
+
+
+def test_weights_of_another_architecture(sweep_file: Callable[..., Path], tmp_path: Path, refused: Refused):
+    weights = tmp_path / "weights" / "test_efficientnet.safetensors"
+    weights.parent.mkdir()
+    save_file(dict(bare_model("test_resnet", 2).state_dict()), weights)
+    data = {"root": "photos", "image_size": 32, "weights_dir": "weights"}
+    message = refused("sweep", sweep_file(data=data, trial={**TRIAL, "weights": "pretrained"}))
+    assert f"weights must fit the architecture test_efficientnet, got {weights}: " in message
+    assert "give the file of this architecture" in message
+
+
+def test_a_sweep_file_that_cannot_be_read(tmp_path: Path, refused: Refused):
+    assert "nowhere.yaml: file must exist, but there is none; check the path" in refused("sweep", "nowhere.yaml")
+    (tmp_path / "broken.yaml").write_text("data: {root: photos\nspace: [")
+    assert "broken.yaml: line 2, column 6: must be valid YAML" in refused("sweep", "broken.yaml")
+    (tmp_path / "twice.yaml").write_text("name: a\nname: b\n")
+    assert "key 'name' is given twice" in refused("sweep", "twice.yaml")
+    assert "must be a readable text file" in refused("sweep", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("search.trials", ["--set must be key=value, got 'search.trials'", "for example"]),
+        ("=3", ["--set must be key=value"]),
+        ("search.trials=many", ["search.trials: ", "got 'many'"]),
+        ("search.trials.more=1", ["--set search.trials.more: trials must be a section, got 2"]),
+        ("space.lr={log: [1e-3", ["--set space.lr", "must be valid YAML"]),
+    ],
+)
+def test_an_override(override: str, words: list[str], sweep_file: Callable[..., Path], refused: Refused):
+    message = refused("sweep", sweep_file(), "--set", override)
+    assert [word for word in words if word not in message] == [], message
+
+
+def test_a_run_folder_that_is_taken(sweep_file: Callable[..., Path], tmp_path: Path, refused: Refused):
+    (tmp_path / "runs" / "sweep").mkdir(parents=True)
+    (tmp_path / "runs" / "sweep" / "notes.txt").write_text("mine")
+    message = refused("sweep", sweep_file())
+    assert "run folder must be new, got " in message
+    assert "thaw resume" in message
+    assert "--name" in message
+    (tmp_path / "runs" / "other").write_text("a file")
+    assert "which is a file; choose another name with --name" in refused("sweep", sweep_file(), "--name", "other")
+    assert "name: " in refused("sweep", sweep_file(), "--name", "../escape")
+
+
+@pytest.mark.parametrize("command", ["resume", "status", "leaderboard", "retrain", "export", "stop", "logs"])
+def test_a_run_that_is_none(command: str, tmp_path: Path, refused: Refused):
+    assert "nowhere: a run must be an existing folder, got none" in refused(command, "nowhere")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"")
+    assert "photos: a run must have a run.json, found a.jpg" in refused(command, "photos")
+    assert "photos/a.jpg: a run must be a folder, got a file" in refused(command, "photos/a.jpg")
+
+
+def test_an_empty_run(
+    tmp_path: Path, photos: Path, refused: Refused, capsys: pytest.CaptureFixture[str], cache_dir: Path
+):
+    run = RunFolder(tmp_path / "runs" / "empty")
+    Ledger(run).write_run(
+        RunRecord.model_validate(
+            {
+                "name": "empty",
+                "objective": Objective(),
+                "space": {},
+                "distributions": {},
+                "created": "2026-01-01T00:00:00Z",
+                "classes": ("cat", "dog"),
+                "fingerprint": "sha256:0",
+                "sample_counts": {"train": 6, "val": 4},
+                "trials_planned": 3,
+                "versions": {},
+            }
+        )
+    )
+    for command in ("retrain", "export"):
+        message = refused(command, run.root)
+        assert f"no trial of {run.root} is COMPLETED, got no trials; launch the sweep" in message
+    assert "must be running to be stopped" in refused("stop", run.root)
+    assert "there are none" in refused("logs", run.root, "0000")
+    assert "sweep.yaml: file must exist" in refused("resume", run.root)
+    before = tree(tmp_path)
+    for command in ("leaderboard", "status"):
+        assert cli([command, str(run.root)]) == 0
+        assert cli([command, str(run.root), "--format", "json"]) == 0
+    told = capsys.readouterr()
+    assert "no trials yet" in told.err
+    assert "0 of 3 trials: none yet" in told.out
+    assert tree(tmp_path) == before
+
+
+def test_predict(tmp_path: Path, photos: Path, refused: Refused):
+    assert "nowhere.onnx: no such model; check the path" in refused("predict", "nowhere.onnx", "photos")
+    (tmp_path / "model.onnx").write_bytes(b"not a model")
+    message = refused("predict", "model.onnx", "photos")
+    assert "must be an ONNX model, got a file that is not" in message
+    assert "thaw export RUN" in message
+    assert "photos: must be an ONNX file, got a folder" in refused("predict", "photos", "photos")
+
+
+def test_predict_a_missing_image(searched: Any, tmp_path: Path, refused: Refused):
+    run = searched[0].run
+    model = run.export / "model.onnx"
+    if not model.is_file():
+        assert cli(["export", str(run.root)]) == 0
+    assert "nowhere.jpg: no such image; check the path" in refused("predict", model, "nowhere.jpg")
+    (tmp_path / "photos").mkdir()
+    assert "photos: no image in this folder; name one that holds .jpg" in refused("predict", model, "photos")
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"no image")
+    assert "photos/a.jpg: image must be complete and readable" in refused("predict", model, "photos")
+    assert "--top" in refused("predict", model, "photos", "--top", "0")
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"epochz": 3}, ["trial.yaml: epochz: unknown key", "did you mean epochs"]),
+        ({"lr": 0}, ["trial.yaml: lr: ", "greater than 0, got 0"]),
+        ({"lr": 1e-3, "strategy": "partial"}, ["strategy partial needs `trainable_stages`"]),
+        ({"lr": 1e-3, "architecture": "resnet51"}, ["got 'resnet51'", "resnet50"]),
+        ({"lr": 1e-3, "data": {"root": "fotos"}}, ["fotos: data.root must be a folder"]),
+    ],
+)
+def test_a_trial(values: dict[str, Any], words: list[str], tmp_path: Path, photos: Path, refused: Refused):
+    config = {"data": {"root": "photos", "image_size": 32}, **TRIAL, **values}
+    (tmp_path / "trial.yaml").write_text(dump_yaml(config))
+    message = refused("trial", "trial.yaml")
+    assert [word for word in words if word not in message] == [], message
+
+
+def test_a_trial_in_a_folder_that_is_taken(tmp_path: Path, photos: Path, refused: Refused):
+    (tmp_path / "trial.yaml").write_text(dump_yaml({"data": {"root": "photos", "image_size": 32}, **TRIAL, "lr": 1e-3}))
+    message = refused("trial", "trial.yaml", "--out", "photos")
+    assert "photos: must be a new folder, but it is not empty; choose another --out, or add --resume" in message
+    assert "must be a new folder" in refused("trial", "trial.yaml", "--out", "trial.yaml")
+
+
+def test_the_command_line_itself(refused: Refused):
+    assert "No such command 'swep'" in refused("swep")
+    assert "--trials" in refused("sweep", "sweep.yaml", "--trials", "3")
+    assert "Missing argument 'FILE'" in refused("sweep")
+    assert "nonsense" in refused("init", "new.yaml", "--preset", "nonsense")
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """Every folder and file below `root`, with its bytes."""
+    return {str(path): path.read_bytes() if path.is_file() else b"" for path in root.rglob("*")}
