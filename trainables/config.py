@@ -45,8 +45,8 @@ OrNone = BeforeValidator(_none_word)
 def _one_balance(value: Any) -> Any:
     if isinstance(value, list | tuple):
         raise ValueError(
-            f"sampler and loss must not be combined, got {list(value)}: each makes up for the imbalance alone, together "
-            "a rare class counts twice; choose one"
+            f"sampler and loss must not be combined, got {list(value)}: each makes up for the imbalance alone, "
+            "together a rare class counts twice; choose one"
         )
     return value
 
@@ -168,7 +168,7 @@ class TrialConfig(Frozen):
     """Decay, a step, of an exponential moving average of the weights, which is then what is evaluated and exported."""
 
     balance: Annotated[Literal["none", "sampler", "loss"], _ONE_BALANCE] = "none"
-    """Answer to imbalanced classes: weighted sampler or class-weighted loss. Not both: a rare class would count twice."""
+    """Answer to imbalanced classes: weighted sampler or class-weighted loss; both would count a rare class twice."""
 
     class_weighting: Literal["inverse", "effective"] = "inverse"
     """Weight of a class for sampler and loss: 1 / count, or by the effective number of its samples."""

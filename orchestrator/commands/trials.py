@@ -1,4 +1,4 @@
-"""The command for one trial, in process, without Ray."""
+"""Commands for one trial: run it in process, without Ray; write its file from an old configuration."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +10,9 @@ from search_spaces.errors import InvalidInput
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
+    """Add the commands to the app."""
     app.command(rich_help_panel="One trial")(trial)
+    app.command("import-config", rich_help_panel="One trial")(import_config)
 
 
 def trial(
@@ -50,3 +51,24 @@ def trial(
             bar.console.print(epoch_text(report), highlight=False, soft_wrap=True)
             bar.update(task, completed=report.epoch)
     errors.print(f"best checkpoint: {escaped(folders.best)}", highlight=False)
+
+
+def import_config(
+    old: Annotated[Path, typer.Argument(help="A configuration of the fine-tuning guides or the like: YAML or JSON.")],
+    out: Annotated[Path, typer.Option(help="The trial file to write.")] = Path("trial.yaml"),
+) -> None:
+    """Write a trial file from an old training configuration; what was not understood is listed, nothing is dropped."""
+    from orchestrator.import_config import import_file
+
+    imported = import_file(old, out)
+    lists = (
+        ("not understood", imported.unknown),
+        ("not quite the same", imported.notes),
+        ("defaults taken", imported.defaults),
+    )
+    for title, lines in lists:
+        if lines:
+            errors.print(f"{title}:", highlight=False)
+            for line in lines:
+                errors.print(f"  {escaped(line)}", highlight=False, soft_wrap=True)
+    errors.print(f"wrote {escaped(out)}; run it: thaw trial {escaped(out)}", highlight=False, soft_wrap=True)

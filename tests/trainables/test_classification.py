@@ -81,3 +81,49 @@ def test_the_weighted_loss_is_a_sum_that_any_shards_add_up_to() -> None:
         whole / weights[targets].sum(), torch.nn.functional.cross_entropy(logits, targets, weight=weights)
     )
     assert weights[targets].sum() == pytest.approx(12)
+
+
+@settings(deadline=None, max_examples=50)
+@given(outputs())
+def test_top_k_counts_the_labels_among_the_k_first(drawn: tuple[np.ndarray, np.ndarray]) -> None:
+    logits, labels = drawn
+    order = np.argsort(-logits, axis=1, kind="stable")
+    expected = {k: np.mean([label in row[:k] for label, row in zip(labels, order, strict=True)]) for k in (1, 3)}
+    found = classification.top_k_accuracy(logits, labels)
+    assert found == pytest.approx(expected)
+    assert found[1] == classification.metrics(logits, labels)["accuracy"]
+    assert classification.top_k_accuracy(logits, labels, (2, 4, 9)).keys() == {2}
+
+
+@settings(deadline=None, max_examples=50)
+@given(outputs(), st.integers(1, 20))
+def test_the_calibration_error_is_that_of_its_definition(drawn: tuple[np.ndarray, np.ndarray], bins: int) -> None:
+    logits, labels = drawn
+    chances = classification.probabilities(logits)
+    confidence, right = chances.max(axis=1), chances.argmax(axis=1) == labels
+    expected = 0.0
+    for number in range(bins):
+        inside = (confidence > number / bins) & (confidence <= (number + 1) / bins)
+        if inside.any():
+            expected += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
+    assert classification.calibration_error(logits, labels, bins) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_calibrated_model_has_no_calibration_error_and_a_sure_one_has_its_error() -> None:
+    labels = np.array([0] * 3 + [1])
+    honest = np.log(np.tile([0.75, 0.25], (4, 1)))
+    assert classification.calibration_error(honest, labels) == pytest.approx(0, abs=1e-12)
+    sure = np.tile([100.0, 0.0], (4, 1))
+    assert classification.calibration_error(sure, labels) == pytest.approx(0.25)
+
+
+@settings(deadline=None, max_examples=50)
+@given(outputs(), st.integers(2, 4))
+def test_a_vote_is_the_mean_of_the_probabilities(drawn: tuple[np.ndarray, np.ndarray], voters: int) -> None:
+    logits, _ = drawn
+    votes = [np.roll(logits, shift, axis=1) for shift in range(voters)]
+    mean = np.mean([classification.probabilities(vote) for vote in votes], axis=0)
+    voted = classification.soft_vote(votes)
+    np.testing.assert_allclose(classification.probabilities(voted), mean, atol=1e-12)
+    assert np.isfinite(voted).all()
+    assert classification.soft_vote([logits]) is logits
