@@ -15,11 +15,16 @@ from trainables.model.weights import weights_path
 
 
 def preflight(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays:
-    """Open and decode the data, build every model of the space once with its weights, and try every plan on it.
+    """What a new sweep needs: a free run folder, and what `check_inputs` looks at.
 
     Raises InvalidInput for the first thing that no trial could use.
     """
     check_fresh(spec.run_root)
+    return check_inputs(spec, on_progress)
+
+
+def check_inputs(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays:
+    """Open and decode the data, build every model of the space once with its weights, and try every plan on it."""
     arrays = load_arrays(spec.data, cache_folder(spec.storage.cache_dir), on_progress=on_progress)
     by_model: dict[tuple[str, Path | None, str], list[TrialConfig]] = {}
     for config in spec.corner_configs():

@@ -24,6 +24,8 @@ for _name, _value in _ENVIRONMENT.items():
 
 import ray  # noqa: E402  (after its environment)
 
+from search_spaces.errors import ThawError  # noqa: E402
+
 
 @contextlib.contextmanager
 def connected(folder: Path, cpus: int | None = None) -> Iterator[None]:
@@ -38,9 +40,13 @@ def connected(folder: Path, cpus: int | None = None) -> Iterator[None]:
         return
     address = os.environ.get("RAY_ADDRESS")
     # Without `local`, Ray would join whatever cluster it finds on this machine.
-    own: dict[str, Any] = {} if address else {"num_cpus": cpus, "include_dashboard": False}
+    own: dict[str, Any] = {} if address else {"num_cpus": cpus or _allowed_cores(), "include_dashboard": False}
     with contextlib.chdir(folder):
-        ray.init(address=address or "local", log_to_driver=False, configure_logging=False, namespace="thaw", **own)
+        try:
+            ray.init(address=address or "local", log_to_driver=False, configure_logging=False, namespace="thaw", **own)
+        except Exception as error:  # bare ones: it waits 30 s for its own processes, too little on a very busy machine
+            where = f"answer at {address}" if address else "start on this machine"
+            raise ThawError(f"Ray must {where}, got: {error} Try again, with `thaw resume {folder}`.") from error
     try:
         yield
     finally:
@@ -53,3 +59,9 @@ def concurrent_trials(cpus: float, gpus: float) -> int:
     by_cpu = int(there.get("CPU", 1) / cpus)
     by_gpu = int(there.get("GPU", 0) / gpus) if gpus else by_cpu
     return max(1, min(by_cpu, by_gpu))
+
+
+def _allowed_cores() -> int | None:
+    """The cores this process may use where they are fewer than the machine's, which is what Ray counts; else None."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    return allowed if allowed != os.cpu_count() else None

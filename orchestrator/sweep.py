@@ -22,7 +22,7 @@ from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder, open_run, write_atomically
 from orchestrator import ray_runtime
 from orchestrator.assignment import Assignment
-from orchestrator.preflight import cache_folder, preflight
+from orchestrator.preflight import cache_folder, check_inputs, preflight
 from orchestrator.progress import Progress, silent
 from orchestrator.searcher import MAX_RESTARTS, LedgerSearcher
 from orchestrator.spec import SweepSpec, load
@@ -67,12 +67,19 @@ def run_sweep(spec: SweepSpec, arrays: Arrays | None = None, progress: Progress 
 def resume_sweep(folder: Path, progress: Progress = silent) -> Outcome:
     """Go on with a run: unfinished trials from their last checkpoints, then what is left of the planned ones.
 
-    Raises InvalidInput when `folder` is no run or another process drives it.
+    Raises InvalidInput when `folder` is no run, another process drives it, or data or weights are no longer there.
     """
     run = open_run(folder)
     if heartbeat.is_alive(run):
         raise InvalidInput(f"{folder}: a run must have one driver, but it is being driven; see `thaw status {folder}`")
-    return _drive(load(run.sweep_yaml), run, progress)
+    spec = load(run.sweep_yaml)
+    # A trial that fails for want of its images or weights is not tried again: none may start.
+    if check_inputs(spec).fingerprint != Ledger(run).read_run().fingerprint:
+        raise InvalidInput(
+            f"{spec.data.root}: a run must go on with the images it began with, but they have changed since; "
+            "restore them, or launch a new sweep"
+        )
+    return _drive(spec, run, progress)
 
 
 def _create(run: RunFolder, spec: SweepSpec, arrays: Arrays) -> None:

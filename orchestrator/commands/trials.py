@@ -40,6 +40,8 @@ def trial(
     settings = load_trial(config, set_ or [])
     root = out or config.parent / "runs" / config.stem
     folders = TrialFolders(root / "checkpoints", root / "predictions.parquet", cache_folder(None))
+    if root.exists() and not root.is_dir():
+        raise InvalidInput(f"{root}: must be a folder, but it is a file; choose another --out")
     if not resume and root.exists() and any(root.iterdir()):
         raise InvalidInput(f"{root}: must be a new folder, but it is not empty; choose another --out, or add --resume")
     resume_from = folders.last if resume and checkpoint.exists(folders.last) else None

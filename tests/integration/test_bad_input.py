@@ -12,6 +12,8 @@ from safetensors.torch import save_file
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder
 from orchestrator.cli import run as cli
+from orchestrator.preflight import preflight
+from orchestrator.spec import load
 from search_spaces.documents import dump_yaml
 from trainables.config import Objective
 from trainables.model.build import bare_model
@@ -235,22 +237,7 @@ def test_an_empty_run(
     tmp_path: Path, photos: Path, refused: Refused, capsys: pytest.CaptureFixture[str], cache_dir: Path
 ):
     run = RunFolder(tmp_path / "runs" / "empty")
-    Ledger(run).write_run(
-        RunRecord.model_validate(
-            {
-                "name": "empty",
-                "objective": Objective(),
-                "space": {},
-                "distributions": {},
-                "created": "2026-01-01T00:00:00Z",
-                "classes": ("cat", "dog"),
-                "fingerprint": "sha256:0",
-                "sample_counts": {"train": 6, "val": 4},
-                "trials_planned": 3,
-                "versions": {},
-            }
-        )
-    )
+    write_run(run)
     for command in ("retrain", "export"):
         message = refused(command, run.root)
         assert f"no trial of {run.root} is COMPLETED, got no trials; launch the sweep" in message
@@ -265,6 +252,23 @@ def test_an_empty_run(
     assert "no trials yet" in told.err
     assert "0 of 3 trials: none yet" in told.out
     assert tree(tmp_path) == before
+
+
+def test_a_run_whose_data_has_changed(sweep_file: Callable[..., Path], photos: Path, tmp_path: Path, refused: Refused):
+    spec = load(sweep_file())
+    run = RunFolder(spec.run_root)
+    write_run(run, fingerprint=preflight(spec).fingerprint)
+    run.sweep_yaml.write_text(spec.to_yaml())
+    image = photos / "train" / "cat" / "0.png"
+    content = image.read_bytes()
+    image.write_bytes((photos / "train" / "dog" / "0.png").read_bytes())
+    message = refused("resume", run.root)
+    assert "a run must go on with the images it began with, but they have changed since; restore them" in message
+    image.unlink()
+    assert "they have changed" in refused("resume", run.root)
+    image.write_bytes(content)
+    photos.rename(tmp_path / "fotos")
+    assert "data.root must be a folder, got nothing there" in refused("resume", run.root)
 
 
 def test_predict(tmp_path: Path, photos: Path, refused: Refused):
@@ -310,14 +314,33 @@ def test_a_trial_in_a_folder_that_is_taken(tmp_path: Path, photos: Path, refused
     (tmp_path / "trial.yaml").write_text(dump_yaml({"data": {"root": "photos", "image_size": 32}, **TRIAL, "lr": 1e-3}))
     message = refused("trial", "trial.yaml", "--out", "photos")
     assert "photos: must be a new folder, but it is not empty; choose another --out, or add --resume" in message
-    assert "must be a new folder" in refused("trial", "trial.yaml", "--out", "trial.yaml")
+    assert "must be a folder, but it is a file; choose another --out" in refused(
+        "trial", "trial.yaml", "--out", "trial.yaml"
+    )
 
 
 def test_the_command_line_itself(refused: Refused):
     assert "No such command 'swep'" in refused("swep")
     assert "--trials" in refused("sweep", "sweep.yaml", "--trials", "3")
-    assert "Missing argument 'FILE'" in refused("sweep")
+    assert "missing argument 'file'" in refused("sweep").lower()
     assert "nonsense" in refused("init", "new.yaml", "--preset", "nonsense")
+
+
+def write_run(run: RunFolder, fingerprint: str = "sha256:0") -> None:
+    """The record of a run whose trials have not begun."""
+    values = {
+        "name": run.root.name,
+        "objective": Objective(),
+        "space": {},
+        "distributions": {},
+        "created": "2026-01-01T00:00:00Z",
+        "classes": ("cat", "dog"),
+        "fingerprint": fingerprint,
+        "sample_counts": {"train": 6, "val": 4},
+        "trials_planned": 3,
+        "versions": {},
+    }
+    Ledger(run).write_run(RunRecord.model_validate(values))
 
 
 def tree(root: Path) -> dict[str, bytes]:

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -144,7 +143,11 @@ def test_logs(searched: tuple[Outcome, list[TrialResult]], capsys: pytest.Captur
 def test_one_trial_alone_needs_no_ray(digits: Path, cache_dir: Path, tmp_path: Path):
     config = {
         "data": {"root": str(digits), "image_size": 32, "resize_mode": "squash"},
-        **{"architecture": "test_efficientnet", "weights": "none", "strategy": "full", "epochs": 4, "lr": 2e-3},
+        "architecture": "test_efficientnet",
+        "weights": "none",
+        "strategy": "full",
+        "epochs": 4,
+        "lr": 2e-3,
     }
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config))
     # Stopped after two epochs, gone on with, refused where something is; all in one process, which is dear to start.

@@ -41,6 +41,7 @@ def launched(write_sweep: Callable[..., Path], start_thaw: Start, tmp_path: Path
     return start_thaw("sweep", file, cwd=tmp_path)
 
 
+@pytest.mark.timeout(1200)
 def test_interrupted_stopped_killed_and_resumed(
     launched: subprocess.Popen[str],
     start_thaw: Start,
@@ -93,7 +94,7 @@ def test_interrupted_stopped_killed_and_resumed(
     resumed = start_thaw("resume", run.root, cwd=tmp_path)
     in_the_middle(run, resumed, done=len(finished))
     children = psutil.Process(resumed.pid).children(recursive=True)
-    workers = [child for child in children if "TrialActor" in " ".join(child.cmdline())]
+    workers = [child for child in children if "Trainable" in " ".join(child.cmdline())]
     assert workers
     resumed.kill()
     resumed.communicate(timeout=60)

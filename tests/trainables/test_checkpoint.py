@@ -144,12 +144,12 @@ for line in sys.stdin:
         assert process.stdin is not None
         assert process.stdout is not None
         seen = set()
-        for attempt in range(25):
+        for attempt in range(15):
             process.stdin.write("go\n")
             process.stdin.flush()
             pid = int(process.stdout.readline().split()[1])
             assert process.stdout.readline().strip() == "1"
-            time.sleep(0.002 + 0.0013 * attempt)
+            time.sleep(0.002 + 0.0022 * attempt)
             os.kill(pid, signal.SIGKILL)
             while process.stdout.readline().strip() != "dead":
                 pass

@@ -22,8 +22,8 @@ from search_spaces.errors import InvalidInput, TrialFailed
 from trainables.checkpoint import CheckpointState, load_trained
 from trainables.config import TrialConfig
 from trainables.data.arrays import load_arrays
-from trainables.data.balance import class_weights
-from trainables.evaluate import predict_logits
+from trainables.data.balance import batches, class_weights, epoch_order
+from trainables.evaluate import predict_logits, to_input
 from trainables.folders import TrialFolders
 from trainables.model.build import build_model
 from trainables.model.stages import stage_table
@@ -218,6 +218,31 @@ def test_the_training_loss_is_one_sum_over_all_batches(
     expected = (losses * by_class[split.labels]).sum() / by_class[split.labels].sum()
     assert report.metrics["train/loss"] == pytest.approx(expected, rel=1e-5)
     assert np.ptp(np.bincount(split.labels)) > 10
+
+
+@pytest.mark.parametrize("balance", ["none", "loss", "sampler"])
+def test_a_step_descends_the_weighted_mean_of_its_batch(
+    balance: Any, trial_config: Config, trial_folders: Folders
+) -> None:
+    settings = {"optimizer": "sgd", "lr": 0.1, "weight_decay": 0, "scheduler": "constant", "batch_size": 20}
+    config = trial_config(strategy="head", epochs=1, balance=balance, **settings)
+    folders = trial_folders("trial")
+    list(train(config, folders))
+    split, state = load_arrays(config.data, folders.cache).splits["train"], CheckpointState.read(folders.last)
+
+    model = build_model(config, 3).eval()
+    head = model.get_classifier()
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+    by_class = torch.tensor(class_weights(split.labels, 3), dtype=torch.float32) if balance == "loss" else None
+    loss = nn.CrossEntropyLoss(weight=by_class)
+    for indices in batches(epoch_order(split.labels, 3, balance, config.seed, 0), 20):
+        images = to_input(split.images[indices], state.mean, state.std, torch.device("cpu"))
+        optimizer.zero_grad()
+        loss(model(images), torch.from_numpy(split.labels[indices])).backward()
+        optimizer.step()
+    trained = weights(folders.last)
+    torch.testing.assert_close(trained["classifier.weight"], head.weight.detach(), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(trained["classifier.bias"], head.bias.detach(), rtol=1e-4, atol=1e-6)
 
 
 def test_a_loss_that_is_not_finite_fails_the_trial(trial_config: Config, trial_folders: Folders) -> None:
