@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
@@ -19,8 +20,9 @@ if TYPE_CHECKING:  # they bring torch and onnxruntime, which a leaderboard does 
     from trainables.bundle.parity import Parity
     from trainables.bundle.predict import Prediction
     from trainables.evaluation import Evaluation
+    from trainables.explain import Phase
 
-ENOUGH_ROOM = 38
+ENOUGH_ROOM = 24
 
 _COLOURS = {
     Status.RUNNING: "cyan",
@@ -101,6 +103,31 @@ def epoch_text(report: EpochReport) -> str:
     """One epoch in one line."""
     values = "  ".join(f"{name} {value:.4g}" for name, value in report.metrics.items())
     return f"epoch {report.epoch:>3}  {values}  {report.seconds:.1f} s"
+
+
+def phase_table(phases: Sequence[Phase]) -> Table:
+    """One row an epoch: what trains, and the rate of each part from its first step to its last."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("epoch", "stages", "parameters", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("learning rate")
+    for phase in phases:
+        table.add_row(
+            str(phase.epoch),
+            str(phase.stages),
+            f"{phase.parameters:,}",
+            f"{phase.share:.1%}",
+            ", ".join(f"{part} {rate}" for part, rate in _rates(phase)),
+        )
+    return table
+
+
+def _rates(phase: Phase) -> Iterator[tuple[str, str]]:
+    """The parts with their rates; neighbouring stages with the same rate as one."""
+    texts = {part: f"{first:.2g} .. {last:.2g}" for part, (first, last) in phase.lr.items()}
+    for text, parts in itertools.groupby(texts, key=texts.__getitem__):
+        names = list(parts)
+        yield names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}", text
 
 
 def evaluation_tables(evaluation: Evaluation, console: Console) -> Group:

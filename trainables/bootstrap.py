@@ -157,37 +157,37 @@ def _seeds(logits: Logits | Sequence[Logits], labels: Labels) -> list[Logits]:
 def _resample(
     predicted: Sequence[npt.NDArray[np.int64]], labels: Labels, resamples: int, seed: int
 ) -> tuple[_Outcomes, npt.NDArray[np.int64]]:
-    """The distinct outcomes, and how often each occurs: (1 + resamples, outcomes), first in the images as they are."""
+    """The distinct outcomes, and how often each occurs: (outcomes, 1 + resamples), first in the images as they are."""
     rows, occurs = np.unique(np.stack([labels, *predicted], axis=1), axis=0, return_counts=True)
-    draws = np.empty((1 + resamples, len(rows)), dtype=np.int64)
-    draws[0] = occurs
+    draws = np.empty((len(rows), 1 + resamples), dtype=np.int64)
+    draws[:, 0] = occurs
     generator = np.random.default_rng(seed)
     for label in np.unique(rows[:, 0]):
         own = rows[:, 0] == label
         images = occurs[own].sum()
-        draws[1:, own] = generator.multinomial(images, occurs[own] / images, size=resamples)
+        draws[own, 1:] = generator.multinomial(images, occurs[own] / images, size=resamples).T
     return _Outcomes(rows[:, 0], rows[:, 1:]), draws
 
 
 def _counts(outcomes: _Outcomes, draws: npt.NDArray[np.int64], model: int, classes: int) -> _Counts:
     predicted = outcomes.predicted[:, model]
     hit = predicted == outcomes.label
-    support = _by_class(draws[:1], outcomes.label, classes)[0]
+    support = _by_class(draws[:, :1], outcomes.label, classes)[0]
     return _Counts(
-        right=_by_class(draws[:, hit], predicted[hit], classes),
+        right=_by_class(draws[hit], predicted[hit], classes),
         claimed=_by_class(draws, predicted, classes),
         support=support,
     )
 
 
 def _by_class(draws: npt.NDArray[np.int64], index: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.int64]:
-    """Columns of `draws` (rows, outcomes) added up by their class: (rows, classes)."""
-    sums = np.zeros((len(draws), classes), dtype=np.int64)
+    """Rows of `draws` (outcomes, columns) added up by their class: (columns, classes)."""
+    sums = np.zeros((classes, draws.shape[1]), dtype=np.int64)
     order = np.argsort(index, kind="stable")
     present, starts = np.unique(index[order], return_index=True)
     if len(present):
-        sums[:, present] = np.add.reduceat(draws[:, order], starts, axis=1)
-    return sums
+        sums[present] = np.add.reduceat(draws[order], starts, axis=0)
+    return sums.T
 
 
 def _accuracy(counts: _Counts) -> npt.NDArray[np.float64]:

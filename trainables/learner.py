@@ -114,7 +114,7 @@ class Learner:
                 f"training loss must be finite, got {sums[wrong[0]]} in epoch {epoch + 1}, batch {wrong[0] + 1} of "
                 f"{len(steps)}, with lr {config.lr:.2e}; lower the learning rate"
             )
-        return {"train/loss": float(sums.sum() / weights.sum()), **rates(config, self.optimizer)}
+        return {"train/loss": float(sums.sum() / weights.sum()), **rates(self.optimizer)}
 
     def predict(self, split: Split) -> npt.NDArray[np.float32]:
         """Logits (n, classes) of a whole split on every rank, each having computed a share of exactly its images."""
@@ -173,7 +173,7 @@ class Learner:
         while True:
             try:
                 return self._step(batch, epoch, step)
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error):
                     raise
                 smaller = self.micro_batch // 2
@@ -287,6 +287,8 @@ def _moving_average(model: nn.Module, decay: float | None) -> AveragedModel | No
     return AveragedModel(model, multi_avg_fn=blend, use_buffers=True).requires_grad_(False)
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    # The CPU allocator has no exception of its own.
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+def _is_out_of_memory(error: Exception) -> bool:
+    # The CPU's allocator, and oneDNN behind it, have no exception of their own.
+    words = ("can't allocate memory", "could not create a primitive", "could not create a memory")
+    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return known or any(word in str(error) for word in words)

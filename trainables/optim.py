@@ -85,7 +85,7 @@ def set_learning_rates(
         group["lr"] = learning_rate(config, group["stage"], group["since"], epochs, step, plateaus)
 
 
-def rates(config: TrialConfig, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+def rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
     """The rate each part has now: lr/head, lr/backbone (its stage nearest to the head) and, where they differ, each."""
     by_stage = {group["stage"]: float(group["lr"]) for group in optimizer.param_groups}
     found = {"lr/head": by_stage.pop(0)}

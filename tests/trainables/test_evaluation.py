@@ -103,10 +103,7 @@ def test_field_names_of_json_are_frozen() -> None:
 def test_several_models_vote_each_with_its_own_preprocessing(
     trial_config: Callable[..., TrialConfig], trial_folders: Callable[[str], TrialFolders]
 ) -> None:
-    configs = [
-        trial_config(epochs=1),
-        trial_config(epochs=1, seed=8, architecture="test_resnet", data={"image_size": 48}),
-    ]
+    other = trial_config(epochs=1, seed=8, architecture="test_resnet", data={"image_size": 48})
     checkpoints, votes, cache = [], [], trial_folders("0").cache
     for number, config in enumerate((trial_config(epochs=1), other)):
         folders = trial_folders(str(number))

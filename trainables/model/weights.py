@@ -62,12 +62,12 @@ def load_weights(model: nn.Module, architecture: str, path: Path) -> None:
     own = model.state_dict()
     tensors = _strip_prefix(read_weights(path), own, path)
     head = classifier_parameters(model)
-    if any(name not in tensors or tensors[name].shape != own[name].shape for name in head):
+    replaced = any(name not in tensors or tensors[name].shape != own[name].shape for name in head)
+    if replaced:
         modules = {name.rpartition(".")[0] + "." for name in head}
         foreign = [name for name in tensors.keys() - own.keys() if any(map(name.startswith, modules))]
         for name in (*head, *foreign):
             tensors.pop(name, None)
-        log.info("%s: the head is replaced by a new one of %d classes", path.name, model.num_classes)
     missing = sorted(own.keys() - tensors.keys() - head)
     unexpected = sorted(tensors.keys() - own.keys())
     reshaped = sorted(name for name in own.keys() & tensors.keys() if own[name].shape != tensors[name].shape)
@@ -82,6 +82,8 @@ def load_weights(model: nn.Module, architecture: str, path: Path) -> None:
             "give the file of this architecture, or set architecture to the one it was made for"
         )
     model.load_state_dict(tensors, strict=False)
+    if replaced:
+        log.info("%s: the head is replaced by a new one of %d classes", path.name, model.num_classes)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
