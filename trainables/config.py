@@ -114,7 +114,8 @@ class TrialConfig(Frozen):
     """Any timm model name, e.g. efficientnet_b0, mobilenetv3_large_100, resnet50, vgg16_bn."""
 
     weights: str = "pretrained"
-    """pretrained (timm's hub, or `data.weights_dir` where set), none (random), or the path of a .safetensors file."""
+    """pretrained (timm's hub, or `data.weights_dir` where set), none (random), or a path: `.safetensors`, what
+    torch.save wrote (`.pth`, `.pt`, Lightning's `.ckpt`), or a checkpoint folder of Thaw (`.../best`)."""
 
     strategy: Strategy
     """What is frozen and when it thaws: head, partial, progressive, gradual, full."""

@@ -76,7 +76,9 @@ def test_the_study_tells_the_truth(searched: tuple[Outcome, list[TrialResult]]):
 def test_wandb_mirrors_every_trial(searched: tuple[Outcome, list[TrialResult]]):
     run = searched[0].run
     folders = list(run.wandb.glob("offline-run-*-sweep-0*"))
-    assert sorted(re.sub(r"offline-run-\d+_\d+-", "", folder.name) for folder in folders) == [f"sweep-{n:04d}" for n in range(6)]
+    assert sorted(re.sub(r"offline-run-\d+_\d+-", "", folder.name) for folder in folders) == [
+        f"sweep-{n:04d}" for n in range(6)
+    ]
     assert all(list(folder.glob("*.wandb")) for folder in folders)
 
 

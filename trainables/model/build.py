@@ -43,14 +43,27 @@ def build_model(config: TrialConfig, num_classes: int) -> nn.Module:
     check_image_size(config.architecture, config.data.image_size)
     path = weights_path(config)
     from_hub = config.weights == "pretrained" and path is None
-    model = bare_model(config.architecture, num_classes, dropout=config.dropout, seed=config.seed, from_hub=from_hub)
+    model = bare_model(
+        config.architecture,
+        num_classes,
+        dropout=config.dropout,
+        drop_path=config.drop_path,
+        seed=config.seed,
+        from_hub=from_hub,
+    )
     if path is not None:
         load_weights(model, config.architecture, path)
     return model
 
 
 def bare_model(
-    architecture: str, num_classes: int, *, dropout: float = 0.0, seed: int = 0, from_hub: bool = False
+    architecture: str,
+    num_classes: int,
+    *,
+    dropout: float = 0.0,
+    drop_path: float = 0.0,
+    seed: int = 0,
+    from_hub: bool = False,
 ) -> nn.Module:
     """Create the timm model: random weights drawn from `seed`, or those of timm's hub with a random head."""
     check_architecture(architecture)
@@ -58,12 +71,17 @@ def bare_model(
         torch.manual_seed(seed)
         try:
             model: Any = timm.create_model(
-                architecture, pretrained=from_hub, num_classes=num_classes, drop_rate=dropout
+                architecture,
+                pretrained=from_hub,
+                num_classes=num_classes,
+                drop_rate=dropout,
+                # timm leaves out what is None: not every family has residual blocks to skip.
+                drop_path_rate=drop_path or None,
             )
         except TypeError as error:
             raise InvalidInput(
-                f"architecture must be an image classifier with dropout, got {architecture} ({error}); "
-                "choose another architecture"
+                f"architecture must be an image classifier with dropout{' and drop_path' if drop_path else ''}, got "
+                f"{architecture} ({error}); choose another architecture{' or set drop_path: 0' if drop_path else ''}"
             ) from error
         except (OSError, RuntimeError) as error:
             if not from_hub:

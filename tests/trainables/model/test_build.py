@@ -169,3 +169,12 @@ def test_real_weights_fit_with_a_new_head(trial_config: Config) -> None:
         there = load_file(folder / f"{architecture}.safetensors")
         own = model.state_dict()
         assert {name for name in own if not torch.equal(own[name], there[name])} == HEAD
+
+
+def test_drop_path_reaches_the_residual_blocks_and_is_refused_where_there_are_none() -> None:
+    model = bare_model("resnet10t", 3, drop_path=0.3)
+    rates = [module.drop_prob for module in model.modules() if type(module).__name__ == "DropPath"]
+    assert rates == sorted(rates)
+    assert rates[-1] == pytest.approx(0.3)
+    with pytest.raises(InvalidInput, match=r"with dropout and drop_path, got vgg11 .*or set drop_path: 0"):
+        bare_model("vgg11", 3, drop_path=0.3)
