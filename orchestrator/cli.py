@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.commands import options, results, setup, sweeps, trials
+from orchestrator.commands import data, options, results, setup, sweeps, trials
 from search_spaces.errors import ThawError
 
 # Modules that only thaw[train] brings.
@@ -21,6 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 setup.register(app)
+data.register(app)
 sweeps.register(app)
 trials.register(app)
 results.register(app)

@@ -8,9 +8,10 @@ from orchestrator.spec import SweepSpec
 from search_spaces.errors import InvalidInput
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, Progress, load_arrays
-from trainables.model.build import build_model, weights_path
+from trainables.model.build import build_model
 from trainables.model.plan import freeze_plan
 from trainables.model.stages import stage_table
+from trainables.model.weights import weights_path
 
 
 def preflight(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays:

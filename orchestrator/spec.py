@@ -32,6 +32,10 @@ DEFAULT_RECIPE: Point = {
 # Dimensions that a rule of TrialConfig ties to one another: checked in every combination of their ends.
 _TIED = ("architecture", "weights", "strategy", "epochs", *(n for names in STRATEGY_PARAMETERS.values() for n in names))
 
+# What of a trial decides its batches, beside its data; and what a configuration cannot be without.
+_DATA_SETTINGS = ("seed", "batch_size", "class_weighting", "mixing_alpha")
+_STAND_INS: Mapping[str, Any] = {"architecture": "any", "strategy": "head", "epochs": 1, "lr": 1.0}
+
 _AUTO = BeforeValidator(lambda value: None if value == "auto" else value)
 
 
@@ -227,6 +231,27 @@ def load_trial(path: Path, overrides: Sequence[str] = ()) -> TrialConfig:
         _apply(raw, override)
     _resolve_paths({"data": raw.get("data"), "trial": raw}, path.resolve().parent)
     return parse(TrialConfig, raw, str(path))
+
+
+def load_data(path: Path, overrides: Sequence[str] = ()) -> tuple[TrialConfig, Storage]:
+    """Read what a sweep's or a trial's file says of its data and batches; nothing else has to be there yet.
+
+    Where a setting decides no batch, it is a stand-in: the configuration is for looking at the data, not for training.
+    """
+    raw = read_mapping(path)
+    for override in overrides:
+        _apply(raw, override)
+    is_sweep = "trial" in raw or "space" in raw
+    settings = raw.get("trial", {}) if is_sweep else raw
+    if not isinstance(settings, dict):
+        raise InvalidInput(f"{path}: trial: must be a section, got {settings!r}; write its keys below it, or remove it")
+    wanted: dict[str, Any] = {key: raw[key] for key in ("data", "storage") if key in raw}
+    _resolve_paths(wanted, path.resolve().parent)
+    storage = parse(Storage, wanted.pop("storage"), str(path), lambda _: "storage.")
+    wanted |= {key: settings[key] for key in _DATA_SETTINGS if key in settings}
+    prefix = "trial." if is_sweep else ""
+    config = parse(TrialConfig, {**_STAND_INS, **wanted}, str(path), lambda key: "" if key == "data" else prefix)
+    return config, storage
 
 
 def _check(spec: SweepSpec, source: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
@@ -15,9 +16,11 @@ from trainables.config import Objective
 from trainables.result import EpochReport, Status
 
 if TYPE_CHECKING:  # they bring torch and onnxruntime, which a leaderboard does not need
+    from trainables.bootstrap import Interval
     from trainables.bundle.parity import Parity
     from trainables.bundle.predict import Prediction
-    from trainables.evaluate import Evaluation
+    from trainables.evaluation import Evaluation
+    from trainables.explain import Phase
 
 ENOUGH_ROOM = 24
 
@@ -102,19 +105,78 @@ def epoch_text(report: EpochReport) -> str:
     return f"epoch {report.epoch:>3}  {values}  {report.seconds:.1f} s"
 
 
+def phase_table(phases: Sequence[Phase]) -> Table:
+    """One row an epoch: what trains, and the rate of each part from its first step to its last."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("epoch", "stages", "parameters", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("learning rate")
+    for phase in phases:
+        table.add_row(
+            str(phase.epoch),
+            str(phase.stages),
+            f"{phase.parameters:,}",
+            f"{phase.share:.1%}",
+            ", ".join(f"{part} {rate}" for part, rate in _rates(phase)),
+        )
+    return table
+
+
+def _rates(phase: Phase) -> Iterator[tuple[str, str]]:
+    """The parts with their rates; neighbouring stages with the same rate as one."""
+    texts = {part: f"{first:.2g} .. {last:.2g}" for part, (first, last) in phase.lr.items()}
+    for text, parts in itertools.groupby(texts, key=texts.__getitem__):
+        names = list(parts)
+        yield names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}", text
+
+
 def evaluation_tables(evaluation: Evaluation, console: Console) -> Group:
-    """Classification report and confusion matrix; where the matrix is too wide, its largest wrong entries."""
+    """Classification report and confusion matrix; where the matrix is too wide, its largest wrong entries.
+
+    Recall comes with its interval where there is room for it.
+    """
+    report = _report(evaluation, intervals=True)
+    if _width(report, console) > console.width:
+        report = _report(evaluation, intervals=False)
+    matrix = _confusion_matrix(evaluation)
+    return Group(report, Text(), matrix if _width(matrix, console) <= console.width else _confusions(evaluation))
+
+
+def _report(evaluation: Evaluation, *, intervals: bool) -> Table:
     report = Table(box=None, pad_edge=False, header_style="bold")
     report.add_column("")
     report.add_column("class")
-    for name in ("precision", "recall", "f1", "images"):
-        report.add_column(name, justify="right")
+    for name in ("precision", "recall", *(["95 %"] if intervals else []), "f1", "images"):
+        report.add_column(name, justify="right", no_wrap=True)
     for index, name in enumerate(evaluation.classes):
         scores = evaluation.per_class[name]
-        shown = (f"{scores[column]:.3f}" for column in ("precision", "recall", "f1"))
-        report.add_row(str(index), Text(name), *shown, f"{scores['support']:.0f}")
-    matrix = _confusion_matrix(evaluation)
-    return Group(report, Text(), matrix if _width(matrix, console) <= console.width else _confusions(evaluation))
+        bounds = [interval_text(evaluation.recall_intervals[name], 3)] if intervals else []
+        report.add_row(
+            str(index),
+            Text(name),
+            f"{scores['precision']:.3f}",
+            f"{scores['recall']:.3f}",
+            *bounds,
+            f"{scores['f1']:.3f}",
+            f"{scores['support']:.0f}",
+        )
+    return report
+
+
+def metrics_table(evaluation: Evaluation) -> Table:
+    """Every metric of an evaluation that is one number, with its interval where it has one."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("metric", evaluation.split, "95 %"):
+        table.add_column(name, justify="left" if name == "metric" else "right", no_wrap=True)
+    for name, value in evaluation.scalars().items():
+        bounds = interval_text(evaluation.intervals.get(name), 4)
+        table.add_row(name.replace("_", " "), f"{value:.4f}", bounds)
+    return table
+
+
+def interval_text(interval: Interval | None, digits: int) -> str:
+    """An interval as `low–high`; empty where there is none."""
+    return "" if interval is None else f"{interval.low:.{digits}f}–{interval.high:.{digits}f}"
 
 
 def _confusion_matrix(evaluation: Evaluation) -> Table:

@@ -11,6 +11,7 @@ from ray import tune
 from analysis.run_folder import RunFolder
 from orchestrator.assignment import Assignment, answer
 from orchestrator.tracking import WandbRun
+from search_spaces.errors import OutOfMemory
 from trainables import checkpoint
 from trainables.result import EpochReport, Failure, Status, TrialResult
 from trainables.train import train
@@ -37,12 +38,13 @@ class TrialActor(tune.Trainable):
         self.epochs: Iterator[EpochReport] | None = None
 
     def step(self) -> dict[str, Any]:
-        """One epoch. The trial's own errors end it as FAILED; only the death of this process is Ray's business."""
+        """One epoch. The trial's own errors end it, as FAILED or PRUNED_OOM; only the death of the process is Ray's."""
         try:
             self._advance()
         except Exception as error:
             logging.getLogger("orchestrator").error("%s", traceback.format_exc())
-            self.trial = self.trial.model_copy(update={"status": Status.FAILED, "failure": self._failure(error)})
+            status = Status.PRUNED_OOM if isinstance(error, OutOfMemory) else Status.FAILED
+            self.trial = self.trial.model_copy(update={"status": status, "failure": self._failure(error)})
         return answer(self.trial, done=self.trial.status is not Status.RUNNING)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:

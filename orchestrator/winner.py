@@ -18,7 +18,7 @@ from trainables.checkpoint import load_trained
 from trainables.data.arrays import load_arrays
 from trainables.data.preprocess import Preprocessing
 from trainables.data.readers import SPLITS, open_dataset
-from trainables.evaluate import Evaluation, evaluate_checkpoint
+from trainables.evaluation import Evaluation, evaluate_checkpoint
 from trainables.folders import TrialFolders
 from trainables.result import EpochReport, Status, TrialResult
 from trainables.train import train
@@ -63,7 +63,7 @@ def retrain(folder: Path, on_epoch: Callable[[EpochReport], None] = lambda _repo
         tracker.log(report)
         on_epoch(report)
     test = evaluate_checkpoint(folders.best, "test", cache)
-    tracker.finish(Status.COMPLETED, {f"test/{name}": value for name, value in test.metrics.items()})
+    tracker.finish(Status.COMPLETED, {f"test/{name}": value for name, value in test.scalars().items()})
     record = {"trial_id": winner.trial_id, "test": test.to_json()}
     write_atomically(fresh / RETRAIN_JSON, json.dumps(record, indent=1))
     shutil.rmtree(run.winner, ignore_errors=True)
@@ -79,7 +79,7 @@ def export(folder: Path) -> tuple[ExportBundle, str]:
     """
     run = open_run(folder)
     winner = Leaderboard.from_run(run).winner()
-    checkpoint, origin = _weights(run, winner)
+    checkpoint, origin = winner_checkpoint(run, winner)
     model, state = load_trained(checkpoint)
     dataset = open_dataset(state.config.data.root, state.config.data.manifest)
     bundle = export_bundle(
@@ -96,7 +96,8 @@ def export(folder: Path) -> tuple[ExportBundle, str]:
     return bundle, origin
 
 
-def _weights(run: RunFolder, winner: TrialResult) -> tuple[Path, str]:
+def winner_checkpoint(run: RunFolder, winner: TrialResult) -> tuple[Path, str]:
+    """The winner's weights, and a phrase for where they came from: retrained where that was done, and done of it."""
     record = run.winner / RETRAIN_JSON
     if record.is_file() and json.loads(record.read_text())["trial_id"] == winner.trial_id:
         return run.winner / "checkpoints" / "best", f"trial {winner.trial_id}, retrained"

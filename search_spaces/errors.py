@@ -3,6 +3,7 @@
 ThawError                   anything Thaw raises on purpose        exit code 1
 ├── InvalidInput            what the user gave cannot be used      exit code 2
 ├── TrialFailed             a trial ended without a usable model   exit code 1
+│   └── OutOfMemory         not even one image at a time fits      exit code 1
 ├── SweepFailed             no trial of a sweep completed          exit code 1
 └── ExportRefused           the exported model is not the trained  exit code 1
 """
@@ -25,6 +26,10 @@ class InvalidInput(ThawError):
 
 class TrialFailed(ThawError):
     """A trial cannot go on; the message names epoch, batch and the values that led there."""
+
+
+class OutOfMemory(TrialFailed):
+    """A trial does not fit into memory, however small its micro-batches."""
 
 
 class SweepFailed(ThawError):

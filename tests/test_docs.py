@@ -53,11 +53,12 @@ def mentions(text: str) -> Iterator[list[str]]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the reader stands: a folder with `photos/`, and the trial's file that the README shows."""
+    """Where the reader stands: a folder with `photos/`, and the files for one trial that the README shows."""
     folder = tmp_path_factory.mktemp("reader")
     write_digits(folder / "photos", keep=dict.fromkeys(range(10), 0.7))
-    (text,) = [block for block in blocks("yaml") if block.startswith("# trial.yaml\n")]
-    (folder / "trial.yaml").write_text(text)
+    for name in ("trial.yaml", "old.yaml"):
+        (text,) = [block for block in blocks("yaml") if block.startswith(f"# {name}\n")]
+        (folder / name).write_text(text)
     return folder
 
 
@@ -143,6 +144,8 @@ def _check_what_was_said(folder: Path, said: dict[str, str]) -> None:
     fields = section("What comes out")
     assert [name for name in board[0] if f"`{name}`" not in fields] == []
     assert "macro f1" in said["thaw retrain runs/sweep"]
+    assert "macro f1" in said["thaw evaluate runs/sweep --tta flip"]
+    assert (folder / "imported.yaml").is_file()
     assert "same label" in said["thaw export runs/sweep"]
     json.loads((folder / "sweep.schema.json").read_text())
     # Everything that the README says a run leaves on disk, but for W&B's files, is there.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from trainables.config import TrialConfig
 from trainables.model.build import bare_model
 from trainables.result import EpochReport
 
-WEIGHTS, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+WEIGHTS, OPTIMIZER, AVERAGE, STATE = "model.safetensors", "optimizer.safetensors", "ema.safetensors", "state.json"
 
 
 class CheckpointState(BaseModel):
@@ -31,6 +31,8 @@ class CheckpointState(BaseModel):
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     reports: tuple[EpochReport, ...]
+    micro_batch: int = 1
+    scaler: dict[str, float] = Field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -46,7 +48,11 @@ class CheckpointState(BaseModel):
 
 
 def save_checkpoint(
-    folder: Path, model: nn.Module, state: CheckpointState, optimizer: torch.optim.Optimizer | None = None
+    folder: Path,
+    model: nn.Module,
+    state: CheckpointState,
+    optimizer: torch.optim.Optimizer | None = None,
+    average: nn.Module | None = None,
 ) -> None:
     """Write the checkpoint beside `folder`, then move it into place; if that is interrupted, the old one is read."""
     fresh = folder.with_name(f".{folder.name}.new")
@@ -55,6 +61,8 @@ def save_checkpoint(
     _save(model.state_dict(), fresh / WEIGHTS)
     if optimizer is not None:
         _save(_optimizer_tensors(optimizer), fresh / OPTIMIZER)
+    if average is not None:
+        _save(average.state_dict(), fresh / AVERAGE)
     (fresh / STATE).write_text(state.model_dump_json(exclude_none=True))
     _flush(fresh / STATE)
     old = _old(folder)
@@ -65,8 +73,13 @@ def save_checkpoint(
     shutil.rmtree(old, ignore_errors=True)
 
 
-def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
-    """Load the tensors of a checkpoint into a model and an optimiser of the same shape.
+def load_checkpoint(
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None = None,
+    average: nn.Module | None = None,
+) -> None:
+    """Load the tensors of a checkpoint into a model, an optimiser and a moving average of the same shape.
 
     Raises InvalidInput when a file of it is missing or unreadable.
     """
@@ -74,6 +87,8 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
     model.load_state_dict(_load(folder / WEIGHTS))
     if optimizer is not None:
         _restore_optimizer(optimizer, _load(folder / OPTIMIZER))
+    if average is not None:
+        average.load_state_dict(_load(folder / AVERAGE))
 
 
 def load_trained(folder: Path) -> tuple[nn.Module, CheckpointState]:

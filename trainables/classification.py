@@ -1,23 +1,61 @@
 """The task: what the targets are, what the loss is, what is measured. A second task is a second file like this one."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support, recall_score
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, log_softmax
 
 
-def weighted_loss_sum(logits: Tensor, targets: Tensor, class_weights: Tensor) -> Tensor:
-    """Sum over the samples of class weight x cross-entropy; (n, classes) and (n,) to a scalar.
+@dataclass(frozen=True)
+class Targets:
+    """What a batch should be: labels, or pairs of labels where images are mixed."""
+
+    labels: Tensor
+    """(n,) int64."""
+
+    partners: Tensor | None = None
+    """(n,) labels of the images mixed in; None where nothing is mixed."""
+
+    shares: Tensor | None = None
+    """(n,) share of the first image, in [0, 1]."""
+
+    def weights(self, class_weights: Tensor) -> Tensor:
+        """(n,) weight of each sample: that of its class, or of its two classes by their shares."""
+        own = class_weights[self.labels]
+        if self.partners is None or self.shares is None:
+            return own
+        return self.shares * own + (1 - self.shares) * class_weights[self.partners]
+
+
+def loss_sum(
+    logits: Tensor, targets: Targets, class_weights: Tensor, *, focal_gamma: float = 0.0, label_smoothing: float = 0.0
+) -> Tensor:
+    """Sum over the samples of class weight x loss; (n, classes) and (n,) to a scalar.
 
     The caller divides by the sum of the weights of the *global* batch. Mean reduction would divide each shard by its
-    own weights, and then neither two workers nor a halved micro-batch would equal one process.
+    own weights, and then neither two workers nor a halved micro-batch would equal one process. Focal loss: Lin et al.,
+    arXiv 1708.02002. Label smoothing: Szegedy et al., arXiv 1512.00567.
     """
-    losses = cross_entropy(logits.float(), targets, reduction="none")
-    return (losses * class_weights[targets]).sum()
+    logits = logits.float()
+    own = _losses(logits, targets.labels, focal_gamma, label_smoothing) * class_weights[targets.labels]
+    if targets.partners is None or targets.shares is None:
+        return own.sum()
+    other = _losses(logits, targets.partners, focal_gamma, label_smoothing) * class_weights[targets.partners]
+    return (targets.shares * own + (1 - targets.shares) * other).sum()
+
+
+def _losses(logits: Tensor, labels: Tensor, focal_gamma: float, label_smoothing: float) -> Tensor:
+    losses = cross_entropy(logits, labels, reduction="none", label_smoothing=label_smoothing)
+    if focal_gamma == 0:
+        return losses
+    # log(1 - p) by expm1: 1 - p loses every digit where the model is sure.
+    surely = log_softmax(logits, dim=1).gather(1, labels[:, None])[:, 0]
+    return losses * (-torch.expm1(surely)).clamp(min=1e-12) ** focal_gamma
 
 
 def metrics(logits: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> dict[str, float]:
@@ -60,3 +98,39 @@ def confusion(logits: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> lis
 def probabilities(logits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Softmax of (n, classes) logits, rows summing to 1."""
     return torch.from_numpy(logits).double().softmax(dim=1).numpy()
+
+
+def soft_vote(votes: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
+    """Logarithm of the mean of the probabilities of several (n, classes) logits, itself logits; one alone is itself."""
+    if len(votes) == 1:
+        return votes[0]
+    mean = np.mean([probabilities(logits) for logits in votes], axis=0)
+    logits: np.ndarray[Any, Any] = np.log(np.maximum(mean, np.finfo(np.float64).tiny))
+    return logits
+
+
+def top_k_accuracy(
+    logits: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], ks: Sequence[int] = (1, 3, 5)
+) -> dict[int, float]:
+    """Share of the images whose class is among the k most probable, for each k below the number of classes.
+
+    Of equal logits the first class counts as the more probable, as in `argmax`.
+    """
+    classes = np.arange(logits.shape[1])
+    own = np.take_along_axis(logits, labels[:, None], axis=1)
+    before = (logits > own) | ((logits == own) & (classes < labels[:, None]))
+    places = before.sum(axis=1)
+    return {k: float((places < k).mean()) for k in ks if k < logits.shape[1]}
+
+
+def calibration_error(logits: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], bins: int = 15) -> float:
+    """Expected calibration error in [0, 1]: |accuracy - mean confidence| of each bin of confidence, by its images.
+
+    Bins of equal width, closed on the right, as in Guo et al., arXiv 1706.04599, section 2.
+    """
+    chances = probabilities(logits)
+    confidence = chances.max(axis=1)
+    right = chances.argmax(axis=1) == labels
+    index = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    gaps = np.bincount(index, weights=right - confidence, minlength=bins)
+    return float(np.abs(gaps).sum() / len(labels))

@@ -42,6 +42,18 @@ def _none_word(value: Any) -> Any:
 OrNone = BeforeValidator(_none_word)
 
 
+def _one_balance(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        raise ValueError(
+            f"sampler and loss must not be combined, got {list(value)}: each makes up for the imbalance alone, "
+            "together a rare class counts twice; choose one"
+        )
+    return value
+
+
+_ONE_BALANCE = BeforeValidator(_one_balance)
+
+
 class Frozen(BaseModel):
     """Base of the configuration types: immutable, unknown keys refused, a docstring under each field."""
 
@@ -102,7 +114,8 @@ class TrialConfig(Frozen):
     """Any timm model name, e.g. efficientnet_b0, mobilenetv3_large_100, resnet50, vgg16_bn."""
 
     weights: str = "pretrained"
-    """pretrained (timm's hub, or `data.weights_dir` where set), none (random), or the path of a .safetensors file."""
+    """pretrained (timm's hub, or `data.weights_dir` where set), none (random), or a path: `.safetensors`, what
+    torch.save wrote (`.pth`, `.pt`, Lightning's `.ckpt`), or a checkpoint folder of Thaw (`.../best`)."""
 
     strategy: Strategy
     """What is frozen and when it thaws: head, partial, progressive, gradual, full."""
@@ -140,11 +153,44 @@ class TrialConfig(Frozen):
     scheduler: Literal["constant", "cosine", "step", "plateau", "one_cycle"] = "cosine"
     """How the learning rate moves over the epochs."""
 
-    balance: Literal["none", "sampler", "loss"] = "none"
-    """Answer to imbalanced classes: weighted sampler or class-weighted loss, inverse to class frequency."""
+    warmup_epochs: float = Field(default=0.0, ge=0)
+    """Epochs over which the learning rate rises linearly at the start of the trial."""
 
-    augmentation: Literal["none", "light", "medium", "strong"] = "none"
+    thaw_warmup_epochs: float = Field(default=0.0, ge=0)
+    """Epochs over which the learning rate of newly thawed stages rises linearly."""
+
+    stage_lr_decay: float = Field(default=1.0, gt=0, le=1)
+    """Each stage's learning rate is this times that of the stage nearer to the head."""
+
+    clip_norm: Annotated[Annotated[float, Field(gt=0)] | None, OrNone] = None
+    """Largest norm of the gradient of a step; none: not clipped."""
+
+    ema_decay: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, OrNone] = None
+    """Decay, a step, of an exponential moving average of the weights, which is then what is evaluated and exported."""
+
+    balance: Annotated[Literal["none", "sampler", "loss"], _ONE_BALANCE] = "none"
+    """Answer to imbalanced classes: weighted sampler or class-weighted loss; both would count a rare class twice."""
+
+    class_weighting: Literal["inverse", "effective"] = "inverse"
+    """Weight of a class for sampler and loss: 1 / count, or by the effective number of its samples."""
+
+    focal_gamma: float = Field(default=0.0, ge=0, le=10)
+    """Focus on hard samples: the focal loss; 0 is cross-entropy."""
+
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target that is spread over all classes."""
+
+    augmentation: Literal["none", "light", "medium", "strong", "trivial"] = "none"
     """Random changes to the training images, drawn anew every epoch."""
+
+    mixing: Literal["none", "mixup", "cutmix"] = "none"
+    """Blend pairs of training images, or paste a part of one into the other, and their labels with them."""
+
+    mixing_alpha: float = Field(default=0.4, gt=0, le=10)
+    """The share of the first image of a pair is drawn from Beta(alpha, alpha)."""
+
+    random_erasing: float = Field(default=0.0, ge=0, le=1)
+    """Probability that a rectangle of a training image is erased."""
 
     normalization: Literal["weights", "dataset"] = "weights"
     """Mean and standard deviation the weights were trained with, or those of the training split."""
@@ -152,8 +198,29 @@ class TrialConfig(Frozen):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout before the classifier."""
 
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
+    """Stochastic depth: probability that the last residual block is skipped; earlier blocks less."""
+
     patience: Annotated[Annotated[int, Field(ge=1)] | None, OrNone] = None
     """Epochs without a better objective, counted from the last thaw, after which the trial ends; none: never."""
+
+    min_delta: float = Field(default=0.0, ge=0)
+    """By how much the objective must improve to count as better for `patience`."""
+
+    micro_batch_size: Annotated[Annotated[int, Field(ge=1)] | None, OrNone] = None
+    """Images a worker holds at once; gradients are accumulated to the whole batch. none: its share of the batch."""
+
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Arithmetic of the forward pass; fp16 with a gradient scaler, on a GPU only."""
+
+    channels_last: bool = False
+    """Memory layout with the channels innermost: faster for convolutions on GPUs."""
+
+    sync_batchnorm: bool = False
+    """BatchNorm over the batch of all workers, on GPUs; otherwise each worker normalises its own share."""
+
+    compile: bool = False
+    """Compile the model with torch.compile; pays for long trials."""
 
     seed: int = Field(default=42, ge=0, lt=2**31)
     """The one source of chance of the trial."""

@@ -1,23 +1,25 @@
-"""Evaluation of a model on a split, and the predictions it leaves behind."""
+"""What a model says of a split: its logits, and the predictions it leaves behind."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 
-from search_spaces.errors import InvalidInput
 from trainables import classification
-from trainables.checkpoint import load_trained
-from trainables.data.arrays import Split, load_arrays
+from trainables.data.arrays import Split
 from trainables.data.readers import Sample
 
 EVALUATION_BATCH = 128
+CROP = 7 / 8
+
+Tta = Literal["none", "flip", "flip+crops"]
+View = Callable[[Tensor], Tensor]
 
 
 def to_input(images: np.ndarray[Any, Any], mean: Sequence[float], std: Sequence[float], device: torch.device) -> Tensor:
@@ -38,17 +40,64 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     return (images - centre) / scale
 
 
-@torch.inference_mode()
 def predict_logits(
-    model: nn.Module, split: Split, mean: Sequence[float], std: Sequence[float], device: torch.device
+    model: nn.Module,
+    split: Split,
+    mean: Sequence[float],
+    std: Sequence[float],
+    device: torch.device,
+    tta: Tta = "none",
 ) -> np.ndarray[Any, Any]:
-    """Logits (n, classes) in float32 of every image of a split, in its order. Puts the model into eval mode."""
+    """Logits (n, classes) of every image of a split, in its order. Puts the model into eval mode.
+
+    With test-time augmentation they are the logarithm of the mean of the probabilities over the `VIEWS` of each image:
+    fixed views, the same in every run.
+    """
     model.eval()
-    parts = [
-        model(to_input(np.array(split.images[start : start + EVALUATION_BATCH]), mean, std, device)).float().cpu()
-        for start in range(0, len(split), EVALUATION_BATCH)
-    ]
+    return classification.soft_vote([_logits(model, split, mean, std, device, view) for view in VIEWS[tta]])
+
+
+@torch.inference_mode()
+def _logits(
+    model: nn.Module, split: Split, mean: Sequence[float], std: Sequence[float], device: torch.device, view: View
+) -> np.ndarray[Any, Any]:
+    batches = (np.array(split.images[n : n + EVALUATION_BATCH]) for n in range(0, len(split), EVALUATION_BATCH))
+    parts = [model(view(to_input(batch, mean, std, device))).float().cpu() for batch in batches]
     return torch.cat(parts).numpy()
+
+
+def _whole(images: Tensor) -> Tensor:
+    return images
+
+
+def _mirror(images: Tensor) -> Tensor:
+    return images.flip(-1)
+
+
+def _corner(bottom: bool, right: bool, mirrored: bool) -> View:
+    """A corner of seven eighths of the side, brought back to the size the model sees."""
+
+    def view(images: Tensor) -> Tensor:
+        size = images.shape[-1]
+        side = round(size * CROP)
+        top, left = (size - side) * bottom, (size - side) * right
+        crop = images[..., top : top + side, left : left + side]
+        whole = interpolate(crop, size=(size, size), mode="bilinear", align_corners=False)
+        return _mirror(whole) if mirrored else whole
+
+    return view
+
+
+_CORNERS = tuple(
+    _corner(bottom, right, m) for bottom in (False, True) for right in (False, True) for m in (False, True)
+)
+
+VIEWS: Mapping[Tta, tuple[View, ...]] = {
+    "none": (_whole,),
+    "flip": (_whole, _mirror),
+    "flip+crops": (_whole, _mirror, *_CORNERS),
+}
+"""The image and its mirror image; then also four corners, each both ways."""
 
 
 def write_predictions(
@@ -70,44 +119,3 @@ def write_predictions(
     fresh = path.with_name(f".{path.name}.new")
     pq.write_table(table, fresh)
     fresh.replace(path)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A trained model measured on one split."""
-
-    split: str
-    classes: tuple[str, ...]
-    metrics: dict[str, float]
-    per_class: dict[str, dict[str, float]]
-    """Precision, recall, F1 and number of images (support) of every class."""
-    confusion: list[list[int]]
-    """Rows are true classes, columns predicted ones."""
-
-    def to_json(self) -> dict[str, Any]:
-        """As a JSON-ready mapping."""
-        return asdict(self)
-
-
-def evaluate_checkpoint(checkpoint: Path, split: str, cache: Path) -> Evaluation:
-    """Measure a checkpoint on a split of the data set it was trained on.
-
-    Raises InvalidInput when the data set lacks the split or is no longer the one that was trained on.
-    """
-    model, state = load_trained(checkpoint)
-    arrays = load_arrays(state.config.data, cache, [split])
-    if arrays.fingerprint != state.fingerprint:
-        raise InvalidInput(
-            f"data set must be the one that was trained on, but {state.config.data.root} has changed since; "
-            "restore its images, or train again"
-        )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    logits = predict_logits(model.to(device), arrays.splits[split], state.mean, state.std, device)
-    labels = arrays.splits[split].labels
-    return Evaluation(
-        split=split,
-        classes=state.classes,
-        metrics=classification.metrics(logits, labels),
-        per_class=classification.per_class(logits, labels, state.classes),
-        confusion=classification.confusion(logits, labels),
-    )

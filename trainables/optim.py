@@ -27,12 +27,12 @@ def build_optimizer(config: TrialConfig, groups: list[dict[str, Any]]) -> torch.
 
 
 def parameter_groups(
-    model: Any, names: Iterable[str], *, part: str, peak_lr: float, weight_decay: float
+    model: Any, names: Iterable[str], *, stage: int, peak_lr: float, weight_decay: float, since: int
 ) -> list[dict[str, Any]]:
-    """Parameter groups of one part of the model: weights with decay, biases and normalisation layers without.
+    """Parameter groups of one stage (0 is the head): weights with decay, biases and normalisation layers without.
 
-    Each group carries its `part` (head or backbone), its `peak_lr` and the `names` of its parameters, so that the
-    optimiser's state can be saved by name.
+    Each group carries its `stage`, its `peak_lr`, the epoch `since` which it trains, and the `names` of its parameters,
+    so that the optimiser's state can be saved by name.
     """
     skip = model.no_weight_decay() if hasattr(model, "no_weight_decay") else set()
     wanted = set(names)
@@ -45,7 +45,8 @@ def parameter_groups(
         {
             "params": list(chosen.values()),
             "names": list(chosen),
-            "part": part,
+            "stage": stage,
+            "since": since,
             "peak_lr": peak_lr,
             "lr": peak_lr,
             "weight_decay": decay,
@@ -55,10 +56,44 @@ def parameter_groups(
     ]
 
 
-def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Set every group to its peak rate times `factor`."""
+def peak_lr(config: TrialConfig, stage: int) -> float:
+    """Peak learning rate of a stage: 0 is the head, 1 the stage before it, and so on towards the stem."""
+    if stage == 0:
+        return config.lr
+    return config.lr * config.backbone_lr_factor * config.stage_lr_decay ** (stage - 1)
+
+
+def learning_rate(config: TrialConfig, stage: int, since: int, epochs: float, step: float, plateaus: int) -> float:
+    """Learning rate of a stage that trains since the start of epoch `since`, for a step that begins after `epochs`.
+
+    `epochs` has a fraction, `step` is the share of an epoch that the step takes. Warm-up is linear (Goyal et al.,
+    arXiv 1706.02677), of everything at the start and of a stage after its thaw, and reaches the peak at its last step.
+    """
+    rate = peak_lr(config, stage) * lr_factor(config.scheduler, epochs / config.epochs, plateaus)
+    if config.warmup_epochs:
+        rate *= min(1.0, (epochs + step) / config.warmup_epochs)
+    if since and config.thaw_warmup_epochs:
+        rate *= min(1.0, (epochs + step - since) / config.thaw_warmup_epochs)
+    return rate
+
+
+def set_learning_rates(
+    optimizer: torch.optim.Optimizer, config: TrialConfig, epochs: float, step: float, plateaus: int
+) -> None:
+    """Set every group to its rate for a step that begins after `epochs` (with fraction) and takes `step` of one."""
     for group in optimizer.param_groups:
-        group["lr"] = group["peak_lr"] * factor
+        group["lr"] = learning_rate(config, group["stage"], group["since"], epochs, step, plateaus)
+
+
+def rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """The rate each part has now: lr/head, lr/backbone (its stage nearest to the head) and, where they differ, each."""
+    by_stage = {group["stage"]: float(group["lr"]) for group in optimizer.param_groups}
+    found = {"lr/head": by_stage.pop(0)}
+    if by_stage:
+        found["lr/backbone"] = by_stage[min(by_stage)]
+        if len(set(by_stage.values())) > 1:
+            found |= {f"lr/stage_{stage}": rate for stage, rate in sorted(by_stage.items())}
+    return found
 
 
 def lr_factor(scheduler: str, progress: float, plateaus: int) -> float:
@@ -72,7 +107,8 @@ def lr_factor(scheduler: str, progress: float, plateaus: int) -> float:
         case "cosine":
             return 0.5 * (1 + math.cos(math.pi * progress))
         case "step":
-            return STEP_FACTOR ** math.floor(progress * STEPS)
+            # The margin makes up for rounding: after a third of the steps, a third of the epochs must be over.
+            return STEP_FACTOR ** math.floor(progress * STEPS + 1e-9)
         case "one_cycle":
             rising, start, end = 0.3, 1 / 25, 1 / 25e4
             if progress < rising:
@@ -96,11 +132,12 @@ def count_plateaus(objectives: Sequence[float], objective: Objective) -> int:
     return plateaus
 
 
-def epochs_without_improvement(objectives: Sequence[float], objective: Objective) -> int:
-    """How many of the newest `objectives` came after the best one."""
+def epochs_without_improvement(objectives: Sequence[float], objective: Objective, min_delta: float = 0.0) -> int:
+    """How many of the newest `objectives` came after the last that was better than all before by over `min_delta`."""
     best = 0
+    margin = min_delta if objective.mode == "max" else -min_delta
     for index, value in enumerate(objectives):
-        if objective.better(value, objectives[best]):
+        if objective.better(value, objectives[best] + margin):
             best = index
     return len(objectives) - 1 - best if objectives else 0
 

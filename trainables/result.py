@@ -44,7 +44,7 @@ class EpochReport(_Record):
 
     metrics: dict[str, float]
     """train/loss, val/loss, val/accuracy, val/balanced_accuracy, val/macro_f1, lr/head and, once something of it
-    trains, lr/backbone; all finite."""
+    trains, lr/backbone (with lr/stage_1, ... where stages differ); all finite."""
 
     seconds: float = Field(ge=0)
     """Wall time of the epoch, validation included; the checkpoint, which holds this report, is written after it."""
@@ -54,6 +54,9 @@ class EpochReport(_Record):
 
     ended_by: EndedBy | None = None
     """Why this was the last epoch; None while the trial goes on."""
+
+    notes: tuple[str, ...] = ()
+    """What the reader of the leaderboard should know of this epoch, e.g. a batch that had to be divided."""
 
     @field_validator("metrics")
     @classmethod

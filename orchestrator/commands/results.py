@@ -1,5 +1,6 @@
-"""Commands for whoever reads results and takes the winner away: leaderboard, retrain, export, predict."""
+"""Commands for whoever reads results and takes the winner away: leaderboard, evaluate, retrain, export, predict."""
 
+from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -9,9 +10,17 @@ import typer
 from orchestrator.commands.options import Format, FormatOption, RunArgument, errors, escaped, output, print_json
 
 
+class Augmentation(StrEnum):
+    """Views of each image whose probabilities are averaged."""
+
+    NONE = "none"
+    FLIP = "flip"
+    FLIP_CROPS = "flip+crops"
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
-    for command in (leaderboard, retrain, export, predict):
+    for command in (leaderboard, evaluate, retrain, export, predict):
         app.command(rich_help_panel="Results")(command)
 
 
@@ -31,6 +40,42 @@ def leaderboard(
         errors.print(f"{escaped(run)} has no trials yet; see `thaw status {escaped(run)}`", highlight=False)
     else:
         output.print(trial_table(board.entries[:top], board.objective, output))
+
+
+def evaluate(
+    run: RunArgument,
+    trials: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TRIAL]...", help="Trial ids; several vote. Without any, the winner."),
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="train, val or test. To choose between trials take val: test is for the last word.")
+    ] = "test",
+    tta: Annotated[
+        Augmentation, typer.Option(help="Views of each image to average: with its mirror image; with four corners too.")
+    ] = Augmentation.NONE,
+    ensemble: Annotated[
+        int | None, typer.Option(min=2, help="Let the best so many COMPLETED trials vote.", show_default=False)
+    ] = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Measure the winner, other trials, or a vote of several on a split, with 95 % intervals."""
+    from orchestrator.measure import measure_trials
+    from orchestrator.tables import evaluation_tables, metrics_table
+
+    measured = measure_trials(run, trials or [], split=split, tta=tta.value, ensemble=ensemble)
+    evaluation = measured.evaluation
+    if format is Format.JSON:
+        what = {"trial_ids": list(measured.trial_ids), "origin": measured.origin, "tta": tta.value}
+        print_json({**what, **evaluation.to_json()})
+        return
+    images = sum(map(sum, evaluation.confusion))
+    views = "" if tta is Augmentation.NONE else f", views: {tta.value}"
+    title = f"{measured.origin}: {evaluation.split} split, {images} images{views}"
+    output.print(f"{escaped(title)}\n", highlight=False, soft_wrap=True)
+    output.print(evaluation_tables(evaluation, output))
+    output.print()
+    output.print(metrics_table(evaluation))
 
 
 def retrain(run: RunArgument, format: FormatOption = Format.TABLE) -> None:

@@ -1,17 +1,50 @@
-"""The command for one trial, in process, without Ray."""
+"""Commands for one trial: run it without Ray, explain what it would do, write its file from an old configuration."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from orchestrator.commands.options import SetOption, errors, escaped
+from orchestrator.commands.options import Format, FormatOption, SetOption, errors, escaped, output, print_json
 from search_spaces.errors import InvalidInput
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
+    """Add the commands to the app."""
     app.command(rich_help_panel="One trial")(trial)
+    app.command(rich_help_panel="One trial")(explain)
+    app.command("import-config", rich_help_panel="One trial")(import_config)
+
+
+def explain(
+    config: Annotated[Path, typer.Argument(help="A trial's file, as for `thaw trial`.")],
+    set_: SetOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Show epoch by epoch what a trial would train: stages, parameters, learning rates. Nothing is trained."""
+    from orchestrator.spec import load_trial
+    from orchestrator.tables import phase_table
+    from trainables.data.balance import batches
+    from trainables.data.readers import open_dataset
+    from trainables.explain import explain as phases_of
+    from trainables.model.build import build_model
+
+    settings = load_trial(config, set_ or [])
+    dataset = open_dataset(settings.data.root, settings.data.manifest)
+    steps = len(batches(dataset.labels("train"), settings.batch_size))
+    phases = phases_of(settings, build_model(settings, len(dataset.classes)), steps)
+    if format is Format.JSON:
+        print_json([phase.to_json() for phase in phases])
+        return
+    total = round(phases[0].parameters / phases[0].share)
+    output.print(
+        f"{settings.architecture}, {settings.strategy}: {total:,} parameters, {steps} steps an epoch of at most "
+        f"{settings.batch_size} images, {len(dataset.classes)} classes",
+        highlight=False,
+    )
+    output.print(phase_table(phases))
+    if settings.scheduler == "plateau":
+        output.print("the plateau scheduler lowers these rates by what it measures", highlight=False)
 
 
 def trial(
@@ -52,3 +85,24 @@ def trial(
             bar.console.print(epoch_text(report), highlight=False, soft_wrap=True)
             bar.update(task, completed=report.epoch)
     errors.print(f"best checkpoint: {escaped(folders.best)}", highlight=False)
+
+
+def import_config(
+    old: Annotated[Path, typer.Argument(help="A configuration of the fine-tuning guides or the like: YAML or JSON.")],
+    out: Annotated[Path, typer.Option(help="The trial file to write.")] = Path("trial.yaml"),
+) -> None:
+    """Write a trial file from an old training configuration; what was not understood is listed, nothing is dropped."""
+    from orchestrator.import_config import import_file
+
+    imported = import_file(old, out)
+    lists = (
+        ("not understood", imported.unknown),
+        ("not quite the same", imported.notes),
+        ("defaults taken", imported.defaults),
+    )
+    for title, lines in lists:
+        if lines:
+            errors.print(f"{title}:", highlight=False)
+            for line in lines:
+                errors.print(f"  {escaped(line)}", highlight=False, soft_wrap=True)
+    errors.print(f"wrote {escaped(out)}; run it: thaw trial {escaped(out)}", highlight=False, soft_wrap=True)

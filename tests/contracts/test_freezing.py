@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
-import trainables.train as module
+import trainables.learner as module
 from trainables.config import TrialConfig
 from trainables.folders import TrialFolders
 from trainables.model.build import build_model

@@ -224,7 +224,9 @@ def test_a_run_folder_that_is_taken(sweep_file: Callable[..., Path], tmp_path: P
     assert "name: " in refused("sweep", sweep_file(), "--name", "../escape")
 
 
-@pytest.mark.parametrize("command", ["resume", "status", "leaderboard", "retrain", "export", "stop", "logs"])
+@pytest.mark.parametrize(
+    "command", ["resume", "status", "leaderboard", "evaluate", "retrain", "export", "stop", "logs"]
+)
 def test_a_run_that_is_none(command: str, tmp_path: Path, refused: Refused):
     assert "nowhere: a run must be an existing folder, got none" in refused(command, "nowhere")
     (tmp_path / "photos").mkdir()
@@ -238,7 +240,7 @@ def test_an_empty_run(
 ):
     run = RunFolder(tmp_path / "runs" / "empty")
     write_run(run)
-    for command in ("retrain", "export"):
+    for command in ("evaluate", "retrain", "export"):
         message = refused(command, run.root)
         assert f"no trial of {run.root} is COMPLETED, got no trials; launch the sweep" in message
     assert "must be running to be stopped" in refused("stop", run.root)

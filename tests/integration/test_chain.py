@@ -82,6 +82,37 @@ def test_retrain_and_export(exported: RunFolder, capsys: pytest.CaptureFixture[s
     assert document["labels"] == [str(digit) for digit in range(10)]
 
 
+def test_evaluate(exported: RunFolder, capsys: pytest.CaptureFixture[str]):
+    record = json.loads((exported.winner / "retrain.json").read_text())
+    told = printed(capsys, "evaluate", exported.root)
+    assert told == {
+        "trial_ids": [record["trial_id"]],
+        "origin": f"trial {record['trial_id']}, retrained",
+        "tta": "none",
+        **record["test"],
+    }
+    board = [entry["trial_id"] for entry in printed(capsys, "leaderboard", exported.root) if entry["rank"]]
+    voted = printed(capsys, "evaluate", exported.root, *board[:2], "--split", "val", "--tta", "flip+crops")
+    assert voted["trial_ids"] == board[:2]
+    assert (voted["split"], voted["tta"]) == ("val", "flip+crops")
+    same = printed(capsys, "evaluate", exported.root, "--ensemble", "2", "--split", "val", "--tta", "flip+crops")
+    assert same["metrics"] == voted["metrics"]
+
+    assert cli(["evaluate", str(exported.root), "--tta", "flip"]) == 0
+    out = capsys.readouterr().out
+    assert f"trial {record['trial_id']}, retrained: test split, 79 images, views: flip" in out
+    for word in ("true \\ predicted", "balanced accuracy", "calibration error", "95 %"):
+        assert word in out
+    for wrong, said in (
+        (["--split", "holdout"], "split must be one of train, val, test, got 'holdout'"),
+        (["9999"], "no trial has the id '9999'"),
+        (["--tta", "rotate"], "rotate"),
+        (["--ensemble", "1"], "--ensemble"),
+    ):
+        assert cli(["evaluate", str(exported.root), *wrong]) == 2
+        assert said in " ".join(capsys.readouterr().err.split())
+
+
 def test_the_exported_model_predicts_what_the_trained_one_does(exported: RunFolder, digits: Path, cache_dir: Path):
     model, state = checkpoint.load_trained(exported.winner / "checkpoints" / "best")
     arrays = load_arrays(state.config.data, cache_dir, ["test"])

@@ -25,7 +25,7 @@ from orchestrator.spec import load
 from orchestrator.study import STATES
 from orchestrator.sweep import Outcome, run_sweep
 from search_spaces.errors import SweepFailed
-from trainables.evaluate import evaluate_checkpoint
+from trainables.evaluation import evaluate_checkpoint
 from trainables.folders import TrialFolders
 from trainables.model.build import build_model
 from trainables.result import Status, TrialResult

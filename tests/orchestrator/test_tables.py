@@ -9,6 +9,7 @@ from rich.console import Console, RenderableType
 from analysis.leaderboard import Leaderboard
 from orchestrator.tables import (
     evaluation_tables,
+    metrics_table,
     metrics_text,
     parameters_text,
     parity_text,
@@ -17,9 +18,10 @@ from orchestrator.tables import (
     trial_table,
     value_text,
 )
+from trainables.bootstrap import Interval
 from trainables.bundle.parity import Parity
 from trainables.bundle.predict import Prediction
-from trainables.evaluate import Evaluation
+from trainables.evaluation import Evaluation
 from trainables.result import Status, TrialResult
 
 # Names that a terminal library might take for its own.
@@ -102,7 +104,11 @@ def evaluation(classes: list[str]) -> Evaluation:
         classes=tuple(classes),
         metrics={"accuracy": 0.5, "macro_f1": 0.25},
         per_class={name: {"precision": 0.1, "recall": 0.2, "f1": 0.3, "support": 4.0} for name in classes},
-        confusion=tuple(tuple(int(value) for value in row) for row in confusion),
+        confusion=confusion.tolist(),
+        top_k={"1": 0.5, "3": 0.75},
+        calibration_error=0.125,
+        intervals={"accuracy": Interval(0.4, 0.6)},
+        recall_intervals={name: None if name == "plain" else Interval(0.1, 0.3) for name in classes},
     )
 
 
@@ -119,6 +125,24 @@ def test_a_matrix_that_is_too_wide_becomes_its_largest_confusions() -> None:
     assert "taken for" in text
     assert "true \\ predicted" not in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_recall_has_its_interval_where_there_is_room() -> None:
+    wide, narrow = (shown(evaluation_tables(evaluation(ODD), console(width)), width) for width in (80, 60))
+    assert wide.splitlines()[0].split() == ["class", "precision", "recall", "95", "%", "f1", "images"]
+    assert wide.count("0.100–0.300") == len(ODD) - 1  # a class without images has none
+    assert "95 %" not in narrow
+
+
+def test_metrics_have_a_row_each_and_their_interval() -> None:
+    lines = shown(metrics_table(evaluation(["a"])), 60).splitlines()
+    assert [line.split() for line in lines] == [
+        ["metric", "test", "95", "%"],
+        ["accuracy", "0.5000", "0.4000–0.6000"],
+        ["macro", "f1", "0.2500"],
+        ["top", "3", "accuracy", "0.7500"],
+        ["calibration", "error", "0.1250"],
+    ]
 
 
 @pytest.mark.parametrize("width", [80, 200])

@@ -1,6 +1,3 @@
-import json
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +5,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from sklearn.metrics import f1_score
 from torch import nn
 
-from search_spaces.errors import InvalidInput
 from trainables import evaluate
-from trainables.config import TrialConfig
+from trainables.classification import probabilities
 from trainables.data.arrays import Split
 from trainables.data.preprocess import Preprocessing
 from trainables.data.readers import Sample
-from trainables.folders import TrialFolders
-from trainables.train import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -75,41 +68,38 @@ def test_predictions_name_what_was_seen_and_said(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
-@pytest.fixture
-def trained(
-    few_digits: Path,
-    tmp_path: Path,
-    trial_config: Callable[..., TrialConfig],
-    trial_folders: Callable[[str], TrialFolders],
-) -> tuple[TrialConfig, TrialFolders]:
-    root = tmp_path / "digits"
-    shutil.copytree(few_digits, root)
-    config, folders = trial_config(data={"root": root}), trial_folders("trial")
-    list(train(config, folders))
-    return config, folders
+class Left(nn.Module):
+    """Two logits: the mean of the left half, and of the right."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        half = images.shape[-1] // 2
+        return torch.stack([images[..., :half].mean(dim=(1, 2, 3)), images[..., half:].mean(dim=(1, 2, 3))], dim=1)
 
 
-def test_a_checkpoint_measures_what_its_trial_reported(trained: tuple[TrialConfig, TrialFolders]) -> None:
-    _, folders = trained
-    report = json.loads((folders.best / "state.json").read_text())["reports"][-1]
-    measured = evaluate.evaluate_checkpoint(folders.best, "val", folders.cache)
-    assert {f"val/{name}": value for name, value in measured.metrics.items()} == {
-        name: value for name, value in report["metrics"].items() if name.startswith("val/")
-    }
-    table = pq.read_table(folders.predictions).to_pydict()
-    assert f1_score(table["label"], table["predicted"], average="macro") == measured.metrics["macro_f1"]
-
-    test = evaluate.evaluate_checkpoint(folders.best, "test", folders.cache)
-    assert test.classes == ("0", "1", "2")
-    assert [sum(row) for row in test.confusion] == [test.per_class[name]["support"] for name in test.classes]
-    assert json.loads(json.dumps(test.to_json()))["split"] == "test"
+def test_views_are_averaged_as_probabilities() -> None:
+    split, device = Split(noise(140, 16), np.zeros(140, np.int64)), torch.device("cpu")
+    whole = evaluate.predict_logits(Left(), split, MEAN, STD, device)
+    mirrored = np.stack([whole[:, 1], whole[:, 0]], axis=1)
+    flipped = evaluate.predict_logits(Left(), split, MEAN, STD, device, "flip")
+    expected = (probabilities(whole) + probabilities(mirrored)) / 2
+    np.testing.assert_allclose(probabilities(flipped), expected, atol=1e-6)
+    # Every view has its mirror image, so left and right end even.
+    crops = evaluate.predict_logits(Left(), split, MEAN, STD, device, "flip+crops")
+    np.testing.assert_allclose(probabilities(crops), 0.5, atol=1e-6)
+    again = evaluate.predict_logits(Left(), split, MEAN, STD, device, "flip+crops")
+    assert np.array_equal(crops, again)
 
 
-def test_a_split_that_is_not_there_and_data_that_has_changed(trained: tuple[TrialConfig, TrialFolders]) -> None:
-    config, folders = trained
-    with pytest.raises(InvalidInput, match="split must be one of train, val, test, got 'holdout'"):
-        evaluate.evaluate_checkpoint(folders.best, "holdout", folders.cache)
-    image = next((config.data.root / "test").rglob("*.png"))
-    Image.fromarray(noise(1, 32)[0]).save(image)
-    with pytest.raises(InvalidInput, match=r"data set must be the one that was trained on, but .* has changed since; "):
-        evaluate.evaluate_checkpoint(folders.best, "val", folders.cache)
+@pytest.mark.parametrize("size", [16, 17, 31])
+def test_the_views_of_an_image(size: int) -> None:
+    images = torch.rand(2, 3, size, size)
+    assert [len(evaluate.VIEWS[name]) for name in ("none", "flip", "flip+crops")] == [1, 2, 10]
+    views = [view(images) for view in evaluate.VIEWS["flip+crops"]]
+    assert all(view.shape == images.shape for view in views)
+    assert all(not torch.equal(one, other) for n, one in enumerate(views) for other in views[:n])
+    assert torch.equal(views[0], images)
+    for plain, mirrored in zip(views[::2], views[1::2], strict=True):
+        assert torch.equal(plain.flip(-1), mirrored)
+    # A corner stays where it is.
+    torch.testing.assert_close(views[2][..., 0, 0], images[..., 0, 0])
+    torch.testing.assert_close(views[-2][..., -1, -1], images[..., -1, -1])

@@ -21,6 +21,7 @@ from trainables.optim import (
     epochs_without_improvement,
     lr_factor,
     parameter_groups,
+    rates,
     set_learning_rates,
 )
 
@@ -96,7 +97,7 @@ def test_epochs_without_improvement() -> None:
 def test_no_decay_on_biases_norms_and_embeddings(architecture: str) -> None:
     model = timm.create_model(architecture, num_classes=3)
     names = [name for name, _ in model.named_parameters()]
-    groups = parameter_groups(model, names, part="head", peak_lr=0.1, weight_decay=0.05)
+    groups = parameter_groups(model, names, stage=0, since=0, peak_lr=0.1, weight_decay=0.05)
     assert sorted(name for group in groups for name in group["names"]) == sorted(names)
     norms = {
         f"{path}.{name}"
@@ -107,7 +108,7 @@ def test_no_decay_on_biases_norms_and_embeddings(architecture: str) -> None:
     for group in groups:
         own = dict(zip(group["names"], group["params"], strict=True))
         assert all(model.get_parameter(name) is parameter for name, parameter in own.items())
-        assert (group["part"], group["peak_lr"], group["lr"]) == ("head", 0.1, 0.1)
+        assert (group["stage"], group["peak_lr"], group["lr"]) == (0, 0.1, 0.1)
         if group["weight_decay"]:
             assert group["weight_decay"] == 0.05
             assert not norms & own.keys()
@@ -119,17 +120,47 @@ def test_no_decay_on_biases_norms_and_embeddings(architecture: str) -> None:
 
 def test_groups_without_parameters_are_left_out() -> None:
     model = timm.create_model("test_efficientnet", num_classes=3)
-    (only,) = parameter_groups(model, ["classifier.bias"], part="head", peak_lr=1, weight_decay=0.1)
+    (only,) = parameter_groups(model, ["classifier.bias"], stage=0, since=0, peak_lr=1, weight_decay=0.1)
     assert only["names"] == ["classifier.bias"]
 
 
-def test_rates_are_shares_of_each_groups_peak() -> None:
-    optimizer = torch.optim.SGD(
-        [{"params": [nn.Parameter(torch.zeros(1))], "peak_lr": peak, "lr": peak} for peak in (0.1, 0.01)]
+def test_each_stage_has_its_rate_and_its_warm_up(trial_config: Callable[..., TrialConfig]) -> None:
+    config = trial_config(
+        lr=0.1,
+        backbone_lr_factor=0.5,
+        stage_lr_decay=0.1,
+        scheduler="constant",
+        epochs=9,
+        warmup_epochs=2,
+        thaw_warmup_epochs=1,
     )
-    set_learning_rates(optimizer, 0.5)
-    set_learning_rates(optimizer, 0.2)
-    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.02, 0.002])
+    optimizer = torch.optim.SGD(
+        [
+            {"params": [nn.Parameter(torch.zeros(1))], "stage": stage, "since": since, "lr": 0.0}
+            for stage, since in ((0, 0), (1, 4), (2, 4))
+        ]
+    )
+
+    def found(epochs: float) -> list[float]:
+        set_learning_rates(optimizer, config, epochs, 0.25, plateaus=0)
+        return [group["lr"] for group in optimizer.param_groups]
+
+    # Four steps an epoch: the start rises over eight steps, a thaw over four, each reaching its peak at the last.
+    assert found(0)[0] == pytest.approx(0.1 / 8)
+    assert found(1.75)[0] == pytest.approx(0.1)
+    assert found(4) == pytest.approx([0.1, 0.05 / 4, 0.005 / 4])
+    assert found(4.75) == pytest.approx([0.1, 0.05, 0.005])
+    assert rates(optimizer) == pytest.approx(
+        {"lr/head": 0.1, "lr/backbone": 0.05, "lr/stage_1": 0.05, "lr/stage_2": 0.005}
+    )
+
+
+def test_patience_counts_improvements_above_the_minimum_alone() -> None:
+    rising = [0.5, 0.6, 0.605, 0.609, 0.612]
+    assert epochs_without_improvement(rising, Objective()) == 0
+    assert epochs_without_improvement(rising, Objective(), min_delta=0.01) == 0
+    assert epochs_without_improvement(rising[:4], Objective(), min_delta=0.01) == 2
+    assert epochs_without_improvement([1 - v for v in rising[:4]], Objective(metric="val/loss"), min_delta=0.01) == 2
 
 
 def step(model: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> None:
@@ -153,12 +184,12 @@ def thawed(config: TrialConfig, *, steps: int) -> tuple[nn.Module, torch.optim.O
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
     model.scale = nn.Parameter(torch.tensor(1.0))
-    head = parameter_groups(model, ["2.weight", "2.bias", "scale"], part="head", peak_lr=0.1, weight_decay=0.01)
+    head = parameter_groups(model, ["2.weight", "2.bias", "scale"], stage=0, since=0, peak_lr=0.1, weight_decay=0.01)
     optimizer = build_optimizer(config, head)
     for number in range(steps):
         step(model, optimizer, number)
     before = by_name(optimizer)
-    for group in parameter_groups(model, ["0.weight", "0.bias"], part="backbone", peak_lr=0.01, weight_decay=0.01):
+    for group in parameter_groups(model, ["0.weight", "0.bias"], stage=1, since=1, peak_lr=0.01, weight_decay=0.01):
         optimizer.add_param_group(group)
     return model, optimizer, before
 

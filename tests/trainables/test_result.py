@@ -68,7 +68,7 @@ def test_a_newer_version_is_read_as_far_as_it_is_known() -> None:
     trial = result(0.1, 0.2)
     newer = json.loads(trial.to_json())
     newer["energy"] = 1
-    newer["config"]["precision"] = "bf16"
+    newer["config"]["energy"] = 1
     newer["config"]["data"]["mirror"] = "s3://x"
     newer["config"]["objective"]["weight"] = 2
     newer["reports"][0]["memory"] = 3

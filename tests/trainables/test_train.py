@@ -1,8 +1,11 @@
 import gc
+import json
 import random
 import shutil
+import subprocess
+import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +14,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from PIL import Image
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score, log_loss
 from torch import nn
 
-import trainables.train as module
+import trainables.learner as module
 from search_spaces.errors import InvalidInput, TrialFailed
 from trainables.checkpoint import CheckpointState, load_trained
 from trainables.config import TrialConfig
@@ -51,7 +53,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def assert_same_state(one: Path, other: Path) -> None:
-    for name in ("model.safetensors", "optimizer.safetensors"):
+    for name in ("model.safetensors", "optimizer.safetensors", "ema.safetensors"):
         assert (one / name).exists() == (other / name).exists()
         if (one / name).exists():
             torch.testing.assert_close(load_file(one / name), load_file(other / name), rtol=0, atol=0)
@@ -92,6 +94,20 @@ def test_chance_has_a_seed(trial_config: Config, trial_folders: Folders) -> None
         # At this rate the accuracy stands still, and the plateau scheduler answers after the last boundary.
         ("sgd", "plateau", {"lr": 1e-9, "epochs": 7, "architecture": "test_convnext"}),
         ("adamw", "plateau", {}),
+        (
+            "adamw",
+            "cosine",
+            {
+                "ema_decay": 0.9,
+                "mixing": "cutmix",
+                "random_erasing": 0.3,
+                "clip_norm": 1.0,
+                "micro_batch_size": 5,
+                "thaw_warmup_epochs": 1,
+                "stage_lr_decay": 0.8,
+                "label_smoothing": 0.1,
+            },
+        ),
     ],
 )
 def test_an_interrupted_trial_equals_one_that_was_not(
@@ -326,19 +342,10 @@ def test_one_model_and_one_optimiser_are_prepared_after_any_number_of_boundaries
         assert (len(accelerator._models), len(accelerator._optimizers)) == (1, 1)
 
 
-@pytest.fixture
-def bfloat16(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
-    AcceleratorState._reset_state(True)
-    yield
-    AcceleratorState._reset_state(True)
-
-
-@pytest.mark.usefixtures("bfloat16")
 def test_one_layer_of_autocast_after_any_number_of_boundaries(
     models: list["weakref.ref[nn.Module]"], trial_config: Config, trial_folders: Folders
 ) -> None:
-    for _ in train(trial_config(**GRADUAL, epochs=3), trial_folders("trial")):
+    for _ in train(trial_config(**GRADUAL, epochs=3, precision="bf16"), trial_folders("trial")):
         model = models[0]()
         assert model is not None
         assert model._original_forward.__func__ is type(model).forward
@@ -368,3 +375,55 @@ def test_the_head_alone_is_what_strategy_head_trains(trial_config: Config, trial
     list(train(config, folders))
     after = weights(folders.last)
     assert {name for name in before if not torch.equal(before[name], after[name])} == set(stage_table(model).head)
+
+
+OUT_OF_MEMORY = """
+import json, resource, sys
+from pathlib import Path
+import trainables
+import psutil, torch
+from search_spaces.errors import OutOfMemory
+from trainables import learner
+from trainables.config import TrialConfig
+from trainables.folders import TrialFolders
+from trainables.train import train
+
+torch.set_num_threads(1)
+room, root = int(sys.argv[2]) * 2**20, Path(sys.argv[3])
+original = learner.Learner.train_epoch
+def train_epoch(self, *args):
+    used = psutil.Process().memory_info().vms
+    resource.setrlimit(resource.RLIMIT_AS, (used + room, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    return original(self, *args)
+learner.Learner.train_epoch = train_epoch
+config = TrialConfig.model_validate_json(sys.argv[1])
+try:
+    for report in train(config, TrialFolders(root / "checkpoints", root / "predictions.parquet", root / "cache")):
+        print(json.dumps(report.notes))
+except OutOfMemory as error:
+    print(json.dumps(str(error)))
+"""
+
+
+def limited(config: TrialConfig, megabytes: int, root: Path) -> Any:
+    """What a trial says in a process that may take so much memory on top of what it has when it begins to train."""
+    command = [sys.executable, "-c", OUT_OF_MEMORY, json.dumps(config.to_json()), str(megabytes), str(root)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_batch_that_does_not_fit_is_divided(digits: Path, tmp_path: Path) -> None:
+    data = {"root": digits, "image_size": 96, "resize_mode": "squash"}
+    settings = {"weights": "none", "architecture": "resnet10t", "strategy": "full", "epochs": 1, "lr": 1e-3}
+    config = TrialConfig.model_validate({"data": data, **settings, "batch_size": 256})
+    notes = limited(config, 750, tmp_path)
+    assert notes
+    assert notes[0].startswith("out of memory: micro-batch halved to 128")
+
+
+def test_a_trial_of_which_not_even_one_image_fits_says_so(digits: Path, tmp_path: Path) -> None:
+    data = {"root": digits, "image_size": 256, "resize_mode": "squash"}
+    settings = {"weights": "none", "architecture": "resnet10t", "strategy": "full", "epochs": 1, "lr": 1e-3}
+    config = TrialConfig.model_validate({"data": data, **settings, "batch_size": 2})
+    assert limited(config, 1, tmp_path).startswith("a micro-batch must fit into memory, got 1 images that do not")

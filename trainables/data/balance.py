@@ -5,36 +5,47 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from trainables.data.chance import Stream
+
 Balance = Literal["none", "sampler", "loss"]
-
-# Separates this stream from the others that are keyed by (seed, epoch).
-_ORDER_STREAM = 1
+Weighting = Literal["inverse", "effective"]
 
 
-def class_weights(labels: npt.NDArray[np.int64], num_classes: int) -> npt.NDArray[np.float64]:
-    """Weight of each class, shape (num_classes,): inverse to its frequency, and 1 on average over the samples.
+def class_weights(
+    labels: npt.NDArray[np.int64], num_classes: int, weighting: Weighting = "inverse"
+) -> npt.NDArray[np.float64]:
+    """Weight of each class, shape (num_classes,), 1 on average over the samples; a class without samples has 0.
 
-    A class without samples has weight 0. The mean of 1 keeps the loss, and with it the learning rate, on the scale of
-    the unweighted loss.
+    inverse: to the number of its samples. effective: inverse to their effective number (1 - beta^count) / (1 - beta)
+    (Cui et al., arXiv 1901.05555), with beta = (n - 1) / n and n the number of training samples. That is 0.63 to 1
+    times the count, so a rare class outweighs a frequent one by at least 0.63 of what it does with `inverse`. The mean
+    of 1 keeps the loss, and with it the learning rate, on the scale of the unweighted loss.
     """
     counts = np.bincount(labels, minlength=num_classes)
-    present = np.count_nonzero(counts)
+    present = counts > 0
     weights = np.zeros(num_classes, dtype=np.float64)
-    np.divide(len(labels), present * counts, out=weights, where=counts > 0)
-    return weights
+    weights[present] = 1 / (counts[present] if weighting == "inverse" else _effective(counts[present]))
+    scaled: npt.NDArray[np.float64] = weights * len(labels) / np.sum(weights * counts) if len(labels) else weights
+    return scaled
 
 
 def epoch_order(
-    labels: npt.NDArray[np.int64], num_classes: int, balance: Balance, seed: int, epoch: int
+    labels: npt.NDArray[np.int64],
+    num_classes: int,
+    balance: Balance,
+    seed: int,
+    epoch: int,
+    weighting: Weighting = "inverse",
 ) -> npt.NDArray[np.int64]:
     """Indices of the samples of one epoch, shape (n,), in the order in which they are seen.
 
-    none and loss: every sample once. sampler: n draws with replacement, every class equally likely.
+    none and loss: every sample once. sampler: n draws with replacement, each sample as likely as its class has weight;
+    with `inverse`, every class is equally likely.
     """
-    chance = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch, _ORDER_STREAM])))
+    chance = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch, Stream.ORDER])))
     if balance != "sampler":
         return chance.permutation(len(labels)).astype(np.int64)
-    weights = class_weights(labels, num_classes)[labels]
+    weights = class_weights(labels, num_classes, weighting)[labels]
     return chance.choice(len(labels), size=len(labels), replace=True, p=weights / weights.sum()).astype(np.int64)
 
 
@@ -51,3 +62,11 @@ def batches(order: npt.NDArray[np.int64], batch_size: int) -> list[npt.NDArray[n
     if batch_size > 1:
         count = max(1, min(count, len(order) // 2))
     return np.array_split(order, count)
+
+
+def _effective(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    total = int(counts.sum())
+    if total == 1:
+        return np.ones(1)
+    # 1 - beta^count, without the cancellation of numbers next to 1.
+    return np.asarray(-np.expm1(counts * np.log1p(-1 / total)) * total)

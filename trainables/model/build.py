@@ -1,24 +1,18 @@
 """A timm classifier with the weights a configuration asks for."""
 
 import contextlib
-import logging
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 from huggingface_hub import constants, get_session
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from search_spaces.errors import InvalidInput, closest
 from trainables.config import TrialConfig
-from trainables.model.stages import classifier_parameters
-
-log = logging.getLogger(__name__)
+from trainables.model.weights import load_weights, weights_path
 
 
 def check_architecture(architecture: str) -> None:
@@ -49,14 +43,27 @@ def build_model(config: TrialConfig, num_classes: int) -> nn.Module:
     check_image_size(config.architecture, config.data.image_size)
     path = weights_path(config)
     from_hub = config.weights == "pretrained" and path is None
-    model = bare_model(config.architecture, num_classes, dropout=config.dropout, seed=config.seed, from_hub=from_hub)
+    model = bare_model(
+        config.architecture,
+        num_classes,
+        dropout=config.dropout,
+        drop_path=config.drop_path,
+        seed=config.seed,
+        from_hub=from_hub,
+    )
     if path is not None:
         load_weights(model, config.architecture, path)
     return model
 
 
 def bare_model(
-    architecture: str, num_classes: int, *, dropout: float = 0.0, seed: int = 0, from_hub: bool = False
+    architecture: str,
+    num_classes: int,
+    *,
+    dropout: float = 0.0,
+    drop_path: float = 0.0,
+    seed: int = 0,
+    from_hub: bool = False,
 ) -> nn.Module:
     """Create the timm model: random weights drawn from `seed`, or those of timm's hub with a random head."""
     check_architecture(architecture)
@@ -64,12 +71,17 @@ def bare_model(
         torch.manual_seed(seed)
         try:
             model: Any = timm.create_model(
-                architecture, pretrained=from_hub, num_classes=num_classes, drop_rate=dropout
+                architecture,
+                pretrained=from_hub,
+                num_classes=num_classes,
+                drop_rate=dropout,
+                # timm leaves out what is None: not every family has residual blocks to skip.
+                drop_path_rate=drop_path or None,
             )
         except TypeError as error:
             raise InvalidInput(
-                f"architecture must be an image classifier with dropout, got {architecture} ({error}); "
-                "choose another architecture"
+                f"architecture must be an image classifier with dropout{' and drop_path' if drop_path else ''}, got "
+                f"{architecture} ({error}); choose another architecture{' or set drop_path: 0' if drop_path else ''}"
             ) from error
         except (OSError, RuntimeError) as error:
             if not from_hub:
@@ -85,60 +97,6 @@ def bare_model(
             model.reset_classifier(num_classes)
     built: nn.Module = model
     return built
-
-
-def weights_path(config: TrialConfig) -> Path | None:
-    """The file the weights come from; None for random weights and for timm's hub."""
-    if config.weights == "none":
-        return None
-    if config.weights != "pretrained":
-        return Path(config.weights)
-    if config.data.weights_dir is None:
-        return None
-    return config.data.weights_dir / f"{config.architecture}.safetensors"
-
-
-def load_weights(model: nn.Module, architecture: str, path: Path) -> None:
-    """Load a .safetensors file in timm's key layout strictly; only a head of another size is replaced, with a message.
-
-    Raises InvalidInput when the file is missing, is no safetensors file, or belongs to another architecture.
-    """
-    tensors = read_weights(path)
-    head = classifier_parameters(model)
-    own = model.state_dict()
-    replaced = [name for name in head if name not in tensors or tensors[name].shape != own[name].shape]
-    if replaced:
-        for name in head:
-            tensors.pop(name, None)
-        log.info("%s: the head is replaced by a new one of %d classes", path.name, model.num_classes)
-    missing = sorted(own.keys() - tensors.keys() - head)
-    unexpected = sorted(tensors.keys() - own.keys())
-    reshaped = sorted(name for name in own.keys() & tensors.keys() if own[name].shape != tensors[name].shape)
-    if missing or unexpected or reshaped:
-        details = [
-            f"{len(names)} keys {what} ({', '.join(names[:2])}{', ...' if len(names) > 2 else ''})"
-            for names, what in ((missing, "missing"), (unexpected, "unexpected"), (reshaped, "of another shape"))
-            if names
-        ]
-        raise InvalidInput(
-            f"weights must fit the architecture {architecture}, got {path}: {'; '.join(details)}; "
-            "give the file of this architecture, or set architecture to the one it was made for"
-        )
-    model.load_state_dict(tensors, strict=False)
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a .safetensors file onto the CPU; raises InvalidInput when it is missing or not in that format."""
-    if not path.is_file():
-        there = sorted(file.stem for file in path.parent.glob("*.safetensors")) if path.parent.is_dir() else []
-        found = f"the folder holds {', '.join(there)}" if there else "the folder holds no .safetensors file"
-        raise InvalidInput(f"weights file must exist, got {path}; {found}: put it there, or choose other weights")
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise InvalidInput(
-            f"weights must be a .safetensors file, got {path} ({error}); convert it with safetensors.torch.save_file"
-        ) from error
 
 
 @contextlib.contextmanager

@@ -25,6 +25,12 @@ class StageTable:
     backbone: tuple[tuple[str, ...], ...]
     """Parameters of each stage, from the stem to the one before the classifier."""
 
+    def by_stage(self, names: frozenset[str]) -> list[tuple[int, frozenset[str]]]:
+        """`names` by stage, nearest to the head first: 0 is the head, 1 the stage before it; empty ones left out."""
+        stages = [self.head, *reversed(self.backbone)]
+        chosen = [(number, names.intersection(stage)) for number, stage in enumerate(stages)]
+        return [(number, found) for number, found in chosen if found]
+
     def trainable(self, stages: Stages) -> frozenset[str]:
         """Names that train when `stages` stages, counted from the head, are thawed.
 

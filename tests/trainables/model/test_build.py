@@ -1,6 +1,4 @@
-import logging
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -17,8 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from search_spaces.errors import InvalidInput
 from trainables.config import TrialConfig
-from trainables.model.build import bare_model, build_model, check_architecture, load_weights, read_weights, weights_path
-from trainables.model.stages import classifier_parameters
+from trainables.model.build import bare_model, build_model, check_architecture
 
 Config = Callable[..., TrialConfig]
 HEAD = {"classifier.weight", "classifier.bias"}
@@ -63,114 +60,6 @@ def test_building_draws_from_no_global_stream(trial_config: Config) -> None:
 def test_dropout_reaches_the_model(trial_config: Config) -> None:
     assert build_model(trial_config(dropout=0.3), 3).drop_rate == 0.3
     assert build_model(trial_config(), 3).drop_rate == 0
-
-
-def test_where_the_weights_come_from(trial_config: Config, tmp_path: Path) -> None:
-    assert weights_path(trial_config(weights="none", data={"weights_dir": tmp_path})) is None
-    assert weights_path(trial_config(weights="pretrained")) is None
-    named = weights_path(trial_config(weights="pretrained", data={"weights_dir": tmp_path}))
-    assert named == tmp_path / "test_efficientnet.safetensors"
-    assert weights_path(trial_config(weights="a/b.safetensors")) == Path("a/b.safetensors")
-
-
-def test_weights_of_as_many_classes_are_taken_whole(
-    trial_config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    there = save(tmp_path / "test_efficientnet.safetensors", "test_efficientnet", 3)
-    for config in (
-        trial_config(weights="pretrained", data={"weights_dir": tmp_path}),
-        trial_config(weights=str(tmp_path / "test_efficientnet.safetensors")),
-    ):
-        assert differing(build_model(config, 3).state_dict(), there) == set()
-    assert "the head is replaced" not in caplog.text
-
-
-def test_a_head_of_another_size_is_replaced_with_a_message(
-    trial_config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    path = tmp_path / "w.safetensors"
-    there = save(path, "test_efficientnet", 1000)
-    one, same, other = (build_model(trial_config(weights=str(path), seed=s), 3).state_dict() for s in (1, 1, 2))
-    assert caplog.messages[0] == "w.safetensors: the head is replaced by a new one of 3 classes"
-    assert one["classifier.weight"].shape[0] == 3
-    assert {name for name in there if not torch.equal(one[name], there[name])} == HEAD
-    assert differing(one, same) == set()
-    assert differing(one, other) == HEAD
-
-
-@pytest.mark.parametrize("lacking", [HEAD, {"classifier.bias"}])
-def test_a_head_that_is_not_whole_is_replaced_whole(
-    lacking: set[str], trial_config: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    path = tmp_path / "w.safetensors"
-    save(path, "test_efficientnet", 3, **dict.fromkeys(lacking))
-    model = build_model(trial_config(weights=str(path)), 3)
-    assert "the head is replaced by a new one of 3 classes" in caplog.text
-    fresh = build_model(trial_config(), 3).state_dict()
-    assert torch.equal(model.state_dict()["classifier.weight"], fresh["classifier.weight"])
-
-
-def test_both_heads_of_a_distilled_model_are_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    path = tmp_path / "w.safetensors"
-    there = save(path, "levit_128s", 5)
-    model = bare_model("levit_128s", 3)
-    load_weights(model, "levit_128s", path)
-    # The first parameter of this head is a norm over features, not over classes.
-    assert caplog.messages == ["w.safetensors: the head is replaced by a new one of 3 classes"]
-    rest = there.keys() - classifier_parameters(model)
-    assert all(torch.equal(model.state_dict()[name], there[name]) for name in rest)
-
-
-def test_weights_of_another_architecture(trial_config: Config, tmp_path: Path) -> None:
-    path = tmp_path / "w.safetensors"
-    save(path, "resnet10t", 3)
-    with pytest.raises(InvalidInput) as caught:
-        build_model(trial_config(weights=str(path)), 3)
-    assert re.fullmatch(
-        rf"weights must fit the architecture test_efficientnet, got {re.escape(str(path))}: "
-        r"\d+ keys missing \(blocks\.0\.0\.bn1\.bias, blocks\.0\.0\.bn1\.num_batches_tracked, \.\.\.\); "
-        r"\d+ keys unexpected \(conv1\.\S+, conv1\.\S+, \.\.\.\); \d+ keys of another shape \(.*\); "
-        r"give the file of this architecture, or set architecture to the one it was made for",
-        str(caught.value),
-    )
-
-
-def test_weights_of_another_width_and_with_a_key_too_many(trial_config: Config, tmp_path: Path) -> None:
-    path = tmp_path / "w.safetensors"
-    stem = torch.zeros(4, 3, 3, 3)
-    save(path, "test_efficientnet", 3, **{"conv_stem.weight": stem, "extra": torch.zeros(1), "bn1.bias": None})
-    with pytest.raises(InvalidInput) as caught:
-        build_model(trial_config(weights=str(path)), 3)
-    assert (
-        "1 keys missing (bn1.bias); 1 keys unexpected (extra); 1 keys of another shape (conv_stem.weight); give"
-    ) in str(caught.value)
-
-
-def test_a_missing_file_lists_what_is_there(trial_config: Config, tmp_path: Path) -> None:
-    config = trial_config(weights="pretrained", data={"weights_dir": tmp_path})
-    with pytest.raises(InvalidInput) as caught:
-        build_model(config, 3)
-    assert str(caught.value) == (
-        f"weights file must exist, got {tmp_path}/test_efficientnet.safetensors; "
-        "the folder holds no .safetensors file: put it there, or choose other weights"
-    )
-    save(tmp_path / "b.safetensors", "test_efficientnet", 3)
-    save(tmp_path / "a.safetensors", "test_efficientnet", 3)
-    with pytest.raises(InvalidInput, match="; the folder holds a, b: put it there"):
-        build_model(config, 3)
-    with pytest.raises(InvalidInput, match=r"the folder holds no .safetensors file"):
-        read_weights(tmp_path / "nowhere" / "c.safetensors")
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a pickle in a zip file", b"\xff" * 64])
-def test_a_file_of_another_format(content: bytes, tmp_path: Path) -> None:
-    (tmp_path / "w.safetensors").write_bytes(content)
-    with pytest.raises(InvalidInput, match=r"weights must be a .safetensors file, got .*w.safetensors \(.*; convert"):
-        read_weights(tmp_path / "w.safetensors")
 
 
 def test_an_architecture_of_one_size_says_which(trial_config: Config) -> None:
@@ -280,3 +169,12 @@ def test_real_weights_fit_with_a_new_head(trial_config: Config) -> None:
         there = load_file(folder / f"{architecture}.safetensors")
         own = model.state_dict()
         assert {name for name in own if not torch.equal(own[name], there[name])} == HEAD
+
+
+def test_drop_path_reaches_the_residual_blocks_and_is_refused_where_there_are_none() -> None:
+    model = bare_model("resnet10t", 3, drop_path=0.3)
+    rates = [module.drop_prob for module in model.modules() if type(module).__name__ == "DropPath"]
+    assert rates == sorted(rates)
+    assert rates[-1] == pytest.approx(0.3)
+    with pytest.raises(InvalidInput, match=r"with dropout and drop_path, got vgg11 .*or set drop_path: 0"):
+        bare_model("vgg11", 3, drop_path=0.3)

@@ -1,0 +1,81 @@
+"""Commands for looking at the data before anything is trained: data preview."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.commands.options import Format, FormatOption, SetOption, errors, escaped, output, print_json
+from search_spaces.errors import InvalidInput
+
+IMAGES = 8
+BATCHES = 10
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group of commands to the app."""
+    group = typer.Typer(no_args_is_help=True, help="Look at the data before anything is trained.")
+    group.command()(preview)
+    app.add_typer(group, name="data", rich_help_panel="Start")
+
+
+def preview(
+    file: Annotated[Path, typer.Argument(help="A sweep file or a trial's file; its `data` and seed are what counts.")],
+    set_: SetOption = None,
+    out: Annotated[Path, typer.Option(help="The picture to write, a PNG file; replaced where there is one.")] = Path(
+        "preview.png"
+    ),
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """See what training will see: a batch under each augmentation, and the classes of the first batches."""
+    from dataclasses import asdict
+
+    from rich.progress import Progress
+    from rich.table import Table
+
+    from orchestrator.preflight import cache_folder
+    from orchestrator.spec import load_data
+    from trainables.data.arrays import load_arrays
+    from trainables.data.preview import count_batches, picture_data
+
+    settings, storage = load_data(file, set_ or [])
+    if out.suffix.lower() != ".png" or out.is_dir():
+        raise InvalidInput(f"--out: must be a PNG file, got {out}; choose a name that ends in .png")
+    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task("decoding images", total=None)
+        cache = cache_folder(storage.cache_dir)
+        arrays = load_arrays(
+            settings.data, cache, ("train",), lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    split, seed = arrays.splits["train"], settings.seed
+    counts = count_batches(
+        split.labels,
+        arrays.classes,
+        weighting=settings.class_weighting,
+        batch_size=settings.batch_size,
+        seed=seed,
+        first=BATCHES,
+    )
+    image = picture_data(split, arrays.classes, counts, seed=seed, alpha=settings.mixing_alpha, columns=IMAGES)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        image.save(out)
+    except OSError as error:
+        raise InvalidInput(f"--out: must be writable, got {out}: {error.strerror}; choose another place") from None
+    if format is Format.JSON:
+        print_json({"picture": str(out), **asdict(counts)})
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("class", overflow="fold")
+    for column in ("training images", "none", "sampler", "loss weight"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for count in counts.classes:
+        numbers = (count.images, count.none, count.sampler, f"{count.weight:.3f}")
+        table.add_row(escaped(count.label), *map(str, numbers))
+    output.print(table)
+    errors.print(
+        f"\nnone, sampler: images in the first {counts.batches} batches of {counts.batch_size} under `balance`\n"
+        f"wrote {escaped(out)}: a batch under each augmentation, and these counts",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,93 @@
+"""Trials of a run measured on a split: the winner, any other, or several that vote."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.leaderboard import Leaderboard
+from analysis.ledger import Ledger
+from analysis.run_folder import RunFolder, open_run
+from orchestrator.preflight import cache_folder
+from orchestrator.spec import load
+from orchestrator.winner import winner_checkpoint
+from search_spaces.errors import InvalidInput
+from trainables import checkpoint
+from trainables.evaluate import Tta
+from trainables.evaluation import Evaluation, evaluate_checkpoints
+from trainables.result import Status, TrialResult
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured, and what came of it."""
+
+    trial_ids: tuple[str, ...]
+    """The trials that vote, or the one."""
+
+    origin: str
+    """A phrase for where the weights came from."""
+
+    evaluation: Evaluation
+    """On the split that was asked for."""
+
+
+def measure_trials(
+    folder: Path, trial_ids: Sequence[str] = (), *, split: str = "test", tta: Tta = "none", ensemble: int | None = None
+) -> Measured:
+    """Measure trials of a run: those named, the best `ensemble` COMPLETED ones, or by default the winner.
+
+    The winner is the retrained model where there is one and it is the winner's; named trials, and those of an ensemble,
+    are as trained in the sweep. Several vote: the mean of their probabilities. Raises InvalidInput for a trial that
+    does not exist or left no checkpoint, for a split that is not there, and for data that has changed since.
+    """
+    run = open_run(folder)
+    if trial_ids or ensemble is not None:
+        trials = _named(run, trial_ids, ensemble) if trial_ids else _best(run, ensemble or 0)
+        checkpoints = [_checkpoint(run, trial) for trial in trials]
+        names = ", ".join(trial.trial_id for trial in trials)
+        origin = f"trial {names}, as trained in the sweep" if len(trials) == 1 else f"soft vote of the trials {names}"
+    else:
+        trials = [Leaderboard.from_run(run).winner()]
+        best, origin = winner_checkpoint(run, trials[0])
+        checkpoints = [best if best != run.best(trials[0].trial_id) else _checkpoint(run, trials[0])]
+    cache = cache_folder(load(run.sweep_yaml).storage.cache_dir)
+    evaluation = evaluate_checkpoints(checkpoints, split, cache, tta)
+    return Measured(tuple(trial.trial_id for trial in trials), origin, evaluation)
+
+
+def _named(run: RunFolder, trial_ids: Sequence[str], ensemble: int | None) -> list[TrialResult]:
+    if ensemble is not None:
+        raise InvalidInput(
+            f"--ensemble must not be given with trials, got {ensemble} and {', '.join(trial_ids)}; "
+            "several trials vote without it"
+        )
+    twice = sorted({name for name in trial_ids if list(trial_ids).count(name) > 1})
+    if twice:
+        raise InvalidInput(f"trials must differ, got {', '.join(twice)} twice; a trial has one vote")
+    ledger = Ledger(run)
+    return [ledger.read_trial(name) for name in trial_ids]
+
+
+def _best(run: RunFolder, count: int) -> list[TrialResult]:
+    if count < 2:
+        raise InvalidInput(f"--ensemble must be at least 2, got {count}; without it the winner alone is measured")
+    entries = Leaderboard.from_run(run).entries
+    completed = [entry.trial for entry in entries if entry.trial.status is Status.COMPLETED]
+    if len(completed) < count:
+        raise InvalidInput(
+            f"{run.root}: --ensemble must be at most the number of COMPLETED trials, got {count} of {len(completed)}; "
+            "ask for fewer, or name the trials"
+        )
+    return completed[:count]
+
+
+def _checkpoint(run: RunFolder, trial: TrialResult) -> Path:
+    best = run.best(trial.trial_id)
+    if not checkpoint.exists(best):
+        entries = Leaderboard.from_run(run).entries
+        there = [entry.trial.trial_id for entry in entries if checkpoint.exists(run.best(entry.trial.trial_id))]
+        raise InvalidInput(
+            f"{run.root}: a trial must have a checkpoint to be measured, got {trial.trial_id}, which is {trial.status} "
+            f"and has none; there are those of {', '.join(there[:8]) or 'no trial'}"
+        )
+    return best

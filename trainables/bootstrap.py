@@ -1,0 +1,218 @@
+"""How far a metric would move on other test images: the bootstrap (Efron, 1979), by percentiles. Numpy alone.
+
+Stratified: each class keeps its number of images, so that a rare class is in every resample and its recall is defined;
+the interval is that of images drawn anew from the same classes. To draw the images of a class with replacement is to
+draw how often each of their outcomes occurs from a multinomial distribution: that costs as much for a million images as
+for the few outcomes (class, predicted class) they have, and is not an approximation.
+
+Intervals cover the choice of the images and nothing else: not that of the seed, nor that of the training images.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from search_spaces.errors import InvalidInput, closest
+
+Statistic = Literal["accuracy", "balanced_accuracy", "macro_f1"]
+STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
+
+Logits = np.ndarray[Any, Any]
+Labels = np.ndarray[Any, Any]
+
+
+class Interval(NamedTuple):
+    """Both ends of an interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Intervals of one model's metrics."""
+
+    metrics: dict[Statistic, Interval]
+    """Of accuracy, balanced accuracy and macro-F1."""
+
+    recall: tuple[Interval | None, ...]
+    """Of each class's recall; None where the split has no image of it."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The difference of a statistic between two models, a - b, on the same images."""
+
+    value: float
+    """On the images as they are; the mean over the seeds where a model has several."""
+
+    interval: Interval
+    """Excludes 0 where the images suffice to tell the models apart."""
+
+    a: float
+    """The statistic of the first model."""
+
+    b: float
+    """The statistic of the second."""
+
+
+def intervals(
+    logits: Logits, labels: Labels, *, resamples: int = 1000, confidence: float = 0.95, seed: int = 0
+) -> Intervals:
+    """Intervals of the metrics of (n, classes) logits against (n,) labels."""
+    classes = logits.shape[1]
+    outcomes, draws = _resample([logits.argmax(axis=1)], labels, resamples, seed)
+    counts = _counts(outcomes, draws, 0, classes)
+    return Intervals(
+        metrics={name: _interval(_STATISTICS[name](counts), confidence) for name in STATISTICS},
+        recall=tuple(
+            _interval(counts.right[:, index] / counts.support[index], confidence) if counts.support[index] else None
+            for index in range(classes)
+        ),
+    )
+
+
+def paired_bootstrap(
+    logits_a: Logits | Sequence[Logits],
+    logits_b: Logits | Sequence[Logits],
+    labels: Labels,
+    statistic: Statistic = "macro_f1",
+    *,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Difference:
+    """Interval of the difference of `statistic` between two models on the same images, in the same order.
+
+    A model is (n, classes) logits, or several of them, one a seed, be it as a list or as (seeds, n, classes): then its
+    statistic is the mean over its seeds, all of them on the same resample. Because both models meet the same resampled
+    images, what is hard for both cancels, and the interval is narrower than that of two independent ones. Raises
+    InvalidInput for another statistic and for logits that are not those of the labels.
+    """
+    if statistic not in STATISTICS:
+        raise InvalidInput(
+            f"statistic must be one of {', '.join(STATISTICS)}, got {statistic!r}; {closest(statistic, STATISTICS)}"
+        )
+    sides = [_seeds(logits_a, labels), _seeds(logits_b, labels)]
+    classes = {logits.shape[1] for side in sides for logits in side}
+    if len(classes) > 1:
+        raise InvalidInput(
+            f"models must have the same classes, got {sorted(classes)} of them; compare models of one data set"
+        )
+    predicted = [logits.argmax(axis=1) for side in sides for logits in side]
+    outcomes, draws = _resample(predicted, labels, resamples, seed)
+    means = []
+    for columns in (range(len(sides[0])), range(len(sides[0]), len(predicted))):
+        values = [_STATISTICS[statistic](_counts(outcomes, draws, column, *classes)) for column in columns]
+        means.append(np.mean(values, axis=0))
+    # The first row is the images as they are.
+    differences = means[0] - means[1]
+    return Difference(
+        value=float(differences[0]),
+        interval=_interval(differences, confidence),
+        a=float(means[0][0]),
+        b=float(means[1][0]),
+    )
+
+
+class _Outcomes(NamedTuple):
+    """What happened to the images: each row is a distinct outcome."""
+
+    label: npt.NDArray[np.int64]
+    """(outcomes,) the true class."""
+
+    predicted: npt.NDArray[np.int64]
+    """(outcomes, models) what each model took it for."""
+
+
+class _Counts(NamedTuple):
+    """Of one model; the first row is the images as they are, the others are resamples."""
+
+    right: npt.NDArray[np.int64]
+    """(1 + resamples, classes) images of the class, predicted so."""
+
+    claimed: npt.NDArray[np.int64]
+    """(1 + resamples, classes) images predicted to be of the class."""
+
+    support: npt.NDArray[np.int64]
+    """(classes,) images of the class."""
+
+
+def _seeds(logits: Logits | Sequence[Logits], labels: Labels) -> list[Logits]:
+    several = [logits] if isinstance(logits, np.ndarray) and logits.ndim == 2 else list(logits)
+    for one in several:
+        if one.ndim != 2 or len(one) != len(labels) or not len(one):
+            raise InvalidInput(
+                f"logits must be (images, classes) for {len(labels)} labels, got {one.shape}; "
+                "give the logits of one split, in the order of its labels"
+            )
+    if not several:
+        raise InvalidInput("logits must be those of one seed or more, got none; give at least one")
+    return several
+
+
+def _resample(
+    predicted: Sequence[npt.NDArray[np.int64]], labels: Labels, resamples: int, seed: int
+) -> tuple[_Outcomes, npt.NDArray[np.int64]]:
+    """The distinct outcomes, and how often each occurs: (outcomes, 1 + resamples), first in the images as they are."""
+    rows, occurs = np.unique(np.stack([labels, *predicted], axis=1), axis=0, return_counts=True)
+    draws = np.empty((len(rows), 1 + resamples), dtype=np.int64)
+    draws[:, 0] = occurs
+    generator = np.random.default_rng(seed)
+    for label in np.unique(rows[:, 0]):
+        own = rows[:, 0] == label
+        images = occurs[own].sum()
+        draws[own, 1:] = generator.multinomial(images, occurs[own] / images, size=resamples).T
+    return _Outcomes(rows[:, 0], rows[:, 1:]), draws
+
+
+def _counts(outcomes: _Outcomes, draws: npt.NDArray[np.int64], model: int, classes: int) -> _Counts:
+    predicted = outcomes.predicted[:, model]
+    hit = predicted == outcomes.label
+    support = _by_class(draws[:, :1], outcomes.label, classes)[0]
+    return _Counts(
+        right=_by_class(draws[hit], predicted[hit], classes),
+        claimed=_by_class(draws, predicted, classes),
+        support=support,
+    )
+
+
+def _by_class(draws: npt.NDArray[np.int64], index: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.int64]:
+    """Rows of `draws` (outcomes, columns) added up by their class: (columns, classes)."""
+    sums = np.zeros((classes, draws.shape[1]), dtype=np.int64)
+    order = np.argsort(index, kind="stable")
+    present, starts = np.unique(index[order], return_index=True)
+    if len(present):
+        sums[present] = np.add.reduceat(draws[order], starts, axis=0)
+    return sums.T
+
+
+def _accuracy(counts: _Counts) -> npt.NDArray[np.float64]:
+    accuracy: npt.NDArray[np.float64] = counts.right.sum(axis=1) / counts.support.sum()
+    return accuracy
+
+
+def _balanced_accuracy(counts: _Counts) -> npt.NDArray[np.float64]:
+    present = counts.support > 0
+    mean: npt.NDArray[np.float64] = (counts.right[:, present] / counts.support[present]).mean(axis=1)
+    return mean
+
+
+def _macro_f1(counts: _Counts) -> npt.NDArray[np.float64]:
+    total = counts.support + counts.claimed
+    scores = 2 * counts.right / np.maximum(total, 1)
+    mean: npt.NDArray[np.float64] = scores.sum(axis=1) / (total > 0).sum(axis=1)
+    return mean
+
+
+_STATISTICS = {"accuracy": _accuracy, "balanced_accuracy": _balanced_accuracy, "macro_f1": _macro_f1}
+
+
+def _interval(values: npt.NDArray[np.float64], confidence: float) -> Interval:
+    """The middle `confidence` of the resamples, which follow the first value."""
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(values[1:], [tail, 1 - tail])
+    return Interval(float(low), float(high))
