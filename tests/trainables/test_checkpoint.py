@@ -133,7 +133,7 @@ for line in sys.stdin:
         print("pid", os.getpid(), flush=True)
         exec(code)
     os.wait()
-    print("dead", flush=True)
+    print("\\ndead", flush=True)  # on a line of its own, whatever the killed one had begun to say
 """
     with subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", server, str(folder)],
@@ -151,8 +151,8 @@ for line in sys.stdin:
             assert process.stdout.readline().strip() == "1"
             time.sleep(0.002 + 0.0022 * attempt)
             os.kill(pid, signal.SIGKILL)
-            while process.stdout.readline().strip() != "dead":
-                pass
+            while (said := process.stdout.readline()).strip() != "dead":
+                assert said, "the server has ended"
             assert exists(folder)
             model, read = load_trained(folder)
             # Whole, and of one save: weights and state belong together.
