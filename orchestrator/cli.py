@@ -39,12 +39,12 @@ def run(arguments: list[str]) -> int:
     except SystemExit as end:  # how typer ends, having said what there is to say
         return end.code if isinstance(end.code, int) else 0
     except ThawError as error:
-        options.errors.print(f"[bold red]error:[/bold red] {options.escaped(error)}", soft_wrap=True)
+        options.prose(options.errors, f"[bold red]error:[/bold red] {options.escaped(error)}")
         return error.exit_code
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
-        options.errors.print(f"[bold red]error:[/bold red] this needs {error.name}: install thaw\\[train]")
+        options.prose(options.errors, f"[bold red]error:[/bold red] this needs {error.name}: install thaw\\[train]")
         return 1
     return 0
 

@@ -48,13 +48,15 @@ def run_demo(folder: Path, console: Console) -> None:
     console.print(trial_table(outcome.leaderboard.entries, spec.objective, console))
 
     console.print("\n[bold]4. Retrain[/bold] the winner and measure it once on the test split. `thaw retrain`")
-    retrained = winner.retrain(run.root, lambda report: console.print(epoch_text(report), highlight=False))
+    retrained = winner.retrain(
+        run.root, lambda report: console.print(epoch_text(report), highlight=False, soft_wrap=True)
+    )
     console.print(evaluation_tables(retrained.test, console))
     console.print(metrics_text(retrained.test))
 
     console.print("\n[bold]5. Export[/bold] to ONNX and verify on the validation images. `thaw export`")
     bundle, origin = winner.export(run.root)
-    console.print(f"{bundle.model} ({origin}): {parity_text(bundle.parity)}")
+    console.print(f"{bundle.model} ({origin}): {parity_text(bundle.parity)}", soft_wrap=True)
 
     console.print("\n[bold]6. Predict[/bold] three test images with the ONNX model. `thaw predict`")
     images = [next(iter(sorted((data / "test" / digit).iterdir()))) for digit in ("0", "3", "7")]

@@ -102,7 +102,8 @@ def value_text(value: Any) -> str:
 def epoch_text(report: EpochReport) -> str:
     """One epoch in one line."""
     values = "  ".join(f"{name} {value:.4g}" for name, value in report.metrics.items())
-    return f"epoch {report.epoch:>3}  {values}  {report.seconds:.1f} s"
+    notes = "".join(f"  ({note})" for note in report.notes)
+    return f"epoch {report.epoch:>3}  {values}  {report.seconds:.1f} s{notes}"
 
 
 def phase_table(phases: Sequence[Phase]) -> Table:

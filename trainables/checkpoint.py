@@ -53,12 +53,20 @@ def save_checkpoint(
     state: CheckpointState,
     optimizer: torch.optim.Optimizer | None = None,
     average: nn.Module | None = None,
+    *,
+    weights_in: Path | None = None,
 ) -> None:
-    """Write the checkpoint beside `folder`, then move it into place; if that is interrupted, the old one is read."""
+    """Write the checkpoint beside `folder`, then move it into place; if that is interrupted, the old one is read.
+
+    `weights_in` is a checkpoint that has just been written with the same weights: they are shared, not written again.
+    """
     fresh = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    _save(model.state_dict(), fresh / WEIGHTS)
+    if weights_in is None:
+        _save(model.state_dict(), fresh / WEIGHTS)
+    else:
+        _share(weights_in / WEIGHTS, fresh / WEIGHTS)
     if optimizer is not None:
         _save(_optimizer_tensors(optimizer), fresh / OPTIMIZER)
     if average is not None:
@@ -117,6 +125,15 @@ def _save(tensors: dict[str, Tensor], path: Path) -> None:
     # Cloned, because tied weights share memory, which safetensors refuses.
     save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, path)
     _flush(path)
+
+
+def _share(source: Path, target: Path) -> None:
+    # Files of checkpoints are replaced, never written into, so that two names of one file are safe.
+    try:
+        target.hardlink_to(source)
+    except OSError:  # not every network file system has links
+        shutil.copyfile(source, target)
+        _flush(target)
 
 
 def _flush(path: Path) -> None:

@@ -64,7 +64,8 @@ def train(config: TrialConfig, folders: TrialFolders, resume_from: Path | None =
             if improved:
                 evaluate.write_predictions(folders.predictions, arrays.dataset.splits["val"], arrays.classes, logits)
                 save_checkpoint(folders.best, learner.trained, state)
-            save_checkpoint(folders.last, learner.model, state, learner.optimizer, learner.ema)
+            shared = folders.best if improved and learner.ema is None else None
+            save_checkpoint(folders.last, learner.model, state, learner.optimizer, learner.ema, weights_in=shared)
         learner.accelerator.wait_for_everyone()
         yield report
 

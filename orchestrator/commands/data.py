@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.commands.options import Format, FormatOption, SetOption, errors, escaped, output, print_json
+from orchestrator.commands.options import Format, FormatOption, SetOption, errors, escaped, output, print_json, prose
 from search_spaces.errors import InvalidInput
 
 IMAGES = 8
@@ -73,9 +73,8 @@ def preview(
         numbers = (count.images, count.none, count.sampler, f"{count.weight:.3f}")
         table.add_row(escaped(count.label), *map(str, numbers))
     output.print(table)
-    errors.print(
+    prose(
+        errors,
         f"\nnone, sampler: images in the first {counts.batches} batches of {counts.batch_size} under `balance`\n"
         f"wrote {escaped(out)}: a batch under each augmentation, and these counts",
-        highlight=False,
-        soft_wrap=True,
     )

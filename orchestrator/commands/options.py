@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 # Results go to standard output, everything about the way there to standard error.
-output = Console(soft_wrap=False)
+output = Console()
 errors = Console(stderr=True)
 
 
@@ -35,6 +35,11 @@ SetOption = Annotated[
 def print_json(value: Any) -> None:
     """Print one JSON document on standard output, unformatted by the terminal."""
     typer.echo(json.dumps(value, indent=2, allow_nan=False))
+
+
+def prose(console: Console, text: str) -> None:
+    """Print a text, to be wrapped by the terminal: a path or a command that we had cut in two could not be copied."""
+    console.print(text, highlight=False, soft_wrap=True)
 
 
 def escaped(value: object) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.commands.options import Format, FormatOption, RunArgument, errors, escaped, output, print_json
+from orchestrator.commands.options import Format, FormatOption, RunArgument, errors, escaped, output, print_json, prose
 
 
 class Augmentation(StrEnum):
@@ -37,7 +37,7 @@ def leaderboard(
     if format is Format.JSON:
         print_json(board.to_json()[:top])
     elif not board.entries:
-        errors.print(f"{escaped(run)} has no trials yet; see `thaw status {escaped(run)}`", highlight=False)
+        prose(errors, f"{escaped(run)} has no trials yet; see `thaw status {escaped(run)}`")
     else:
         output.print(trial_table(board.entries[:top], board.objective, output))
 
@@ -72,7 +72,7 @@ def evaluate(
     images = sum(map(sum, evaluation.confusion))
     views = "" if tta is Augmentation.NONE else f", views: {tta.value}"
     title = f"{measured.origin}: {evaluation.split} split, {images} images{views}"
-    output.print(f"{escaped(title)}\n", highlight=False, soft_wrap=True)
+    prose(output, f"{escaped(title)}\n")
     output.print(evaluation_tables(evaluation, output))
     output.print()
     output.print(metrics_table(evaluation))
@@ -85,15 +85,15 @@ def retrain(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     from trainables.result import EpochReport
 
     def show(report: EpochReport) -> None:
-        errors.print(epoch_text(report), highlight=False, soft_wrap=True)
+        prose(errors, epoch_text(report))
 
     retrained = winner.retrain(run, show)
     if format is Format.JSON:
         print_json({"trial_id": retrained.trial.trial_id, **retrained.test.to_json()})
         return
     output.print(evaluation_tables(retrained.test, output))
-    output.print(metrics_text(retrained.test), highlight=False)
-    errors.print(f"\nexport it to ONNX: thaw export {escaped(run)}", highlight=False)
+    prose(output, metrics_text(retrained.test))
+    prose(errors, f"\nexport it to ONNX: thaw export {escaped(run)}")
 
 
 def export(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
@@ -106,9 +106,9 @@ def export(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
         model = {"model": str(bundle.model), "origin": origin, "opset": bundle.opset}
         print_json({**model, "labels": list(bundle.labels), "parity": bundle.parity.to_json()})
         return
-    output.print(f"{escaped(bundle.model)} ({origin}, opset {bundle.opset})", highlight=False, soft_wrap=True)
-    output.print(parity_text(bundle.parity), highlight=False)
-    errors.print(f"\nuse it: thaw predict {escaped(bundle.model)} photo.jpg", highlight=False)
+    prose(output, f"{escaped(bundle.model)} ({origin}, opset {bundle.opset})")
+    prose(output, parity_text(bundle.parity))
+    prose(errors, f"\nuse it: thaw predict {escaped(bundle.model)} photo.jpg")
 
 
 def predict(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.commands.options import Format, FormatOption, errors, escaped, output, print_json
+from orchestrator.commands.options import Format, FormatOption, errors, escaped, output, print_json, prose
 from search_spaces.errors import InvalidInput, ThawError
 from search_spaces.presets import preset_names, preset_summary, preset_text
 
@@ -42,11 +42,10 @@ def init(
         raise InvalidInput(f"{file}: must not exist yet, but it does; choose another name, or remove it")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
-    errors.print(
+    prose(
+        errors,
         f"wrote {escaped(file)}; edit it, then\n  look at the space: thaw space {escaped(file)}\n"
         f"  run the sweep:     thaw sweep {escaped(file)}",
-        highlight=False,
-        soft_wrap=True,
     )
 
 

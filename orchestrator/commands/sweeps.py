@@ -15,6 +15,7 @@ from orchestrator.commands.options import (
     escaped,
     output,
     print_json,
+    prose,
 )
 from search_spaces.errors import InvalidInput, ThawError
 
@@ -45,11 +46,11 @@ def space(file: SweepArgument, set_: SetOption = None, format: FormatOption = Fo
         print_json({"tree": search_space.tree(), "size": size, "first": first, "samples": samples})
         return
     output.print(escaped("\n".join(search_space.tree())), highlight=False)
-    output.print(f"\n{'infinitely many' if size is None else f'{size:,}'} points, {spec.search.trials} trials")
+    prose(output, f"\n{'infinitely many' if size is None else f'{size:,}'} points, {spec.search.trials} trials")
     for title, points in (("tried first", first[:3]), ("samples", samples)):
         for point in points:
             values = ", ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in point.items())
-            output.print(f"{title:>11}: {escaped(values)}", highlight=False, soft_wrap=True)
+            prose(output, f"{title:>11}: {escaped(values)}")
 
 
 def sweep(
@@ -68,7 +69,7 @@ def sweep(
 
     spec = load(file, set_ or [], name)
     if not quiet:
-        errors.print(f"{spec.name}: looking at the images, and building every model once", highlight=False)
+        prose(errors, f"{spec.name}: looking at the images, and building every model once")
     with Progress(console=errors, transient=True, disable=quiet or not errors.is_terminal) as bar:
         task = bar.add_task("decoding images", total=None)
         arrays = preflight(spec, lambda done, total: bar.update(task, completed=done, total=total))
@@ -76,7 +77,7 @@ def sweep(
         outcome = run_sweep(spec, arrays, silent)
     else:
         counts = ", ".join(f"{len(samples)} {split}" for split, samples in arrays.dataset.splits.items())
-        errors.print(f"{spec.name}: {len(arrays.classes)} classes, {counts} images; run {escaped(spec.run_root)}")
+        prose(errors, f"{spec.name}: {len(arrays.classes)} classes, {counts} images; run {escaped(spec.run_root)}")
         with SweepProgress(errors, spec.name, spec.objective, spec.search.trials) as progress:
             outcome = run_sweep(spec, arrays, progress)
     _finish(outcome, quiet)
@@ -119,13 +120,13 @@ def status(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
         return
     driver = heartbeat.read(folder)
     state = f"driven by process {driver.pid} on {driver.host}" if alive and driver else "not running"
-    output.print(f"[bold]{escaped(record.name)}[/bold]: {state}", highlight=False)
+    prose(output, f"[bold]{escaped(record.name)}[/bold]: {state}")
     by_status = ", ".join(f"{count} {state}" for state, count in counts.items()) or "none yet"
-    output.print(f"{len(board.entries)} of {record.trials_planned} trials: {by_status}", highlight=False)
+    prose(output, f"{len(board.entries)} of {record.trials_planned} trials: {by_status}")
     output.print(trial_table(board.entries[:TOP], board.objective, output))
     unfinished = any(state.unfinished for state in counts) or len(board.entries) < record.trials_planned
     if not alive and unfinished:
-        output.print(f"go on with: thaw resume {escaped(run)}", highlight=False)
+        prose(output, f"go on with: thaw resume {escaped(run)}")
 
 
 def logs(
@@ -171,7 +172,7 @@ def stop(run: RunArgument) -> None:
                     f"{run}: asked to stop, but still running after {STOP_TIMEOUT:.0f} s; see its own terminal"
                 )
             time.sleep(0.2)
-    errors.print(f"stopped; go on with: thaw resume {escaped(run)}", highlight=False)
+    prose(errors, f"stopped; go on with: thaw resume {escaped(run)}")
 
 
 def _finish(outcome: "Outcome", quiet: bool) -> None:
@@ -181,18 +182,19 @@ def _finish(outcome: "Outcome", quiet: bool) -> None:
     entries = outcome.leaderboard.entries
     output.print(trial_table(entries[:TOP], outcome.leaderboard.objective, output))
     if outcome.interrupted:
-        errors.print(f"\nstopped; nothing is lost. Go on with: thaw resume {escaped(root)}", highlight=False)
+        prose(errors, f"\nstopped; nothing is lost. Go on with: thaw resume {escaped(root)}")
         raise typer.Exit(130)
     if quiet:
         return
     offline = sorted(path.name for path in outcome.run.wandb.glob("offline-run-*"))
     if offline:
-        errors.print(
-            f"\nsend the runs to W&B:      wandb sync {escaped(outcome.run.wandb)}/offline-run-*", highlight=False
+        prose(
+            errors,
+            f"\nsend the runs to W&B:      wandb sync {escaped(outcome.run.wandb)}/offline-run-*",
         )
-    errors.print(
+    prose(
+        errors,
         f"\nsee all trials:            thaw leaderboard {escaped(root)}\n"
         f"retrain and test the best: thaw retrain {escaped(root)}\n"
         f"export it to ONNX:         thaw export {escaped(root)}",
-        highlight=False,
     )

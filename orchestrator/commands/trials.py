@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.commands.options import Format, FormatOption, SetOption, errors, escaped, output, print_json
+from orchestrator.commands.options import Format, FormatOption, SetOption, errors, escaped, output, print_json, prose
 from search_spaces.errors import InvalidInput
 
 
@@ -27,24 +27,26 @@ def explain(
     from trainables.data.balance import batches
     from trainables.data.readers import open_dataset
     from trainables.explain import explain as phases_of
-    from trainables.model.build import build_model
+    from trainables.model.build import bare_model, check_image_size
 
     settings = load_trial(config, set_ or [])
     dataset = open_dataset(settings.data.root, settings.data.manifest)
     steps = len(batches(dataset.labels("train"), settings.batch_size))
-    phases = phases_of(settings, build_model(settings, len(dataset.classes)), steps)
+    check_image_size(settings.architecture, settings.data.image_size)
+    # Names and sizes are all that is looked at: nobody should have to download weights for that.
+    phases = phases_of(settings, bare_model(settings.architecture, len(dataset.classes)), steps)
     if format is Format.JSON:
         print_json([phase.to_json() for phase in phases])
         return
     total = round(phases[0].parameters / phases[0].share)
-    output.print(
+    prose(
+        output,
         f"{settings.architecture}, {settings.strategy}: {total:,} parameters, {steps} steps an epoch of at most "
         f"{settings.batch_size} images, {len(dataset.classes)} classes",
-        highlight=False,
     )
     output.print(phase_table(phases))
     if settings.scheduler == "plateau":
-        output.print("the plateau scheduler lowers these rates by what it measures", highlight=False)
+        prose(output, "the plateau scheduler lowers these rates by what it measures")
 
 
 def trial(
@@ -82,9 +84,9 @@ def trial(
     with Progress(*columns, console=errors, disable=not errors.is_terminal) as bar:
         task = bar.add_task(f"{settings.architecture}, {settings.strategy}", total=settings.epochs)
         for report in train(settings, folders, resume_from):
-            bar.console.print(epoch_text(report), highlight=False, soft_wrap=True)
+            prose(bar.console, epoch_text(report))
             bar.update(task, completed=report.epoch)
-    errors.print(f"best checkpoint: {escaped(folders.best)}", highlight=False)
+    prose(errors, f"best checkpoint: {escaped(folders.best)}")
 
 
 def import_config(
@@ -102,7 +104,7 @@ def import_config(
     )
     for title, lines in lists:
         if lines:
-            errors.print(f"{title}:", highlight=False)
+            prose(errors, f"{title}:")
             for line in lines:
-                errors.print(f"  {escaped(line)}", highlight=False, soft_wrap=True)
-    errors.print(f"wrote {escaped(out)}; run it: thaw trial {escaped(out)}", highlight=False, soft_wrap=True)
+                prose(errors, f"  {escaped(line)}")
+    prose(errors, f"wrote {escaped(out)}; run it: thaw trial {escaped(out)}")
