@@ -83,9 +83,10 @@ def main() -> None:
 
 `.venv/bin/python benchmarks/methods.py`: {minutes:.0f} minutes on {machine()}.
 
-TrashNet, 1,764 photos to train on, {len(labels)} to test on, {rare.sum()} of them `{RARE}`; mobilenetv2 with ImageNet weights at
-128 pixels, 6 epochs, batches of 32, AdamW, cosine, no augmentation; `head` with lr 3e-3, the others with 1e-3 and half of
-it for the backbone; `partial` thaws 3 stages, `progressive` everything from epoch 3 on. Seeds {", ".join(map(str, SEEDS))}.
+TrashNet, 1,764 photos to train on, {len(labels)} to test on, {rare.sum()} of them `{RARE}`; mobilenetv2 with ImageNet
+weights at 128 pixels, 6 epochs, batches of 32, AdamW, cosine, no augmentation; `head` with lr 3e-3, the others with
+1e-3 and half of it for the backbone; `partial` thaws 3 stages, `progressive` everything from epoch 3 on.
+Seeds {", ".join(map(str, SEEDS))}.
 
 Each figure is the mean over the seeds; differences have 95 % intervals of the paired bootstrap over the test photos
 (10,000 resamples, stratified by class), pooled over the seeds. An interval that excludes 0 tells the methods apart on

@@ -22,6 +22,8 @@ def trashnet(folder: Path) -> Path:
 def machine() -> str:
     """One line that says what the figures were measured on."""
     memory = round(psutil.virtual_memory().total / 2**30)
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "timm", "ray", "accelerate"))
+    versions = ", ".join(
+        f"{name} {importlib.metadata.version(name)}" for name in ("torch", "timm", "ray", "accelerate")
+    )
     cores = len(os.sched_getaffinity(0))
     return f"{cores} cores ({platform.machine()}), {memory} GiB, Python {platform.python_version()}, {versions}"

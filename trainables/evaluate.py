@@ -47,6 +47,7 @@ def predict_logits(
     std: Sequence[float],
     device: torch.device,
     tta: Tta = "none",
+    batch_size: int = EVALUATION_BATCH,
 ) -> np.ndarray[Any, Any]:
     """Logits (n, classes) of every image of a split, in its order. Puts the model into eval mode.
 
@@ -54,14 +55,20 @@ def predict_logits(
     fixed views, the same in every run.
     """
     model.eval()
-    return classification.soft_vote([_logits(model, split, mean, std, device, view) for view in VIEWS[tta]])
+    return classification.soft_vote([_logits(model, split, mean, std, device, view, batch_size) for view in VIEWS[tta]])
 
 
 @torch.inference_mode()
 def _logits(
-    model: nn.Module, split: Split, mean: Sequence[float], std: Sequence[float], device: torch.device, view: View
+    model: nn.Module,
+    split: Split,
+    mean: Sequence[float],
+    std: Sequence[float],
+    device: torch.device,
+    view: View,
+    batch_size: int,
 ) -> np.ndarray[Any, Any]:
-    batches = (np.array(split.images[n : n + EVALUATION_BATCH]) for n in range(0, len(split), EVALUATION_BATCH))
+    batches = (np.array(split.images[n : n + batch_size]) for n in range(0, len(split), batch_size))
     parts = [model(view(to_input(batch, mean, std, device))).float().cpu() for batch in batches]
     return torch.cat(parts).numpy()
 

@@ -55,7 +55,9 @@ class Learner:
         self.stages = stage_table(self.model)
         self.mean, self.std = self._normalization()
         self.class_weights = self._class_weights()
-        self.micro_batch = config.micro_batch_size or config.batch_size
+        # No larger than the data: to halve what is never reached would change nothing.
+        self.micro_batch = min(config.micro_batch_size or config.batch_size, len(self.split))
+        self.evaluation_batch = evaluate.EVALUATION_BATCH
         self.notes: list[str] = []
         head = frozenset(self.stages.head)
         set_trainable(self.model, head)
@@ -121,7 +123,7 @@ class Learner:
         ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
         shares = np.array_split(np.arange(len(split)), ranks)
         own = Split(split.images[shares[rank][0] : shares[rank][-1] + 1], split.labels[shares[rank]])
-        logits = evaluate.predict_logits(self.trained, own, self.mean, self.std, self.device)
+        logits = self._predict_fitting(own)
         if ranks == 1:
             return logits
         # Ranks must gather equal shapes; what was added is dropped again, so no image counts twice.
@@ -130,6 +132,23 @@ class Learner:
         gathered = self.accelerator.gather(torch.from_numpy(padded).to(self.device)).cpu().numpy()
         parts = np.split(gathered, ranks)
         return np.concatenate([part[: len(share)] for part, share in zip(parts, shares, strict=True)])
+
+    def _predict_fitting(self, own: Split) -> npt.NDArray[np.float32]:
+        """Logits of a share; while they do not fit into memory, in batches half as large. Nothing else changes."""
+        while True:
+            try:
+                return evaluate.predict_logits(
+                    self.trained, own, self.mean, self.std, self.device, batch_size=self.evaluation_batch
+                )
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                if self.evaluation_batch == 1:
+                    raise OutOfMemory(
+                        "a validation image must fit into memory, but does not; set a smaller architecture or image_size"
+                    ) from error
+            self.evaluation_batch //= 2
+            self._free()
 
     def _step(self, batch: Indices, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """One optimiser step on the global batch; returns this rank's loss sum and the global weight."""
@@ -185,10 +204,13 @@ class Learner:
             # Outside the handler: the exception holds the frames, and with them the tensors that did not fit.
             self.micro_batch = smaller
             self.prepared_optimizer.zero_grad()
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+            self._free()
             self.notes.append(f"out of memory: micro-batch halved to {smaller}; BatchNorm sees smaller batches")
             log.warning("%s", self.notes[-1])
+
+    def _free(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _inputs(self, indices: Indices, partners: Indices, epoch: int) -> Tensor:
         config = self.config

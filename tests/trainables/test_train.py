@@ -1,5 +1,6 @@
 import gc
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -21,10 +22,12 @@ from torch import nn
 
 import trainables.learner as module
 from search_spaces.errors import InvalidInput, TrialFailed
+from trainables import evaluate
 from trainables.checkpoint import CheckpointState, load_trained
 from trainables.config import TrialConfig
 from trainables.data.arrays import load_arrays
 from trainables.data.balance import batches, class_weights, epoch_order
+from trainables.data.digits import write_digits
 from trainables.evaluate import predict_logits, to_input
 from trainables.folders import TrialFolders
 from trainables.model.build import build_model
@@ -274,7 +277,7 @@ def test_a_loss_that_is_not_finite_fails_the_trial(trial_config: Config, trial_f
 def test_a_validation_loss_that_is_not_finite_fails_the_trial(
     trial_config: Config, trial_folders: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module.evaluate, "predict_logits", lambda *_: np.full((18, 3), np.inf, dtype=np.float32))
+    monkeypatch.setattr(module.evaluate, "predict_logits", lambda *_, **__: np.full((18, 3), np.inf, dtype=np.float32))
     with pytest.raises(TrialFailed, match=r"^validation loss must be finite, got nan after epoch 1 with lr .*; lower"):
         list(train(trial_config(), trial_folders("trial")))
 
@@ -408,22 +411,57 @@ except OutOfMemory as error:
 def limited(config: TrialConfig, megabytes: int, root: Path) -> Any:
     """What a trial says in a process that may take so much memory on top of what it has when it begins to train."""
     command = [sys.executable, "-c", OUT_OF_MEMORY, json.dumps(config.to_json()), str(megabytes), str(root)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    # One thread, one arena: each more of them reserves a part of the room for itself.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_a_batch_that_does_not_fit_is_divided(digits: Path, tmp_path: Path) -> None:
-    data = {"root": digits, "image_size": 96, "resize_mode": "squash"}
+def test_a_batch_that_does_not_fit_is_divided(cache_dir: Path, tmp_path: Path) -> None:
+    write_digits(tmp_path / "digits", keep=dict.fromkeys(range(10), 0.06))
+    data = {"root": tmp_path / "digits", "image_size": 256, "resize_mode": "squash"}
     settings = {"weights": "none", "architecture": "resnet10t", "strategy": "full", "epochs": 1, "lr": 1e-3}
-    config = TrialConfig.model_validate({"data": data, **settings, "batch_size": 256})
-    notes = limited(config, 750, tmp_path)
-    assert notes
-    assert notes[0].startswith("out of memory: micro-batch halved to 128")
+    config = TrialConfig.model_validate({"data": data, **settings, "batch_size": 64})
+    # Room for half of what a batch needs. Much less, and libraries below torch end the process when a small thing
+    # does not fit.
+    assert limited(config, 1200, tmp_path)[0].startswith("out of memory: micro-batch halved to 32")
 
 
-def test_a_trial_of_which_not_even_one_image_fits_says_so(digits: Path, tmp_path: Path) -> None:
-    data = {"root": digits, "image_size": 256, "resize_mode": "squash"}
+def test_validation_that_does_not_fit_is_divided_too(
+    digits: Path, cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrialConfig.model_validate(
+        {
+            "data": {"root": digits, "image_size": 32, "resize_mode": "squash"},
+            "weights": "none",
+            "architecture": "test_efficientnet",
+            "strategy": "head",
+            "epochs": 1,
+            "lr": 1e-3,
+        }
+    )
+
+    def validated(name: str) -> EpochReport:
+        (report,) = train(config, TrialFolders(tmp_path / name, tmp_path / f"{name}.parquet", cache_dir))
+        return report
+
+    whole, original, sizes = validated("whole"), evaluate._logits, []
+
+    def small(*args: Any) -> Any:
+        sizes.append(args[-1])
+        if args[-1] > 16:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        return original(*args)
+
+    monkeypatch.setattr(evaluate, "_logits", small)
+    divided = validated("divided")
+    assert sizes == [128, 64, 32, 16]
+    assert divided.metrics == pytest.approx(whole.metrics, rel=1e-5)
+
+
+def test_a_trial_of_which_not_even_one_image_fits_says_so(digits: Path, cache_dir: Path, tmp_path: Path) -> None:
+    data = {"root": digits, "image_size": 512, "resize_mode": "squash"}
     settings = {"weights": "none", "architecture": "resnet10t", "strategy": "full", "epochs": 1, "lr": 1e-3}
     config = TrialConfig.model_validate({"data": data, **settings, "batch_size": 2})
-    assert limited(config, 1, tmp_path).startswith("a micro-batch must fit into memory, got 1 images that do not")
+    assert limited(config, 24, tmp_path).startswith("a micro-batch must fit into memory, got 1 images that do not")
