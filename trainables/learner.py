@@ -145,7 +145,7 @@ class Learner:
                     raise
                 if self.evaluation_batch == 1:
                     raise OutOfMemory(
-                        "a validation image must fit into memory, but none does; take a smaller architecture or image_size"
+                        "a validation image must fit into memory, but none does; set a smaller architecture or size"
                     ) from error
             self.evaluation_batch //= 2
             self._free()
