@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from accelerate.utils.memory import clear_device_cache
 from timm.data.config import resolve_data_config
 from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
@@ -148,7 +149,7 @@ class Learner:
                         "a validation image must fit into memory, but none does; set a smaller architecture or size"
                     ) from error
             self.evaluation_batch //= 2
-            self._free()
+            clear_device_cache(garbage_collection=True)
 
     def _step(self, batch: Indices, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """One optimiser step on the global batch; returns this rank's loss sum and the global weight."""
@@ -204,13 +205,9 @@ class Learner:
             # Outside the handler: the exception holds the frames, and with them the tensors that did not fit.
             self.micro_batch = smaller
             self.prepared_optimizer.zero_grad()
-            self._free()
+            clear_device_cache(garbage_collection=True)
             self.notes.append(f"out of memory: micro-batch halved to {smaller}; BatchNorm sees smaller batches")
             log.warning("%s", self.notes[-1])
-
-    def _free(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
 
     def _inputs(self, indices: Indices, partners: Indices, epoch: int) -> Tensor:
         config = self.config
