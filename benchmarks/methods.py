@@ -66,7 +66,6 @@ def main() -> None:
             logits[name].append(test_logits(config, root / f"{name}-{seed}"))
             print(f"{time.perf_counter() - started:6.0f} s  seed {seed}  {name}", flush=True)
         arrays = load_arrays(config.data, root / "cache", ["test"])
-    minutes = (time.perf_counter() - started) / 60
     labels = arrays.splits["test"].labels
     rare = labels == arrays.classes.index(RARE)
 
@@ -81,7 +80,7 @@ def main() -> None:
     RESULTS.write_text(
         f"""# Methods of the guides on real photos
 
-`.venv/bin/python benchmarks/methods.py`: {minutes:.0f} minutes on {machine()}.
+`.venv/bin/python benchmarks/methods.py` on {machine()}.
 
 TrashNet, 1,764 photos to train on, {len(labels)} to test on, {rare.sum()} of them `{RARE}`; mobilenetv2 with ImageNet
 weights at 128 pixels, 6 epochs, batches of 32, AdamW, cosine, no augmentation; `head` with lr 3e-3, the others with
