@@ -4,15 +4,16 @@ The model is traced with torch.fx, but only where it must be looked into: a modu
 as a whole, is one node. So a trace costs milliseconds, and what cannot be traced inside a block does not matter.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import pairwise
 from typing import Any
 
 import torch
-from timm.layers import DropPath, PatchDropout, get_notrace_functions
+from timm.layers import get_notrace_functions  # type: ignore[attr-defined]
+from timm.layers.drop import DropPath
+from timm.layers.patch_dropout import PatchDropout
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
@@ -44,6 +45,9 @@ class Cut:
 
     dtypes: tuple[torch.dtype, ...]
     """Of each tensor that crosses, whatever the type in which it was kept meanwhile."""
+
+    layouts: tuple[torch.memory_format, ...]
+    """Of each tensor that crosses."""
 
     head: fx.Graph
     training: fx.Graph
@@ -94,13 +98,15 @@ class Suffix(nn.Module):
         self.in_training, self.in_evaluation = _bound(model, cut.training), _bound(model, cut.evaluating)
         # Beside the modules, not among them: its mode is followed, its frozen parameters are no part of this one.
         self._model = (model,)
-        self.memory_format = torch.contiguous_format
 
     def forward(self, rows: Tensor) -> Tensor:
         """Logits of rows that the prefix made."""
+        cut = self.cut
         parts = [
-            part.to(dtype).unflatten(1, shape).contiguous(memory_format=self._layout(shape))
-            for part, shape, dtype in zip(rows.split(self.cut.widths, 1), self.cut.shapes, self.cut.dtypes, strict=True)
+            part.to(dtype).reshape(len(rows), *shape).contiguous(memory_format=layout)
+            for part, shape, dtype, layout in zip(
+                torch.split(rows, cut.widths, 1), cut.shapes, cut.dtypes, cut.layouts, strict=True
+            )
         ]
         body = self.in_training if self._model[0].training else self.in_evaluation
         logits: Tensor = body(*parts)
@@ -111,13 +117,8 @@ class Suffix(nn.Module):
         self._model[0].train(mode)
         return super().train(mode)
 
-    def _layout(self, shape: tuple[int, ...]) -> torch.memory_format:
-        return self.memory_format if len(shape) == 3 else torch.contiguous_format
 
-
-def find_cut(
-    model: nn.Module, images: Tensor, context: Callable[[], AbstractContextManager[Any]] = nullcontext
-) -> Cut:
+def find_cut(model: nn.Module, images: Tensor, context: Callable[[], AbstractContextManager[Any]] = nullcontext) -> Cut:
     """Cut `model` behind the last thing that depends neither on a parameter that needs a gradient nor on chance.
 
     `images` (n, 3, s, s), n at least 2, are what the cut is tried on, within `context` (autocast): both parts together
@@ -159,7 +160,7 @@ class _Tracer(fx.Tracer):
     """Looks into a module only where part of it trains and part does not, and where the classifier is."""
 
     def __init__(self, head: frozenset[int]) -> None:
-        super().__init__(autowrap_functions=tuple(get_notrace_functions()))
+        super().__init__(autowrap_functions=tuple(get_notrace_functions()))  # type: ignore[no-untyped-call]
         self.head = head
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -256,10 +257,16 @@ def _smallest(training: fx.Graph, evaluating: fx.Graph, frozen: _Names, values: 
     return Cut(
         shapes=tuple(tuple(values[name].shape[1:]) for name in names),
         dtypes=tuple(values[name].dtype for name in names),
+        layouts=tuple(_layout(values[name]) for name in names),
         head=_first_part(evaluating, before, names),
         training=_second_part(training, before, names, constant),
         evaluating=_second_part(evaluating, before, names, constant),
     )
+
+
+def _layout(value: Tensor) -> torch.memory_format:
+    inner = value.ndim == 4 and value.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if inner and not value.is_contiguous() else torch.contiguous_format
 
 
 def _is_rows(value: Any, count: int) -> bool:
