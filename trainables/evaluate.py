@@ -58,6 +58,19 @@ def predict_logits(
     return classification.soft_vote([_logits(model, split, mean, std, device, view, batch_size) for view in VIEWS[tta]])
 
 
+def predict_features(
+    model: nn.Module, rows: Callable[[int, int], Tensor], count: int, batch_size: int = EVALUATION_BATCH
+) -> np.ndarray[Any, Any]:
+    """Logits (n, classes) of `count` rows of features, of which `rows(start, stop)` gives some.
+
+    Puts the model into eval mode.
+    """
+    model.eval()
+    with torch.inference_mode():
+        starts = range(0, count, batch_size)
+        return torch.cat([model(rows(n, min(n + batch_size, count))).float().cpu() for n in starts]).numpy()
+
+
 @torch.inference_mode()
 def _logits(
     model: nn.Module,

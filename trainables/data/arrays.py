@@ -1,19 +1,19 @@
 """The data set of a trial as arrays: decoded once a node, memory-mapped, shared by every trial on it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInput, ThawError
 from trainables.config import DataConfig
 from trainables.data.fingerprint import fingerprint
 from trainables.data.image_cache import open_images
+from trainables.data.node_cache import NodeCache
+from trainables.data.node_cache import Progress as Progress  # named here for those who load
 from trainables.data.readers import Dataset, open_dataset
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,12 @@ def load_arrays(
                 "choose one of them, or add the images"
             )
     digest = fingerprint(dataset, cache)
-    return Arrays(
-        dataset=dataset,
-        fingerprint=digest,
-        splits={
-            split: Split(
-                images=open_images(dataset, split, data.image_size, data.resize_mode, digest, cache, on_progress),
-                labels=dataset.labels(split),
+    node, opened = NodeCache(cache), {}
+    for split in splits:
+        images = open_images(dataset, split, data.image_size, data.resize_mode, digest, node, on_progress)
+        if images is None:
+            raise ThawError(
+                f"{cache}: the images of {split} must fit into half of the disk; set storage.cache_dir to another disk"
             )
-            for split in splits
-        },
-    )
+        opened[split] = Split(images, dataset.labels(split))
+    return Arrays(dataset, digest, opened)
