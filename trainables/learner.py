@@ -172,8 +172,8 @@ class Learner:
         positions = np.array_split(np.arange(len(batch)), ranks)[rank]
         parts = np.array_split(positions, max(1, -(-len(positions) // self.micro_batch)))
         # Dropout draws from torch's global stream: seeded a step, it depends on nothing that ran before.
-        torch.manual_seed(int(np.random.SeedSequence([config.seed, epoch, step, rank]).generate_state(1)[0]))
-        self.prepared_optimizer.zero_grad()
+        _seed(int(np.random.SeedSequence([config.seed, epoch, step, rank]).generate_state(1)[0]), self.device)
+        self.optimizer.zero_grad()
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for number, part in enumerate(parts):
             waiting = number < len(parts) - 1
@@ -190,14 +190,19 @@ class Learner:
                     label_smoothing=config.label_smoothing,
                 )
                 # The ranks' gradients are averaged, but the loss is a sum over ranks.
-                self.accelerator.backward(loss / weight * ranks)
+                self._backward(loss / weight * ranks)
             total += loss.detach().double()
         if config.clip_norm is not None:
             self.accelerator.clip_grad_norm_(self.prepared.parameters(), config.clip_norm)
-        self.prepared_optimizer.step()
+        # Accelerate's own step looks for packages on the disk, every time; only the scaler of fp16 needs it.
+        (self.optimizer if self.accelerator.scaler is None else self.prepared_optimizer).step()
         if self.ema is not None:
             self.ema.update_parameters(self.model)
         return total, weight
+
+    def _backward(self, loss: Tensor) -> None:
+        scaler = self.accelerator.scaler
+        (loss if scaler is None else scaler.scale(loss)).backward()
 
     def _fitting(self, batch: Indices, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Take a step; while it does not fit into memory, halve the micro-batch and run it again.
@@ -219,7 +224,7 @@ class Learner:
                     ) from error
             # Outside the handler: the exception holds the frames, and with them the tensors that did not fit.
             self.micro_batch = smaller
-            self.prepared_optimizer.zero_grad()
+            self.optimizer.zero_grad()
             release(self.device)
             self.notes.append(f"out of memory: micro-batch halved to {smaller}; BatchNorm sees smaller batches")
             log.warning("%s", self.notes[-1])
@@ -316,6 +321,13 @@ def _accelerator(config: TrialConfig) -> Accelerator:
     AcceleratorState._reset_state()
     mixed = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}[config.precision]
     return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed)
+
+
+def _seed(number: int, device: torch.device) -> None:
+    """As torch.manual_seed, which formats a traceback for every kind of device that is not there, and keeps it."""
+    torch.default_generator.manual_seed(number)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(number)
 
 
 def _moving_average(model: nn.Module, decay: float | None) -> AveragedModel | None:
