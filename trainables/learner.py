@@ -47,11 +47,12 @@ class Learner:
     def __init__(self, config: TrialConfig, arrays: Arrays) -> None:
         self.config = config
         self.classes = len(arrays.classes)
-        self.split = arrays.splits["train"]
         self.plan = freeze_plan(config)
         self.accelerator = _accelerator(config)
         self.device = self.accelerator.device
         self.model = self._build()
+        # After the model: what is left is theirs to share.
+        self.splits = {name: split.on(self.device) for name, split in arrays.splits.items()}
         self.stages = stage_table(self.model)
         self.mean, self.std = self._normalization()
         self.class_weights = self._class_weights()
@@ -66,6 +67,11 @@ class Learner:
         self.ema = _moving_average(self.model, config.ema_decay)
         self.prepared: nn.Module = self.model
         self._prepare()
+
+    @property
+    def split(self) -> Split:
+        """What is trained on."""
+        return self.splits["train"]
 
     @property
     def trained(self) -> nn.Module:
@@ -107,7 +113,9 @@ class Learner:
         losses = torch.zeros(2, len(steps), dtype=torch.float64, device=self.device)
         for step, batch in enumerate(steps):
             set_learning_rates(self.optimizer, config, epoch + step / len(steps), 1 / len(steps), plateaus)
+            self.split.announce(*map(self._share, steps[step : step + 2]))
             losses[0, step], losses[1, step] = self._fitting(batch, epoch, step)
+        self.split.announce()
         losses[0] = self.accelerator.reduce(losses[0], "sum")
         sums, weights = losses.cpu().numpy()
         wrong = np.flatnonzero(~np.isfinite(sums))
@@ -118,12 +126,11 @@ class Learner:
             )
         return {"train/loss": float(sums.sum() / weights.sum()), **rates(self.optimizer)}
 
-    def predict(self, split: Split) -> npt.NDArray[np.float32]:
+    def predict(self, name: str) -> npt.NDArray[np.float32]:
         """Logits (n, classes) of a whole split on every rank, each having computed a share of exactly its images."""
         ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
-        shares = np.array_split(np.arange(len(split)), ranks)
-        own = Split(split.images[shares[rank][0] : shares[rank][-1] + 1], split.labels[shares[rank]])
-        logits = self._predict_fitting(own)
+        shares = np.array_split(np.arange(len(self.splits[name])), ranks)
+        logits = self._predict_fitting(name, shares[rank])
         if ranks == 1:
             return logits
         # Ranks must gather equal shapes; what was added is dropped again, so no image counts twice.
@@ -133,21 +140,29 @@ class Learner:
         parts = np.split(gathered, ranks)
         return np.concatenate([part[: len(share)] for part, share in zip(parts, shares, strict=True)])
 
-    def _predict_fitting(self, own: Split) -> npt.NDArray[np.float32]:
+    def _predict_fitting(self, name: str, rows: Indices) -> npt.NDArray[np.float32]:
         """Logits of a share; while they do not fit into memory, in batches half as large. Nothing else changes."""
         while True:
             try:
                 return evaluate.predict_logits(
-                    self.trained, own, self.mean, self.std, self.device, batch_size=self.evaluation_batch
+                    self.trained,
+                    self.splits[name],
+                    self.mean,
+                    self.std,
+                    self.device,
+                    batch_size=self.evaluation_batch,
+                    rows=rows,
                 )
             except (RuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error):
                     raise
-                if self.evaluation_batch == 1:
+                room_made = self._take_images_back()
+                if self.evaluation_batch == 1 and not room_made:
                     raise OutOfMemory(
                         "a validation image must fit into memory, but none does; set a smaller architecture or size"
                     ) from error
-            self.evaluation_batch //= 2
+            if not room_made:
+                self.evaluation_batch //= 2
             self._free()
 
     def _step(self, batch: Indices, epoch: int, step: int) -> tuple[Tensor, Tensor]:
@@ -186,6 +201,7 @@ class Learner:
     def _fitting(self, batch: Indices, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Take a step; while it does not fit into memory, halve the micro-batch and run it again.
 
+        Images that are kept on the device are given up first: that costs time, and changes nothing that is computed.
         The global batch stays what it was. Ranks cannot agree on this without a message a step, so with several workers
         the trial ends at once.
         """
@@ -196,17 +212,32 @@ class Learner:
                 if not _is_out_of_memory(error):
                     raise
                 smaller = self.micro_batch // 2
-                if smaller == 0 or self.accelerator.num_processes > 1:
+                ranks = self.accelerator.num_processes
+                room_made = ranks == 1 and self._take_images_back()
+                if not room_made and (smaller == 0 or ranks > 1):
                     raise OutOfMemory(
                         f"a micro-batch must fit into memory, got {self.micro_batch} images that do not; "
                         "set a smaller micro_batch_size, a smaller architecture or image_size"
                     ) from error
             # Outside the handler: the exception holds the frames, and with them the tensors that did not fit.
-            self.micro_batch = smaller
             self.prepared_optimizer.zero_grad()
             self._free()
+            if room_made:
+                continue
+            self.micro_batch = smaller
             self.notes.append(f"out of memory: micro-batch halved to {smaller}; BatchNorm sees smaller batches")
             log.warning("%s", self.notes[-1])
+
+    def _share(self, batch: Indices) -> Indices:
+        """This rank's share of a global batch."""
+        share: Indices = np.array_split(batch, self.accelerator.num_processes)[self.accelerator.process_index]
+        return share
+
+    def _take_images_back(self) -> bool:
+        """Give up the images on the device; returns whether there were any."""
+        there = any(split.resident is not None for split in self.splits.values())
+        self.splits = {name: split.on_host() for name, split in self.splits.items()}
+        return there
 
     def _free(self) -> None:
         if self.device.type == "cuda":
@@ -231,7 +262,7 @@ class Learner:
         return images.contiguous(memory_format=torch.channels_last) if config.channels_last else images
 
     def _augmented(self, indices: Indices, epoch: int) -> Tensor:
-        images = evaluate.to_unit(self.split.images[indices], self.device)
+        images = evaluate.to_unit(self.split.batch(indices, self.device))
         return augment(images, self.config.augmentation, self.config.seed, epoch, indices)
 
     def _targets(self, indices: Indices, partners: Indices, epoch: int) -> Targets:

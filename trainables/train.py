@@ -28,7 +28,7 @@ def train(config: TrialConfig, folders: TrialFolders, resume_from: Path | None =
     Raises InvalidInput for data, weights or a checkpoint that cannot be used, TrialFailed when a loss is not finite,
     OutOfMemory when not even one image at a time fits.
     """
-    arrays = load_arrays(config.data, folders.cache)
+    arrays = load_arrays(config.data, folders.cache, budget=folders.cache_budget)
     learner = Learner(config, arrays)
     reports = _restore(learner, arrays, resume_from) if resume_from is not None else []
     while not reports or reports[-1].ended_by is None:
@@ -37,7 +37,7 @@ def train(config: TrialConfig, folders: TrialFolders, resume_from: Path | None =
         learner.thaw(epoch)
         since = learner.plan.since_boundary(epoch)
         metrics = learner.train_epoch(epoch, count_plateaus(_objectives(config, reports, since), config.objective))
-        logits = learner.predict(arrays.splits["val"])
+        logits = learner.predict("val")
         validation = classification.metrics(logits, arrays.splits["val"].labels)
         metrics |= {f"val/{name}": value for name, value in validation.items()}
         if not np.isfinite(metrics["val/loss"]):

@@ -255,7 +255,7 @@ def test_a_step_descends_the_weighted_mean_of_its_batch(
     by_class = torch.tensor(class_weights(split.labels, 3), dtype=torch.float32) if balance == "loss" else None
     loss = nn.CrossEntropyLoss(weight=by_class)
     for indices in batches(epoch_order(split.labels, 3, balance, config.seed, 0), 20):
-        images = to_input(split.images[indices], state.mean, state.std, torch.device("cpu"))
+        images = to_input(split.batch(indices, torch.device("cpu")), state.mean, state.std)
         optimizer.zero_grad()
         loss(model(images), torch.from_numpy(split.labels[indices])).backward()
         optimizer.step()
