@@ -75,4 +75,4 @@ def cache_budget(configured: int | None, environment: Mapping[str, str] = os.env
     wanted = environment.get("THAW_CACHE_BUDGET")
     if configured is not None or not wanted:
         return configured
-    return parse(Storage, {"cache_budget": wanted}, "environment", lambda _: "THAW_CACHE_BUDGET, ").cache_budget
+    return parse(Storage, {"cache_budget": wanted}, "$THAW_CACHE_BUDGET").cache_budget
