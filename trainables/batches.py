@@ -1,7 +1,6 @@
 """Training batches: the images as a step sees them, and what they should be told to be."""
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -12,9 +11,9 @@ from trainables.data.arrays import Split
 from trainables.data.augment import augment
 from trainables.data.chance import Draw
 from trainables.data.erasing import erase
+from trainables.data.lazy_images import Indices
 from trainables.data.mixing import mix, pair_shares
 
-Indices = npt.NDArray[np.int64]
 Channels = tuple[float, float, float]
 
 
@@ -27,6 +26,19 @@ class Batches:
         self.mean, self.std = mean, std
         self.device = device
         self.labels = torch.from_numpy(split.labels).to(device)
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def keep(self) -> None:
+        """Keep the images on the device, where there is room."""
+        self.split = self.split.on(self.device)
+
+    def take_back(self) -> bool:
+        """Give up the images on the device; returns whether there were any."""
+        there = self.split.resident is not None
+        self.split = self.split.on_host()
+        return there
 
     def images(self, indices: Indices, partners: Indices, draw: Draw) -> Tensor:
         """The model's input (n, 3, s, s): augmented, mixed, normalised, erased, as `draw` has it."""
@@ -42,7 +54,7 @@ class Batches:
 
     def plain(self, indices: Indices) -> Tensor:
         """The model's input (n, 3, s, s) as evaluation has it: nothing is left to chance."""
-        return self._laid_out(evaluate.to_input(self.split.images[indices], self.mean, self.std, self.device))
+        return self._laid_out(evaluate.to_input(self.split.batch(indices, self.device), self.mean, self.std))
 
     def targets(self, indices: Indices, partners: Indices, draw: Draw) -> Targets:
         """What the images of the same arguments should be."""
@@ -57,7 +69,7 @@ class Batches:
         return self.labels[torch.from_numpy(np.ascontiguousarray(indices)).to(self.device)]
 
     def _augmented(self, indices: Indices, draw: Draw) -> Tensor:
-        images = evaluate.to_unit(self.split.images[indices], self.device)
+        images = evaluate.to_unit(self.split.batch(indices, self.device))
         return augment(images, self.config.augmentation, draw.seed, draw.epoch, indices)
 
     def _laid_out(self, images: Tensor) -> Tensor:

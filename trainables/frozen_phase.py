@@ -5,15 +5,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from search_spaces.errors import ThawError
-from trainables.batches import Batches, Indices
+from trainables.batches import Batches
 from trainables.config import TrialConfig
-from trainables.data.arrays import Arrays
 from trainables.data.chance import Draw
+from trainables.data.lazy_images import Indices
 from trainables.data.node_cache import Array, NodeCache
 from trainables.model.cut import CannotCut, Cut, find_cut
 from trainables.model.feature_cache import open_rows
@@ -51,9 +50,9 @@ class Features:
         """Rows (n, width) of these training images in this epoch, float32 on the device."""
         return self._tensor(self.train[epoch % self.views][indices])
 
-    def validation(self, start: int, stop: int) -> Tensor:
-        """Rows (stop - start, width) of the validation images, float32 on the device."""
-        return self._tensor(np.array(self.val[start:stop]))
+    def validation(self, indices: Indices) -> Tensor:
+        """Rows (n, width) of these validation images, float32 on the device."""
+        return self._tensor(self.val[indices])
 
     def _tensor(self, rows: Array) -> Tensor:
         return torch.from_numpy(rows).to(self.device).float()
@@ -85,27 +84,28 @@ def open_features(
     model: nn.Module,
     stages: Stages,
     epochs: Iterable[int],
-    arrays: Arrays,
-    batches: Batches,
+    fingerprint: str,
+    training: Batches,
+    validation: Batches,
     cache: NodeCache,
     context: Callable[[], AbstractContextManager[Any]],
 ) -> Features:
     """The features for `epochs`, during which `stages` stages of `model` train; computed where the node lacks them.
 
-    `batches` are those of the training split, `context` is the autocast of the trial. The model is left in eval mode.
+    `fingerprint` is that of the data set, `context` is the autocast of the trial. The model is left in eval mode.
     Raises CannotCache, with the reason, where the model cannot be cut and where there is no room.
     """
     try:
-        cut = _cut(config, model, stages, batches.device, context)
+        cut = _cut(config, model, stages, training.device, context)
     except CannotCut as error:
         raise CannotCache(f"{config.architecture} cannot be cut there: {error}") from error
     views = fixed_views(config)
-    arithmetic = {"precision": config.precision, "channels_last": config.channels_last, "device": batches.device.type}
-    seen = {"fingerprint": arrays.fingerprint, "size": config.data.image_size, "mode": config.data.resize_mode}
-    seen |= {"mean": batches.mean, "std": batches.std, "architecture": config.architecture}
+    arithmetic = {"precision": config.precision, "channels_last": config.channels_last, "device": training.device.type}
+    seen = {"fingerprint": fingerprint, "size": config.data.image_size, "mode": config.data.resize_mode}
+    seen |= {"mean": training.mean, "std": training.std, "architecture": config.architecture}
 
-    def rows(split: str, inputs: Callable[[Indices], Tensor], **identity: Any) -> Array:
-        count = len(arrays.splits[split])
+    def rows(split: Batches, inputs: Callable[[Indices], Tensor], **identity: Any) -> Array:
+        count = len(split)
         found = open_rows(
             cache,
             model,
@@ -113,7 +113,7 @@ def open_features(
             inputs,
             count,
             dtype=config.feature_dtype,
-            identity={**arithmetic, **seen, **identity, "split": split},
+            identity={**arithmetic, **seen, **identity, "split": "train" if split is training else "val"},
             context=context,
         )
         if found is None:
@@ -123,18 +123,17 @@ def open_features(
 
     def view(number: int) -> Array:
         if views == 1:
-            return rows("train", batches.plain)
+            return rows(training, training.plain)
         drawn = {"augmentation": config.augmentation, "erasing": config.random_erasing, "seed": VIEW_SEED}
         draw = Draw(VIEW_SEED, number)
-        return rows("train", lambda own: batches.images(own, own, draw), view=number, **drawn)
+        return rows(training, lambda own: training.images(own, own, draw), view=number, **drawn)
 
-    validation = Batches(config, arrays.splits["val"], batches.mean, batches.std, batches.device)
     try:
-        val = rows("val", validation.plain)
+        val = rows(validation, validation.plain)
         train = {number: view(number) for number in sorted({epoch % views for epoch in epochs})}
     except ThawError as error:
         raise CannotCache(str(error)) from error
-    return Features(cut, views, train, val, batches.device)
+    return Features(cut, views, train, val, training.device)
 
 
 def _cut(

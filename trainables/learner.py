@@ -22,12 +22,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from search_spaces.errors import InvalidInput, OutOfMemory, TrialFailed
 from trainables import evaluate
-from trainables.batches import Batches, Indices
+from trainables.batches import Batches
 from trainables.classification import loss_sum
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, Split
 from trainables.data.balance import batches, class_weights, epoch_order
 from trainables.data.chance import Draw
+from trainables.data.lazy_images import Indices
 from trainables.data.node_cache import NodeCache
 from trainables.data.stats import channel_stats
 from trainables.frozen_phase import CannotCache, Features, draw_of, fixed_views, open_features
@@ -49,14 +50,17 @@ class Learner:
         self.arrays = arrays
         self.cache = cache
         self.classes = len(arrays.classes)
-        self.split, self.val = arrays.splits["train"], arrays.splits["val"]
         self.plan = freeze_plan(config)
         self.accelerator = _accelerator(config)
         self.device = self.accelerator.device
         self.model = self._build()
         self.stages = stage_table(self.model)
         self.mean, self.std = self._normalization()
-        self.batches = Batches(config, self.split, self.mean, self.std, self.device)
+        self.batches, self.validation = (
+            Batches(config, arrays.splits[name], self.mean, self.std, self.device) for name in ("train", "val")
+        )
+        # Images stay on the device from the first phase on that reads them, until they are in the way.
+        self.keeps_images = True
         self.class_weights = self._class_weights()
         # No larger than the data: to halve what is never reached would change nothing.
         self.micro_batch = min(config.micro_batch_size or config.batch_size, len(self.split))
@@ -71,6 +75,11 @@ class Learner:
         self.part: nn.Module = self.model
         self.prepared: nn.Module = self.model
         self.prepared_for: frozenset[str] = frozenset()
+
+    @property
+    def split(self) -> Split:
+        """What is trained on."""
+        return self.batches.split
 
     @property
     def trained(self) -> nn.Module:
@@ -113,7 +122,10 @@ class Learner:
         losses = torch.zeros(2, len(steps), dtype=torch.float64, device=self.device)
         for step, batch in enumerate(steps):
             set_learning_rates(self.optimizer, config, epoch + step / len(steps), 1 / len(steps), plateaus)
+            if self.features is None:
+                self.split.announce(*map(self._share, steps[step : step + 2]))
             losses[0, step], losses[1, step] = self._fitting(batch, epoch, step)
+        self.split.announce()
         losses[0] = self.accelerator.reduce(losses[0], "sum")
         sums, weights = losses.cpu().numpy()
         wrong = np.flatnonzero(~np.isfinite(sums))
@@ -127,7 +139,7 @@ class Learner:
     def validate(self) -> npt.NDArray[np.float32]:
         """Logits (n, classes) of the validation split on every rank, each having computed a share of its images."""
         ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
-        shares = np.array_split(np.arange(len(self.val)), ranks)
+        shares = np.array_split(np.arange(len(self.validation)), ranks)
         logits = self._predict_fitting(shares[rank])
         if ranks == 1:
             return logits
@@ -146,21 +158,24 @@ class Learner:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                if self.evaluation_batch == 1:
+                room_made = self._take_images_back()
+                if self.evaluation_batch == 1 and not room_made:
                     raise OutOfMemory(
                         "a validation image must fit into memory, but none does; set a smaller architecture or size"
                     ) from error
-            self.evaluation_batch //= 2
+            if not room_made:
+                self.evaluation_batch //= 2
             release(self.device)
 
     def _predict(self, share: Indices) -> npt.NDArray[np.float32]:
-        first, end, size = share[0], share[-1] + 1, self.evaluation_batch
+        size = self.evaluation_batch
         if self.features is None:
-            own = Split(self.val.images[first:end], self.val.labels[first:end])
-            return evaluate.predict_logits(self.trained, own, self.mean, self.std, self.device, batch_size=size)
+            split = self.validation.split
+            return evaluate.predict_logits(
+                self.trained, split, self.mean, self.std, self.device, batch_size=size, rows=share
+            )
         suffix = self.part if self.ema is None else self.features.cut.suffix(self.trained)
-        rows = self.features.validation
-        return evaluate.predict_features(suffix, lambda a, b: rows(first + a, first + b), len(share), size)
+        return evaluate.predict_features(suffix, self.features.validation, share, size)
 
     def _step(self, batch: Indices, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """One optimiser step on the global batch; returns this rank's loss sum and the global weight."""
@@ -172,8 +187,8 @@ class Learner:
         positions = np.array_split(np.arange(len(batch)), ranks)[rank]
         parts = np.array_split(positions, max(1, -(-len(positions) // self.micro_batch)))
         # Dropout draws from torch's global stream: seeded a step, it depends on nothing that ran before.
-        torch.manual_seed(int(np.random.SeedSequence([config.seed, epoch, step, rank]).generate_state(1)[0]))
-        self.prepared_optimizer.zero_grad()
+        _seed(int(np.random.SeedSequence([config.seed, epoch, step, rank]).generate_state(1)[0]), self.device)
+        self.optimizer.zero_grad()
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for number, part in enumerate(parts):
             waiting = number < len(parts) - 1
@@ -190,18 +205,24 @@ class Learner:
                     label_smoothing=config.label_smoothing,
                 )
                 # The ranks' gradients are averaged, but the loss is a sum over ranks.
-                self.accelerator.backward(loss / weight * ranks)
+                self._backward(loss / weight * ranks)
             total += loss.detach().double()
         if config.clip_norm is not None:
             self.accelerator.clip_grad_norm_(self.prepared.parameters(), config.clip_norm)
-        self.prepared_optimizer.step()
+        # Accelerate's own step looks for packages on the disk, every time; only the scaler of fp16 needs it.
+        (self.optimizer if self.accelerator.scaler is None else self.prepared_optimizer).step()
         if self.ema is not None:
             self.ema.update_parameters(self.model)
         return total, weight
 
+    def _backward(self, loss: Tensor) -> None:
+        scaler = self.accelerator.scaler
+        (loss if scaler is None else scaler.scale(loss)).backward()
+
     def _fitting(self, batch: Indices, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Take a step; while it does not fit into memory, halve the micro-batch and run it again.
 
+        Images that are kept on the device are given up first: that costs time, and changes nothing that is computed.
         The global batch stays what it was. Ranks cannot agree on this without a message a step, so with several workers
         the trial ends at once.
         """
@@ -212,17 +233,32 @@ class Learner:
                 if not is_out_of_memory(error):
                     raise
                 smaller = self.micro_batch // 2
-                if smaller == 0 or self.accelerator.num_processes > 1:
+                ranks = self.accelerator.num_processes
+                room_made = ranks == 1 and self._take_images_back()
+                if not room_made and (smaller == 0 or ranks > 1):
                     raise OutOfMemory(
                         f"a micro-batch must fit into memory, got {self.micro_batch} images that do not; "
                         "set a smaller micro_batch_size, a smaller architecture or image_size"
                     ) from error
             # Outside the handler: the exception holds the frames, and with them the tensors that did not fit.
-            self.micro_batch = smaller
-            self.prepared_optimizer.zero_grad()
+            self.optimizer.zero_grad()
             release(self.device)
+            if room_made:
+                continue
+            self.micro_batch = smaller
             self.notes.append(f"out of memory: micro-batch halved to {smaller}; BatchNorm sees smaller batches")
             log.warning("%s", self.notes[-1])
+
+    def _share(self, batch: Indices) -> Indices:
+        """This rank's share of a global batch."""
+        share: Indices = np.array_split(batch, self.accelerator.num_processes)[self.accelerator.process_index]
+        return share
+
+    def _take_images_back(self) -> bool:
+        """Give up the images on the device; returns whether there were any."""
+        self.keeps_images = False
+        there = [batches.take_back() for batches in (self.batches, self.validation)]
+        return any(there)
 
     def _build(self) -> nn.Module:
         model = build_model(self.config, self.classes)
@@ -242,6 +278,9 @@ class Learner:
         self.accelerator._optimizers.clear()
         self.features = self._features(epoch)
         self.part = self.model if self.features is None else self.features.cut.suffix(self.model)
+        if self.features is None and self.keeps_images:
+            self.batches.keep()
+            self.validation.keep()
         if self.config.compile:
             self.part.compile()
         self.prepared = self.accelerator.prepare(self.part)
@@ -261,8 +300,9 @@ class Learner:
                 self.model,
                 stages,
                 rest,
-                self.arrays,
+                self.arrays.fingerprint,
                 self.batches,
+                self.validation,
                 self.cache,
                 self.accelerator.autocast,
             )
@@ -316,6 +356,13 @@ def _accelerator(config: TrialConfig) -> Accelerator:
     AcceleratorState._reset_state()
     mixed = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}[config.precision]
     return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed)
+
+
+def _seed(number: int, device: torch.device) -> None:
+    """As torch.manual_seed, which formats a traceback for every kind of device that is not there, and keeps it."""
+    torch.default_generator.manual_seed(number)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(number)
 
 
 def _moving_average(model: nn.Module, decay: float | None) -> AveragedModel | None:

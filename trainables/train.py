@@ -29,8 +29,8 @@ def train(config: TrialConfig, folders: TrialFolders, resume_from: Path | None =
     Raises InvalidInput for data, weights or a checkpoint that cannot be used, TrialFailed when a loss is not finite,
     OutOfMemory when not even one image at a time fits.
     """
-    arrays = load_arrays(config.data, folders.cache)
-    learner = Learner(config, arrays, NodeCache(folders.cache))
+    arrays = load_arrays(config.data, folders.cache, budget=folders.cache_budget)
+    learner = Learner(config, arrays, NodeCache(folders.cache, folders.cache_budget))
     reports = _restore(learner, arrays, resume_from) if resume_from is not None else []
     while not reports or reports[-1].ended_by is None:
         epoch = len(reports)

@@ -1,19 +1,19 @@
 """Decode once a node: the resized images of a split in one array, shared by every trial on the node."""
 
-import itertools
+import logging
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import numpy.typing as npt
+import torch
 
 from trainables.config import ResizeMode
+from trainables.data.lazy_images import LazyImages, Pixels
 from trainables.data.node_cache import NodeCache, Progress
 from trainables.data.preprocess import PREPROCESSING_VERSION, load
-from trainables.data.readers import Dataset, Sample
+from trainables.data.readers import Dataset
 
-Images = npt.NDArray[np.uint8]
+log = logging.getLogger(__name__)
 
 
 def open_images(
@@ -24,25 +24,33 @@ def open_images(
     fingerprint: str,
     cache: NodeCache,
     on_progress: Progress | None = None,
-) -> Images | None:
-    """The split's images in its order: uint8 (n, size, size, 3), memory-mapped and read-only; None: over the budget.
+) -> Pixels | LazyImages:
+    """The split's images in its order: uint8 (n, size, size, 3), memory-mapped and read-only.
 
+    Where they do not fit into the cache's budget, the same images, decoded whenever they are asked for. Otherwise
     `on_progress(done, total)` is called for each image decoded, so never where all are there already. Raises
     InvalidInput naming an image that cannot be read, ThawError where the disk is full; neither leaves a file.
     """
     samples = dataset.splits[split]
-    key = f"{fingerprint}-{split}-{size}-{mode}-v{PREPROCESSING_VERSION}"
     shape = (len(samples), size, size, 3)
-    return cache.array("images", key, shape, np.uint8, lambda: _decoded(dataset, samples, size, mode), on_progress)
 
+    def decode(index: int) -> Pixels:
+        sample = samples[index]
+        return load(dataset.read(sample), str(dataset.root / sample.path), size, mode)
 
-def _decoded(dataset: Dataset, samples: tuple[Sample, ...], size: int, mode: ResizeMode) -> Iterator[Images]:
-    """The images in order, decoded by threads (Pillow releases the interpreter lock), a bounded number ahead."""
+    def rows() -> Iterator[Pixels]:
+        # All cores of the node, since every trial on it waits; handed on one by one, for the progress.
+        threads = os.cpu_count() or 1
+        for chunk in LazyImages(decode, shape, threads).chunks(16 * threads):
+            yield from (image[None] for image in chunk)
 
-    def one(sample: Sample) -> Images:
-        return load(dataset.read(sample), str(dataset.root / sample.path), size, mode)[None]
-
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        for start in range(0, len(samples), 16 * workers):
-            yield from pool.map(one, itertools.islice(samples, start, start + 16 * workers))
+    key = f"{fingerprint}-{split}-{size}-{mode}-v{PREPROCESSING_VERSION}"
+    images = cache.array("images", key, shape, np.uint8, rows, on_progress)
+    if images is not None:
+        return images
+    log.warning(
+        "the images of %s (%d MiB) do not fit into the budget of %s, and are decoded anew in every epoch; "
+        "raise storage.cache_budget, or set storage.cache_dir to a larger disk",
+        *(split, np.prod(shape) // 2**20, cache.folder),
+    )
+    return LazyImages(decode, shape, torch.get_num_threads())

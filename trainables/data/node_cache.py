@@ -5,6 +5,7 @@ import fcntl
 import io
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -143,9 +144,10 @@ def _open_whole(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Arr
             offset, size = file.tell(), int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
             if found != (shape, False, dtype) or os.fstat(file.fileno()).st_size != offset + size:
                 return None
-            # The time of the last opening, for the eviction; that of the last access is not kept on many disks.
+            # For the eviction, and to the nanosecond: many disks do not keep the last access, and a file system's own
+            # clock ticks in milliseconds.
             with suppress(OSError):
-                os.utime(path)
+                os.utime(path, ns=(time.time_ns(), time.time_ns()))
             return np.memmap(file, dtype=dtype, mode="r", offset=offset, shape=shape)
     except (OSError, ValueError, EOFError):
         return None

@@ -6,6 +6,7 @@ import pytest
 import trainables.data.image_cache as image_cache
 from search_spaces.errors import InvalidInput
 from trainables.data.image_cache import open_images
+from trainables.data.lazy_images import LazyImages
 from trainables.data.node_cache import NodeCache
 from trainables.data.preprocess import load
 from trainables.data.readers import open_dataset
@@ -62,5 +63,12 @@ def test_an_unreadable_image_is_named_and_nothing_is_left(photos, cache):
     assert [path for path in (cache.folder / "images").iterdir() if path.suffix != ".lock"] == []
 
 
-def test_images_that_do_not_fit_the_budget_are_not_decoded(photos, tmp_path):
-    assert _open(photos, NodeCache(tmp_path / "cache", 1000), on_progress=lambda *_: pytest.fail("decoded")) is None
+def test_images_beyond_the_budget_are_decoded_when_they_are_asked_for(photos, cache, tmp_path, caplog):
+    expected = _open(photos, cache)
+    lazy = _open(photos, NodeCache(tmp_path / "small", 1000), on_progress=lambda *_: pytest.fail("decoded"))
+    assert isinstance(lazy, LazyImages)
+    assert lazy.shape == expected.shape
+    np.testing.assert_array_equal(lazy[np.array([6, 0, 6])], expected[[6, 0, 6]])
+    assert "the images of train (0 MiB) do not fit into the budget of" in caplog.text
+    assert "raise storage.cache_budget" in caplog.text
+    assert not list((tmp_path / "small").glob("*/*.npy"))

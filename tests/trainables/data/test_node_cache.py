@@ -263,7 +263,6 @@ def test_the_least_recently_used_go_first_and_the_budget_is_kept(
         assert array is None or int(array.sum()) == size
         assert kept(cache) == set(model)
         del array
-        time.sleep(0.002)  # the clock of a disk ticks slower than ours
     shutil.rmtree(cache.folder)
 
 
