@@ -27,11 +27,13 @@ def main() -> None:
     spec = load(path)
     run = RunFolder(spec.run_root)
     ends: list[float] = []
+    driver: list[float] = []
     memory: list[float] = []
 
     def note(trial: TrialResult) -> None:
         if not trial.status.unfinished:
             ends.append(time.perf_counter())
+            driver.append(time.process_time())
             memory.append(worker_mib(run, trial.trial_id))
 
     before = time.perf_counter()
@@ -42,7 +44,8 @@ def main() -> None:
         seconds = time.perf_counter() - before
     winner = outcome.leaderboard.winner()
     found = {"seconds": seconds, "imports": imports, "ray": ray, "objective": winner.objective}
-    print(json.dumps({**found, "first": ends[0] - before, "ends": [end - ends[0] for end in ends], "memory": memory}))
+    found |= {"first": ends[0] - before, "ends": [end - ends[0] for end in ends], "driver": driver, "memory": memory}
+    print(json.dumps(found))
 
 
 def worker_mib(run: RunFolder, trial_id: str) -> float:

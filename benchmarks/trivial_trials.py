@@ -43,7 +43,13 @@ def measure(count: int) -> str:
         each_plain = spread([value / TRIALS for value in seconds], digits=2)
         rows.append(f"| plain Ray Tune, {name} | {spread(seconds)} | {each_plain} | {spread(ratios(seconds, own))} |")
     table = "\n".join(rows)
-    quarters = [quartered([each["ends"] for each in many], part) for part in range(4)]
+    wall, busy = (
+        "; ".join(
+            spread([1000 * seconds for seconds in quartered([each[key] for each in many], part)], digits=0)
+            for part in range(4)
+        )
+        for key in ("ends", "driver")
+    )
     return f"""## Trivial trials
 
 | {TRIALS} trials | seconds | a trial | Ray Tune / Thaw |
@@ -54,7 +60,8 @@ def measure(count: int) -> str:
 Once Thaw's workers have started: {spread(warm, " s", 3)} a trial; the first has ended after \
 {spread([each["first"] for each in thaw], " s")}.
 
-{MANY} trials proposed at random, seconds a trial by quarters: {"; ".join(spread(each, digits=3) for each in quarters)}.
+{MANY} trials proposed at random, milliseconds a trial by quarters of the sweep: {wall}.
+Of them the driver is busy with proposals, ledger, study and Tune's loop for: {busy}.
 """
 
 

@@ -1,6 +1,5 @@
 """One trial as Ray Tune sees it: `step()` is `next()` of the trial's iterator, in a process that stays warm."""
 
-import atexit
 import gc
 import logging
 import traceback
@@ -24,9 +23,8 @@ class TrialActor(tune.Trainable):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         # Accelerate collects garbage at every thaw. What the imports have made is never garbage, but to walk through it
-        # takes longer than a short trial: the collector is told to leave it alone, until the process ends.
+        # takes longer than a short trial: the collector is told to leave it alone.
         gc.freeze()
-        atexit.register(gc.unfreeze)
         super().__init__(*arguments, **settings)
 
     def setup(self, config: dict[str, Any]) -> None:
