@@ -8,7 +8,7 @@ a best macro-F1 no lower than that of the peer with frozen BatchNorm in eval mod
 import tempfile
 from pathlib import Path
 
-from setting import child, head_points, photo_sweep, ratios, repeats, spread, write_json
+from setting import child, head_points, left_out, photo_sweep, ratios, repeats, spread, write_json
 
 TARGETS = {8: 10, 16: 18}
 
@@ -34,8 +34,8 @@ def measure(count: int) -> str:
             rows.append(
                 f"| {trials} | peer, BatchNorm in {mode} mode | {spread(seconds)} | {ratio} | {scores(found)} |"
             )
-        starts = [spread([each[key] for each in thaw + peers["eval"]]) for key in ("ray", "imports")]
-        rows.append(f"| {trials} | left out on both sides: Ray's start {starts[0]}, imports {starts[1]} | | | |")
+        outside = f"{left_out(thaw, 'Thaw')}; {left_out(peers['train'] + peers['eval'], 'peer')}"
+        rows.append(f"| {trials} | {outside} | | | |")
         rows.append(f"| {trials} | target | | {target} | the peer's in eval mode - 0.01 |")
     table = "\n".join(rows)
     return f"""## Head trials

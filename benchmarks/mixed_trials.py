@@ -7,7 +7,7 @@ the peer of the guides beside it. Target: at most 1.3 times the floor, plus the 
 import tempfile
 from pathlib import Path
 
-from setting import child, mixed_points, photo_sweep, ratios, repeats, spread, write_json
+from setting import child, left_out, mixed_points, photo_sweep, ratios, repeats, spread, write_json
 
 TARGET = 1.3
 
@@ -40,7 +40,7 @@ def measure(count: int) -> str:
 | Thaw less the imports, {spread(imports)} | {spread(after)} | {rest} (target {TARGET}) | |
 | peer, BatchNorm in eval mode | {spread(guide)} | {spread(ratios(guide, least), digits=2)} | {scores[2]} |
 
-The peer takes {spread(ratios(guide, own))} times as long as Thaw.
+The peer takes {spread(ratios(guide, own))} times as long as Thaw. {left_out(thaw, "Thaw")}; {left_out(peer, "peer")}.
 """
 
 

@@ -20,7 +20,7 @@ def main() -> None:
 
 `make bench REPEATS={count}` on {machine()}, {datetime.date.today()}. Figures are medians over {count} repeats, with
 the minimum and the maximum; each side of each repeat is a process of its own, with empty caches. Ray's start and the
-driver's imports are once a sweep, the same on every side, and left out; they are printed with the head trials.
+driver's imports are once a sweep, whatever is in it; they are left out on every side, and printed.
 Each file of `benchmarks/` says exactly what it compares, and runs alone: `benchmarks/head_trials.py --repeats 1`.
 """
     sections: list[str] = []

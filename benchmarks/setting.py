@@ -111,6 +111,12 @@ def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
     return [a / b for a, b in zip(above, below, strict=True)]
 
 
+def left_out(found: Sequence[dict[str, Any]], side: str) -> str:
+    """What is once a sweep, and no part of a side's seconds."""
+    ray, imports = (spread([each[key] for each in found], " s") for key in ("ray", "imports"))
+    return f"left out of {side}: Ray's start {ray}, the driver's imports {imports}"
+
+
 def repeats() -> int:
     """The one option of a benchmark."""
     parser = argparse.ArgumentParser()

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from setting import child, ratios, repeats, spread, write_json
+from setting import child, left_out, ratios, repeats, spread, write_json
 
 from trainables.data.digits import write_digits
 
@@ -56,6 +56,8 @@ def measure(count: int) -> str:
 |---|---|---|---|
 {table}
 | target | | 0.25 | 10 |
+
+{left_out(thaw + many, "Thaw")}; {left_out([*plain["none"], *plain["2"]], "plain Ray Tune")}.
 
 Once Thaw's workers have started: {spread(warm, " s", 3)} a trial; the first has ended after \
 {spread([each["first"] for each in thaw], " s")}.
