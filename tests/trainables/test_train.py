@@ -351,7 +351,7 @@ def test_one_model_and_one_optimiser_are_prepared_after_any_number_of_boundaries
 def test_one_layer_of_autocast_after_any_number_of_boundaries(
     models: list["weakref.ref[nn.Module]"], trial_config: Config, trial_folders: Folders
 ) -> None:
-    for _ in train(trial_config(**GRADUAL, epochs=3, precision="bf16"), trial_folders("trial")):
+    for _ in train(trial_config(**GRADUAL, epochs=3, precision="bf16", feature_views=0), trial_folders("trial")):
         model = models[0]()
         assert model is not None
         assert model._original_forward.__func__ is type(model).forward
@@ -440,6 +440,7 @@ def test_validation_that_does_not_fit_is_divided_too(
             "weights": "none",
             "architecture": "test_efficientnet",
             "strategy": "head",
+            "feature_views": 0,
             "epochs": 1,
             "lr": 1e-3,
         }
