@@ -1,5 +1,6 @@
 # Every target sets up what it needs: a machine with Python >= 3.11, make and git is enough.
 PYTHON ?= python3
+REPEATS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
@@ -7,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 PACKAGES := search_spaces trainables analysis orchestrator
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test soak format lock clean
+.PHONY: help install demo check test soak bench format lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +38,9 @@ test: install  ## the test suite, under 15 minutes on two cores
 
 soak: install  ## slow tests of faults and scale, under 40 minutes
 	$(BIN)/pytest -m soak
+
+bench: install  ## what a sweep costs, against named peers: hours, on a quiet machine
+	$(BIN)/python benchmarks/report.py --repeats $(REPEATS)
 
 format: install  ## let ruff rewrite what it can
 	$(BIN)/ruff check --fix .

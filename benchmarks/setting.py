@@ -1,15 +1,67 @@
-"""What all benchmarks share: the real photos and weights, and a line about the machine."""
+"""What all benchmarks share: the real photos and weights, the trials, child processes, and how figures are written."""
 
+import argparse
 import importlib.metadata
+import itertools
+import json
 import os
 import platform
+import statistics
+import subprocess
+import sys
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 ASSETS = Path(os.environ.get("THAW_TEST_ASSETS", Path(__file__).parents[2] / "shared"))
 WEIGHTS = ASSETS / "weights"
+
+Point = dict[str, Any]
+ARCHITECTURES = ("mobilenetv2_100", "tf_mobilenetv3_small_100")
+SIZE = 96
+EPOCHS = 6
+BATCH = 32
+
+
+def head_points(count: int) -> list[Point]:
+    """8 or 16 head trials: both architectures, learning rate x balance."""
+    rates = {8: (1e-3, 3e-3), 16: (1e-3, 3e-3, 1e-2, 3e-2)}[count]
+    return [
+        {"architecture": architecture, "strategy": "head", "lr": lr, "balance": balance}
+        for lr, balance, architecture in itertools.product(rates, ("none", "loss"), ARCHITECTURES)
+    ]
+
+
+def mixed_points() -> list[Point]:
+    """2 full, 2 partial and 8 head trials; the long ones first, on every side."""
+    full = {"strategy": "full", "lr": 3e-4, "balance": "none"}
+    partial = {"strategy": "partial", "trainable_stages": 2, "lr": 1e-3, "balance": "none"}
+    return [{"architecture": a, **point} for point in (full, partial) for a in ARCHITECTURES] + head_points(8)
+
+
+def photo_sweep(folder: Path, points: Sequence[Point]) -> dict[str, Any]:
+    """A sweep of exactly these points on TrashNet, unpacked below `folder`, with nothing cached yet."""
+    root = folder / "trashnet6"
+    return {
+        "name": "bench",
+        "data": {"root": root if root.is_dir() else trashnet(folder), "image_size": SIZE, "resize_mode": "squash"}
+        | {"weights_dir": WEIGHTS},
+        "trial": {"epochs": EPOCHS, "batch_size": BATCH, "optimizer": "adamw", "scheduler": "cosine"},
+        "space": {
+            "architecture": {"choice": list(ARCHITECTURES)},
+            "strategy": {"choice": ["head", "partial", "full"]},
+            "trainable_stages": {"int": [1, 3], "when": {"strategy": "partial"}},
+            "lr": {"log": [1e-5, 1e-1]},
+            "balance": {"choice": ["none", "loss"]},
+        },
+        "search": {"trials": len(points), "points": list(points)},
+        "stopping": "none",
+        "tracking": {"wandb": {"mode": "disabled"}},
+        "storage": {"root": folder / "runs", "cache_dir": folder / "cache"},
+    }
 
 
 def trashnet(folder: Path) -> Path:
@@ -17,6 +69,59 @@ def trashnet(folder: Path) -> Path:
     with tarfile.open(ASSETS / "data" / "trashnet6.tar") as archive:
         archive.extractall(folder, filter="data")
     return folder / "trashnet6"
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Write `value`, paths as text; YAML readers take it too. Returns `path`."""
+    path.write_text(json.dumps(value, default=str))
+    return path
+
+
+def child(script: str, *arguments: object) -> dict[str, Any]:
+    """Run a file of this folder in a process of its own, so that nothing is warm; returns the JSON it prints last."""
+    command = [sys.executable, str(Path(__file__).with_name(script)), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    print(f"  {script} {' '.join(map(str, arguments[1:]))}: {shortly(found)}", flush=True)
+    return found
+
+
+def shortly(values: dict[str, Any]) -> str:
+    """The numbers of a result in one line."""
+    return ", ".join(f"{key} {value:.3g}" for key, value in values.items() if isinstance(value, int | float))
+
+
+def process_age() -> float:
+    """Seconds since this process was started: at the end of the imports, what they took."""
+    import time
+
+    return time.time() - psutil.Process().create_time()
+
+
+def spread(values: Sequence[float], unit: str = "", digits: int = 1) -> str:
+    """`median (minimum to maximum)` of the repeats."""
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return f"{middle:.{digits}f}{unit} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
+    """Of each repeat, the first figure over the second."""
+    return [a / b for a, b in zip(above, below, strict=True)]
+
+
+def left_out(found: Sequence[dict[str, Any]], side: str) -> str:
+    """What is once a sweep, and no part of a side's seconds."""
+    ray, imports = (spread([each[key] for each in found], " s") for key in ("ray", "imports"))
+    return f"left out of {side}: Ray's start {ray}, the driver's imports {imports}"
+
+
+def repeats() -> int:
+    """The one option of a benchmark."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--repeats", type=int, default=3, help="how often everything is measured")
+    return int(parser.parse_args().repeats)
 
 
 def machine() -> str:

@@ -31,6 +31,9 @@ class Assignment(BaseModel):
     cache: Path
     """Node-local cache."""
 
+    cache_budget: int | None = None
+    """What the cache may occupy, in bytes; None: what NodeCache chooses on its node."""
+
     threads: int
     """Threads of a worker's arithmetic."""
 
@@ -42,7 +45,7 @@ class Assignment(BaseModel):
         """Where the trial reads and writes."""
         run = RunFolder(self.run)
         trial_id = self.trial.trial_id
-        return TrialFolders(run.checkpoints(trial_id), run.predictions(trial_id), self.cache)
+        return TrialFolders(run.checkpoints(trial_id), run.predictions(trial_id), self.cache, self.cache_budget)
 
     def to_tune(self) -> dict[str, Any]:
         """As a Tune configuration."""

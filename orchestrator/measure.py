@@ -7,7 +7,7 @@ from pathlib import Path
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, open_run
-from orchestrator.preflight import cache_folder
+from orchestrator.preflight import cache_budget, cache_folder
 from orchestrator.spec import load
 from orchestrator.winner import winner_checkpoint
 from search_spaces.errors import InvalidInput
@@ -50,8 +50,9 @@ def measure_trials(
         trials = [Leaderboard.from_run(run).winner()]
         best, origin = winner_checkpoint(run, trials[0])
         checkpoints = [best if best != run.best(trials[0].trial_id) else _checkpoint(run, trials[0])]
-    cache = cache_folder(load(run.sweep_yaml).storage.cache_dir)
-    evaluation = evaluate_checkpoints(checkpoints, split, cache, tta)
+    storage = load(run.sweep_yaml).storage
+    cache, budget = cache_folder(storage.cache_dir), cache_budget(storage.cache_budget)
+    evaluation = evaluate_checkpoints(checkpoints, split, cache, tta, budget)
     return Measured(tuple(trial.trial_id for trial in trials), origin, evaluation)
 
 

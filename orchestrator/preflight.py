@@ -4,10 +4,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from orchestrator.spec import SweepSpec
+from orchestrator.spec import Storage, SweepSpec
 from search_spaces.errors import InvalidInput
+from search_spaces.validation import parse
 from trainables.config import TrialConfig
-from trainables.data.arrays import Arrays, Progress, load_arrays
+from trainables.data.arrays import Arrays, Progress, decode_rest, load_arrays
 from trainables.model.build import build_model
 from trainables.model.plan import freeze_plan
 from trainables.model.stages import stage_table
@@ -25,7 +26,9 @@ def preflight(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays:
 
 def check_inputs(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays:
     """Open and decode the data, build every model of the space once with its weights, and try every plan on it."""
-    arrays = load_arrays(spec.data, cache_folder(spec.storage.cache_dir), on_progress=on_progress)
+    budget = cache_budget(spec.storage.cache_budget)
+    arrays = load_arrays(spec.data, cache_folder(spec.storage.cache_dir), on_progress=on_progress, budget=budget)
+    decode_rest(arrays, on_progress)
     by_model: dict[tuple[str, Path | None, str], list[TrialConfig]] = {}
     for config in spec.corner_configs():
         by_model.setdefault((config.architecture, weights_path(config), config.weights), []).append(config)
@@ -62,3 +65,14 @@ def cache_folder(configured: Path | None, environment: Mapping[str, str] = os.en
         return configured.absolute()
     wanted = environment.get("THAW_CACHE_DIR")
     return Path(wanted).expanduser().absolute() if wanted else Path.home() / ".cache" / "thaw"
+
+
+def cache_budget(configured: int | None, environment: Mapping[str, str] = os.environ) -> int | None:
+    """The bytes of the node-local cache: as configured, else $THAW_CACHE_BUDGET, else None: what NodeCache chooses.
+
+    Raises InvalidInput for a variable that is no number of bytes.
+    """
+    wanted = environment.get("THAW_CACHE_BUDGET")
+    if configured is not None or not wanted:
+        return configured
+    return parse(Storage, {"cache_budget": wanted}, "$THAW_CACHE_BUDGET").cache_budget

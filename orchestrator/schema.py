@@ -52,6 +52,7 @@ def _allow_words(schema: dict[str, Any]) -> None:
         (definitions["Resources"]["properties"]["concurrent"], "auto"),
         (definitions["Resources"]["properties"]["epoch_timeout"], "none"),
         (definitions["Storage"]["properties"]["cache_dir"], "auto"),
+        (definitions["Storage"]["properties"]["cache_budget"], "auto"),
     ):
         description, default = place.pop("description", None), place.pop("default", None)
         alternatives = place.pop("anyOf", None) or [dict(place)]

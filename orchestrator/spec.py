@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ByteSize, Field, model_validator
 
 from search_spaces.documents import dump_yaml, parse_yaml, read_document, read_mapping
 from search_spaces.errors import InvalidInput, closest
@@ -99,6 +99,9 @@ class Storage(Frozen):
 
     cache_dir: Annotated[Path | None, _AUTO] = None
     """Node-local folder for decoded images; auto: `$THAW_CACHE_DIR`, else `~/.cache/thaw`."""
+
+    cache_budget: Annotated[ByteSize | None, _AUTO] = None
+    """What that folder may occupy, e.g. 20GiB; auto: `$THAW_CACHE_BUDGET`, else half of what its disk has for it."""
 
 
 class Wandb(Frozen):
@@ -200,7 +203,7 @@ class SweepSpec(Frozen):
         values = self.model_dump(mode="json", exclude={"stopping"})
         values["data"] = {key: value for key, value in values["data"].items() if value is not None}
         values["search"] = {key: value for key, value in values["search"].items() if value is not None}
-        for section, key in (("resources", "concurrent"), ("storage", "cache_dir")):
+        for section, key in (("resources", "concurrent"), ("storage", "cache_dir"), ("storage", "cache_budget")):
             values[section][key] = "auto" if values[section][key] is None else values[section][key]
         values["resources"].pop("epoch_timeout")
         values["stopping"] = "none" if self.stopping is None else self.stopping.model_dump(mode="json")

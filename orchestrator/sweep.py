@@ -22,7 +22,7 @@ from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder, open_run, write_atomically
 from orchestrator import ray_runtime
 from orchestrator.assignment import Assignment
-from orchestrator.preflight import cache_folder, check_inputs, preflight
+from orchestrator.preflight import cache_budget, cache_folder, check_inputs, preflight
 from orchestrator.progress import Progress, silent
 from orchestrator.searcher import MAX_RESTARTS, LedgerSearcher
 from orchestrator.spec import SweepSpec, load
@@ -114,6 +114,7 @@ def _drive(spec: SweepSpec, run: RunFolder, progress: Progress) -> Outcome:
             sweep=spec.name,
             run=run.root,
             cache=cache_folder(spec.storage.cache_dir),
+            cache_budget=cache_budget(spec.storage.cache_budget),
             threads=max(1, int(spec.resources.cpus_per_worker)),
             wandb=spec.tracking.wandb,
         )

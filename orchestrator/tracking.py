@@ -50,6 +50,8 @@ class WandbRun:
                     disable_code=True,
                     x_disable_stats=True,
                     x_disable_meta=True,
+                    # The list of installed packages, half a second to collect; run.json has the versions that matter.
+                    x_save_requirements=False,
                     init_timeout=30,
                 ),
             )

@@ -1,5 +1,6 @@
 """One trial as Ray Tune sees it: `step()` is `next()` of the trial's iterator, in a process that stays warm."""
 
+import gc
 import logging
 import traceback
 from collections.abc import Iterator
@@ -19,6 +20,12 @@ from trainables.train import train
 
 class TrialActor(tune.Trainable):
     """Runs one assignment after another; imports and device context are paid once."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        # Accelerate collects garbage at every thaw. What the imports have made is never garbage, but to walk through it
+        # takes longer than a short trial: the collector is told to leave it alone.
+        gc.freeze()
+        super().__init__(*arguments, **settings)
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take up an assignment. Whatever has been trained of it before is found in its own checkpoint."""

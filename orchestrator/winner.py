@@ -9,13 +9,13 @@ from typing import Any
 
 from analysis.leaderboard import Leaderboard
 from analysis.run_folder import RunFolder, open_run, write_atomically
-from orchestrator.preflight import cache_folder
+from orchestrator.preflight import cache_budget, cache_folder
 from orchestrator.spec import load
 from orchestrator.tracking import WandbRun
 from search_spaces.errors import InvalidInput
 from trainables.bundle.export import ExportBundle, export_bundle
 from trainables.checkpoint import load_trained
-from trainables.data.arrays import load_arrays
+from trainables.data.arrays import decode_rest, load_arrays
 from trainables.data.preprocess import Preprocessing
 from trainables.data.readers import SPLITS, open_dataset
 from trainables.evaluation import Evaluation, evaluate_checkpoint
@@ -48,21 +48,24 @@ def retrain(folder: Path, on_epoch: Callable[[EpochReport], None] = lambda _repo
     run = open_run(folder)
     winner = Leaderboard.from_run(run).winner()
     spec = load(run.sweep_yaml)
-    cache = cache_folder(spec.storage.cache_dir)
+    cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
     data = winner.config.data
     if "test" not in open_dataset(data.root, data.manifest).splits:
         raise InvalidInput(f"{data.root}: retraining ends with the test split, but there is none; add a folder test/")
-    load_arrays(data, cache, SPLITS)  # an image that cannot be read is found now, not after the training
+    # An image that cannot be read is found now, not after the training.
+    decode_rest(load_arrays(data, cache, SPLITS, budget=budget))
     fresh = run.winner.with_name(f".{run.winner.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
-    folders = TrialFolders(fresh / "checkpoints", fresh / "predictions.parquet", cache)
+    folders = TrialFolders(fresh / "checkpoints", fresh / "predictions.parquet", cache, budget)
+    # Every image is seen anew in every epoch: fixed views are for the search.
+    config = winner.config.model_copy(update={"feature_views": 0})
     tracker = WandbRun(
-        spec.tracking.wandb, sweep=spec.name, name="retrain", job_type="retrain", config=winner.config, folder=run.root
+        spec.tracking.wandb, sweep=spec.name, name="retrain", job_type="retrain", config=config, folder=run.root
     )
-    for report in train(winner.config, folders):
+    for report in train(config, folders):
         tracker.log(report)
         on_epoch(report)
-    test = evaluate_checkpoint(folders.best, "test", cache)
+    test = evaluate_checkpoint(folders.best, "test", cache, budget=budget)
     tracker.finish(Status.COMPLETED, {f"test/{name}": value for name, value in test.scalars().items()})
     record = {"trial_id": winner.trial_id, "test": test.to_json()}
     write_atomically(fresh / RETRAIN_JSON, json.dumps(record, indent=1))

@@ -37,6 +37,8 @@ def _line(model: type[BaseModel], detail: Any, section: Callable[[str], str]) ->
         expected = detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         given = detail["input"]
         return f"{key}: must be one of {', '.join(expected)}, got {given!r}; {closest(str(given), expected)}"
+    if detail["type"] in ("byte_size", "byte_size_unit"):
+        return f"{key}: must be a number of bytes, with or without a unit, got {detail['input']!r}; write e.g. 20GiB"
     if detail["type"] == "value_error":
         return f"{key}: {message}" if key else message
     return f"{key}: {message[0].lower()}{message[1:]}, got {detail['input']!r}"

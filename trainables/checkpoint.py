@@ -122,8 +122,14 @@ def _complete(folder: Path) -> Path:
 
 
 def _save(tensors: dict[str, Tensor], path: Path) -> None:
-    # Cloned, because tied weights share memory, which safetensors refuses.
-    save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, path)
+    plain: dict[str, Tensor] = {}
+    stored: set[int] = set()
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        # Tied weights share memory, which safetensors refuses.
+        plain[name] = own.clone() if own.untyped_storage().data_ptr() in stored else own
+        stored.add(own.untyped_storage().data_ptr())
+    save_file(plain, path)
     _flush(path)
 
 
@@ -169,8 +175,16 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
     for group in optimizer.param_groups:
         for name, parameter in zip(group["names"], group["params"], strict=True):
             if name in by_parameter:
-                # Adam keeps its step counter on the CPU; everything else lives beside the parameter.
                 optimizer.state[parameter] = {
-                    key: value if key == "step" else value.to(parameter.device)
+                    key: _beside(parameter, value, counter_stays=key == "step" and not group.get("fused"))
                     for key, value in by_parameter[name].items()
                 }
+
+
+def _beside(parameter: nn.Parameter, value: Tensor, *, counter_stays: bool) -> Tensor:
+    """A value on its parameter's device and in its layout, which fused optimisers take for granted."""
+    if counter_stays:
+        return value
+    if value.shape == parameter.shape:
+        return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+    return value.to(parameter.device)

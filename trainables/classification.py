@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support, recall_score
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax
 
@@ -63,36 +62,48 @@ def metrics(logits: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> dict[
 
     Balanced accuracy is the mean recall of the classes in `labels`; macro-F1 also counts classes predicted in error.
     """
-    predicted = logits.argmax(axis=1)
     loss = cross_entropy(torch.from_numpy(logits).double(), torch.from_numpy(labels))
-    present = np.union1d(labels, predicted)
+    scores = _scores(logits, labels)
     return {
         "loss": float(loss),
-        "accuracy": float((predicted == labels).mean()),
-        "balanced_accuracy": float(recall_score(labels, predicted, labels=np.unique(labels), average="macro")),
-        "macro_f1": float(f1_score(labels, predicted, labels=present, average="macro", zero_division=0)),
+        "accuracy": float((logits.argmax(axis=1) == labels).mean()),
+        "balanced_accuracy": float(scores["recall"][scores["support"] > 0].mean()),
+        "macro_f1": float(scores["f1"][scores["support"] + scores["claimed"] > 0].mean()),
     }
 
 
 def per_class(
     logits: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], classes: Sequence[str]
 ) -> dict[str, dict[str, float]]:
-    """Precision, recall, F1 and support (number of images) of every class, by its name."""
-    columns = precision_recall_fscore_support(
-        labels, logits.argmax(axis=1), labels=np.arange(len(classes)), zero_division=0
-    )
-    names = ("precision", "recall", "f1", "support")
-    return {
-        name: {column: float(values[index]) for column, values in zip(names, columns, strict=True)}
-        for index, name in enumerate(classes)
-    }
+    """Precision, recall, F1 and support (number of images) of every class, by its name; 0 where one is undefined."""
+    scores = _scores(logits, labels)
+    columns = ("precision", "recall", "f1", "support")
+    return {name: {column: float(scores[column][index]) for column in columns} for index, name in enumerate(classes)}
 
 
 def confusion(logits: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> list[list[int]]:
     """Counts by true class (rows) and predicted class (columns)."""
-    matrix = confusion_matrix(labels, logits.argmax(axis=1), labels=np.arange(logits.shape[1]))
-    counts: list[list[int]] = matrix.tolist()
+    counts: list[list[int]] = _confusion(logits, labels).tolist()
     return counts
+
+
+# scikit-learn's, by hand: to import it takes every worker a second, and to call it longer than a head's epoch.
+def _confusion(logits: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    classes = logits.shape[1]
+    return np.bincount(labels * classes + logits.argmax(axis=1), minlength=classes**2).reshape(classes, classes)
+
+
+def _scores(logits: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
+    """Arrays (classes,): support, claimed (images taken for the class), and precision, recall, F1, 0 if undefined."""
+    counts = _confusion(logits, labels)
+    hits, support, claimed = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
+    return {
+        "support": support,
+        "claimed": claimed,
+        "precision": hits / np.maximum(claimed, 1),
+        "recall": hits / np.maximum(support, 1),
+        "f1": 2 * hits / np.maximum(support + claimed, 1),
+    }
 
 
 def probabilities(logits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -219,6 +219,13 @@ class TrialConfig(Frozen):
     sync_batchnorm: bool = False
     """BatchNorm over the batch of all workers, on GPUs; otherwise each worker normalises its own share."""
 
+    feature_views: int = Field(default=1, ge=0, le=1000)
+    """Views of each image that a frozen phase trains on, their features computed once: 1, without augmentation; 2 or
+    more, with augmentation, for as many fixed views that the epochs take in turn; 0: nothing is cached."""
+
+    feature_dtype: Literal["fp32", "fp16"] = "fp32"
+    """How features are kept; fp16 takes half the disk."""
+
     compile: bool = False
     """Compile the model with torch.compile; pays for long trials."""
 

@@ -13,6 +13,7 @@ from torch.nn.functional import interpolate
 
 from trainables import classification
 from trainables.data.arrays import Split
+from trainables.data.lazy_images import Indices
 from trainables.data.readers import Sample
 
 EVALUATION_BATCH = 128
@@ -22,14 +23,14 @@ Tta = Literal["none", "flip", "flip+crops"]
 View = Callable[[Tensor], Tensor]
 
 
-def to_input(images: np.ndarray[Any, Any], mean: Sequence[float], std: Sequence[float], device: torch.device) -> Tensor:
-    """Decoded uint8 images (n, s, s, 3) as the model's normalised float32 input (n, 3, s, s) on `device`."""
-    return normalize(to_unit(images, device), mean, std)
+def to_input(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Decoded uint8 images (n, s, s, 3) as the model's normalised float32 input (n, 3, s, s), on their device."""
+    return normalize(to_unit(images), mean, std)
 
 
-def to_unit(images: np.ndarray[Any, Any], device: torch.device) -> Tensor:
-    """Decoded uint8 images (n, s, s, 3) as float32 in [0, 1], (n, 3, s, s) on `device`."""
-    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 255
+def to_unit(images: Tensor) -> Tensor:
+    """Decoded uint8 images (n, s, s, 3) as float32 in [0, 1], (n, 3, s, s), on their device."""
+    return images.permute(0, 3, 1, 2).float().div_(255)
 
 
 def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
@@ -37,7 +38,7 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     shape = (1, 3, 1, 1)
     centre = torch.tensor(mean, dtype=images.dtype, device=images.device).view(shape)
     scale = torch.tensor(std, dtype=images.dtype, device=images.device).view(shape)
-    return (images - centre) / scale
+    return (images - centre).div_(scale)
 
 
 def predict_logits(
@@ -48,14 +49,27 @@ def predict_logits(
     device: torch.device,
     tta: Tta = "none",
     batch_size: int = EVALUATION_BATCH,
+    rows: Indices | None = None,
 ) -> np.ndarray[Any, Any]:
-    """Logits (n, classes) of every image of a split, in its order. Puts the model into eval mode.
+    """Logits (n, classes) of every image of a split, or of its `rows`, in their order. Puts the model into eval mode.
 
     With test-time augmentation they are the logarithm of the mean of the probabilities over the `VIEWS` of each image:
     fixed views, the same in every run.
     """
     model.eval()
-    return classification.soft_vote([_logits(model, split, mean, std, device, view, batch_size) for view in VIEWS[tta]])
+    rows = np.arange(len(split)) if rows is None else rows
+    cuts = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    return classification.soft_vote([_logits(model, split, mean, std, device, view, cuts) for view in VIEWS[tta]])
+
+
+@torch.inference_mode()
+def predict_features(
+    model: nn.Module, features: Callable[[Indices], Tensor], rows: Indices, batch_size: int = EVALUATION_BATCH
+) -> np.ndarray[Any, Any]:
+    """Logits (n, classes) of `rows` (n,) of features, which `features` gives. Puts the model into eval mode."""
+    model.eval()
+    cuts = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+    return torch.cat([model(features(cut)).float().cpu() for cut in cuts]).numpy()
 
 
 @torch.inference_mode()
@@ -66,10 +80,13 @@ def _logits(
     std: Sequence[float],
     device: torch.device,
     view: View,
-    batch_size: int,
+    cuts: Sequence[Indices],
 ) -> np.ndarray[Any, Any]:
-    batches = (np.array(split.images[n : n + batch_size]) for n in range(0, len(split), batch_size))
-    parts = [model(view(to_input(batch, mean, std, device))).float().cpu() for batch in batches]
+    parts = []
+    for number, cut in enumerate(cuts):
+        split.announce(*cuts[number : number + 2])
+        parts.append(model(view(to_input(split.batch(cut, device), mean, std))).float().cpu())
+    split.announce()
     return torch.cat(parts).numpy()
 
 

@@ -57,15 +57,19 @@ class Evaluation:
         return {**self.metrics, **top, "calibration_error": self.calibration_error}
 
 
-def evaluate_checkpoint(checkpoint: Path, split: str, cache: Path, tta: Tta = "none") -> Evaluation:
-    """Measure a checkpoint on a split of the data set it was trained on.
+def evaluate_checkpoint(
+    checkpoint: Path, split: str, cache: Path, tta: Tta = "none", budget: int | None = None
+) -> Evaluation:
+    """Measure a checkpoint on a split of the data set it was trained on; `cache` has `budget` bytes, see NodeCache.
 
     Raises InvalidInput when the data set lacks the split or is no longer the one that was trained on.
     """
-    return evaluate_checkpoints([checkpoint], split, cache, tta)
+    return evaluate_checkpoints([checkpoint], split, cache, tta, budget)
 
 
-def evaluate_checkpoints(checkpoints: Sequence[Path], split: str, cache: Path, tta: Tta = "none") -> Evaluation:
+def evaluate_checkpoints(
+    checkpoints: Sequence[Path], split: str, cache: Path, tta: Tta = "none", budget: int | None = None
+) -> Evaluation:
     """Measure the soft vote of several checkpoints: the mean of their probabilities, each with its own preprocessing.
 
     Raises InvalidInput as `evaluate_checkpoint` does, and when they were trained on different classes or images.
@@ -75,7 +79,7 @@ def evaluate_checkpoints(checkpoints: Sequence[Path], split: str, cache: Path, t
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     votes = []
     for checkpoint, state in zip(checkpoints, states, strict=True):
-        arrays = load_arrays(state.config.data, cache, [split])
+        arrays = load_arrays(state.config.data, cache, [split], budget=budget)
         if arrays.fingerprint != state.fingerprint:
             raise InvalidInput(
                 f"data set must be the one that was trained on, but {state.config.data.root} has changed since; "

@@ -17,6 +17,9 @@ class TrialFolders:
     cache: Path
     """Node-local, derived data shared by all trials; may be deleted at any time between trials."""
 
+    cache_budget: int | None = None
+    """What `cache` may occupy, in bytes; None: half of what its disk has for it."""
+
     @property
     def best(self) -> Path:
         """Checkpoint of the epoch with the best objective."""

@@ -15,7 +15,6 @@ import numpy.typing as npt
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils.memory import clear_device_cache
 from timm.data.config import resolve_data_config
 from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
@@ -23,14 +22,17 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from search_spaces.errors import InvalidInput, OutOfMemory, TrialFailed
 from trainables import evaluate
-from trainables.classification import Targets, loss_sum
+from trainables.batches import Batches
+from trainables.classification import loss_sum
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, Split
-from trainables.data.augment import augment
 from trainables.data.balance import batches, class_weights, epoch_order
-from trainables.data.erasing import erase
-from trainables.data.mixing import mix, pair_shares
+from trainables.data.chance import Draw
+from trainables.data.lazy_images import Indices
+from trainables.data.node_cache import NodeCache
 from trainables.data.stats import channel_stats
+from trainables.frozen_phase import CannotCache, Features, draw_of, fixed_views, open_features
+from trainables.memory import is_out_of_memory, release
 from trainables.model.build import build_model
 from trainables.model.freeze import set_train_mode, set_trainable
 from trainables.model.plan import freeze_plan
@@ -39,22 +41,26 @@ from trainables.optim import build_optimizer, parameter_groups, peak_lr, rates, 
 
 log = logging.getLogger(__name__)
 
-Indices = npt.NDArray[np.int64]
-
 
 class Learner:
     """Model, optimiser, accelerator and moving average of one trial."""
 
-    def __init__(self, config: TrialConfig, arrays: Arrays) -> None:
+    def __init__(self, config: TrialConfig, arrays: Arrays, cache: NodeCache) -> None:
         self.config = config
+        self.arrays = arrays
+        self.cache = cache
         self.classes = len(arrays.classes)
-        self.split = arrays.splits["train"]
         self.plan = freeze_plan(config)
         self.accelerator = _accelerator(config)
         self.device = self.accelerator.device
         self.model = self._build()
         self.stages = stage_table(self.model)
         self.mean, self.std = self._normalization()
+        self.batches, self.validation = (
+            Batches(config, arrays.splits[name], self.mean, self.std, self.device) for name in ("train", "val")
+        )
+        # Images stay on the device from the first phase on that reads them, until they are in the way.
+        self.keeps_images = True
         self.class_weights = self._class_weights()
         # No larger than the data: to halve what is never reached would change nothing.
         self.micro_batch = min(config.micro_batch_size or config.batch_size, len(self.split))
@@ -65,8 +71,15 @@ class Learner:
         self.thawed = head
         self.optimizer = build_optimizer(config, self._groups(head, since=0))
         self.ema = _moving_average(self.model, config.ema_decay)
+        self.features: Features | None = None
+        self.part: nn.Module = self.model
         self.prepared: nn.Module = self.model
-        self._prepare()
+        self.prepared_for: frozenset[str] = frozenset()
+
+    @property
+    def split(self) -> Split:
+        """What is trained on."""
+        return self.batches.split
 
     @property
     def trained(self) -> nn.Module:
@@ -81,8 +94,8 @@ class Learner:
     def thaw(self, epoch: int) -> None:
         """Bring the model to the stages that train during `epoch`.
 
-        The optimiser gains groups for what is new and keeps the state of the rest; the model is prepared anew, so that
-        gradients of what has just been thawed are reduced over the workers.
+        The optimiser gains groups for what is new and keeps the state of the rest; before it trains, the model is
+        prepared anew, so that gradients of what has just been thawed are reduced over the workers.
         """
         names = self.stages.trainable(self.plan.stages_at(epoch))
         if names == self.thawed:
@@ -91,7 +104,6 @@ class Learner:
         for group in self._groups(names - self.thawed, since=self.plan.since_boundary(epoch)):
             self.optimizer.add_param_group(group)
         self.thawed = names
-        self._prepare()
 
     def train_epoch(self, epoch: int, plateaus: int) -> dict[str, float]:
         """Train one epoch; returns the mean training loss and the rates of its last step.
@@ -99,6 +111,8 @@ class Learner:
         Raises TrialFailed when a loss is not finite, OutOfMemory when not even one image at a time fits.
         """
         config = self.config
+        if self.prepared_for != self.thawed:
+            self._prepare(epoch)
         order = epoch_order(
             self.split.labels, self.classes, config.balance, config.seed, epoch, weighting=config.class_weighting
         )
@@ -108,7 +122,10 @@ class Learner:
         losses = torch.zeros(2, len(steps), dtype=torch.float64, device=self.device)
         for step, batch in enumerate(steps):
             set_learning_rates(self.optimizer, config, epoch + step / len(steps), 1 / len(steps), plateaus)
+            if self.features is None:
+                self.split.announce(*map(self._share, steps[step : step + 2]))
             losses[0, step], losses[1, step] = self._fitting(batch, epoch, step)
+        self.split.announce()
         losses[0] = self.accelerator.reduce(losses[0], "sum")
         sums, weights = losses.cpu().numpy()
         wrong = np.flatnonzero(~np.isfinite(sums))
@@ -119,12 +136,11 @@ class Learner:
             )
         return {"train/loss": float(sums.sum() / weights.sum()), **rates(self.optimizer)}
 
-    def predict(self, split: Split) -> npt.NDArray[np.float32]:
-        """Logits (n, classes) of a whole split on every rank, each having computed a share of exactly its images."""
+    def validate(self) -> npt.NDArray[np.float32]:
+        """Logits (n, classes) of the validation split on every rank, each having computed a share of its images."""
         ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
-        shares = np.array_split(np.arange(len(split)), ranks)
-        own = Split(split.images[shares[rank][0] : shares[rank][-1] + 1], split.labels[shares[rank]])
-        logits = self._predict_fitting(own)
+        shares = np.array_split(np.arange(len(self.validation)), ranks)
+        logits = self._predict_fitting(shares[rank])
         if ranks == 1:
             return logits
         # Ranks must gather equal shapes; what was added is dropped again, so no image counts twice.
@@ -134,59 +150,79 @@ class Learner:
         parts = np.split(gathered, ranks)
         return np.concatenate([part[: len(share)] for part, share in zip(parts, shares, strict=True)])
 
-    def _predict_fitting(self, own: Split) -> npt.NDArray[np.float32]:
+    def _predict_fitting(self, share: Indices) -> npt.NDArray[np.float32]:
         """Logits of a share; while they do not fit into memory, in batches half as large. Nothing else changes."""
         while True:
             try:
-                return evaluate.predict_logits(
-                    self.trained, own, self.mean, self.std, self.device, batch_size=self.evaluation_batch
-                )
+                return self._predict(share)
             except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
-                if self.evaluation_batch == 1:
+                room_made = self._take_images_back()
+                if self.evaluation_batch == 1 and not room_made:
                     raise OutOfMemory(
                         "a validation image must fit into memory, but none does; set a smaller architecture or size"
                     ) from error
-            self.evaluation_batch //= 2
-            clear_device_cache(garbage_collection=True)
+            if not room_made:
+                self.evaluation_batch //= 2
+            release()
+
+    def _predict(self, share: Indices) -> npt.NDArray[np.float32]:
+        size = self.evaluation_batch
+        if self.features is None:
+            split = self.validation.split
+            return evaluate.predict_logits(
+                self.trained, split, self.mean, self.std, self.device, batch_size=size, rows=share
+            )
+        suffix = self.part if self.ema is None else self.features.cut.suffix(self.trained)
+        return evaluate.predict_features(suffix, self.features.validation, share, size)
 
     def _step(self, batch: Indices, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """One optimiser step on the global batch; returns this rank's loss sum and the global weight."""
         config = self.config
         partners = batch[::-1]
-        weight = self._targets(batch, partners, epoch).weights(self.class_weights).sum()
+        draw = self._draw(epoch)
+        weight = self.batches.targets(batch, partners, draw).weights(self.class_weights).sum()
         ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
         positions = np.array_split(np.arange(len(batch)), ranks)[rank]
         parts = np.array_split(positions, max(1, -(-len(positions) // self.micro_batch)))
         # Dropout draws from torch's global stream: seeded a step, it depends on nothing that ran before.
-        torch.manual_seed(int(np.random.SeedSequence([config.seed, epoch, step, rank]).generate_state(1)[0]))
-        self.prepared_optimizer.zero_grad()
+        _seed(int(np.random.SeedSequence([config.seed, epoch, step, rank]).generate_state(1)[0]), self.device)
+        self.optimizer.zero_grad()
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for number, part in enumerate(parts):
             waiting = number < len(parts) - 1
             with self.accelerator.no_sync(self.prepared) if waiting else contextlib.nullcontext():
-                logits = self.prepared(self._inputs(batch[part], partners[part], epoch))
+                if self.features is None:
+                    inputs = self.batches.images(batch[part], partners[part], draw)
+                else:
+                    inputs = self.features.batch(batch[part], epoch)
                 loss = loss_sum(
-                    logits,
-                    self._targets(batch[part], partners[part], epoch),
+                    self.prepared(inputs),
+                    self.batches.targets(batch[part], partners[part], draw),
                     self.class_weights,
                     focal_gamma=config.focal_gamma,
                     label_smoothing=config.label_smoothing,
                 )
                 # The ranks' gradients are averaged, but the loss is a sum over ranks.
-                self.accelerator.backward(loss / weight * ranks)
+                self._backward(loss / weight * ranks)
             total += loss.detach().double()
         if config.clip_norm is not None:
             self.accelerator.clip_grad_norm_(self.prepared.parameters(), config.clip_norm)
-        self.prepared_optimizer.step()
+        # Accelerate's own step looks for packages on the disk, every time; only the scaler of fp16 needs it.
+        (self.optimizer if self.accelerator.scaler is None else self.prepared_optimizer).step()
         if self.ema is not None:
             self.ema.update_parameters(self.model)
         return total, weight
 
+    def _backward(self, loss: Tensor) -> None:
+        scaler = self.accelerator.scaler
+        (loss if scaler is None else scaler.scale(loss)).backward()
+
     def _fitting(self, batch: Indices, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Take a step; while it does not fit into memory, halve the micro-batch and run it again.
 
+        Images that are kept on the device are given up first: that costs time, and changes nothing that is computed.
         The global batch stays what it was. Ranks cannot agree on this without a message a step, so with several workers
         the trial ends at once.
         """
@@ -194,72 +230,95 @@ class Learner:
             try:
                 return self._step(batch, epoch, step)
             except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 smaller = self.micro_batch // 2
-                if smaller == 0 or self.accelerator.num_processes > 1:
+                ranks = self.accelerator.num_processes
+                room_made = ranks == 1 and self._take_images_back()
+                if not room_made and (smaller == 0 or ranks > 1):
                     raise OutOfMemory(
                         f"a micro-batch must fit into memory, got {self.micro_batch} images that do not; "
                         "set a smaller micro_batch_size, a smaller architecture or image_size"
                     ) from error
             # Outside the handler: the exception holds the frames, and with them the tensors that did not fit.
+            self.optimizer.zero_grad()
+            release()
+            if room_made:
+                continue
             self.micro_batch = smaller
-            self.prepared_optimizer.zero_grad()
-            clear_device_cache(garbage_collection=True)
             self.notes.append(f"out of memory: micro-batch halved to {smaller}; BatchNorm sees smaller batches")
             log.warning("%s", self.notes[-1])
 
-    def _inputs(self, indices: Indices, partners: Indices, epoch: int) -> Tensor:
-        config = self.config
-        images = self._augmented(indices, epoch)
-        if config.mixing != "none":
-            images, _ = mix(
-                config.mixing,
-                images,
-                self._augmented(partners, epoch),
-                config.seed,
-                epoch,
-                indices,
-                config.mixing_alpha,
-            )
-        images = evaluate.normalize(images, self.mean, self.std)
-        if config.random_erasing:
-            images = erase(images, config.random_erasing, config.seed, epoch, indices)
-        return images.contiguous(memory_format=torch.channels_last) if config.channels_last else images
+    def _share(self, batch: Indices) -> Indices:
+        """This rank's share of a global batch."""
+        share: Indices = np.array_split(batch, self.accelerator.num_processes)[self.accelerator.process_index]
+        return share
 
-    def _augmented(self, indices: Indices, epoch: int) -> Tensor:
-        images = evaluate.to_unit(self.split.images[indices], self.device)
-        return augment(images, self.config.augmentation, self.config.seed, epoch, indices)
-
-    def _targets(self, indices: Indices, partners: Indices, epoch: int) -> Targets:
-        labels = torch.from_numpy(self.split.labels[indices]).to(self.device)
-        config = self.config
-        if config.mixing == "none":
-            return Targets(labels)
-        size = config.data.image_size
-        shares = pair_shares(config.mixing, config.mixing_alpha, config.seed, epoch, indices, size)
-        others = torch.from_numpy(self.split.labels[partners]).to(self.device)
-        return Targets(labels, others, torch.from_numpy(shares).to(self.device))
+    def _take_images_back(self) -> bool:
+        """Give up the images on the device; returns whether there were any."""
+        self.keeps_images = False
+        there = [batches.take_back() for batches in (self.batches, self.validation)]
+        return any(there)
 
     def _build(self) -> nn.Module:
         model = build_model(self.config, self.classes)
         if self.config.sync_batchnorm and self.accelerator.num_processes > 1 and self.device.type == "cuda":
             model = convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         model = model.to(self.device)
-        if self.config.channels_last:
-            model = model.to(memory_format=torch.channels_last)
-        if self.config.compile:
-            model.compile()
-        return model
+        return model.to(memory_format=torch.channels_last) if self.config.channels_last else model
 
-    def _prepare(self) -> None:
+    def _prepare(self, epoch: int) -> None:
+        """Prepare what trains from now on: the whole model, or what is behind the cut where its features are there."""
         # With mixed precision, `forward` would be wrapped in autocast once more; and a model that keeps the mark of its
         # preparation is not prepared again.
         self.accelerator.unwrap_model(self.prepared, keep_fp32_wrapper=False)
         vars(self.model).pop("_is_accelerate_prepared", None)
-        self.accelerator.free_memory()
-        self.prepared = self.accelerator.prepare(self.model)
+        # `free_memory` does the same, and then waits for the garbage collector.
+        self.accelerator._models.clear()
+        self.accelerator._optimizers.clear()
+        self.features = self._features(epoch)
+        self.part = self.model if self.features is None else self.features.cut.suffix(self.model)
+        if self.features is None and self.keeps_images:
+            self.batches.keep()
+            self.validation.keep()
+        if self.config.compile:
+            self.part.compile()
+        self.prepared = self.accelerator.prepare(self.part)
         self.prepared_optimizer = self.accelerator.prepare(self.optimizer)
+        self.prepared_for = self.thawed
+
+    def _features(self, epoch: int) -> Features | None:
+        """The features for the phase of `epoch`, or None; with a note where there should have been some."""
+        stages = self.plan.stages_at(epoch)
+        if stages == "all" or not fixed_views(self.config):
+            return None
+        found, reason = None, "another worker has no room for them"
+        rest = [later for later in range(epoch, self.config.epochs) if self.plan.stages_at(later) == stages]
+        try:
+            found = open_features(
+                self.config,
+                self.model,
+                stages,
+                rest,
+                self.arrays.fingerprint,
+                self.batches,
+                self.validation,
+                self.cache,
+                self.accelerator.autocast,
+            )
+        except CannotCache as error:
+            reason = str(error)
+        # Ranks that train different parts of a model would wait for each other for ever.
+        ready = self.accelerator.reduce(torch.tensor(float(found is not None), device=self.device), "sum")
+        if ready.item() == self.accelerator.num_processes:
+            return found
+        log.warning("features are not cached: %s; the backbone is run in every epoch", reason)
+        if epoch == self.plan.since_boundary(epoch):
+            self.notes.append(f"features are not cached: {reason}")
+        return None
+
+    def _draw(self, epoch: int) -> Draw:
+        return draw_of(self.config, epoch, self.plan.stages_at(epoch))
 
     def _groups(self, names: frozenset[str], *, since: int) -> list[dict[str, Any]]:
         decay = self.config.weight_decay
@@ -299,15 +358,15 @@ def _accelerator(config: TrialConfig) -> Accelerator:
     return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed)
 
 
+def _seed(number: int, device: torch.device) -> None:
+    """As torch.manual_seed, which formats a traceback for every kind of device that is not there, and keeps it."""
+    torch.default_generator.manual_seed(number)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(number)
+
+
 def _moving_average(model: nn.Module, decay: float | None) -> AveragedModel | None:
     if decay is None:
         return None
     blend = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
     return AveragedModel(model, multi_avg_fn=blend, use_buffers=True).requires_grad_(False)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # The CPU's allocator, and oneDNN behind it, have no exception of their own.
-    words = ("can't allocate memory", "could not create a primitive", "could not create a memory")
-    known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    return known or any(word in str(error) for word in words)

@@ -11,6 +11,7 @@ from trainables import classification, evaluate
 from trainables.checkpoint import CheckpointState, load_checkpoint, save_checkpoint
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, load_arrays
+from trainables.data.node_cache import NodeCache
 from trainables.folders import TrialFolders
 from trainables.learner import Learner
 from trainables.model.plan import freeze_plan
@@ -28,8 +29,8 @@ def train(config: TrialConfig, folders: TrialFolders, resume_from: Path | None =
     Raises InvalidInput for data, weights or a checkpoint that cannot be used, TrialFailed when a loss is not finite,
     OutOfMemory when not even one image at a time fits.
     """
-    arrays = load_arrays(config.data, folders.cache)
-    learner = Learner(config, arrays)
+    arrays = load_arrays(config.data, folders.cache, budget=folders.cache_budget)
+    learner = Learner(config, arrays, NodeCache(folders.cache, folders.cache_budget))
     reports = _restore(learner, arrays, resume_from) if resume_from is not None else []
     while not reports or reports[-1].ended_by is None:
         epoch = len(reports)
@@ -37,7 +38,7 @@ def train(config: TrialConfig, folders: TrialFolders, resume_from: Path | None =
         learner.thaw(epoch)
         since = learner.plan.since_boundary(epoch)
         metrics = learner.train_epoch(epoch, count_plateaus(_objectives(config, reports, since), config.objective))
-        logits = learner.predict(arrays.splits["val"])
+        logits = learner.validate()
         validation = classification.metrics(logits, arrays.splits["val"].labels)
         metrics |= {f"val/{name}": value for name, value in validation.items()}
         if not np.isfinite(metrics["val/loss"]):

@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.commands.options import Format, FormatOption, SetOption, errors, escaped, output, print_json, prose
+from orchestrator.commands.options import (
+    Format,
+    FormatOption,
+    SetOption,
+    decoding_bar,
+    errors,
+    escaped,
+    output,
+    print_json,
+    prose,
+)
 from search_spaces.errors import InvalidInput
 
 IMAGES = 8
@@ -30,10 +40,9 @@ def preview(
     """See what training will see: a batch under each augmentation, and the classes of the first batches."""
     from dataclasses import asdict
 
-    from rich.progress import Progress
     from rich.table import Table
 
-    from orchestrator.preflight import cache_folder
+    from orchestrator.preflight import cache_budget, cache_folder
     from orchestrator.spec import load_data
     from trainables.data.arrays import load_arrays
     from trainables.data.preview import count_batches, picture_data
@@ -41,12 +50,9 @@ def preview(
     settings, storage = load_data(file, set_ or [])
     if out.suffix.lower() != ".png" or out.is_dir():
         raise InvalidInput(f"--out: must be a PNG file, got {out}; choose a name that ends in .png")
-    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
-        task = bar.add_task("decoding images", total=None)
-        cache = cache_folder(storage.cache_dir)
-        arrays = load_arrays(
-            settings.data, cache, ("train",), lambda done, total: bar.update(task, completed=done, total=total)
-        )
+    cache, budget = cache_folder(storage.cache_dir), cache_budget(storage.cache_budget)
+    with decoding_bar() as on_decoding:
+        arrays = load_arrays(settings.data, cache, ("train",), on_decoding, budget)
     split, seed = arrays.splits["train"], settings.seed
     counts = count_batches(
         split.labels,

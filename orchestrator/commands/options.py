@@ -1,6 +1,9 @@
 """Options and consoles that commands share."""
 
 import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +15,8 @@ from rich.markup import escape
 # Results go to standard output, everything about the way there to standard error.
 output = Console()
 errors = Console(stderr=True)
+
+_PATIENCE = 1.0
 
 
 class Format(StrEnum):
@@ -30,6 +35,27 @@ SetOption = Annotated[
         "--set", metavar="KEY=VALUE", help="Override a value of the file, e.g. --set data.image_size=160; repeatable."
     ),
 ]
+
+
+@contextmanager
+def decoding_bar(*, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A callback for the images decoded, shown as a bar on a terminal once they have taken a second."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=errors, transient=True, disable=quiet or not errors.is_terminal)
+    task, begun = bar.add_task("decoding images", total=None), time.monotonic()
+
+    def show(done: int, total: int) -> None:
+        if time.monotonic() - begun > _PATIENCE:
+            bar.start()
+        bar.update(task, completed=done, total=total)
+
+    try:
+        yield show
+    finally:
+        if bar.live.is_started:
+            bar.stop()
 
 
 def print_json(value: Any) -> None:

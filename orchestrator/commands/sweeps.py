@@ -11,6 +11,7 @@ from orchestrator.commands.options import (
     RunArgument,
     SetOption,
     SweepArgument,
+    decoding_bar,
     errors,
     escaped,
     output,
@@ -60,8 +61,6 @@ def sweep(
     quiet: QuietOption = False,
 ) -> None:
     """Run a sweep. Ctrl-C (or `thaw stop` elsewhere) ends it cleanly; `thaw resume` goes on."""
-    from rich.progress import Progress
-
     from orchestrator.preflight import preflight
     from orchestrator.progress import SweepProgress, silent
     from orchestrator.spec import load
@@ -70,9 +69,8 @@ def sweep(
     spec = load(file, set_ or [], name)
     if not quiet:
         prose(errors, f"{spec.name}: looking at the images, and building every model once")
-    with Progress(console=errors, transient=True, disable=quiet or not errors.is_terminal) as bar:
-        task = bar.add_task("decoding images", total=None)
-        arrays = preflight(spec, lambda done, total: bar.update(task, completed=done, total=total))
+    with decoding_bar(quiet=quiet) as on_decoding:
+        arrays = preflight(spec, on_decoding)
     if quiet:
         outcome = run_sweep(spec, arrays, silent)
     else:

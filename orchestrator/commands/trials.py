@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.commands.options import Format, FormatOption, SetOption, errors, escaped, output, print_json, prose
+from orchestrator.commands.options import (
+    Format,
+    FormatOption,
+    SetOption,
+    decoding_bar,
+    errors,
+    escaped,
+    output,
+    print_json,
+    prose,
+)
 from search_spaces.errors import InvalidInput
 
 
@@ -64,22 +74,26 @@ def trial(
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from orchestrator.preflight import cache_folder
+    from orchestrator.preflight import cache_budget, cache_folder
     from orchestrator.spec import load_trial
     from orchestrator.tables import epoch_text
     from trainables import checkpoint
+    from trainables.data.arrays import decode_rest, load_arrays
     from trainables.folders import TrialFolders
     from trainables.train import train
 
     settings = load_trial(config, set_ or [])
     root = out or config.parent / "runs" / config.stem
-    folders = TrialFolders(root / "checkpoints", root / "predictions.parquet", cache_folder(None))
+    folders = TrialFolders(root / "checkpoints", root / "predictions.parquet", cache_folder(None), cache_budget(None))
     if root.exists() and not root.is_dir():
         raise InvalidInput(f"{root}: must be a folder, but it is a file; choose another --out")
     if not resume and root.exists() and any(root.iterdir()):
         raise InvalidInput(f"{root}: must be a new folder, but it is not empty; choose another --out, or add --resume")
     resume_from = folders.last if resume and checkpoint.exists(folders.last) else None
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    with decoding_bar() as on_decoding:
+        arrays = load_arrays(settings.data, folders.cache, on_progress=on_decoding, budget=folders.cache_budget)
+        decode_rest(arrays, on_decoding)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, disable=not errors.is_terminal) as bar:
         task = bar.add_task(f"{settings.architecture}, {settings.strategy}", total=settings.epochs)

@@ -38,16 +38,17 @@ def remember(self, *args):
     original(self, *args)
 module.Learner.__init__ = remember
 for name, config in configs.items():
-    said = {"reports": [], "prepared": [], "layers": []}
+    said = {"reports": [], "prepared": [], "layers": [], "cached": []}
     folders = TrialFolders(root / name / "checkpoints", root / name / "predictions.parquet", root.parent / "cache")
     for report in train(TrialConfig.model_validate(config), folders):
         said["reports"].append(report.model_dump(exclude={"seconds"}))
         learner = learners[-1]
         # Private, because Accelerate has no public count of what it prepared.
         said["prepared"].append([len(learner.accelerator._models), len(learner.accelerator._optimizers)])
-        forward = getattr(learner.model, "_original_forward", learner.model.forward)
-        wrapped = hasattr(learner.model, "_original_forward")
-        said["layers"].append([wrapped, forward.__func__ is type(learner.model).forward])
+        forward = getattr(learner.part, "_original_forward", learner.part.forward)
+        wrapped = hasattr(learner.part, "_original_forward")
+        said["layers"].append([wrapped, forward.__func__ is type(learner.part).forward])
+        said["cached"].append(learner.features is not None)
     learners.clear()
     print(json.dumps([name, said]))
 if ranks > 1:
@@ -80,6 +81,8 @@ SETTINGS: Mapping[str, dict[str, Any]] = {
     "cutmix": {"balance": "loss", "mixing": "cutmix", "augmentation": "light", "random_erasing": 0.3, "clip_norm": 1.0},
     "mixup": {"balance": "none", "mixing": "mixup", "focal_gamma": 2.0, "label_smoothing": 0.1, "stage_lr_decay": 0.7},
     "bf16": {"precision": "bf16"},
+    "images": {"balance": "none", "feature_views": 0},
+    "fixed views": {"feature_views": 2, "augmentation": "light", "ema_decay": 0.9, "micro_batch_size": 4},
 }
 
 Said = dict[str, dict[str, Any]]
@@ -154,6 +157,19 @@ def test_one_model_is_prepared_and_wrapped_at_most_once_after_two_boundaries(
     for said in ran[1]:
         assert said[name]["prepared"] == [[1, 1]] * 3
         assert said[name]["layers"] == [[name == "bf16", True]] * 3
+
+
+def test_features_are_used_where_nothing_is_drawn_anew(ran: tuple[Path, list[Said]]) -> None:
+    for said in ran[1]:
+        for name in SETTINGS:
+            frozen = name not in ("cutmix", "mixup", "images")
+            assert said[name]["cached"] == [frozen, frozen, False], name
+
+
+def test_two_ranks_on_features_train_the_weights_of_two_ranks_on_images(ran: tuple[Path, list[Said]]) -> None:
+    root, _ = ran
+    for side in ("one", "two"):
+        assert_close(*(root / side / name / "checkpoints" / "last" for name in ("none", "images")))
 
 
 def assert_close(one: Path, other: Path) -> None:

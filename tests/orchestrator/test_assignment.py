@@ -14,7 +14,9 @@ from trainables.result import Status, TrialResult
 def assignment(trial: Callable[..., TrialResult]) -> Assignment:
     result = trial("0007", [0.5], Status.RUNNING, {"lr": 0.01}, strategy="progressive", unfreeze_epoch=2)
     settings = Wandb(mode="offline")
-    return Assignment(trial=result, sweep="s", run=Path("/runs/s"), cache=Path("/cache"), threads=2, wandb=settings)
+    return Assignment(
+        trial=result, sweep="s", run=Path("/runs/s"), cache=Path("/cache"), cache_budget=7, threads=2, wandb=settings
+    )
 
 
 def test_an_assignment_travels_as_json_text(assignment: Assignment) -> None:
@@ -28,6 +30,7 @@ def test_an_assignment_travels_as_json_text(assignment: Assignment) -> None:
 def test_a_trial_works_in_its_run_s_folders(assignment: Assignment) -> None:
     folders = assignment.folders
     assert folders.best == Path("/runs/s/checkpoints/0007/best")
+    assert (folders.cache, folders.cache_budget) == (Path("/cache"), 7)
     assert folders.last == Path("/runs/s/checkpoints/0007/last")
 
 

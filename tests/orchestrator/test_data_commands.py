@@ -67,7 +67,10 @@ def test_preview_decodes_into_the_sweeps_own_cache(here, digits):
         (["--set", "trial.seed=-1"], "sweep.yaml: trial.seed: "),
         (["--set", "data.image_sise=20"], "sweep.yaml: data.image_sise: unknown key; did you mean image_size?"),
         (["--set", "trial=5"], "sweep.yaml: trial: must be a section, got 5"),
-        (["--set", "storage.cache=5"], "sweep.yaml: storage.cache: unknown key; did you mean cache_dir?"),
+        (
+            ["--set", "storage.cache=5"],
+            "sweep.yaml: storage.cache: unknown key; did you mean cache_dir or cache_budget?",
+        ),
         (["--out", "preview.jpg"], "--out: must be a PNG file, got preview.jpg"),
         (["--out", "sweep.yaml/preview.png"], "--out: must be writable, got sweep.yaml/preview.png: "),
     ],

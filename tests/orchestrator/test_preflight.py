@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orchestrator.preflight import cache_folder, check_fresh, check_plans, preflight
+from orchestrator.preflight import cache_budget, cache_folder, check_fresh, check_inputs, check_plans, preflight
 from orchestrator.spec import SweepSpec
 from search_spaces.errors import InvalidInput
 from trainables.config import TrialConfig
@@ -31,6 +31,27 @@ def test_the_cache_is_the_configured_folder_then_the_environment_s_then_home() -
     assert cache_folder(Path("/a"), {"THAW_CACHE_DIR": "/b"}) == Path("/a")
     assert cache_folder(None, {"THAW_CACHE_DIR": "/b"}) == Path("/b")
     assert cache_folder(None, {"THAW_CACHE_DIR": ""}) == cache_folder(None, {}) == Path.home() / ".cache" / "thaw"
+
+
+def test_the_cache_s_budget_is_the_configured_one_then_the_environment_s_then_the_cache_s_own() -> None:
+    assert cache_budget(5, {"THAW_CACHE_BUDGET": "2GiB"}) == 5
+    assert cache_budget(0, {"THAW_CACHE_BUDGET": "2GiB"}) == 0
+    assert cache_budget(None, {"THAW_CACHE_BUDGET": "2GiB"}) == 2 * 2**30
+    for wanted in ({}, {"THAW_CACHE_BUDGET": ""}, {"THAW_CACHE_BUDGET": "auto"}):
+        assert cache_budget(None, wanted) is None
+    with pytest.raises(
+        InvalidInput, match=r"^\$THAW_CACHE_BUDGET: cache_budget: must be a number of bytes.* got 'much'; write e.g. 20"
+    ):
+        cache_budget(None, {"THAW_CACHE_BUDGET": "much"})
+
+
+def test_images_beyond_the_budget_are_looked_at_all_the_same(photos: Path, tmp_path: Path) -> None:
+    trial = {"architecture": "test_efficientnet", "weights": "none", "strategy": "head", "epochs": 1, "lr": 0.1}
+    storage = {"cache_dir": str(tmp_path / "cache"), "cache_budget": 100}
+    (photos / "val" / "day" / "one.png").write_bytes(b"not an image")
+    spec = SweepSpec.model_validate({"name": "s", "data": {"root": photos}, "storage": storage, "trial": trial})
+    with pytest.raises(InvalidInput, match=r"val/day/one.png: image must be complete"):
+        check_inputs(spec)
 
 
 def test_a_run_folder_is_new_or_empty(tmp_path: Path) -> None:

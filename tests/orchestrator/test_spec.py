@@ -256,21 +256,22 @@ def test_a_file_name_that_is_no_run_name_needs_a_name(small: Small) -> None:
 
 @pytest.mark.parametrize("stopping", ["none", {"asha": {"grace": 3}}])
 @pytest.mark.parametrize("points", ["none", [POINT]])
-@pytest.mark.parametrize("cache_dir", ["auto", "cache"])
+@pytest.mark.parametrize(("cache_dir", "budget"), [("auto", "auto"), ("cache", "1.5 GiB")])
 def test_the_resolved_file_reads_back_equal_from_anywhere(
-    small: Small, tmp_path: Path, stopping: Any, points: Any, cache_dir: str
+    small: Small, tmp_path: Path, stopping: Any, points: Any, cache_dir: str, budget: str
 ) -> None:
     spec = load(
         small(
             stopping=stopping,
             search={"points": points, "trials": 3},
-            storage={"root": "out", "cache_dir": cache_dir},
+            storage={"root": "out", "cache_dir": cache_dir, "cache_budget": budget},
             resources={"concurrent": 2, "gpus_per_worker": 0.5},
             objective={"metric": "val/loss"},
             trial={"epochs": 6, "architecture": "resnet18", "patience": "none", "weights": "w.safetensors"},
         )
     )
     assert (spec.stopping is None) == (stopping == "none")
+    assert spec.storage.cache_budget == (None if budget == "auto" else 1.5 * 2**30)
     folder = tmp_path / "far" / "away"
     folder.mkdir(parents=True)
     (folder / "sweep.yaml").write_text(spec.to_yaml())
@@ -332,3 +333,14 @@ def test_a_trial_file_is_a_trial_with_its_paths_resolved(tmp_path: Path) -> None
     )
     with pytest.raises(InvalidInput, match=r"trial.yaml: epohcs: unknown key; did you mean epochs"):
         load_trial(path, ["epohcs=4"])
+
+
+@pytest.mark.parametrize(("written", "bytes_"), [("20GiB", 20 * 2**30), ("1MB", 10**6), (0, 0), (123, 123)])
+def test_the_cache_s_budget_has_units(small: Small, written: Any, bytes_: int) -> None:
+    assert load(small(storage={"cache_budget": written})).storage.cache_budget == bytes_
+
+
+@pytest.mark.parametrize("written", ["much", -3, "3 bananas"])
+def test_a_cache_budget_that_is_no_number_of_bytes(small: Small, written: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"storage.cache_budget: must be a number of bytes.*; write e.g. 20GiB"):
+        load(small(storage={"cache_budget": written}))

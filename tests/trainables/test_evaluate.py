@@ -27,7 +27,7 @@ def test_the_input_is_that_of_predict(tmp_path: Path) -> None:
     Image.fromarray(images[0]).save(tmp_path / "image.png")
     preprocess = Preprocessing(image_size=8, resize_mode="squash", mean=MEAN, std=STD)
     served = preprocess((tmp_path / "image.png").read_bytes(), "image.png")
-    ours = evaluate.to_input(images, MEAN, STD, torch.device("cpu"))
+    ours = evaluate.to_input(torch.from_numpy(images), MEAN, STD)
     torch.testing.assert_close(ours[0], torch.from_numpy(served))
 
 

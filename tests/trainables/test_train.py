@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,13 @@ from search_spaces.errors import InvalidInput, TrialFailed
 from trainables import evaluate
 from trainables.checkpoint import CheckpointState, load_trained
 from trainables.config import TrialConfig
+from trainables.data import arrays as data_arrays
 from trainables.data.arrays import load_arrays
 from trainables.data.balance import batches, class_weights, epoch_order
 from trainables.data.digits import write_digits
 from trainables.evaluate import predict_logits, to_input
 from trainables.folders import TrialFolders
+from trainables.learner import Learner
 from trainables.model.build import build_model
 from trainables.model.stages import stage_table
 from trainables.result import EpochReport
@@ -46,7 +49,7 @@ CHANCE = {"dropout": 0.3, "augmentation": "light"}
 STILL = {"architecture": "test_convnext", "lr": 1e-12, "optimizer": "sgd", "objective": {"metric": "val/accuracy"}}
 
 
-def told(reports: list[EpochReport]) -> list[dict[str, Any]]:
+def told(reports: Iterable[EpochReport]) -> list[dict[str, Any]]:
     """Everything but the time it took."""
     return [report.model_dump(exclude={"seconds"}) for report in reports]
 
@@ -255,7 +258,7 @@ def test_a_step_descends_the_weighted_mean_of_its_batch(
     by_class = torch.tensor(class_weights(split.labels, 3), dtype=torch.float32) if balance == "loss" else None
     loss = nn.CrossEntropyLoss(weight=by_class)
     for indices in batches(epoch_order(split.labels, 3, balance, config.seed, 0), 20):
-        images = to_input(split.images[indices], state.mean, state.std, torch.device("cpu"))
+        images = to_input(split.batch(indices, torch.device("cpu")), state.mean, state.std)
         optimizer.zero_grad()
         loss(model(images), torch.from_numpy(split.labels[indices])).backward()
         optimizer.step()
@@ -348,7 +351,7 @@ def test_one_model_and_one_optimiser_are_prepared_after_any_number_of_boundaries
 def test_one_layer_of_autocast_after_any_number_of_boundaries(
     models: list["weakref.ref[nn.Module]"], trial_config: Config, trial_folders: Folders
 ) -> None:
-    for _ in train(trial_config(**GRADUAL, epochs=3, precision="bf16"), trial_folders("trial")):
+    for _ in train(trial_config(**GRADUAL, epochs=3, precision="bf16", feature_views=0), trial_folders("trial")):
         model = models[0]()
         assert model is not None
         assert model._original_forward.__func__ is type(model).forward
@@ -440,6 +443,7 @@ def test_validation_that_does_not_fit_is_divided_too(
             "weights": "none",
             "architecture": "test_efficientnet",
             "strategy": "head",
+            "feature_views": 0,
             "epochs": 1,
             "lr": 1e-3,
         }
@@ -452,15 +456,65 @@ def test_validation_that_does_not_fit_is_divided_too(
     whole, original, sizes = validated("whole"), evaluate._logits, []
 
     def small(*args: Any) -> Any:
-        sizes.append(args[-1])
-        if args[-1] > 16:
+        sizes.append(max(map(len, args[-1])))
+        if sizes[-1] > 16:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
         return original(*args)
 
     monkeypatch.setattr(evaluate, "_logits", small)
     divided = validated("divided")
-    assert sizes == [128, 64, 32, 16]
+    assert sizes == [79, 64, 32, 16]
     assert divided.metrics == pytest.approx(whole.metrics, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"balance": "sampler", "augmentation": "light"},
+        {"mixing": "cutmix", "micro_batch_size": 3, "normalization": "dataset"},
+    ],
+)
+@pytest.mark.parametrize("where", ["decoded on demand", "on the device"])
+def test_a_trial_is_the_same_wherever_its_images_are(
+    where: str,
+    settings: dict[str, Any],
+    trial_config: Config,
+    trial_folders: Folders,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = trial_config(epochs=2, batch_size=10, **settings)
+    cached = told(train(config, trial_folders("cached")))
+    folders = trial_folders("other")
+    if where == "decoded on demand":
+        folders = replace(folders, cache=tmp_path / "cache", cache_budget=0)
+    else:
+        monkeypatch.setattr(data_arrays, "_free", lambda device: 10**9)
+    assert told(train(config, folders)) == cached
+    assert not list((tmp_path / "cache").glob("images/*.npy"))
+
+
+def test_images_on_the_device_make_room_before_a_batch_is_divided(
+    trial_config: Config, trial_folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, folders = trial_config(epochs=2, batch_size=10), trial_folders("trial")
+    expected = told(train(config, trial_folders("cached")))
+    monkeypatch.setattr(data_arrays, "_free", lambda device: 10**9)
+    step, resident = Learner._step, []
+
+    def small(learner: Learner, *args: Any) -> Any:
+        resident.append(learner.split.resident is not None)
+        if resident[-1]:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        return step(learner, *args)
+
+    monkeypatch.setattr(Learner, "_step", small)
+    reports = list(train(config, folders))
+    assert resident[:2] == [True, False]
+    assert not any(resident[1:])
+    assert told(reports) == expected
+    assert [report.notes for report in reports] == [(), ()]
+    assert CheckpointState.read(folders.last).micro_batch == 10
 
 
 def test_a_trial_of_which_not_even_one_image_fits_says_so(digits: Path, cache_dir: Path, tmp_path: Path) -> None:

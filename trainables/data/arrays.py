@@ -1,30 +1,73 @@
 """The data set of a trial as arrays: decoded once a node, memory-mapped, shared by every trial on it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from search_spaces.errors import InvalidInput
 from trainables.config import DataConfig
 from trainables.data.fingerprint import fingerprint
 from trainables.data.image_cache import open_images
+from trainables.data.lazy_images import Indices, LazyImages, Pixels
+from trainables.data.node_cache import NodeCache
+from trainables.data.node_cache import Progress as Progress  # named here for those who load
 from trainables.data.readers import Dataset, open_dataset
 
-Progress = Callable[[int, int], None]
+# Of a device's free memory, what the images of one split may take; the rest is the model's.
+_SHARE = 1 / 4
+_CHUNK = 256
 
 
 @dataclass(frozen=True)
 class Split:
-    """One split: uint8 images (n, size, size, 3), read-only, and int64 labels (n,)."""
+    """One split: its images and their labels."""
 
-    images: np.ndarray[Any, Any]
-    labels: np.ndarray[Any, Any]
+    images: Pixels | LazyImages
+    """uint8 (n, size, size, 3), read-only; read it by lists of indices."""
+
+    labels: npt.NDArray[np.int64]
+    """(n,)."""
+
+    resident: Tensor | None = None
+    """The same images in the memory of a device."""
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def batch(self, indices: Indices, device: torch.device) -> Tensor:
+        """The images of `indices` (k,) on `device`: uint8 (k, size, size, 3), of one gather."""
+        if self.resident is not None:
+            return self.resident.index_select(0, torch.from_numpy(indices).to(self.resident.device))
+        return torch.from_numpy(self.images[indices]).to(device)
+
+    def announce(self, *batches: Indices) -> None:
+        """Say which batches are asked for next: what has to be decoded for them begins now."""
+        if isinstance(self.images, LazyImages) and self.resident is None:
+            self.images.announce(*batches)
+
+    def on(self, device: torch.device, free: int | None = None) -> "Split":
+        """The split with its images copied to `device`, where they fit into a quarter of its free memory.
+
+        `free` is in bytes; None asks a GPU, and takes nothing of any other device, whose memory the node's cache is in.
+        """
+        free = _free(device) if free is None else free
+        shape = self.images.shape
+        if int(np.prod(shape, dtype=np.int64)) > free * _SHARE:
+            return self
+        resident = torch.empty(shape, dtype=torch.uint8, device=device)
+        for start in range(0, len(self), _CHUNK):
+            rows = np.arange(start, min(start + _CHUNK, len(self)))
+            resident[start : start + len(rows)] = self.batch(rows, device)
+        return replace(self, resident=resident)
+
+    def on_host(self) -> "Split":
+        """The split without the copy on the device."""
+        return replace(self, resident=None)
 
 
 @dataclass(frozen=True)
@@ -42,10 +85,15 @@ class Arrays:
 
 
 def load_arrays(
-    data: DataConfig, cache: Path, splits: Sequence[str] = ("train", "val"), on_progress: Progress | None = None
+    data: DataConfig,
+    cache: Path,
+    splits: Sequence[str] = ("train", "val"),
+    on_progress: Progress | None = None,
+    budget: int | None = None,
 ) -> Arrays:
     """Open the data set and its decoded images, decoding what this node has not decoded yet.
 
+    `budget` is that of the node's cache, in bytes; see NodeCache. Images beyond it are decoded when they are asked for.
     Raises InvalidInput for whatever is wrong with the folder, the manifest or an image, before anything is trained, and
     for a split that the data set does not have.
     """
@@ -56,15 +104,37 @@ def load_arrays(
                 f"{data.root}: split must be one of {', '.join(dataset.splits)}, got {split!r}; "
                 "choose one of them, or add the images"
             )
-    digest = fingerprint(dataset, cache)
+    digest, node = fingerprint(dataset, cache), NodeCache(cache, budget)
     return Arrays(
         dataset=dataset,
         fingerprint=digest,
         splits={
             split: Split(
-                images=open_images(dataset, split, data.image_size, data.resize_mode, digest, cache, on_progress),
+                images=open_images(dataset, split, data.image_size, data.resize_mode, digest, node, on_progress),
                 labels=dataset.labels(split),
             )
             for split in splits
         },
     )
+
+
+def decode_rest(arrays: Arrays, on_progress: Progress | None = None) -> None:
+    """Decode once what the cache has no room for, so that an image that cannot be read is found before the training.
+
+    Raises InvalidInput naming it.
+    """
+    for split in arrays.splits.values():
+        if isinstance(split.images, LazyImages):
+            done = 0
+            for chunk in split.images.chunks(_CHUNK):
+                done += len(chunk)
+                if on_progress is not None:
+                    on_progress(done, len(split))
+
+
+def _free(device: torch.device) -> int:
+    if device.type != "cuda":
+        return 0
+    # What earlier trials of this process have given back is kept for us by torch's allocator.
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + kept

@@ -1,6 +1,7 @@
 """Chance that belongs to a sample: uniform draws as a function of (seed, epoch, sample index), in separate streams."""
 
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,13 @@ class Stream(IntEnum):
     AUGMENT = 2
     MIXING = 3
     ERASING = 4
+
+
+class Draw(NamedTuple):
+    """Which of all its draws a sample gets."""
+
+    seed: int
+    epoch: int
 
 
 def draws(seed: int, epoch: int, indices: npt.NDArray[np.int64], count: int, stream: Stream) -> npt.NDArray[np.float64]:

@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.special import betaincinv
 from torch import Tensor
 
 from trainables.data.chance import Stream, draws
@@ -65,6 +64,9 @@ def _blends(
         nowhere = np.zeros((len(indices), 2), dtype=np.int64)
         return np.ones(len(indices)), nowhere, nowhere
     uniform = draws(seed, epoch, indices, 3, Stream.MIXING)
+    # Only here, for most trials mix nothing, and every worker would wait for the import.
+    from scipy.special import betaincinv
+
     # The inverse of the distribution function of Beta(alpha, alpha): one draw a share, where sampling takes any number.
     share = np.asarray(betaincinv(alpha, alpha, uniform[:, 0]), dtype=np.float64)
     half, centre = np.sqrt(1 - share)[:, None] * size / 2, uniform[:, 1:] * size

@@ -149,7 +149,9 @@ def _class_folders(folder: Path) -> list[str]:
 def _images_below(folder: Path, root: Path) -> Iterator[str]:
     for directory, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from ((Path(directory) / name).relative_to(root).as_posix() for name in files if is_image(name))
+        # One path object a folder: one a file would cost more than all else that a trial looks up.
+        inside = Path(directory).relative_to(root).as_posix()
+        yield from (f"{inside}/{name}" for name in files if is_image(name))
 
 
 def _what_is_at(path: Path) -> str:

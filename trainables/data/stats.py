@@ -1,9 +1,11 @@
 """Mean and standard deviation of the pixels, for `normalization: dataset`."""
 
+import math
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
+
+from trainables.data.lazy_images import LazyImages, Pixels
 
 Channels = tuple[float, float, float]
 
@@ -11,18 +13,19 @@ Channels = tuple[float, float, float]
 _CHUNK_BYTES = 2**24
 
 
-def channel_stats(images: npt.NDArray[np.uint8]) -> tuple[Channels, Channels]:
+def channel_stats(images: Pixels | LazyImages) -> tuple[Channels, Channels]:
     """Mean and standard deviation of each channel over every pixel of uint8 (n, s, s, 3), on the scale [0, 1].
 
     Sums are of whole numbers, so the result depends neither on chunks nor on the order of the images. A standard
     deviation below one grey level (1/255) is given as that level: a channel without contrast must not be divided by 0.
     """
-    count = images.size // 3
-    step = max(1, _CHUNK_BYTES // max(1, images[0].size))
+    count = math.prod(images.shape[:3])
+    step = max(1, _CHUNK_BYTES // math.prod(images.shape[1:]))
     sums, squares = [0, 0, 0], [0, 0, 0]
     for start, stop in pairwise([*range(0, len(images), step), len(images)]):
+        chunk = images[np.arange(start, stop)]
         for channel in range(3):
-            pixels = images[start:stop, :, :, channel]
+            pixels = chunk[..., channel]
             sums[channel] += int(pixels.sum(dtype=np.uint64))
             squares[channel] += int(np.square(pixels, dtype=np.uint32).sum(dtype=np.uint64))
     means = [total / count / 255 for total in sums]

@@ -1,0 +1,177 @@
+"""Does `train()` keep a GPU as busy as the bare loop does? Writes `benchmarks/gpu.md`.
+
+Images a second of full fine-tuning at 224 px in bf16 and channels-last, through `train()` and no Ray, against the same
+step on one synthetic batch that never leaves the device, and against the step fed by a DataLoader that decodes with
+Pillow. `--smoke` runs everything small on a CPU, to see that it runs; its figures mean nothing.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, repeat
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from PIL import Image
+from setting import machine
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
+
+from trainables.config import TrialConfig
+from trainables.folders import TrialFolders
+from trainables.train import train
+
+RESULTS = Path(__file__).with_suffix(".md")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large everything is."""
+
+    architectures: tuple[str, ...] = ("resnet50", "efficientnet_b0", "mobilenetv3_large_100")
+    size: int = 224
+    images: int = 8192
+    batch: int = 256
+    epochs: int = 4
+    steps: int = 60
+    precision: str = "bf16"
+
+
+SMOKE = Scale(("test_efficientnet",), size=32, images=64, batch=16, epochs=2, steps=3)
+
+
+def main() -> None:
+    """Measure every architecture in the three ways and write the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--smoke", action="store_true", help="small, on any machine, nothing written")
+    smoke = parser.parse_args().smoke
+    scale = SMOKE if smoke else Scale()
+    if not smoke and not torch.cuda.is_available():
+        raise SystemExit("there is no GPU here; --smoke runs the same small on the CPU")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
+    rows = []
+    with tempfile.TemporaryDirectory() as temporary:
+        root = write_photos(Path(temporary) / "photos", scale)
+        for architecture in scale.architectures:
+            ours = through_train(architecture, root, Path(temporary) / architecture, scale)
+            bare = loop(architecture, synthetic(scale, device), scale, device)
+            pillow = loop(architecture, decoded(root, scale), scale, device)
+            rows.append(f"| {architecture} | {ours:.0f} | {bare:.0f} | {ours / bare:.2f} | {pillow:.0f} |")
+            print(rows[-1], flush=True)
+    table = "\n".join(rows)
+    text = f"""# Images a second on a GPU
+
+`python benchmarks/gpu.py` on {name}, {machine()}; {scale.size} px, {scale.precision}, channels-last, batches of \
+{scale.batch}, AdamW. `train()`: the fastest epoch of {scale.epochs}, over {scale.images} images, with its validation
+on 4 images, decoded images in the node's cache. DataLoader: Pillow, {workers()} workers.
+
+| architecture | `train()` | synthetic tensors | `train()` / synthetic | DataLoader |
+|---|---|---|---|---|
+{table}
+"""
+    print(text)
+    if not smoke:
+        RESULTS.write_text(text)
+
+
+def write_photos(root: Path, scale: Scale) -> Path:
+    """Noise as JPEG files a little larger than what the model sees, in two classes; returns `root`."""
+    chance, side = np.random.default_rng(0), scale.size * 8 // 7
+    for split, count in (("train", scale.images), ("val", 4)):
+        for number in range(count):
+            path = root / split / str(number % 2) / f"{number}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Blown up from few pixels: as smooth, and as quick to decode, as photos are.
+            coarse = Image.fromarray(chance.integers(0, 256, (side // 8, side // 8, 3), dtype=np.uint8))
+            coarse.resize((side, side), Image.Resampling.BICUBIC).save(path, quality=90)
+    return root
+
+
+def through_train(architecture: str, root: Path, folder: Path, scale: Scale) -> float:
+    """Images a second of the fastest epoch."""
+    config = TrialConfig.model_validate(
+        {
+            "data": {"root": root, "image_size": scale.size, "resize_mode": "squash"},
+            "architecture": architecture,
+            "weights": "none",
+            "strategy": "full",
+            "epochs": scale.epochs,
+            "batch_size": scale.batch,
+            "lr": 1e-4,
+            "precision": scale.precision,
+            "channels_last": True,
+        }
+    )
+    folders = TrialFolders(folder / "checkpoints", folder / "predictions.parquet", folder.parent / "cache")
+    return scale.images / min(report.seconds for report in train(config, folders))
+
+
+def loop(architecture: str, batches: Iterable[tuple[Tensor, Tensor]], scale: Scale, device: torch.device) -> float:
+    """Images a second of the bare loop over `batches`; a few steps go before."""
+    model = timm.create_model(architecture, num_classes=2).to(device, memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    criterion, seen, started = nn.CrossEntropyLoss(), 0, 0.0
+    warm_up = max(1, scale.steps // 6)
+    for step, (images, labels) in zip(range(scale.steps + warm_up), batches, strict=False):
+        if step == warm_up:
+            synchronize(device)
+            started = time.perf_counter()
+        images = images.to(device, non_blocking=True, memory_format=torch.channels_last)
+        optimizer.zero_grad()
+        with torch.autocast(device.type, torch.bfloat16):
+            loss = criterion(model(images), labels.to(device, non_blocking=True))
+        loss.backward()
+        optimizer.step()
+        seen += len(images) * (step >= warm_up)
+    synchronize(device)
+    return seen / (time.perf_counter() - started)
+
+
+def synthetic(scale: Scale, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same batch for ever, on the device."""
+    images = torch.randn(scale.batch, 3, scale.size, scale.size, device=device)
+    return repeat((images, torch.zeros(scale.batch, dtype=torch.int64, device=device)))
+
+
+def decoded(root: Path, scale: Scale) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches that worker processes decode, epoch after epoch."""
+    transform = transforms.Compose(
+        [
+            transforms.Resize((scale.size, scale.size)),
+            transforms.ToTensor(),
+            transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
+    )
+    loader = DataLoader(
+        ImageFolder(root / "train", transform),
+        batch_size=scale.batch,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers(),
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=True,
+    )
+    return chain.from_iterable(repeat(loader))
+
+
+def workers() -> int:
+    """One decoding process a core."""
+    return len(os.sched_getaffinity(0))
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for the device."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""The Thaw side: `run_sweep` of a sweep file, in a process of its own. Prints one line of JSON.
+
+`seconds` is all that `run_sweep` does, from looking at the photos to the leaderboard. The driver's imports and Ray's
+start are measured by themselves, before it: every side has them, once a sweep.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from setting import process_age
+
+from analysis.run_folder import RunFolder
+from orchestrator import ray_runtime
+from orchestrator.spec import load
+from orchestrator.sweep import run_sweep
+from trainables.result import TrialResult
+
+import psutil  # isort: skip
+
+
+def main() -> None:
+    """Run the sweep of the file given and print how long everything took."""
+    imports = process_age()
+    path = Path(sys.argv[1])
+    spec = load(path)
+    run = RunFolder(spec.run_root)
+    ends: list[float] = []
+    driver: list[float] = []
+    memory: list[float] = []
+
+    def note(trial: TrialResult) -> None:
+        if not trial.status.unfinished:
+            ends.append(time.perf_counter())
+            driver.append(time.process_time())
+            memory.append(worker_mib(run, trial.trial_id))
+
+    before = time.perf_counter()
+    with ray_runtime.connected(path.parent):
+        ray = time.perf_counter() - before
+        before = time.perf_counter()
+        outcome = run_sweep(spec, progress=note)
+        seconds = time.perf_counter() - before
+    winner = outcome.leaderboard.winner()
+    found = {"seconds": seconds, "imports": imports, "ray": ray, "objective": winner.objective}
+    found |= {"first": ends[0] - before, "ends": [end - ends[0] for end in ends], "driver": driver, "memory": memory}
+    print(json.dumps(found))
+
+
+def worker_mib(run: RunFolder, trial_id: str) -> float:
+    """Resident memory, in MiB, of the process that runs a trial; its log names it in every line."""
+    pid = int(run.log(trial_id).read_text().partition("[")[2].partition("]")[0])
+    return float(psutil.Process(pid).memory_info().rss / 2**20)
+
+
+if __name__ == "__main__":
+    main()
