@@ -256,7 +256,7 @@ class Learner:
                 indices,
                 config.mixing_alpha,
             )
-        images = evaluate.normalize(images, self.mean, self.std)
+        images = evaluate.normalize_(images, self.mean, self.std)
         if config.random_erasing:
             images = erase(images, config.random_erasing, config.seed, epoch, indices)
         return images.contiguous(memory_format=torch.channels_last) if config.channels_last else images
