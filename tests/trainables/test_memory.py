@@ -1,3 +1,5 @@
+import weakref
+
 import pytest
 import torch
 
@@ -21,5 +23,11 @@ def test_other_errors_are_not_taken_for_it() -> None:
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
-def test_there_is_nothing_to_release_without_a_gpu() -> None:
-    release(torch.device("cpu"))
+def test_what_only_the_garbage_holds_is_given_back() -> None:
+    class Cycle:
+        def __init__(self) -> None:
+            self.own, self.tensor = self, torch.zeros(8)
+
+    kept = weakref.ref(Cycle())
+    release()
+    assert kept() is None
