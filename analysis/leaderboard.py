@@ -5,7 +5,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,7 +28,7 @@ _GROUPS = {
     Status.FAILED: 3,
 }
 
-_CSV_FIELDS = ["rank", "trial_id", "status", "objective", "epoch", "epochs", "seconds", "failure"]
+_CSV_FIELDS = ["rank", "trial_id", "status", "objective", "epoch", "epochs", "seconds", "probe", "failure"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,9 @@ class Entry:
     trial: TrialResult
     """The trial itself."""
 
+    probe: float | None = None
+    """The objective of a linear probe of its architecture; None where none was made."""
+
     def to_json(self) -> dict[str, Any]:
         """The entry as every `--format json` prints it."""
         return {
@@ -57,6 +60,7 @@ class Entry:
             "epoch": self.epoch,
             "epochs": len(self.trial.reports),
             "seconds": self.trial.seconds,
+            "probe": self.probe,
             "parameters": to_jsonable_python(self.trial.parameters),
             "config": self.trial.config.to_json(),
             "failure": None if self.trial.failure is None else self.trial.failure.message,
@@ -85,7 +89,10 @@ class Leaderboard:
         """The leaderboard of a run on disk; raises InvalidInput when there is no run or a record cannot be used."""
         folder = run if isinstance(run, RunFolder) else open_run(Path(run))
         ledger = Ledger(folder)
-        return cls.from_trials(ledger.read_run().objective, ledger.trials(), source=str(folder.root))
+        record = ledger.read_run()
+        board = cls.from_trials(record.objective, ledger.trials(), source=str(folder.root))
+        probed = [replace(entry, probe=record.probe.get(entry.trial.config.architecture)) for entry in board.entries]
+        return replace(board, entries=tuple(probed))
 
     @classmethod
     def from_trials(cls, objective: Objective, trials: Iterable[TrialResult], *, source: str = "the run") -> Self:

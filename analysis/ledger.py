@@ -52,6 +52,9 @@ class RunRecord(BaseModel):
     trials_planned: int = Field(ge=0)
     """How many trials the sweep asked for."""
 
+    probe: dict[str, float] = Field(default_factory=dict)
+    """The objective of a linear probe of each architecture, where the sweep asked for that."""
+
     versions: dict[str, str]
     """Versions of thaw, Python and the libraries that decide the numbers."""
 

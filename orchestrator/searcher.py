@@ -6,7 +6,7 @@ results without private state; so this is Ray's public Searcher over Optuna's pu
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -35,6 +35,7 @@ class LedgerSearcher(Searcher):
         study: optuna.Study,
         assign: Callable[[TrialResult], Assignment],
         on_change: Callable[[TrialResult], None],
+        first_points: Sequence[Point],
     ) -> None:
         super().__init__()
         self.spec = spec
@@ -44,7 +45,7 @@ class LedgerSearcher(Searcher):
         self.on_change = on_change
         known = ledger.trials()
         self._unfinished = deque(trial for trial in known if trial.status.unfinished)
-        self._first_points = deque(spec.first_points())
+        self._first_points = deque(first_points)
         for trial in known:
             if trial.parameters in self._first_points:
                 self._first_points.remove(trial.parameters)

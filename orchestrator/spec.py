@@ -51,6 +51,9 @@ class Search(Frozen):
     seed: int = Field(default=0, ge=0, lt=2**31)
     """The sampler's own seed; the trials' is `trial.seed`."""
 
+    probe: bool = False
+    """Score every architecture by a linear probe before the sweep, and try the best ones first."""
+
     points: Annotated[list[dict[str, Any]] | None, OrNone] = None
     """Configurations tried first; in the file a list, or the name of a YAML or JSON file that holds one."""
 

@@ -23,6 +23,7 @@ from analysis.run_folder import RunFolder, open_run, write_atomically
 from orchestrator import ray_runtime
 from orchestrator.assignment import Assignment
 from orchestrator.preflight import cache_budget, cache_folder, check_inputs, preflight
+from orchestrator.probe import points_by_score, probe_architectures
 from orchestrator.progress import Progress, silent
 from orchestrator.searcher import MAX_RESTARTS, LedgerSearcher
 from orchestrator.spec import SweepSpec, load
@@ -123,7 +124,8 @@ def _drive(spec: SweepSpec, run: RunFolder, progress: Progress) -> Outcome:
         trials = ledger.trials()
         shutil.rmtree(run.tune, ignore_errors=True)
         study = build_study(spec, trials, run.study_log)
-        searcher = LedgerSearcher(spec, ledger, study, assign, progress)
+        first_points = points_by_score(spec, _probe_scores(spec, ledger, watch))
+        searcher = LedgerSearcher(spec, ledger, study, assign, progress, first_points)
         log.info("%s: %d trials to go, %d known", spec.name, searcher.remaining, len(trials))
         if searcher.remaining:
             _tuner(spec, run, searcher, trials, watch).fit()
@@ -133,6 +135,17 @@ def _drive(spec: SweepSpec, run: RunFolder, progress: Progress) -> Outcome:
     if not interrupted and not any(entry.rank for entry in board.entries):
         raise SweepFailed(_why_failed(run, ledger.trials()))
     return Outcome(run, board, interrupted)
+
+
+def _probe_scores(spec: SweepSpec, ledger: Ledger, watch: "_Watch") -> dict[str, float]:
+    """The scores of the run's architectures; measured where that is asked for and has not been done."""
+    record = ledger.read_run()
+    if record.probe or not spec.search.probe:
+        return record.probe
+    scores = probe_architectures(spec, watch.stop_all)
+    if not watch.stop_all():
+        ledger.write_run(record.model_copy(update={"probe": scores}))
+    return scores
 
 
 def _tuner(

@@ -61,6 +61,9 @@ def _trial_table(
     if timing:
         table.add_column("epoch", justify="right", no_wrap=True)
         table.add_column("seconds", justify="right", no_wrap=True)
+    probed = any(entry.probe is not None for entry in entries)
+    if probed:
+        table.add_column("probe", justify="right", no_wrap=True)
     failed = any(entry.trial.failure for entry in entries)
     for name in [*varying, *(["failure"] if failed else [])] if split else ["parameters"]:
         table.add_column(name, overflow="fold")
@@ -79,6 +82,7 @@ def _trial_table(
             status_text(trial.status),
             "" if entry.objective is None else f"{entry.objective:.4f}",
             *(times if timing else []),
+            *(["" if entry.probe is None else f"{entry.probe:.4f}"] if probed else []),
             *map(Text, cells),
         )
     return table

@@ -105,11 +105,11 @@ def test_json_fields_are_frozen() -> None:
     assert json.loads(json.dumps(written)) == [
         {
             "rank": 1, "trial_id": "0001", "status": "COMPLETED", "objective": 0.6, "epoch": 2, "epochs": 3,
-            "seconds": 7.5, "parameters": {"lr": 0.01}, "config": CONFIG.to_json(), "failure": None,
+            "seconds": 7.5, "probe": None, "parameters": {"lr": 0.01}, "config": CONFIG.to_json(), "failure": None,
         },
         {
             "rank": None, "trial_id": "0002", "status": "FAILED", "objective": None, "epoch": None, "epochs": 0,
-            "seconds": 0, "parameters": {}, "config": CONFIG.to_json(), "failure": "loss is not finite",
+            "seconds": 0, "probe": None, "parameters": {}, "config": CONFIG.to_json(), "failure": "loss is not finite",
         },
     ]  # fmt: skip
 
@@ -124,12 +124,12 @@ def test_csv(tmp_path: Path) -> None:
     with path.open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     assert header == [
-        "rank", "trial_id", "status", "objective", "epoch", "epochs", "seconds", "failure",
+        "rank", "trial_id", "status", "objective", "epoch", "epochs", "seconds", "probe", "failure",
         "parameters.lr", "parameters.epochs", "parameters.k",
     ]  # fmt: skip
     assert rows == [
-        ["1", "0001", "COMPLETED", "0.6", "1", "1", "2.5", "", "0.01", "6", ""],
-        ["", "0002", "FAILED", "", "", "0", "0", 'a, "b"\nc', "", "", "[1, 2]"],
+        ["1", "0001", "COMPLETED", "0.6", "1", "1", "2.5", "", "", "0.01", "6", ""],
+        ["", "0002", "FAILED", "", "", "0", "0", "", 'a, "b"\nc', "", "", "[1, 2]"],
     ]
     assert list(tmp_path.iterdir()) == [path]
 

@@ -28,6 +28,7 @@ LEADERBOARD_FIELDS = [
     "epoch",
     "epochs",
     "seconds",
+    "probe",
     "parameters",
     "config",
     "failure",

@@ -238,3 +238,21 @@ def assert_nothing_is_left(pids: set[int]) -> None:
             return
         time.sleep(0.5)
     pytest.fail(f"left: placement groups {groups}, processes {alive}, all cores free: {free}")
+
+
+def test_architectures_are_probed_once_and_the_best_is_tried_first(write_sweep: Callable[..., Path], tmp_path: Path):
+    space = {
+        "architecture": {"choice": ["test_efficientnet", "resnet10t"]},
+        "strategy": {"choice": ["head"]},
+        "lr": {"log": [1e-3, 1e-2]},
+    }
+    trial = {"weights": "none", "epochs": 1}
+    path = write_sweep(tmp_path, trial=trial, space=space, search={"trials": 4, "probe": True, "sampler": "random"})
+    outcome = run_sweep(load(path))
+    record = Ledger(outcome.run).read_run()
+    assert set(record.probe) == {"test_efficientnet", "resnet10t"}
+    assert list(record.probe.values()) == sorted(record.probe.values(), reverse=True)
+    trials = Ledger(outcome.run).trials()
+    assert [trial.config.architecture for trial in trials[:2]] == list(record.probe)
+    for entry in outcome.leaderboard.to_json():
+        assert entry["probe"] == record.probe[entry["config"]["architecture"]]

@@ -41,7 +41,8 @@ class Driver:
     def restart(self) -> None:
         """As after a kill: from the ledger alone."""
         self.study: optuna.Study = build_study(self.spec, self.ledger.trials(), self.folder / "study.log")
-        self.searcher = LedgerSearcher(self.spec, self.ledger, self.study, self._assign, self.told.append)
+        first = self.spec.first_points()
+        self.searcher = LedgerSearcher(self.spec, self.ledger, self.study, self._assign, self.told.append, first)
 
     def _assign(self, trial: TrialResult) -> Assignment:
         run, wandb = self.folder, self.spec.tracking.wandb

@@ -164,6 +164,7 @@ def test_field_names_of_json_are_frozen(board: Leaderboard) -> None:
         "epoch",
         "epochs",
         "seconds",
+        "probe",
         "parameters",
         "config",
         "failure",

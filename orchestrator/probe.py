@@ -1,0 +1,75 @@
+"""Probe first: score every architecture by a linear probe before the sweep, and try the best ones first."""
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import ray
+import torch
+
+from orchestrator.preflight import cache_budget, cache_folder
+from orchestrator.spec import DEFAULT_RECIPE, SweepSpec
+from orchestrator.suggest import sample
+from search_spaces.space import Point, SearchSpace
+from trainables.config import TrialConfig
+from trainables.probe import probe
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
+_DRAWN = 500
+
+
+def probe_architectures(spec: SweepSpec, stopped: Callable[[], bool]) -> dict[str, float]:
+    """The score of every architecture of the space, probed side by side on the Ray that is connected, best first.
+
+    One that cannot be probed has no score, and a line in the sweep's log. Once `stopped` says so, what is not there yet
+    is left out.
+    """
+    configs: dict[str, TrialConfig] = {}
+    for config in spec.corner_configs():
+        configs.setdefault(config.architecture, config)
+    resources = spec.resources
+    threads = max(1, int(resources.cpus_per_worker))
+    run = ray.remote(_probe).options(num_cpus=resources.cpus_per_worker, num_gpus=resources.gpus_per_worker)
+    cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
+    waiting = {run.remote(config, cache, budget, threads): name for name, config in configs.items()}
+    scores: dict[str, float] = {}
+    while waiting and not stopped():
+        ready, _ = ray.wait(list(waiting), num_returns=1, timeout=POLL_SECONDS)
+        for reference in ready:
+            name = waiting.pop(reference)
+            try:
+                scores[name] = ray.get(reference)
+            except ray.exceptions.RayError as error:
+                # Its trials will say the same, with more words; the others are worth knowing all the same.
+                log.warning("%s cannot be probed: %s", name, str(error).strip().splitlines()[-1])
+            else:
+                log.info("%s: linear probe %.4f", name, scores[name])
+    for reference in waiting:
+        ray.cancel(reference, force=True)
+    descending = spec.objective.mode == "max"
+    return dict(sorted(scores.items(), key=lambda item: item[1], reverse=descending))
+
+
+def points_by_score(spec: SweepSpec, scores: Mapping[str, float]) -> list[Point]:
+    """What is tried first: the sweep's own points, then each probed architecture once, best first.
+
+    Only half of the trials are spent so; the other half is the sampler's.
+    """
+    given = spec.first_points() if spec.search.points or spec.search.sampler == "grid" or not scores else []
+    space = spec.search_space
+    probed = [point for point in (_point(space, name) for name in scores) if point is not None and point not in given]
+    return [*given, *probed[: max(1, spec.search.trials // 2)]][: spec.search.trials]
+
+
+def _point(space: SearchSpace, architecture: str) -> Point | None:
+    """The default recipe with this architecture or, where the space is without it, a point drawn with it."""
+    default = space.nearest_default({**DEFAULT_RECIPE, "architecture": architecture})
+    drawn = (point for point in sample(space, _DRAWN, seed=0) if point.get("architecture") == architecture)
+    return default if default is not None else next(drawn, None)
+
+
+def _probe(config: TrialConfig, cache: Path, budget: int | None, threads: int) -> float:
+    torch.set_num_threads(threads)
+    return probe(config, cache, budget)
