@@ -47,7 +47,7 @@ class Batches:
         if config.mixing != "none":
             others = self._augmented(partners, draw)
             images, _ = mix(config.mixing, images, others, draw.seed, draw.epoch, indices, config.mixing_alpha)
-        images = evaluate.normalize(images, self.mean, self.std)
+        images = evaluate.normalize_(images, self.mean, self.std)
         if config.random_erasing:
             images = erase(images, config.random_erasing, draw.seed, draw.epoch, indices)
         return self._laid_out(images)

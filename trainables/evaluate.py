@@ -25,7 +25,7 @@ View = Callable[[Tensor], Tensor]
 
 def to_input(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Decoded uint8 images (n, s, s, 3) as the model's normalised float32 input (n, 3, s, s), on their device."""
-    return normalize(to_unit(images), mean, std)
+    return normalize_(to_unit(images), mean, std)
 
 
 def to_unit(images: Tensor) -> Tensor:
@@ -33,12 +33,16 @@ def to_unit(images: Tensor) -> Tensor:
     return images.permute(0, 3, 1, 2).float().div_(255)
 
 
-def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Subtract the mean and divide by the standard deviation, a channel at a time."""
-    shape = (1, 3, 1, 1)
-    centre = torch.tensor(mean, dtype=images.dtype, device=images.device).view(shape)
-    scale = torch.tensor(std, dtype=images.dtype, device=images.device).view(shape)
-    return (images - centre).div_(scale)
+def normalize_(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Subtract the mean and divide by the standard deviation, a channel at a time: (n, 3, s, s), in place."""
+    centre, scale = (torch.tensor(values, dtype=images.dtype, device=images.device) for values in (mean, std))
+    pixels = images.permute(0, 2, 3, 1)
+    if pixels.is_contiguous():
+        # As decoded images lie. A row of pixels at a time: three channels are too few for a processor's vectors.
+        width = images.shape[-1]
+        pixels.flatten(2).sub_(centre.repeat(width)).div_(scale.repeat(width))
+        return images
+    return images.sub_(centre.view(3, 1, 1)).div_(scale.view(3, 1, 1))
 
 
 def predict_logits(

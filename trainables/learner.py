@@ -343,7 +343,7 @@ class Learner:
                     "normalization: dataset with pretrained weights: they were trained on inputs normalised otherwise, "
                     "so that frozen layers see shifted inputs; `weights` is the safer choice"
                 )
-            return channel_stats(self.split.images)
+            return channel_stats(self.arrays.splits["train"].images)
         wanted: dict[str, Any] = resolve_data_config({}, model=self.model)  # type: ignore[no-untyped-call]
         return tuple(wanted["mean"]), tuple(wanted["std"])
 

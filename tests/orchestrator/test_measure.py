@@ -53,7 +53,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What is asked to be evaluated, in place of an evaluation."""
     calls: list[tuple[Any, ...]] = []
 
-    def evaluate(checkpoints: Sequence[Path], split: str, cache: Path, tta: str) -> None:
+    def evaluate(checkpoints: Sequence[Path], split: str, cache: Path, tta: str, budget: int | None) -> None:
         calls.append((list(checkpoints), split, tta))
 
     monkeypatch.setattr(measure, "evaluate_checkpoints", evaluate)

@@ -31,6 +31,15 @@ def test_the_input_is_that_of_predict(tmp_path: Path) -> None:
     torch.testing.assert_close(ours[0], torch.from_numpy(served))
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_normalising_is_the_same_in_either_layout(layout: torch.memory_format) -> None:
+    images = evaluate.to_unit(torch.from_numpy(noise(5)))
+    expected = (images - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    result = evaluate.normalize_(images.contiguous(memory_format=layout), MEAN, STD)
+    torch.testing.assert_close(result, expected, rtol=0, atol=0)
+    assert result.is_contiguous(memory_format=layout)
+
+
 class Means(nn.Module):
     """Logits are the channel means; remembers how it was called."""
 

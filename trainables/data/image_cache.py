@@ -1,4 +1,11 @@
-"""Decode once a node: the resized images of a split in one array, shared by every trial on the node."""
+"""Decode once a node: the resized images of a split in one array, shared by every trial on the node.
+
+Stored at the training size, without a margin. Measured on 294 photos of trashnet6 at 96 pixels, crops of `medium` from
+images stored 20 % larger are closer to those of the photo itself (41.2 dB, from 37.4) for 44 % more disk and memory.
+But what blurs is the bilinear lookup and not the size: a bicubic one from the training size gives as much (40.8 dB).
+Nor would a margin save `squash` and `pad` their reflected borders: there is nothing of the photo beyond them. And the
+unchanged image must be the one that evaluation sees, which larger ones could give only by resizing a second time.
+"""
 
 import logging
 import os

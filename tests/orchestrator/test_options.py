@@ -1,0 +1,46 @@
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from orchestrator.commands import options
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> StringIO:
+    text = StringIO()
+    monkeypatch.setattr(options, "errors", Console(file=text, force_terminal=True, width=100))
+    return text
+
+
+def test_decoding_that_takes_a_while_has_a_bar(terminal: StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(options, "_PATIENCE", 0.0)
+    with options.decoding_bar() as on_decoding:
+        on_decoding(3, 7)
+    assert "decoding images" in terminal.getvalue()
+    assert "3/7" in terminal.getvalue()
+
+
+def test_decoding_that_is_over_at_once_has_none(terminal: StringIO) -> None:
+    with options.decoding_bar() as on_decoding:
+        on_decoding(7, 7)
+    assert terminal.getvalue() == ""
+
+
+def test_a_bar_is_neither_for_files_nor_for_the_quiet(terminal: StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(options, "_PATIENCE", 0.0)
+    with options.decoding_bar(quiet=True) as on_decoding:
+        on_decoding(3, 7)
+    monkeypatch.setattr(options, "errors", Console(file=terminal))
+    with options.decoding_bar() as on_decoding:
+        on_decoding(3, 7)
+    assert terminal.getvalue() == ""
+
+
+def test_a_bar_ends_with_the_error(terminal: StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(options, "_PATIENCE", 0.0)
+    with pytest.raises(ValueError, match="no image"), options.decoding_bar() as on_decoding:
+        on_decoding(3, 7)
+        raise ValueError("no image")
+    # The cursor is shown again.
+    assert terminal.getvalue().rstrip().endswith("\x1b[2K") or "\x1b[?25h" in terminal.getvalue()
