@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -40,16 +41,16 @@ def main() -> None:
     context = multiprocessing.get_context("spawn")
     data = DataConfig(root=root, image_size=SIZE, resize_mode="squash")
     load_arrays(data, cache_folder)
-    with context.Pool(WORKERS, prepare, (data, cache_folder)) as pool:
-        pool.map(wait, [ready] * WORKERS, chunksize=1)
+    with ProcessPoolExecutor(WORKERS, context, prepare, (data, cache_folder)) as pool:
+        list(pool.map(wait, [ready] * WORKERS))
         preparation = process_age()
         started = time.perf_counter()
         # What is frozen, once for all trials that share it.
         prefixes = sorted({key for point in points if (key := prefix_of(point)) is not None})
-        features = dict(zip(prefixes, pool.map(compute_features, prefixes, chunksize=1), strict=True))
+        features = dict(zip(prefixes, pool.map(compute_features, prefixes), strict=True))
         shared = time.perf_counter() - started
         work = [(point, features.get(prefix_of(point))) for point in points]
-        objectives = pool.map(train, work, chunksize=1)
+        objectives = list(pool.map(train, work))
         seconds = time.perf_counter() - started
     found = {"seconds": seconds, "features": shared, "imports": preparation, "objective": max(objectives)}
     print(json.dumps(found))
@@ -60,10 +61,10 @@ def prepare(data: DataConfig, cache_folder: Path) -> None:
     torch.set_num_threads(1)
     for name, split in load_arrays(data, cache_folder).splits.items():
         _labels[name] = torch.from_numpy(split.labels)
+        images = split.batch(np.arange(len(split)), torch.device("cpu"))
         for architecture in ARCHITECTURES:
             wanted = timm.get_pretrained_cfg(architecture)
-            images = evaluate.to_input(np.array(split.images), wanted.mean, wanted.std, torch.device("cpu"))
-            _images.setdefault(architecture, {})[name] = images
+            _images.setdefault(architecture, {})[name] = evaluate.to_input(images, wanted.mean, wanted.std)
 
 
 def wait(barrier: Any) -> None:

@@ -34,14 +34,8 @@ class TrialActor(tune.Trainable):
         self.trial: TrialResult = self.assignment.trial
         self._log_to(self.trial.trial_id)
         torch.set_num_threads(self.assignment.threads)
-        self.wandb = WandbRun(
-            self.assignment.wandb,
-            sweep=self.assignment.sweep,
-            name=self.trial.trial_id,
-            job_type="trial",
-            config=self.trial.config,
-            folder=self.run.root,
-        )
+        # Begun with the first epoch: a worker that starts late may be set up for a trial that another has run.
+        self.wandb: WandbRun | None = None
         self.epochs: Iterator[EpochReport] | None = None
 
     def step(self) -> dict[str, Any]:
@@ -69,7 +63,8 @@ class TrialActor(tune.Trainable):
         if status is Status.RUNNING:
             status = Status.INTERRUPTED if self.run.stop_request.exists() else Status.PRUNED
         best = {} if self.trial.best is None else {f"best/{k}": v for k, v in self.trial.best.metrics.items()}
-        self.wandb.finish(status, best)
+        if self.wandb is not None:
+            self.wandb.finish(status, best)
         self._handler.close()
         logging.getLogger().removeHandler(self._handler)
 
@@ -80,6 +75,15 @@ class TrialActor(tune.Trainable):
         """Nothing, for the same reason."""
 
     def _advance(self) -> None:
+        if self.wandb is None:
+            self.wandb = WandbRun(
+                self.assignment.wandb,
+                sweep=self.assignment.sweep,
+                name=self.trial.trial_id,
+                job_type="trial",
+                config=self.trial.config,
+                folder=self.run.root,
+            )
         if self.epochs is None:
             folders = self.assignment.folders
             resume_from = None
