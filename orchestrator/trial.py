@@ -1,31 +1,31 @@
-"""One trial as Ray Tune sees it: `step()` is `next()` of the trial's iterator, in a process that stays warm."""
+"""One trial as Ray Tune sees it: `step()` is `next()` of the trial's iterator, in a process that stays warm.
+
+What takes seconds to import (torch, timm, W&B) is imported by a worker's first step, not to start it: Tune dismisses a
+worker that is still starting when another falls idle, and where trials are shorter than imports it would dismiss one
+after another and never have more than one.
+"""
 
 import gc
 import logging
 import traceback
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from ray import tune
 
 from analysis.run_folder import RunFolder
 from orchestrator.assignment import Assignment, answer
-from orchestrator.tracking import WandbRun
 from search_spaces.errors import OutOfMemory
-from trainables import checkpoint
 from trainables.result import EpochReport, Failure, Status, TrialResult
-from trainables.train import train
+
+if TYPE_CHECKING:
+    from orchestrator.tracking import WandbRun
 
 
 class TrialActor(tune.Trainable):
     """Runs one assignment after another; imports and device context are paid once."""
 
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        # Accelerate collects garbage at every thaw. What the imports have made is never garbage, but to walk through it
-        # takes longer than a short trial: the collector is told to leave it alone.
-        gc.freeze()
-        super().__init__(*arguments, **settings)
+    _imported = False
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take up an assignment. Whatever has been trained of it before is found in its own checkpoint."""
@@ -33,8 +33,6 @@ class TrialActor(tune.Trainable):
         self.run = RunFolder(self.assignment.run)
         self.trial: TrialResult = self.assignment.trial
         self._log_to(self.trial.trial_id)
-        torch.set_num_threads(self.assignment.threads)
-        # Begun with the first epoch: a worker that starts late may be set up for a trial that another has run.
         self.wandb: WandbRun | None = None
         self.epochs: Iterator[EpochReport] | None = None
 
@@ -75,32 +73,50 @@ class TrialActor(tune.Trainable):
         """Nothing, for the same reason."""
 
     def _advance(self) -> None:
-        if self.wandb is None:
-            self.wandb = WandbRun(
-                self.assignment.wandb,
-                sweep=self.assignment.sweep,
-                name=self.trial.trial_id,
-                job_type="trial",
-                config=self.trial.config,
-                folder=self.run.root,
-            )
         if self.epochs is None:
-            folders = self.assignment.folders
-            resume_from = None
-            if checkpoint.exists(folders.last):
-                resume_from = folders.last
-                reports = checkpoint.CheckpointState.read(folders.last).reports
-                self.trial = self.trial.model_copy(update={"reports": reports})
-                logging.getLogger("orchestrator").info("resumed after epoch %d", len(reports))
-            self.epochs = train(self.trial.config, folders, resume_from)
+            self.epochs = self._begin()
         report = next(self.epochs, None)
         if report is not None:
             self.trial = self.trial.model_copy(update={"reports": (*self.trial.reports, report)})
-            self.wandb.log(report)
+            if self.wandb is not None:
+                self.wandb.log(report)
             values = ", ".join(f"{name} {value:.4g}" for name, value in report.metrics.items())
             logging.getLogger("orchestrator").info("epoch %d: %s (%.1f s)", report.epoch, values, report.seconds)
         if self.trial.ended_by is not None:
             self.trial = self.trial.model_copy(update={"status": Status.COMPLETED})
+
+    def _begin(self) -> Iterator[EpochReport]:
+        """The trial's iterator, at its last checkpoint where there is one, and its run in W&B.
+
+        Not before the first step: a worker that starts late may be set up for a trial that another has run meanwhile.
+        """
+        import torch
+
+        from orchestrator.tracking import WandbRun
+        from trainables import checkpoint
+        from trainables.train import train
+
+        if not TrialActor._imported:
+            # Accelerate collects garbage at every thaw. What the imports have made is never garbage, but to walk
+            # through it takes longer than a short trial: the collector is told to leave it alone.
+            gc.freeze()
+            TrialActor._imported = True
+        torch.set_num_threads(self.assignment.threads)
+        self.wandb = WandbRun(
+            self.assignment.wandb,
+            sweep=self.assignment.sweep,
+            name=self.trial.trial_id,
+            job_type="trial",
+            config=self.trial.config,
+            folder=self.run.root,
+        )
+        folders = self.assignment.folders
+        if not checkpoint.exists(folders.last):
+            return train(self.trial.config, folders)
+        reports = checkpoint.CheckpointState.read(folders.last).reports
+        self.trial = self.trial.model_copy(update={"reports": reports})
+        logging.getLogger("orchestrator").info("resumed after epoch %d", len(reports))
+        return train(self.trial.config, folders, folders.last)
 
     def _failure(self, error: Exception) -> Failure:
         message = str(error).strip().splitlines()
