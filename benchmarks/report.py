@@ -1,6 +1,8 @@
-"""Runs every benchmark of `make bench` and writes `benchmarks/results.md`, a section each."""
+"""Runs the benchmarks of `make bench`, all or those named, and writes `benchmarks/results.md`, a section each."""
 
+import argparse
 import datetime
+import re
 import time
 from pathlib import Path
 
@@ -8,28 +10,45 @@ import head_trials
 import memory
 import mixed_trials
 import trivial_trials
-from setting import machine, repeats
+from setting import machine
 
 RESULTS = Path(__file__).with_name("results.md")
+# The short ones first.
+QUESTIONS = {module.__name__: module.measure for module in (memory, trivial_trials, mixed_trials, head_trials)}
+
+HEAD = """# What a sweep costs
+
+`make bench` writes this page. Figures are medians over the repeats, with the minimum and the maximum in brackets; each
+side of each repeat is a process of its own, with empty caches. Ray's start and the driver's imports are once a sweep,
+whatever is in it; they are left out on every side, and printed. Each file of `benchmarks/` says exactly what it
+compares; `benchmarks/report.py head_trials --repeats 1` measures one of them anew.
+"""
 
 
 def main() -> None:
-    """Measure, the short ones first, and write what there is after each."""
-    count, started = repeats(), time.perf_counter()
-    head = f"""# What a sweep costs
+    """Measure, and write what there is after each."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("questions", nargs="*", default=list(QUESTIONS), help="by default all: %(default)s")
+    parser.add_argument("--repeats", type=int, default=3, help="how often everything is measured")
+    options = parser.parse_args()
+    if not QUESTIONS.keys() >= set(options.questions):
+        parser.error(f"questions must be of {', '.join(QUESTIONS)}; got {', '.join(options.questions)}")
+    for name in options.questions:
+        print(f"{name}:", flush=True)
+        started = time.perf_counter()
+        section = QUESTIONS[name](options.repeats)
+        minutes = (time.perf_counter() - started) / 60
+        section += f"\n{datetime.date.today()}, {options.repeats} repeats in {minutes:.0f} minutes, on {machine()}.\n"
+        sections = known_sections() | {name: f"<!-- {name} -->\n{section}"}
+        RESULTS.write_text("\n".join([HEAD, *(sections[name] for name in QUESTIONS if name in sections)]))
+        print(section, flush=True)
 
-`make bench REPEATS={count}` on {machine()}, {datetime.date.today()}. Figures are medians over {count} repeats, with
-the minimum and the maximum; each side of each repeat is a process of its own, with empty caches. Ray's start and the
-driver's imports are once a sweep, whatever is in it; they are left out on every side, and printed.
-Each file of `benchmarks/` says exactly what it compares, and runs alone: `benchmarks/head_trials.py --repeats 1`.
-"""
-    sections: list[str] = []
-    for question in (memory, trivial_trials, mixed_trials, head_trials):
-        print(f"{question.__name__}:", flush=True)
-        sections.append(question.measure(count))
-        minutes = f"\nMeasured in {(time.perf_counter() - started) / 60:.0f} minutes.\n"
-        RESULTS.write_text("\n".join([head, *sections]) + minutes)
-        print(sections[-1], flush=True)
+
+def known_sections() -> dict[str, str]:
+    """What earlier measurements left in the page, by question."""
+    text = RESULTS.read_text() if RESULTS.exists() else ""
+    parts = re.split(r"(?m)^(?=<!-- \w+ -->$)", text)[1:]
+    return {part[5 : part.index(" -->")]: part.rstrip() + "\n" for part in parts}
 
 
 if __name__ == "__main__":
