@@ -73,6 +73,7 @@ class Rank:
 
     def begin(self, assignment: Assignment, rank: int) -> tuple[EpochReport, ...] | Ended:
         """Take up a trial; returns the epochs that its last checkpoint has."""
+        self.end()
         path = RunFolder(assignment.run).log(assignment.trial.trial_id)
         self._handler = log_to(path)
         self._dump = path.open("a")
@@ -96,14 +97,14 @@ class Rank:
             faulthandler.cancel_dump_traceback_later()
 
     def end(self) -> None:
-        """Release what the trial holds."""
+        """Release what the last trial holds, where there was one."""
         if self._epochs is not None and hasattr(self._epochs, "close"):
             self._epochs.close()
-        self._epochs = None
         if self._handler is not None:
             stop_logging(self._handler)
         if self._dump is not None:
             self._dump.close()
+        self._epochs = self._handler = self._dump = None
 
 
 def _store(host: str, port: int, patience: float, *, is_master: bool = False) -> "TCPStore":

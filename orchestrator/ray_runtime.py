@@ -61,7 +61,7 @@ def concurrent_trials(resources: Resources) -> int:
     """
     known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     nodes = [node["Resources"] for node in known if node["Alive"]]
-    fits = sum(_workers_on(node, resources) for node in nodes) // resources.workers
+    fits = sum(workers_on(node, resources) for node in nodes) // resources.workers
     # Private, because Ray has no public word for what a cluster may grow to. None where nothing grows it.
     if fits == 0 and ray._private.state.state.get_max_resources_from_cluster_config() is None:
         cores, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
@@ -74,10 +74,18 @@ def concurrent_trials(resources: Resources) -> int:
     return max(1, fits)
 
 
-def _workers_on(node: Mapping[str, float], resources: Resources) -> int:
-    """How many workers a node has room for; Ray counts in parts of ten thousand."""
-    wanted = {"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker}
-    return min(round(node.get(kind, 0) * 1e4) // round(size * 1e4) for kind, size in wanted.items() if size)
+def workers_on(node: Mapping[str, float], resources: Resources) -> int:
+    """How many workers a node with these resources has room for."""
+    by_cpu = _units(node.get("CPU", 0)) // _units(resources.cpus_per_worker)
+    if not resources.gpus_per_worker:
+        return by_cpu
+    # A fraction is of one GPU: two rests do not make another.
+    return min(by_cpu, int(node.get("GPU", 0)) * (_units(1) // _units(resources.gpus_per_worker)))
+
+
+def _units(amount: float) -> int:
+    """As Ray counts: in parts of ten thousand."""
+    return max(1, round(amount * 10_000)) if amount else 0
 
 
 def _allowed_cores() -> int | None:
