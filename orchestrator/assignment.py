@@ -7,7 +7,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict
 
 from analysis.run_folder import RunFolder
-from orchestrator.spec import Wandb
+from orchestrator.spec import Resources, Wandb
 from trainables.folders import TrialFolders
 from trainables.result import TrialResult
 
@@ -34,8 +34,8 @@ class Assignment(BaseModel):
     cache_budget: int | None = None
     """What the cache may occupy, in bytes; None: what NodeCache chooses on its node."""
 
-    threads: int
-    """Threads of a worker's arithmetic."""
+    resources: Resources
+    """What the trial gets."""
 
     wandb: Wandb
     """Who is told."""

@@ -30,10 +30,9 @@ def probe_architectures(spec: SweepSpec, stopped: Callable[[], bool]) -> dict[st
     for config in spec.corner_configs():
         configs.setdefault(config.architecture, config)
     resources = spec.resources
-    threads = max(1, int(resources.cpus_per_worker))
     run = ray.remote(_probe).options(num_cpus=resources.cpus_per_worker, num_gpus=resources.gpus_per_worker)
     cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
-    waiting = {run.remote(config, cache, budget, threads): name for name, config in configs.items()}
+    waiting = {run.remote(config, cache, budget, resources.threads): name for name, config in configs.items()}
     scores: dict[str, float] = {}
     while waiting and not stopped():
         ready, _ = ray.wait(list(waiting), num_returns=1, timeout=POLL_SECONDS)

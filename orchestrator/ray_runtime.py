@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ for _name, _value in _ENVIRONMENT.items():
 
 import ray  # noqa: E402  (after its environment)
 
-from search_spaces.errors import ThawError  # noqa: E402
+from orchestrator.spec import Resources  # noqa: E402
+from search_spaces.errors import InvalidInput, ThawError  # noqa: E402
 
 
 @contextlib.contextmanager
@@ -53,12 +54,38 @@ def connected(folder: Path, cpus: int | None = None) -> Iterator[None]:
         ray.shutdown()
 
 
-def concurrent_trials(cpus: float, gpus: float) -> int:
-    """How many trials of this size fit into the cluster at once, at least one."""
-    there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    by_cpu = int(there.get("CPU", 1) / cpus)
-    by_gpu = int(there.get("GPU", 0) / gpus) if gpus else by_cpu
-    return max(1, min(by_cpu, by_gpu))
+def concurrent_trials(resources: Resources) -> int:
+    """How many trials of this size fit into the cluster at once, each with all of its workers.
+
+    Raises InvalidInput when not one does, and no more nodes can come.
+    """
+    known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    nodes = [node["Resources"] for node in known if node["Alive"]]
+    fits = sum(workers_on(node, resources) for node in nodes) // resources.workers
+    # Private, because Ray has no public word for what a cluster may grow to. None where nothing grows it.
+    if fits == 0 and ray._private.state.state.get_max_resources_from_cluster_config() is None:
+        cores, gpus = (sum(node.get(kind, 0) for node in nodes) for kind in ("CPU", "GPU"))
+        raise InvalidInput(
+            f"resources: a trial must fit into the cluster, got workers: {resources.workers} with cpus_per_worker: "
+            f"{resources.cpus_per_worker:g} and gpus_per_worker: {resources.gpus_per_worker:g}, but there are "
+            f"{cores:g} CPU cores and {gpus:g} GPUs on {len(nodes)} node{'s'[: len(nodes) != 1]}, and a worker cannot "
+            "be divided among nodes; set fewer or smaller workers, or join a larger cluster by RAY_ADDRESS"
+        )
+    return max(1, fits)
+
+
+def workers_on(node: Mapping[str, float], resources: Resources) -> int:
+    """How many workers a node with these resources has room for."""
+    by_cpu = _units(node.get("CPU", 0)) // _units(resources.cpus_per_worker)
+    if not resources.gpus_per_worker:
+        return by_cpu
+    # A fraction is of one GPU: two rests do not make another.
+    return min(by_cpu, int(node.get("GPU", 0)) * (_units(1) // _units(resources.gpus_per_worker)))
+
+
+def _units(amount: float) -> int:
+    """As Ray counts: in parts of ten thousand."""
+    return max(1, round(amount * 10_000)) if amount else 0
 
 
 def _allowed_cores() -> int | None:

@@ -78,20 +78,47 @@ class Stopping(Frozen):
 class Resources(Frozen):
     """What one trial gets, and how many run at once."""
 
-    workers: Literal[1] = 1
-    """Processes of one trial."""
+    workers: int = Field(default=1, ge=1)
+    """Processes of one trial, which share out its batches."""
 
     cpus_per_worker: float = Field(default=1, gt=0)
     """CPU cores of a worker, which also sets its number of threads."""
 
     gpus_per_worker: float = Field(default=0, ge=0)
-    """GPUs of a worker; a fraction shares one."""
+    """GPUs of a worker, at most 1; a fraction, where a trial has one worker, shares a GPU with other trials."""
+
+    placement: Literal["pack", "spread"] = "pack"
+    """pack: the workers of a trial on as few nodes as possible; spread: on as many."""
 
     concurrent: Annotated[Annotated[int, Field(ge=1)] | None, _AUTO] = None
     """Trials that run at once; auto: as many as fit."""
 
-    epoch_timeout: Annotated[None, OrNone] = None
-    """none."""
+    epoch_timeout: Annotated[Annotated[float, Field(gt=0)] | None, OrNone] = None
+    """Seconds after which a trial whose epoch has not ended is killed, as TIMED_OUT; none: never."""
+
+    @property
+    def threads(self) -> int:
+        """Threads of a worker's arithmetic."""
+        return max(1, int(self.cpus_per_worker))
+
+    @property
+    def needs_gang(self) -> bool:
+        """Whether a trial runs in processes of its own, watched over by another: several, or one that may be killed."""
+        return self.workers > 1 or self.epoch_timeout is not None
+
+    @model_validator(mode="after")
+    def _one_gpu_a_worker(self) -> Self:
+        if self.gpus_per_worker > 1:
+            raise ValueError(
+                f"gpus_per_worker must be at most 1, got {self.gpus_per_worker:g}: a worker computes on one GPU; "
+                "set gpus_per_worker: 1 and more workers"
+            )
+        if self.workers > 1 and self.gpus_per_worker % 1:
+            raise ValueError(
+                f"gpus_per_worker must be 0 or 1 with several workers, got {self.gpus_per_worker:g} with "
+                f"workers: {self.workers}: they would wait for each other on one GPU; set 1, or workers: 1"
+            )
+        return self
 
 
 class Storage(Frozen):
@@ -208,7 +235,8 @@ class SweepSpec(Frozen):
         values["search"] = {key: value for key, value in values["search"].items() if value is not None}
         for section, key in (("resources", "concurrent"), ("storage", "cache_dir"), ("storage", "cache_budget")):
             values[section][key] = "auto" if values[section][key] is None else values[section][key]
-        values["resources"].pop("epoch_timeout")
+        if self.resources.epoch_timeout is None:
+            values["resources"]["epoch_timeout"] = "none"
         values["stopping"] = "none" if self.stopping is None else self.stopping.model_dump(mode="json")
         return dump_yaml(values)
 
@@ -278,8 +306,14 @@ def _check(spec: SweepSpec, source: str) -> None:
                 )
     except InvalidInput as error:
         raise InvalidInput(f"{source}: {error}") from None
+    workers = spec.resources.workers
     for point in [*space.corners(_TIED), *spec.first_points()]:
-        spec.trial_config(point, source)
+        batch_size = spec.trial_config(point, source).batch_size
+        if workers > 1 and batch_size < 2 * workers:
+            raise InvalidInput(
+                f"{source}: batch_size must give every worker two images, got {batch_size} with resources.workers: "
+                f"{workers}; set a batch_size of at least {2 * workers}, or fewer workers"
+            )
 
 
 def _check_names(spec: SweepSpec) -> None:

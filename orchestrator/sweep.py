@@ -22,6 +22,7 @@ from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder, open_run, write_atomically
 from orchestrator import ray_runtime
 from orchestrator.assignment import Assignment
+from orchestrator.gang import placement
 from orchestrator.preflight import cache_budget, cache_folder, check_inputs, preflight
 from orchestrator.probe import points_by_score, probe_architectures
 from orchestrator.progress import Progress, silent
@@ -61,8 +62,12 @@ def run_sweep(spec: SweepSpec, arrays: Arrays | None = None, progress: Progress 
     """
     arrays = arrays or preflight(spec)
     run = RunFolder(spec.run_root)
-    _create(run, spec, arrays)
-    return _drive(spec, run, progress)
+    run.root.mkdir(parents=True, exist_ok=True)
+    with ray_runtime.connected(run.root):
+        # Before anything is written: the sweep is to be launched again under the same name, with other resources.
+        ray_runtime.concurrent_trials(spec.resources)
+        _create(run, spec, arrays)
+        return _drive(spec, run, progress)
 
 
 def resume_sweep(folder: Path, progress: Progress = silent) -> Outcome:
@@ -116,7 +121,7 @@ def _drive(spec: SweepSpec, run: RunFolder, progress: Progress) -> Outcome:
             run=run.root,
             cache=cache_folder(spec.storage.cache_dir),
             cache_budget=cache_budget(spec.storage.cache_budget),
-            threads=max(1, int(spec.resources.cpus_per_worker)),
+            resources=spec.resources,
             wandb=spec.tracking.wandb,
         )
 
@@ -152,16 +157,15 @@ def _tuner(
     spec: SweepSpec, run: RunFolder, searcher: LedgerSearcher, trials: list[TrialResult], watch: "_Watch"
 ) -> tune.Tuner:
     resources = spec.resources
-    fits = ray_runtime.concurrent_trials(resources.cpus_per_worker, resources.gpus_per_worker)
+    fits = ray_runtime.concurrent_trials(resources)
     scheduler: tune.schedulers.TrialScheduler = tune.schedulers.FIFOScheduler()  # type: ignore[no-untyped-call]
     if spec.stopping is not None:
         rungs = Rungs(spec.stopping.asha, max(config.epochs for config in spec.corner_configs()))
         for trial in trials:
             rungs.keeps(trial)
         scheduler = PlanAwareAsha(rungs)
-    bundle = {"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker}
     return tune.Tuner(
-        tune.with_resources(TrialActor, tune.PlacementGroupFactory([bundle])),
+        tune.with_resources(TrialActor, placement(resources)),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=scheduler,

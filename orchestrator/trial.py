@@ -5,66 +5,68 @@ worker that is still starting when another falls idle, and where trials are shor
 after another and never have more than one.
 """
 
-import gc
 import logging
-import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import ray
 from ray import tune
 
 from analysis.run_folder import RunFolder
+from orchestrator import work
 from orchestrator.assignment import Assignment, answer
-from search_spaces.errors import OutOfMemory
+from orchestrator.gang import Gang, RankLost, TrialEnded
 from trainables.result import EpochReport, Failure, Status, TrialResult
 
 if TYPE_CHECKING:
     from orchestrator.tracking import WandbRun
 
+log = logging.getLogger("orchestrator")
+
 
 class TrialActor(tune.Trainable):
     """Runs one assignment after another; imports and device context are paid once."""
 
-    _imported = False
+    gang: Gang | None = None
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take up an assignment. Whatever has been trained of it before is found in its own checkpoint."""
         self.assignment = Assignment.from_tune(config)
         self.run = RunFolder(self.assignment.run)
         self.trial: TrialResult = self.assignment.trial
-        self._log_to(self.trial.trial_id)
+        self._handler = work.log_to(self.run.log(self.trial.trial_id))
+        log.info("trial %s: %s", self.trial.trial_id, self.trial.parameters)
         self.wandb: WandbRun | None = None
         self.epochs: Iterator[EpochReport] | None = None
 
     def step(self) -> dict[str, Any]:
-        """One epoch. The trial's own errors end it, as FAILED or PRUNED_OOM; only the death of the process is Ray's."""
+        """One epoch. The trial's own errors end it, with their status; only the death of a process is Ray's."""
         try:
             self._advance()
+        except RankLost as error:
+            log.warning("%s; Ray tries again, from the last checkpoint", error)
+            self.trial = self.trial.model_copy(update={"status": Status.INTERRUPTED})
+            raise
+        except TrialEnded as error:
+            log.error("%s", error)
+            self.trial = self._failed(error.status, error.failure)
         except Exception as error:
-            logging.getLogger("orchestrator").error("%s", traceback.format_exc())
-            status = Status.PRUNED_OOM if isinstance(error, OutOfMemory) else Status.FAILED
-            self.trial = self.trial.model_copy(update={"status": status, "failure": self._failure(error)})
+            status, failure = work.ended_by(error)
+            log.error("%s", failure.traceback)
+            self.trial = self._failed(status, failure)
         return answer(self.trial, done=self.trial.status is not Status.RUNNING)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Finish the old assignment and take up a new one in the same process."""
-        self.cleanup()
+        """Finish the old assignment and take up a new one in the same process, and with the same ranks."""
+        self._finish()
         self.setup(new_config)
         return True
 
     def cleanup(self) -> None:
-        """Release what the trial holds. A trial that was not done has been stopped by the scheduler, or by a person."""
-        if isinstance(self.epochs, Iterator) and hasattr(self.epochs, "close"):
-            self.epochs.close()
-        self.epochs = None
-        status = self.trial.status
-        if status is Status.RUNNING:
-            status = Status.INTERRUPTED if self.run.stop_request.exists() else Status.PRUNED
-        best = {} if self.trial.best is None else {f"best/{k}": v for k, v in self.trial.best.metrics.items()}
-        if self.wandb is not None:
-            self.wandb.finish(status, best)
-        self._handler.close()
-        logging.getLogger().removeHandler(self._handler)
+        """Release what the trial holds, and end the ranks."""
+        self._finish()
+        if self.gang is not None:
+            self.gang.dismiss()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: the trial writes its own checkpoints, and `setup` finds them."""
@@ -81,27 +83,30 @@ class TrialActor(tune.Trainable):
             if self.wandb is not None:
                 self.wandb.log(report)
             values = ", ".join(f"{name} {value:.4g}" for name, value in report.metrics.items())
-            logging.getLogger("orchestrator").info("epoch %d: %s (%.1f s)", report.epoch, values, report.seconds)
+            log.info("epoch %d: %s (%.1f s)", report.epoch, values, report.seconds)
         if self.trial.ended_by is not None:
             self.trial = self.trial.model_copy(update={"status": Status.COMPLETED})
+
+    def _finish(self) -> None:
+        """Release what the trial holds. A trial that was not done has been stopped by the scheduler, or by a person."""
+        if isinstance(self.epochs, Iterator) and hasattr(self.epochs, "close"):
+            self.epochs.close()
+        self.epochs = None
+        status = self.trial.status
+        if status is Status.RUNNING:
+            status = Status.INTERRUPTED if self.run.stop_request.exists() else Status.PRUNED
+        best = {} if self.trial.best is None else {f"best/{k}": v for k, v in self.trial.best.metrics.items()}
+        if self.wandb is not None:
+            self.wandb.finish(status, best)
+        work.stop_logging(self._handler)
 
     def _begin(self) -> Iterator[EpochReport]:
         """The trial's iterator, at its last checkpoint where there is one, and its run in W&B.
 
         Not before the first step: a worker that starts late may be set up for a trial that another has run meanwhile.
         """
-        import torch
-
         from orchestrator.tracking import WandbRun
-        from trainables import checkpoint
-        from trainables.train import train
 
-        if not TrialActor._imported:
-            # Accelerate collects garbage at every thaw. What the imports have made is never garbage, but to walk
-            # through it takes longer than a short trial: the collector is told to leave it alone.
-            gc.freeze()
-            TrialActor._imported = True
-        torch.set_num_threads(self.assignment.threads)
         self.wandb = WandbRun(
             self.assignment.wandb,
             sweep=self.assignment.sweep,
@@ -110,28 +115,16 @@ class TrialActor(tune.Trainable):
             config=self.trial.config,
             folder=self.run.root,
         )
-        folders = self.assignment.folders
-        if not checkpoint.exists(folders.last):
-            return train(self.trial.config, folders)
-        reports = checkpoint.CheckpointState.read(folders.last).reports
-        self.trial = self.trial.model_copy(update={"reports": reports})
-        logging.getLogger("orchestrator").info("resumed after epoch %d", len(reports))
-        return train(self.trial.config, folders, folders.last)
+        group = ray.util.get_current_placement_group()
+        if self.gang is None and group is not None and self.assignment.resources.needs_gang:
+            self.gang = Gang(group)
+        begin = work.begin if self.gang is None else self.gang.begin
+        reports, epochs = begin(self.assignment)
+        if reports:
+            self.trial = self.trial.model_copy(update={"reports": reports})
+            log.info("resumed after epoch %d", len(reports))
+        return epochs
 
-    def _failure(self, error: Exception) -> Failure:
-        message = str(error).strip().splitlines()
-        return Failure(
-            message=f"{type(error).__name__}: {message[0] if message else 'no message'}",
-            traceback=traceback.format_exc(),
-            log=str(self.run.log(self.trial.trial_id).relative_to(self.run.root)),
-        )
-
-    def _log_to(self, trial_id: str) -> None:
-        path = self.run.log(trial_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._handler = logging.FileHandler(path)
-        self._handler.setFormatter(logging.Formatter("%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s"))
-        root = logging.getLogger()
-        root.setLevel(logging.INFO)
-        root.addHandler(self._handler)
-        logging.getLogger("orchestrator").info("trial %s: %s", trial_id, self.trial.parameters)
+    def _failed(self, status: Status, failure: Failure) -> TrialResult:
+        path = str(self.run.log(self.trial.trial_id).relative_to(self.run.root))
+        return self.trial.model_copy(update={"status": status, "failure": failure.model_copy(update={"log": path})})

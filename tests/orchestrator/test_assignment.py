@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from orchestrator.assignment import Assignment, answer, read_answer
-from orchestrator.spec import Wandb
+from orchestrator.spec import Resources, Wandb
 from trainables.result import Status, TrialResult
 
 
@@ -14,8 +14,10 @@ from trainables.result import Status, TrialResult
 def assignment(trial: Callable[..., TrialResult]) -> Assignment:
     result = trial("0007", [0.5], Status.RUNNING, {"lr": 0.01}, strategy="progressive", unfreeze_epoch=2)
     settings = Wandb(mode="offline")
+    resources = Resources(workers=2, epoch_timeout=60)
+    run, cache = Path("/runs/s"), Path("/cache")
     return Assignment(
-        trial=result, sweep="s", run=Path("/runs/s"), cache=Path("/cache"), cache_budget=7, threads=2, wandb=settings
+        trial=result, sweep="s", run=run, cache=cache, cache_budget=7, resources=resources, wandb=settings
     )
 
 

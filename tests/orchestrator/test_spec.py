@@ -160,10 +160,24 @@ def test_points_stand_in_the_file_or_in_one_of_their_own(small: Small, tmp_path:
             "search.sampler: must be one of tpe, gp, random, qmc, grid, nsga2, got 'tpee'",
         ),
         ({"search": {"trials": 0}}, "search.trials: input should be greater than or equal to 1, got 0"),
-        ({"resources": {"workers": 2}}, "resources.workers: must be one of 1, got 2"),
+        ({"resources": {"workers": 0}}, "resources.workers: input should be greater than or equal to 1, got 0"),
+        (
+            {"resources": {"workers": 2, "gpus_per_worker": 0.5}},
+            "resources: gpus_per_worker must be 0 or 1 with several workers, got 0.5 with workers: 2",
+        ),
+        (
+            {"resources": {"gpus_per_worker": 2}},
+            "resources: gpus_per_worker must be at most 1, got 2: a worker computes on one GPU; set",
+        ),
+        (
+            {"resources": {"workers": 17}},
+            "batch_size must give every worker two images, got 32 with resources.workers: 17; set a batch_size of at "
+            "least 34, or fewer workers",
+        ),
         ({"resources": {"concurrent": 0}}, "resources.concurrent: input should be greater than or equal to 1, got 0"),
         ({"resources": {"cpus_per_worker": 0}}, "resources.cpus_per_worker: input should be greater than 0, got 0"),
-        ({"resources": {"epoch_timeout": 5}}, "resources.epoch_timeout: input should be None, got 5"),
+        ({"resources": {"epoch_timeout": 0}}, "resources.epoch_timeout: input should be greater than 0, got 0"),
+        ({"resources": {"placement": "strict"}}, "resources.placement: must be one of pack, spread, got 'strict'"),
         ({"name": "a/b"}, "name: string should match pattern"),
         ({"name": ""}, "name: string should match pattern"),
         ({"name": "../up"}, "name: string should match pattern"),
@@ -257,15 +271,16 @@ def test_a_file_name_that_is_no_run_name_needs_a_name(small: Small) -> None:
 @pytest.mark.parametrize("stopping", ["none", {"asha": {"grace": 3}}])
 @pytest.mark.parametrize("points", ["none", [POINT]])
 @pytest.mark.parametrize(("cache_dir", "budget"), [("auto", "auto"), ("cache", "1.5 GiB")])
+@pytest.mark.parametrize("limits", [{"gpus_per_worker": 0.5}, {"workers": 2, "epoch_timeout": 90}])
 def test_the_resolved_file_reads_back_equal_from_anywhere(
-    small: Small, tmp_path: Path, stopping: Any, points: Any, cache_dir: str, budget: str
+    small: Small, tmp_path: Path, stopping: Any, points: Any, cache_dir: str, budget: str, limits: dict[str, Any]
 ) -> None:
     spec = load(
         small(
             stopping=stopping,
             search={"points": points, "trials": 3},
             storage={"root": "out", "cache_dir": cache_dir, "cache_budget": budget},
-            resources={"concurrent": 2, "gpus_per_worker": 0.5},
+            resources={"concurrent": 2, **limits},
             objective={"metric": "val/loss"},
             trial={"epochs": 6, "architecture": "resnet18", "patience": "none", "weights": "w.safetensors"},
         )

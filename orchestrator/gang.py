@@ -1,0 +1,195 @@
+"""The processes of one trial: reserved together, kept warm from trial to trial, in lockstep, and killed together.
+
+A gang looks like the trial that it runs: `begin` gives an iterator of epochs. Behind it, every `next()` is asked of all
+ranks at once. What becomes of it when one of them does not answer as it should:
+
+- A rank dies, or waits for another in vain: `RankLost`. The trial is worth another try, from its checkpoint.
+- A rank raises: `TrialEnded`, with its traceback. The others wait for it in some collective operation; unless they have
+  all raised alike, the gang is of no more use.
+- An epoch takes too long: `TrialEnded` as TIMED_OUT.
+
+In each case the ranks that are of no more use are killed, and the next trial starts new ones.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from orchestrator import work
+from orchestrator.assignment import Assignment
+from orchestrator.rank import Begin, Ended, Rank
+from orchestrator.spec import Resources
+from trainables.result import EpochReport, Failure, Status
+
+import ray  # isort: skip  (after ray_runtime, through whoever starts a gang, has set Ray's environment)
+from ray.tune import PlacementGroupFactory  # isort: skip
+from ray.util.placement_group import PlacementGroup  # isort: skip
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy  # isort: skip
+
+log = logging.getLogger("orchestrator")
+
+COLLECTIVE_TIMEOUT = 1800.0
+"""Seconds a rank waits for another: torch's own for gloo. On a cold node the other may be decoding a data set."""
+
+START_TIMEOUT = 300.0
+"""Seconds for ranks to start, import and meet, or to read the checkpoint of a trial."""
+
+SETTLE_SECONDS = 5.0
+"""After the first bad news, what the other ranks have left to say: whether they failed alike, or who has died."""
+
+DUMP_SECONDS = 0.5
+"""For ranks to write where they are, once their time is over."""
+
+END_TIMEOUT = 30.0
+"""Seconds for ranks to release a trial."""
+
+
+class RankLost(Exception):
+    """A rank has died, or is silent: a fault of the machine and not of the trial."""
+
+
+class TooLong(RankLost):
+    """Ranks have not answered in time."""
+
+
+class TrialEnded(Exception):
+    """A trial has come to an end of its own, which trying again would not change."""
+
+    def __init__(self, status: Status, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.status = status
+        self.failure = failure
+
+
+def placement(resources: Resources) -> PlacementGroupFactory:
+    """What a trial reserves: Tune's own worker computes, or it watches over ranks and needs next to nothing itself."""
+    bundle = {"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker}
+    if not resources.needs_gang:
+        return PlacementGroupFactory([bundle])
+    # With an empty head, Tune's worker sits beside rank 0 and takes nothing.
+    return PlacementGroupFactory([{}, *[bundle] * resources.workers], strategy=resources.placement.upper())
+
+
+class Gang:
+    """The ranks of one trial after another, one in each bundle of a placement group."""
+
+    def __init__(
+        self, group: PlacementGroup, begin: Begin = work.begin, collective_timeout: float = COLLECTIVE_TIMEOUT
+    ) -> None:
+        self._group = group
+        self._begin = begin
+        self._collective_timeout = collective_timeout
+        self._ranks: list[Any] = []
+
+    def begin(self, assignment: Assignment) -> work.Begun:
+        """The trial as `work.begin` gives it, on all ranks. Raises RankLost and TrialEnded, as its iterator does."""
+        if not self._ranks:
+            self._start()
+        done = self._ask("begin", [(assignment, rank) for rank in range(len(self._ranks))], START_TIMEOUT)
+        return done[0], self._epochs(assignment.resources.epoch_timeout, len(done[0]))
+
+    def dismiss(self) -> None:
+        """Kill the ranks, whatever they do; a trial that is begun afterwards starts new ones."""
+        for rank in self._ranks:
+            ray.kill(rank)
+        self._ranks = []
+
+    def _start(self) -> None:
+        bundles: Sequence[Mapping[str, float]] = self._group.bundle_specs
+        for index, bundle in enumerate(bundles):
+            place = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=index)
+            actor = ray.remote(Rank).options(
+                num_cpus=bundle.get("CPU", 0), num_gpus=bundle.get("GPU", 0), scheduling_strategy=place
+            )
+            self._ranks.append(actor.remote(self._begin))
+        if len(bundles) > 1:
+            place = self._ranks[0].offer.remote(START_TIMEOUT)
+            times = START_TIMEOUT, self._collective_timeout
+            joins = [(rank, len(bundles), place, bundle.get("GPU", 0), *times) for rank, bundle in enumerate(bundles)]
+            self._ask("join", joins, START_TIMEOUT)
+
+    def _epochs(self, limit: float | None, done: int) -> Iterator[EpochReport]:
+        try:
+            while True:
+                try:
+                    reports = self._ask("advance", [(limit,)] * len(self._ranks), limit and limit + DUMP_SECONDS)
+                except TooLong as error:
+                    message = (
+                        f"epoch {done + 1} must end within {limit:g} s (resources.epoch_timeout), but has not; its log "
+                        "says where it was; set a longer one, or make the epochs shorter"
+                    )
+                    raise TrialEnded(Status.TIMED_OUT, Failure(message=message)) from error
+                # Every rank reports the same; rank 0 has written the checkpoint.
+                if reports[0] is None:
+                    return
+                done += 1
+                yield reports[0]
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        try:
+            self._ask("end", [()] * len(self._ranks), END_TIMEOUT)
+        except RankLost as error:
+            log.warning("%s; the next trial starts new ranks", error)
+
+    def _ask(self, method: str, arguments: Sequence[tuple[Any, ...]], limit: float | None) -> list[Any]:
+        """The answers of all ranks, in order. Raises TooLong after `limit` seconds, RankLost and TrialEnded.
+
+        The ranks are killed then, unless they have all failed alike.
+        """
+        until = time.monotonic() + (limit or math.inf)
+        answers = self._collect(method, arguments, until)
+        ranks = len(self._ranks)
+        bad = [answer for answer in answers.values() if _is_bad(answer)]
+        if len(answers) == ranks and not bad:
+            return [answers[rank] for rank in range(ranks)]
+        alike = {answer.failure.message if isinstance(answer, Ended) else "" for answer in bad}
+        if len(bad) < ranks or len(alike) > 1 or alike == {""}:
+            self.dismiss()
+        if not bad and time.monotonic() >= until:
+            raise TooLong(f"{method} has not ended within {limit:g} s")
+        raise diagnosis(answers, ranks)
+
+    def _collect(self, method: str, arguments: Sequence[tuple[Any, ...]], until: float) -> dict[int, Any]:
+        """What each rank answers until then; less where it is known earlier that the rest has nothing to say."""
+        calls = [getattr(rank, method).remote(*own) for rank, own in zip(self._ranks, arguments, strict=True)]
+        waiting = {call: rank for rank, call in enumerate(calls)}
+        answers: dict[int, Any] = {}
+        while waiting:
+            left = until - time.monotonic()
+            ready, _ = ray.wait(list(waiting), timeout=None if left == math.inf else max(0.0, left))
+            if not ready:
+                break
+            for call in ready:
+                rank = waiting.pop(call)
+                try:
+                    answers[rank] = ray.get(call)
+                except ray.exceptions.RayError as error:
+                    answers[rank] = error
+                # In lockstep the last is never far behind the first.
+                patience = SETTLE_SECONDS if _is_bad(answers[rank]) else self._collective_timeout
+                until = min(until, time.monotonic() + patience)
+        return answers
+
+
+def diagnosis(answers: Mapping[int, Any], ranks: int) -> RankLost | TrialEnded:
+    """What has happened to a trial of so many ranks, not all of which have answered as they should.
+
+    A death explains everything else; then comes what a rank says of itself, and only then what it says of others.
+    """
+    died = {rank: answer for rank, answer in answers.items() if isinstance(answer, ray.exceptions.RayError)}
+    if died:
+        rank, error = min(died.items(), key=lambda item: item[0])
+        return RankLost(f"rank {rank} of {ranks} has died: {error!s}")
+    for _, answer in sorted(answers.items(), key=lambda item: item[0]):
+        if isinstance(answer, Ended) and not answer.peer_lost:
+            return TrialEnded(answer.status, answer.failure)
+    silent = ", ".join(str(rank) for rank in range(ranks) if rank not in answers)
+    return RankLost(f"rank {silent or 'unknown'} of {ranks} is silent; the others have waited for it in vain")
+
+
+def _is_bad(answer: Any) -> bool:
+    return isinstance(answer, Ended | ray.exceptions.RayError)

@@ -1,0 +1,66 @@
+"""What a process does for a trial, be it Tune's own worker or one rank of several: begin it, and say why it ended."""
+
+import gc
+import logging
+import traceback
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from orchestrator.assignment import Assignment
+from search_spaces.errors import OutOfMemory
+from trainables.result import EpochReport, Failure, Status
+
+Begun = tuple[tuple[EpochReport, ...], Iterator[EpochReport]]
+
+
+def begin(assignment: Assignment) -> Begun:
+    """The epochs of a trial that its last checkpoint has, where there is one, and the iterator of those to come.
+
+    The first call in a process imports what takes seconds. The iterator has done nothing yet.
+    """
+    import torch
+
+    from trainables import checkpoint
+    from trainables.train import train
+
+    _spare_the_collector()
+    torch.set_num_threads(assignment.resources.threads)
+    config, folders = assignment.trial.config, assignment.folders
+    if not checkpoint.exists(folders.last):
+        return (), train(config, folders)
+    return checkpoint.CheckpointState.read(folders.last).reports, train(config, folders, folders.last)
+
+
+def ended_by(error: Exception) -> tuple[Status, Failure]:
+    """The end of a trial that has raised `error`; to be called while it is handled. The log is not named yet."""
+    message = str(error).strip().splitlines()
+    return Status.PRUNED_OOM if isinstance(error, OutOfMemory) else Status.FAILED, Failure(
+        message=f"{type(error).__name__}: {message[0] if message else 'no message'}", traceback=traceback.format_exc()
+    )
+
+
+def log_to(path: Path) -> logging.Handler:
+    """Send what this process has to say to a trial's log, until `stop_logging`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    root.addHandler(handler)
+    return handler
+
+
+def stop_logging(handler: logging.Handler) -> None:
+    """Close what `log_to` has opened."""
+    logging.getLogger().removeHandler(handler)
+    handler.close()
+
+
+@cache
+def _spare_the_collector() -> None:
+    """Once a process: leave what the imports have made, which is never garbage, out of every collection.
+
+    Accelerate collects garbage at every thaw, and to walk through all that takes longer than a short trial.
+    """
+    gc.freeze()
