@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import wandb
-
 from orchestrator.spec import Wandb
 from trainables.config import TrialConfig
 from trainables.result import EpochReport, Status
@@ -30,6 +28,8 @@ class WandbRun:
             return
 
         def start() -> Any:
+            import wandb  # half a second, which a sweep without W&B need not wait for
+
             folder.mkdir(parents=True, exist_ok=True)
             return wandb.init(
                 project=settings.project,

@@ -15,8 +15,8 @@ from trainables import classification
 from trainables.data.arrays import Split
 from trainables.data.lazy_images import Indices
 from trainables.data.readers import Sample
+from trainables.memory import forward_batch
 
-EVALUATION_BATCH = 128
 CROP = 7 / 8
 
 Tta = Literal["none", "flip", "flip+crops"]
@@ -52,23 +52,24 @@ def predict_logits(
     std: Sequence[float],
     device: torch.device,
     tta: Tta = "none",
-    batch_size: int = EVALUATION_BATCH,
+    batch_size: int | None = None,
     rows: Indices | None = None,
 ) -> np.ndarray[Any, Any]:
     """Logits (n, classes) of every image of a split, or of its `rows`, in their order. Puts the model into eval mode.
 
-    With test-time augmentation they are the logarithm of the mean of the probabilities over the `VIEWS` of each image:
-    fixed views, the same in every run.
+    `batch_size` images at once; None: as many as suit the device. With test-time augmentation the logits are the
+    logarithm of the mean of the probabilities over the `VIEWS` of each image: fixed views, the same in every run.
     """
     model.eval()
     rows = np.arange(len(split)) if rows is None else rows
+    batch_size = batch_size or forward_batch(split.images.shape[1], device)
     cuts = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
     return classification.soft_vote([_logits(model, split, mean, std, device, view, cuts) for view in VIEWS[tta]])
 
 
 @torch.inference_mode()
 def predict_features(
-    model: nn.Module, features: Callable[[Indices], Tensor], rows: Indices, batch_size: int = EVALUATION_BATCH
+    model: nn.Module, features: Callable[[Indices], Tensor], rows: Indices, batch_size: int
 ) -> np.ndarray[Any, Any]:
     """Logits (n, classes) of `rows` (n,) of features, which `features` gives. Puts the model into eval mode."""
     model.eval()

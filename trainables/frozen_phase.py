@@ -14,6 +14,7 @@ from trainables.config import TrialConfig
 from trainables.data.chance import Draw
 from trainables.data.lazy_images import Indices
 from trainables.data.node_cache import Array, NodeCache
+from trainables.memory import forward_batch
 from trainables.model.cut import CannotCut, Cut, find_cut
 from trainables.model.feature_cache import open_rows
 from trainables.model.plan import Stages
@@ -113,6 +114,7 @@ def open_features(
             inputs,
             count,
             dtype=config.feature_dtype,
+            batch=forward_batch(config.data.image_size, training.device),
             identity={**arithmetic, **seen, **identity, "split": "train" if split is training else "val"},
             context=context,
         )

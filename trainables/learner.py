@@ -32,7 +32,7 @@ from trainables.data.lazy_images import Indices
 from trainables.data.node_cache import NodeCache
 from trainables.data.stats import channel_stats
 from trainables.frozen_phase import CannotCache, Features, draw_of, fixed_views, open_features
-from trainables.memory import is_out_of_memory, release
+from trainables.memory import forward_batch, is_out_of_memory, release
 from trainables.model.build import build_model
 from trainables.model.freeze import set_train_mode, set_trainable
 from trainables.model.plan import freeze_plan
@@ -64,7 +64,7 @@ class Learner:
         self.class_weights = self._class_weights()
         # No larger than the data: to halve what is never reached would change nothing.
         self.micro_batch = min(config.micro_batch_size or config.batch_size, len(self.split))
-        self.evaluation_batch = evaluate.EVALUATION_BATCH
+        self.evaluation_batch = forward_batch(config.data.image_size, self.device)
         self.notes: list[str] = []
         head = frozenset(self.stages.head)
         set_trainable(self.model, head)

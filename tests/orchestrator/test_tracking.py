@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wandb
 
 from orchestrator import tracking
 from orchestrator.spec import Wandb
@@ -102,7 +103,7 @@ def test_a_run_that_breaks_in_the_middle_costs_no_trial(
     config: TrialConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = open_run(config, tmp_path)
-    tracking.wandb.finish()
+    wandb.finish()
     with caplog.at_level(logging.WARNING):
         run.log(REPORT)
         run.finish(Status.COMPLETED, {})

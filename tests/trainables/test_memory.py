@@ -3,7 +3,7 @@ import weakref
 import pytest
 import torch
 
-from trainables.memory import is_out_of_memory, release
+from trainables.memory import forward_batch, is_out_of_memory, release
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,12 @@ def test_what_does_not_fit_is_known(error: Exception) -> None:
 
 def test_other_errors_are_not_taken_for_it() -> None:
     assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_a_processor_takes_fewer_images_at_once_the_larger_they_are() -> None:
+    cpu, sizes = torch.device("cpu"), (8, 32, 96, 224, 512, 1024)
+    assert [forward_batch(size, cpu) for size in sizes] == [128, 128, 32, 5, 1, 1]
+    assert {forward_batch(size, torch.device("cuda")) for size in sizes} == {128}
 
 
 def test_what_only_the_garbage_holds_is_given_back() -> None:

@@ -23,9 +23,6 @@ Indices = npt.NDArray[np.int64]
 Inputs = Callable[[Indices], Tensor]
 Context = Callable[[], AbstractContextManager[Any]]
 
-BATCH = 128
-"""Images at once, always as many: the last digits of a convolution may depend on it."""
-
 
 def open_rows(
     cache: NodeCache,
@@ -35,18 +32,20 @@ def open_rows(
     count: int,
     *,
     dtype: str,
+    batch: int,
     identity: Mapping[str, Any],
     context: Context,
 ) -> Array | None:
     """What `model` says before `cut` of `count` images: (count, width), memory-mapped; None: larger than the budget.
 
     `inputs` gives the model's input of some of the images, computed by the first process of the node that asks, within
-    `context` (autocast). `identity` is everything that decides what `inputs` gives and what arithmetic is done. The
-    model is left in eval mode. Raises OutOfMemory when not even one image fits, ThawError where the disk is full.
+    `context` (autocast), always `batch` at once: the last digits of a convolution may depend on it. `identity` is
+    everything that decides what `inputs` gives and what arithmetic is done. The model is left in eval mode.
+    Raises OutOfMemory when not even one image fits, ThawError where the disk is full.
     """
-    key = _digest(model, cut, {**identity, "dtype": dtype})
+    key = _digest(model, cut, {**identity, "dtype": dtype, "batch": batch})
     kind = {"fp32": torch.float32, "fp16": torch.float16}[dtype]
-    chunks = partial(_rows, model, cut, inputs, count, kind, context)
+    chunks = partial(_rows, model, cut, inputs, count, batch, kind, context)
     return cache.array("features", key, (count, cut.width), {"fp32": "<f4", "fp16": "<f2"}[dtype], chunks)
 
 
@@ -62,10 +61,10 @@ def _digest(model: nn.Module, cut: Cut, identity: Mapping[str, Any]) -> str:
 
 
 def _rows(
-    model: nn.Module, cut: Cut, inputs: Inputs, count: int, dtype: torch.dtype, context: Context
+    model: nn.Module, cut: Cut, inputs: Inputs, count: int, batch: int, dtype: torch.dtype, context: Context
 ) -> Iterator[Array]:
     prefix, limits = cut.prefix(model.eval()), torch.finfo(dtype)
-    done, size = 0, BATCH
+    done, size = 0, batch
     while done < count:
         indices = np.arange(done, min(done + size, count))
         try:
