@@ -99,9 +99,9 @@ class Gang:
     def _start(self) -> None:
         bundles: Sequence[Mapping[str, float]] = self._group.bundle_specs
         for index, bundle in enumerate(bundles):
-            place = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=index)
+            strategy = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=index)
             actor = ray.remote(Rank).options(
-                num_cpus=bundle.get("CPU", 0), num_gpus=bundle.get("GPU", 0), scheduling_strategy=place
+                num_cpus=bundle.get("CPU", 0), num_gpus=bundle.get("GPU", 0), scheduling_strategy=strategy
             )
             self._ranks.append(actor.remote(self._begin))
         if len(bundles) > 1:
@@ -118,7 +118,7 @@ class Gang:
                 except TooLong as error:
                     message = (
                         f"epoch {done + 1} must end within {limit:g} s (resources.epoch_timeout), but has not; its log "
-                        "says where it was; set a longer one, or make the epochs shorter"
+                        "may say where it was; set a longer one, or make the epochs shorter"
                     )
                     raise TrialEnded(Status.TIMED_OUT, Failure(message=message)) from error
                 # Every rank reports the same; rank 0 has written the checkpoint.
@@ -146,8 +146,7 @@ class Gang:
         bad = [answer for answer in answers.values() if _is_bad(answer)]
         if len(answers) == ranks and not bad:
             return [answers[rank] for rank in range(ranks)]
-        alike = {answer.failure.message if isinstance(answer, Ended) else "" for answer in bad}
-        if len(bad) < ranks or len(alike) > 1 or alike == {""}:
+        if len(bad) < ranks or not _are_alike(bad):
             self.dismiss()
         if not bad and time.monotonic() >= until:
             raise TooLong(f"{method} has not ended within {limit:g} s")
@@ -189,6 +188,12 @@ def diagnosis(answers: Mapping[int, Any], ranks: int) -> RankLost | TrialEnded:
             return TrialEnded(answer.status, answer.failure)
     silent = ", ".join(str(rank) for rank in range(ranks) if rank not in answers)
     return RankLost(f"rank {silent or 'unknown'} of {ranks} is silent; the others have waited for it in vain")
+
+
+def _are_alike(bad: Sequence[Any]) -> bool:
+    """Whether these ranks have raised the same, so that none of them is left waiting for another."""
+    messages = {answer.failure.message for answer in bad if isinstance(answer, Ended) and not answer.peer_lost}
+    return len(messages) == 1 and all(isinstance(answer, Ended) and not answer.peer_lost for answer in bad)
 
 
 def _is_bad(answer: Any) -> bool:

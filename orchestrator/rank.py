@@ -118,8 +118,10 @@ def _store(host: str, port: int, patience: float, *, is_master: bool = False) ->
 
 def _ended(error: Exception) -> Ended:
     status, failure = ended_by(error)
-    log.error("%s", failure.traceback)
-    return Ended(status, failure, peer_lost=is_peer_lost(error))
+    peer_lost = is_peer_lost(error)
+    # What has happened to the other rank is its own to say, or its death's.
+    log.error("%s", failure.message if peer_lost else failure.traceback)
+    return Ended(status, failure, peer_lost)
 
 
 def is_peer_lost(error: Exception) -> bool:

@@ -93,7 +93,8 @@ class LedgerSearcher(Searcher):
         trial = read_answer(result) or known
         if error:
             failure = Failure(
-                message=f"its worker process died {MAX_RESTARTS + 1} times, by a signal or for lack of memory",
+                message=f"its worker process died {MAX_RESTARTS + 1} times, by a signal or for lack of memory, or did "
+                "not answer",
                 log=f"logs/{trial.trial_id}.log",
             )
             trial = trial.model_copy(update={"status": Status.FAILED, "failure": failure})

@@ -14,8 +14,9 @@ from analysis.run_folder import RunFolder
 from orchestrator import ray_runtime
 from orchestrator.assignment import Assignment
 from orchestrator.gang import Gang, RankLost, TrialEnded, placement
+from orchestrator.ray_runtime import concurrent_trials
 from orchestrator.spec import Resources, Wandb
-from search_spaces.errors import OutOfMemory, TrialFailed
+from search_spaces.errors import InvalidInput, OutOfMemory, TrialFailed
 from trainables.result import EpochReport, Status, TrialResult
 
 import ray  # isort: skip
@@ -70,7 +71,7 @@ def scripted(assignment: Assignment) -> tuple[tuple[EpochReport, ...], Iterator[
     import torch
     import torch.distributed as dist
 
-    rank = dist.get_rank() if dist.is_initialized() else 0
+    rank, ranks = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
     def act(script: str) -> None:
         match script:
@@ -84,7 +85,7 @@ def scripted(assignment: Assignment) -> tuple[tuple[EpochReport, ...], Iterator[
                 os.kill(os.getpid(), signal.SIGKILL)
             case "first dies" if rank == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
-            case "silent" if rank == 1:
+            case "silent" if rank == ranks - 1:
                 os.kill(os.getpid(), signal.SIGSTOP)
             case "hang":
                 time.sleep(1000)
@@ -177,14 +178,28 @@ def test_an_epoch_that_takes_too_long_ends_the_trial(
     script: str, gang: Gang, assign: Callable[..., Assignment], tmp_path: Path
 ):
     before = pids(gang, assign)
-    if len(before) == 1 and script == "silent":
-        pytest.skip("one rank waits for nobody")
     end = ended(gang, assign(script, epoch_timeout=2.0))
     assert end.status is Status.TIMED_OUT
     assert end.failure.message.startswith("epoch 2 must end within 2 s (resources.epoch_timeout), but has not; ")
     assert_gone(before)
     if script == "hang":
         assert "in act" in RunFolder(tmp_path).log("hang").read_text(), "the log says where it was"
+
+
+def test_trials_are_counted_with_all_their_workers_and_refused_where_none_can_fit(cores: None):
+    assert concurrent_trials(Resources()) == 2
+    assert concurrent_trials(Resources(workers=2)) == concurrent_trials(Resources(cpus_per_worker=2)) == 1
+    for too_large in ({"workers": 3}, {"cpus_per_worker": 2.5}, {"gpus_per_worker": 1}):
+        with pytest.raises(InvalidInput) as caught:
+            concurrent_trials(Resources.model_validate(too_large))
+        assert "there are 2 CPU cores and 0 GPUs on 1 node, and a worker cannot be divided" in str(caught.value)
+
+
+def test_a_trial_reserves_what_its_workers_need_and_nothing_else():
+    alone = placement(Resources(cpus_per_worker=2))
+    assert (alone.bundles, alone.head_cpus) == ([{"CPU": 2}], 2)
+    three = placement(Resources(workers=3, cpus_per_worker=2, placement="spread"))
+    assert (three.bundles, three.head_cpus, three.strategy) == ([{"CPU": 2}] * 3, 0, "SPREAD")
 
 
 def ended(gang: Gang, assignment: Assignment) -> TrialEnded:
