@@ -15,8 +15,9 @@ from ray import tune
 
 from analysis.run_folder import RunFolder
 from orchestrator.assignment import Assignment, answer
+from orchestrator.budget import reached
 from search_spaces.errors import OutOfMemory
-from trainables.result import EpochReport, Failure, Status, TrialResult
+from trainables.result import EpochReport, Failure, Status, TrialResult, best_report
 
 if TYPE_CHECKING:
     from orchestrator.tracking import WandbRun
@@ -77,6 +78,10 @@ class TrialActor(tune.Trainable):
             self.epochs = self._begin()
         report = next(self.epochs, None)
         if report is not None:
+            objective = self.trial.config.objective
+            best = best_report([*self.trial.reports, report], objective)
+            if best is not None and reached(self.assignment.target, objective, best.metrics[objective.metric]):
+                report = report.model_copy(update={"ended_by": "target"})
             self.trial = self.trial.model_copy(update={"reports": (*self.trial.reports, report)})
             if self.wandb is not None:
                 self.wandb.log(report)
