@@ -153,6 +153,8 @@ class LedgerSearcher(Searcher):
         if point is not None:
             self.study.enqueue_trial(to_parameters(space, point))
         asked = self.study.ask()
+        if self.spec.search.sampler == "nsga2":
+            _ = asked.relative_params  # by asking for them, a given point too is counted in its generation
         return asked, suggest(space, asked)
 
     @staticmethod

@@ -50,9 +50,6 @@ def build_study(
     if spec.search.sampler == "nsga2":
         _number_generations(frozen, population_size(spec.search))
     study.add_trials(frozen)
-    if spec.search.sampler == "qmc" and frozen:
-        # The very first of a sequence is asked before there is a trial to take the space from.
-        _skip_in_sequence(study, frozen[0], len(ended) - (not others))
     return study
 
 
@@ -64,13 +61,6 @@ def _number_generations(trials: Sequence[FrozenTrial], size: int) -> None:
     completed = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     for number, trial in enumerate(completed):
         trial.system_attrs[optuna.samplers.NSGAIISampler._get_generation_key()] = number // size
-
-
-def _skip_in_sequence(study: optuna.Study, trial: FrozenTrial, count: int) -> None:
-    """Let qmc go on in its sequence where the trials of the ledger have left it; it counts what it is asked for."""
-    space = study.sampler.infer_relative_search_space(study, trial)
-    for _ in range(count):
-        study.sampler.sample_relative(study, trial, space)
 
 
 def locate(space: SearchSpace, config: TrialConfig, parameters: Mapping[str, Any]) -> Point | None:

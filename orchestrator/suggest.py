@@ -83,13 +83,27 @@ def make_sampler(search: Search, number: int = 0) -> optuna.samplers.BaseSampler
                 # poor, so that several workers do not try the same thing.
                 return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
             case "gp":
-                return optuna.samplers.GPSampler(seed=seed)
+                return optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False)
             case "qmc":
-                return optuna.samplers.QMCSampler(seed=seed, warn_independent_sampling=False)
+                return _NumberedQmc(number, seed)
             case "nsga2":
                 return optuna.samplers.NSGAIISampler(seed=seed, population_size=population_size(search))
             case "random" | "grid":
                 return optuna.samplers.RandomSampler(seed=seed)
+
+
+class _NumberedQmc(optuna.samplers.QMCSampler):
+    """Takes trial `number` from that place of the sequence, not from the next one that the study has counted to.
+
+    The method is private; `test_searcher` sees that a resumed sweep goes on in its sequence, and repeats nothing.
+    """
+
+    def __init__(self, number: int, seed: int) -> None:
+        super().__init__(seed=seed, warn_independent_sampling=False)
+        self.number = number
+
+    def _find_sample_id(self, study: optuna.Study, search_space: dict[str, BaseDistribution]) -> int:
+        return self.number
 
 
 def population_size(search: Search) -> int:
@@ -98,7 +112,7 @@ def population_size(search: Search) -> int:
 
 
 def drawn_at_random(search: Search, space: SearchSpace) -> list[str]:
-    """The dimensions whose values the sampler draws at random though it models the others."""
+    """The conditional dimensions of a sampler that models others only: it draws their values at random."""
     if search.sampler not in ("gp", "qmc", "nsga2"):
         return []
     return [name for name, branches in space.dimensions.items() if any(branch.when for branch in branches)]

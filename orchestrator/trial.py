@@ -17,7 +17,7 @@ from analysis.run_folder import RunFolder
 from orchestrator.assignment import Assignment, answer
 from orchestrator.budget import reached
 from search_spaces.errors import OutOfMemory
-from trainables.result import EpochReport, Failure, Status, TrialResult, best_report
+from trainables.result import EpochReport, Failure, Status, TrialResult
 
 if TYPE_CHECKING:
     from orchestrator.tracking import WandbRun
@@ -75,18 +75,28 @@ class TrialActor(tune.Trainable):
 
     def _advance(self) -> None:
         if self.epochs is None:
+            known = len(self.trial.reports)
             self.epochs = self._begin()
+            if len(self.trial.reports) > known:
+                # What the driver has not seen yet it must judge before more is trained.
+                self._settle()
+                return
         report = next(self.epochs, None)
         if report is not None:
-            objective = self.trial.config.objective
-            best = best_report([*self.trial.reports, report], objective)
-            if best is not None and reached(self.assignment.target, objective, best.metrics[objective.metric]):
-                report = report.model_copy(update={"ended_by": "target"})
             self.trial = self.trial.model_copy(update={"reports": (*self.trial.reports, report)})
             if self.wandb is not None:
                 self.wandb.log(report)
             values = ", ".join(f"{name} {value:.4g}" for name, value in report.metrics.items())
             logging.getLogger("orchestrator").info("epoch %d: %s (%.1f s)", report.epoch, values, report.seconds)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Complete the trial where its last epoch was its end, or the sweep's target is reached."""
+        objective = self.trial.objective
+        if objective is not None and reached(self.assignment.target, self.trial.config.objective, objective):
+            *earlier, last = self.trial.reports
+            reports = (*earlier, last.model_copy(update={"ended_by": "target"}))
+            self.trial = self.trial.model_copy(update={"reports": reports})
         if self.trial.ended_by is not None:
             self.trial = self.trial.model_copy(update={"status": Status.COMPLETED})
 

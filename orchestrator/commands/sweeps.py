@@ -22,6 +22,7 @@ from orchestrator.commands.options import (
 from search_spaces.errors import InvalidInput, ThawError
 
 if TYPE_CHECKING:
+    from orchestrator.spec import SweepSpec
     from orchestrator.sweep import Outcome
 
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the leaderboard at the end.")]
@@ -42,6 +43,7 @@ def space(file: SweepArgument, set_: SetOption = None, format: FormatOption = Fo
     from orchestrator.suggest import sample
 
     spec = load(file, set_ or [])
+    _warn(spec)
     search_space, samples = spec.search_space, sample(spec.search_space, count=3, seed=spec.search.seed)
     size, first = search_space.size(), spec.first_points()
     if format is Format.JSON:
@@ -68,6 +70,7 @@ def sweep(
     from orchestrator.sweep import run_sweep
 
     spec = load(file, set_ or [], name)
+    _warn(spec)
     if not quiet:
         prose(errors, f"{spec.name}: looking at the images, and building every model once")
     with decoding_bar(quiet=quiet) as on_decoding:
@@ -122,6 +125,7 @@ def extend(
     from orchestrator.sweep import drive
 
     extended = plan(run, trials, set_ or [])
+    _warn(extended.spec)
     if quiet:
         _finish(drive(extended.spec, extended.run, silent), quiet)
         return
@@ -241,6 +245,19 @@ def _finish(outcome: "Outcome", quiet: bool) -> None:
         f"retrain and test the best: thaw retrain {escaped(root)}\n"
         f"export it to ONNX:         thaw export {escaped(root)}",
     )
+
+
+def _warn(spec: "SweepSpec") -> None:
+    """Say what a sampler cannot do with the space it was given."""
+    from orchestrator.suggest import drawn_at_random
+
+    names = drawn_at_random(spec.search, spec.search_space)
+    if names:
+        prose(
+            errors,
+            f"warning: search.sampler {spec.search.sampler} draws conditional dimensions at random "
+            f"({', '.join(names)}) and learns about the others only; tpe learns about all",
+        )
 
 
 def _ended(reason: str, run: Path) -> str:
