@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import head_trials
+import many_trials
 import memory
 import mixed_trials
 import trivial_trials
@@ -24,7 +25,7 @@ driver's imports are once a sweep, whatever is in it; they are left out on every
 Each file of `benchmarks/` says exactly what it compares, and runs alone: `benchmarks/head_trials.py --repeats 1`.
 """
     sections: list[str] = []
-    for question in (memory, trivial_trials, mixed_trials, head_trials):
+    for question in (memory, trivial_trials, many_trials, mixed_trials, head_trials):
         print(f"{question.__name__}:", flush=True)
         sections.append(question.measure(count))
         minutes = f"\nMeasured in {(time.perf_counter() - started) / 60:.0f} minutes.\n"

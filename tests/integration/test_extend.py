@@ -18,7 +18,7 @@ from orchestrator.study import STATES
 from orchestrator.sweep import Outcome, drive, resume_sweep, run_sweep
 from search_spaces.errors import InvalidInput, SweepFailed
 from trainables.checkpoint import CheckpointState
-from trainables.result import Status, TrialResult
+from trainables.result import Status
 
 Sweep = Callable[..., Outcome]
 
