@@ -71,8 +71,8 @@ def extend(folder: Path, trials: int = 0, overrides: Sequence[str] = ()) -> Exte
     first_trial = 1 + max((int(trial.trial_id) for trial in known), default=-1)
     extension = Extension(at=datetime.datetime.now(datetime.UTC), changes=tuple(changes), first_trial=first_trial)
     record = record.model_copy(update={**told_of(new), "ended": None, "extensions": (*record.extensions, extension)})
-    check_goes_on(new, run, record, folder)
     warm = warm_start.collect(new, record.fingerprint) if new.search.warm_start != old.search.warm_start else None
+    check_goes_on(new, run, record, folder)
 
     if warm is not None:
         warm_start.keep(run, warm)

@@ -10,7 +10,7 @@ from pathlib import Path
 from optuna.trial import FrozenTrial
 from pydantic import BaseModel, ConfigDict
 
-from analysis.ledger import Ledger, read_record, write_record
+from analysis.ledger import Ledger, RunRecord, read_record, write_record
 from analysis.run_folder import RunFolder, open_run
 from orchestrator.spec import SweepSpec
 from orchestrator.study import locate, to_frozen
@@ -30,9 +30,36 @@ class WarmStart(BaseModel):
     """By the folder of each run; all its finished trials, whatever space they are from."""
 
 
+def records(spec: SweepSpec) -> dict[Path, RunRecord]:
+    """The records of the runs of `search.warm_start`; raises InvalidInput for one that is missing or unlike this."""
+    found: dict[Path, RunRecord] = {}
+    for path in spec.search.warm_start or ():
+        try:
+            found[path] = Ledger(open_run(path)).read_run()
+        except InvalidInput as error:
+            raise InvalidInput(f"search.warm_start: {error}") from None
+        metric = found[path].objective.metric
+        if metric != spec.objective.metric:
+            raise InvalidInput(
+                f"search.warm_start: {path} must have the objective {spec.objective.metric}, got {metric}: "
+                "its values say nothing here; remove it from the list"
+            )
+    return found
+
+
 def collect(spec: SweepSpec, fingerprint: str) -> WarmStart:
-    """Read the runs of `search.warm_start`; raises InvalidInput for one that is missing or cannot be compared."""
-    return WarmStart(runs={str(path): _finished(path, spec, fingerprint) for path in spec.search.warm_start or ()})
+    """Read those runs' trials; raises InvalidInput where they are on other images than those with `fingerprint`."""
+    runs: dict[str, tuple[TrialResult, ...]] = {}
+    for path, record in records(spec).items():
+        if record.fingerprint != fingerprint:
+            raise InvalidInput(
+                f"search.warm_start: {path} must be on the images in {spec.data.root}, got others: values measured on "
+                "other images would be taken for values on these; remove it, and give its best configurations as "
+                "search.points"
+            )
+        trials = Ledger(open_run(path)).trials()
+        runs[str(path)] = tuple(trial for trial in trials if not trial.status.unfinished)
+    return WarmStart(runs=runs)
 
 
 def keep(run: RunFolder, warm: WarmStart) -> None:
@@ -56,27 +83,6 @@ def others(spec: SweepSpec, run: RunFolder) -> list[FrozenTrial]:
             len(trials) - len(points),
         )
     return found
-
-
-def _finished(path: Path, spec: SweepSpec, fingerprint: str) -> tuple[TrialResult, ...]:
-    try:
-        ledger = Ledger(open_run(path))
-        record = ledger.read_run()
-        trials = ledger.trials()
-    except InvalidInput as error:
-        raise InvalidInput(f"search.warm_start: {error}") from None
-    if record.objective != spec.objective:
-        raise InvalidInput(
-            f"search.warm_start: {path} must have the objective {spec.objective.metric}, got "
-            f"{record.objective.metric}: its values say nothing here; remove it from the list"
-        )
-    if record.fingerprint != fingerprint:
-        raise InvalidInput(
-            f"search.warm_start: {path} must be on the images in {spec.data.root}, got others: values measured on "
-            "other images would be taken for values on these; remove it, and give its best configurations as "
-            "search.points"
-        )
-    return tuple(trial for trial in trials if not trial.status.unfinished)
 
 
 def _point(spec: SweepSpec, trial: TrialResult) -> Point | None:
