@@ -63,9 +63,11 @@ def collect(spec: SweepSpec, fingerprint: str) -> WarmStart:
 
 
 def keep(run: RunFolder, warm: WarmStart) -> None:
-    """Copy what was collected into the run; nothing where there is nothing."""
+    """Copy what was collected into the run, in place of what was kept before."""
     if warm.runs:
         write_record(run.warm_start, warm)
+    else:
+        run.warm_start.unlink(missing_ok=True)
 
 
 def others(spec: SweepSpec, run: RunFolder) -> list[FrozenTrial]:
