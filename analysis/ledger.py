@@ -17,6 +17,21 @@ from trainables.result import SCHEMA_VERSION, TrialResult
 Record = TypeVar("Record", bound=BaseModel)
 
 
+class Extension(BaseModel):
+    """What `thaw extend` changed of a run."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
+
+    at: AwareDatetime
+    """When, with its time zone."""
+
+    changes: tuple[str, ...]
+    """Every changed key of the sweep file, as `key: old -> new`."""
+
+    first_trial: int
+    """Number of the first trial that was begun after it."""
+
+
 class RunRecord(BaseModel):
     """What all trials of a run share; written before the first of them starts."""
 
@@ -54,6 +69,15 @@ class RunRecord(BaseModel):
 
     probe: dict[str, float] = Field(default_factory=dict)
     """The objective of a linear probe of each architecture, where the sweep asked for that."""
+
+    driven_seconds: float = Field(default=0, ge=0)
+    """How long drivers have been at work on the run, all of them together; noted about once a minute."""
+
+    ended: str | None = None
+    """Which budget ended the run, and how; None while none has."""
+
+    extensions: tuple[Extension, ...] = ()
+    """Every `thaw extend`, in order."""
 
     versions: dict[str, str]
     """Versions of thaw, Python and the libraries that decide the numbers."""

@@ -71,6 +71,11 @@ class RunFolder:
         return self.root / "study.log"
 
     @property
+    def warm_start(self) -> Path:
+        """The finished trials of the runs that the sweep learns from, as they were when it was launched or extended."""
+        return self.root / "warm_start.json"
+
+    @property
     def wandb(self) -> Path:
         """Folder of W&B's local files."""
         return self.root / "wandb"

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import head_trials
+import many_trials
 import memory
 import mixed_trials
 import trivial_trials
@@ -14,7 +15,9 @@ from setting import machine
 
 RESULTS = Path(__file__).with_name("results.md")
 # The short ones first.
-QUESTIONS = {module.__name__: module.measure for module in (memory, trivial_trials, mixed_trials, head_trials)}
+QUESTIONS = {
+    module.__name__: module.measure for module in (memory, trivial_trials, many_trials, mixed_trials, head_trials)
+}
 
 HEAD = """# What a sweep costs
 

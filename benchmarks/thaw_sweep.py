@@ -29,12 +29,14 @@ def main() -> None:
     ends: list[float] = []
     driver: list[float] = []
     memory: list[float] = []
+    driver_memory: list[float] = []
 
     def note(trial: TrialResult) -> None:
         if not trial.status.unfinished:
             ends.append(time.perf_counter())
             driver.append(time.process_time())
             memory.append(worker_mib(run, trial.trial_id))
+            driver_memory.append(psutil.Process().memory_info().rss / 2**20)
 
     before = time.perf_counter()
     with ray_runtime.connected(path.parent):
@@ -45,6 +47,7 @@ def main() -> None:
     winner = outcome.leaderboard.winner()
     found = {"seconds": seconds, "imports": imports, "ray": ray, "objective": winner.objective}
     found |= {"first": ends[0] - before, "ends": [end - ends[0] for end in ends], "driver": driver, "memory": memory}
+    found["driver_memory"] = driver_memory
     print(json.dumps(found))
 
 

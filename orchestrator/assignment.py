@@ -40,6 +40,9 @@ class Assignment(BaseModel):
     wandb: Wandb
     """Who is told."""
 
+    target: float | None = None
+    """The value of the objective at which the sweep is content, and the trial complete."""
+
     @property
     def folders(self) -> TrialFolders:
         """Where the trial reads and writes."""

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from orchestrator import warm_start
 from orchestrator.spec import Storage, SweepSpec
 from search_spaces.errors import InvalidInput
 from search_spaces.validation import parse
@@ -16,11 +17,12 @@ from trainables.model.weights import weights_path
 
 
 def preflight(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays:
-    """What a new sweep needs: a free run folder, and what `check_inputs` looks at.
+    """What a new sweep needs: a free run folder, the runs it learns from, and what `check_inputs` looks at.
 
     Raises InvalidInput for the first thing that no trial could use.
     """
     check_fresh(spec.run_root)
+    warm_start.records(spec)
     return check_inputs(spec, on_progress)
 
 

@@ -9,31 +9,33 @@ import torch
 
 from orchestrator.preflight import cache_budget, cache_folder
 from orchestrator.spec import DEFAULT_RECIPE, SweepSpec
-from orchestrator.suggest import sample
-from search_spaces.space import Point, SearchSpace
+from orchestrator.suggest import point_with
+from search_spaces.space import Point
 from trainables.config import TrialConfig
 from trainables.probe import probe
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
-_DRAWN = 500
 
 
-def probe_architectures(spec: SweepSpec, stopped: Callable[[], bool]) -> dict[str, float]:
+def probe_architectures(
+    spec: SweepSpec, stopped: Callable[[], bool], known: Mapping[str, float] | None = None
+) -> dict[str, float]:
     """The score of every architecture of the space, probed side by side on the Ray that is connected, best first.
 
-    One that cannot be probed has no score, and a line in the sweep's log. Once `stopped` says so, what is not there yet
-    is left out.
+    Those in `known` are not probed again. One that cannot be probed has no score, and a line in the sweep's log. Once
+    `stopped` says so, what is not there yet is left out.
     """
     configs: dict[str, TrialConfig] = {}
     for config in spec.corner_configs():
-        configs.setdefault(config.architecture, config)
+        if config.architecture not in (known or {}):
+            configs.setdefault(config.architecture, config)
     resources = spec.resources
     run = ray.remote(_probe).options(num_cpus=resources.cpus_per_worker, num_gpus=resources.gpus_per_worker)
     cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
     waiting = {run.remote(config, cache, budget, resources.threads): name for name, config in configs.items()}
-    scores: dict[str, float] = {}
+    scores = dict(known or {})
     while waiting and not stopped():
         ready, _ = ray.wait(list(waiting), num_returns=1, timeout=POLL_SECONDS)
         for reference in ready:
@@ -58,15 +60,9 @@ def points_by_score(spec: SweepSpec, scores: Mapping[str, float]) -> list[Point]
     """
     given = spec.first_points() if spec.search.points or spec.search.sampler == "grid" or not scores else []
     space = spec.search_space
-    probed = [point for point in (_point(space, name) for name in scores) if point is not None and point not in given]
+    points = (point_with(space, DEFAULT_RECIPE, "architecture", name) for name in scores)
+    probed = [point for point in points if point is not None and point not in given]
     return [*given, *probed[: max(1, spec.search.trials // 2)]][: spec.search.trials]
-
-
-def _point(space: SearchSpace, architecture: str) -> Point | None:
-    """The default recipe with this architecture or, where the space is without it, a point drawn with it."""
-    default = space.nearest_default({**DEFAULT_RECIPE, "architecture": architecture})
-    drawn = (point for point in sample(space, _DRAWN, seed=0) if point.get("architecture") == architecture)
-    return default if default is not None else next(drawn, None)
 
 
 def _probe(config: TrialConfig, cache: Path, budget: int | None, threads: int) -> float:

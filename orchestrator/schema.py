@@ -49,6 +49,8 @@ def _allow_words(schema: dict[str, Any]) -> None:
     for place, word in (
         (schema["properties"]["trial"]["properties"]["patience"], "none"),
         (schema["properties"]["stopping"], "none"),
+        *((part, "none") for part in definitions["Budget"]["properties"].values()),
+        (definitions["Search"]["properties"]["warm_start"], "none"),
         (definitions["Resources"]["properties"]["concurrent"], "auto"),
         (definitions["Resources"]["properties"]["epoch_timeout"], "none"),
         (definitions["Storage"]["properties"]["cache_dir"], "auto"),

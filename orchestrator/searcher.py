@@ -15,8 +15,8 @@ from ray.tune.search import Searcher
 from analysis.ledger import Ledger
 from orchestrator.assignment import Assignment, read_answer
 from orchestrator.spec import SweepSpec
-from orchestrator.study import tell
-from orchestrator.suggest import suggest, to_parameters
+from orchestrator.study import locate, tell
+from orchestrator.suggest import make_sampler, suggest, to_parameters
 from search_spaces.space import Point
 from trainables.result import Failure, Status, TrialResult
 
@@ -36,19 +36,22 @@ class LedgerSearcher(Searcher):
         assign: Callable[[TrialResult], Assignment],
         on_change: Callable[[TrialResult], None],
         first_points: Sequence[Point],
+        over: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`over` says that a budget is used up: nothing is begun any more, and what runs is stopped at its epoch."""
         super().__init__()
         self.spec = spec
         self.ledger = ledger
         self.study = study
         self.assign = assign
         self.on_change = on_change
+        self.over = over
         known = ledger.trials()
         self._unfinished = deque(trial for trial in known if trial.status.unfinished)
         self._first_points = deque(first_points)
-        for trial in known:
-            if trial.parameters in self._first_points:
-                self._first_points.remove(trial.parameters)
+        for point in (locate(spec.search_space, trial.config, trial.parameters) for trial in known):
+            if point is not None and point in self._first_points:
+                self._first_points.remove(point)
         self._next_number = 1 + max((int(trial.trial_id) for trial in known), default=-1)
         self._running: dict[str, tuple[TrialResult, optuna.Trial]] = {}
 
@@ -59,12 +62,16 @@ class LedgerSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # Ray omits FINISHED
         """The next trial for Tune, entered in the ledger before it starts."""
+        if self.over():
+            return Searcher.FINISHED
         if self._unfinished:
             trial = self._unfinished.popleft().model_copy(update={"status": Status.RUNNING})
-            asked, _ = self._ask(trial.parameters)
+            point = locate(self.spec.search_space, trial.config, trial.parameters)
+            asked, _ = self._ask(point, int(trial.trial_id))
             self._report(asked, trial, since=0)
         elif self._next_number < self.spec.search.trials:
-            asked, point = self._ask(self._first_points.popleft() if self._first_points else None)
+            first = self._first_points.popleft() if self._first_points else None
+            asked, point = self._ask(first, self._next_number)
             trial = TrialResult(
                 trial_id=f"{self._next_number:04d}",
                 config=self.spec.trial_config(point, "suggestion"),
@@ -88,7 +95,10 @@ class LedgerSearcher(Searcher):
         self._record(newer)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Settle a trial: its own end where it has one, PRUNED where the scheduler stopped it, FAILED where it died."""
+        """Settle a trial: its own end where it has one, FAILED where it died, else PRUNED, as the scheduler stopped it.
+
+        One that was stopped because a budget is used up is INTERRUPTED: a resumed sweep goes on with it.
+        """
         known, asked = self._running.pop(trial_id)
         trial = read_answer(result) or known
         if error:
@@ -99,7 +109,8 @@ class LedgerSearcher(Searcher):
             )
             trial = trial.model_copy(update={"status": Status.FAILED, "failure": failure})
         elif trial.status is Status.RUNNING:
-            trial = trial.model_copy(update={"status": Status.PRUNED})
+            status = Status.INTERRUPTED if self.over() else Status.PRUNED
+            trial = trial.model_copy(update={"status": status})
         self._report(asked, trial, since=len(known.reports))
         self._record(trial)
         tell(self.study, asked, trial)
@@ -113,9 +124,12 @@ class LedgerSearcher(Searcher):
 
     def interrupt(self) -> list[TrialResult]:
         """Mark what still runs as INTERRUPTED, so that a resumed sweep goes on with it."""
-        stopped = [trial.model_copy(update={"status": Status.INTERRUPTED}) for trial, _ in self._running.values()]
-        for trial in stopped:
+        stopped: list[TrialResult] = []
+        for running, asked in self._running.values():
+            trial = running.model_copy(update={"status": Status.INTERRUPTED})
             self._record(trial)
+            tell(self.study, asked, trial)
+            stopped.append(trial)
         self._running.clear()
         return stopped
 
@@ -133,12 +147,15 @@ class LedgerSearcher(Searcher):
         self.ledger.write_trial(trial)
         self.on_change(trial)
 
-    def _ask(self, point: Mapping[str, Any] | None) -> tuple[optuna.Trial, Point]:
-        """An Optuna trial of the given point, or of the sampler's choice."""
+    def _ask(self, point: Mapping[str, Any] | None, number: int) -> tuple[optuna.Trial, Point]:
+        """An Optuna trial of the given point, or of the sampler's choice for the trial with this number."""
         space = self.spec.search_space
+        self.study.sampler = make_sampler(self.spec.search, number)
         if point is not None:
             self.study.enqueue_trial(to_parameters(space, point))
         asked = self.study.ask()
+        if self.spec.search.sampler == "nsga2":
+            _ = asked.relative_params  # by asking for them, a given point too is counted in its generation
         return asked, suggest(space, asked)
 
     @staticmethod

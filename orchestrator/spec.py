@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ByteSize, Field, model_validator
 
-from search_spaces.documents import dump_yaml, parse_yaml, read_document, read_mapping
+from orchestrator.budget import Budget
+from orchestrator.overrides import apply_override
+from search_spaces.documents import dump_yaml, read_document, read_mapping
 from search_spaces.errors import InvalidInput, closest
 from search_spaces.space import Point, SearchSpace
 from search_spaces.validation import parse
@@ -56,6 +58,9 @@ class Search(Frozen):
 
     points: Annotated[list[dict[str, Any]] | None, OrNone] = None
     """Configurations tried first; in the file a list, or the name of a YAML or JSON file that holds one."""
+
+    warm_start: Annotated[list[Path] | None, OrNone] = None
+    """Runs on the same images with the same objective: what their trials found out is told to the sampler."""
 
 
 class Asha(Frozen):
@@ -172,6 +177,9 @@ class SweepSpec(Frozen):
     search: Search = Search()
     """Who proposes configurations, and how many."""
 
+    budget: Budget = Budget()
+    """What ends the sweep before its trials are done."""
+
     stopping: Annotated[Stopping | None, OrNone] = Stopping()
     """When a trial is stopped early; none: never."""
 
@@ -190,6 +198,15 @@ class SweepSpec(Frozen):
             for key in ("data", "objective"):
                 if key in getattr(self, section):
                     raise ValueError(f"{section}.{key}: `{key}` is a section of its own; move it to the top level")
+        return self
+
+    @model_validator(mode="after")
+    def _gpu_hours_can_be_used(self) -> Self:
+        if self.budget.gpu_hours is not None and not self.resources.gpus_per_worker:
+            raise ValueError(
+                "budget.gpu_hours: needs trials that use a GPU, got resources.gpus_per_worker=0; "
+                "raise that, or set budget.wall_clock instead"
+            )
         return self
 
     @cached_property
@@ -232,7 +249,8 @@ class SweepSpec(Frozen):
         """The resolved sweep as YAML that `load` reads back equal."""
         values = self.model_dump(mode="json", exclude={"stopping"})
         values["data"] = {key: value for key, value in values["data"].items() if value is not None}
-        values["search"] = {key: value for key, value in values["search"].items() if value is not None}
+        for section in ("search", "budget"):
+            values[section] = {key: value for key, value in values[section].items() if value is not None}
         for section, key in (("resources", "concurrent"), ("storage", "cache_dir"), ("storage", "cache_budget")):
             values[section][key] = "auto" if values[section][key] is None else values[section][key]
         if self.resources.epoch_timeout is None:
@@ -248,13 +266,18 @@ def load(path: Path, overrides: Sequence[str] = (), name: str | None = None) -> 
     """
     raw = read_mapping(path)
     for override in overrides:
-        _apply(raw, override)
+        apply_override(raw, override)
     if name is not None:
         raw["name"] = name
     raw.setdefault("name", path.stem)
-    _resolve_paths(raw, path.resolve().parent)
-    spec = parse(SweepSpec, raw, str(path))
-    _check(spec, str(path))
+    return resolve(raw, path.resolve().parent, str(path))
+
+
+def resolve(raw: dict[str, Any], base: Path, source: str) -> SweepSpec:
+    """The sweep in `raw`, its paths relative to `base`, checked whole; `source` names it in messages."""
+    _resolve_paths(raw, base)
+    spec = parse(SweepSpec, raw, source)
+    _check(spec, source)
     return spec
 
 
@@ -262,7 +285,7 @@ def load_trial(path: Path, overrides: Sequence[str] = ()) -> TrialConfig:
     """Read a trial's file: `data`, `objective`, and the keys of a sweep file's `trial` and `space`, all at the top."""
     raw = read_mapping(path)
     for override in overrides:
-        _apply(raw, override)
+        apply_override(raw, override)
     _resolve_paths({"data": raw.get("data"), "trial": raw}, path.resolve().parent)
     return parse(TrialConfig, raw, str(path))
 
@@ -274,7 +297,7 @@ def load_data(path: Path, overrides: Sequence[str] = ()) -> tuple[TrialConfig, S
     """
     raw = read_mapping(path)
     for override in overrides:
-        _apply(raw, override)
+        apply_override(raw, override)
     is_sweep = "trial" in raw or "space" in raw
     settings = raw.get("trial", {}) if is_sweep else raw
     if not isinstance(settings, dict):
@@ -324,20 +347,6 @@ def _check_names(spec: SweepSpec) -> None:
                 raise InvalidInput(f"{section}.{key}: unknown key; {closest(key, names)}")
 
 
-def _apply(raw: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise InvalidInput(f"--set must be key=value, got {override!r}; for example --set search.trials=12")
-    value = parse_yaml(text, f"--set {key}")
-    *parents, last = key.strip().split(".")
-    target = raw
-    for parent in parents:
-        target = target.setdefault(parent, {})
-        if not isinstance(target, dict):
-            raise InvalidInput(f"--set {key}: {parent} must be a section, got {target!r}; set the whole of it")
-    target[last] = value
-
-
 def _resolve_paths(raw: dict[str, Any], base: Path) -> None:
     for section, key in (
         ("data", "root"),
@@ -356,6 +365,11 @@ def _resolve_paths(raw: dict[str, Any], base: Path) -> None:
     search = raw.get("search")
     if isinstance(search, dict) and isinstance(search.get("points"), str) and search["points"] != "none":
         search["points"] = _read_points(_absolute(search["points"], base, "search.points"))
+    if isinstance(search, dict) and isinstance(search.get("warm_start"), list):
+        runs = search["warm_start"]
+        search["warm_start"] = [
+            str(_absolute(run, base, "search.warm_start")) if isinstance(run, str) else run for run in runs
+        ]
     for where in (raw.get("trial"), raw.get("space"), search.get("points") if isinstance(search, dict) else None):
         _resolve_weights(where, base)
 

@@ -1,9 +1,9 @@
 """The Optuna study of a run: derived from the ledger, told the truth, rebuilt at will."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import optuna
 from optuna.storages import JournalStorage
@@ -11,8 +11,10 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.spec import SweepSpec
-from orchestrator.suggest import distributions, make_sampler, to_parameters
-from search_spaces.space import SearchSpace
+from orchestrator.suggest import distributions, make_sampler, population_size, to_parameters
+from search_spaces.domains import Choice, Scalar
+from search_spaces.space import Branch, Point, SearchSpace
+from trainables.config import TrialConfig
 from trainables.result import Status, TrialResult
 
 STATES = {
@@ -24,8 +26,13 @@ STATES = {
 }
 
 
-def build_study(spec: SweepSpec, results: Iterable[TrialResult], journal: Path) -> optuna.Study:
-    """A study with every finished trial of the ledger, in a fresh journal that optuna-dashboard can read."""
+def build_study(
+    spec: SweepSpec, results: Iterable[TrialResult], journal: Path, others: Sequence[FrozenTrial] = ()
+) -> optuna.Study:
+    """A study with `others` and every finished trial of the ledger, in a fresh journal that optuna-dashboard can read.
+
+    A trial that lies outside of the space, which has been narrowed since, is left out: the sampler may not ask there.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     journal.unlink(missing_ok=True)
     study = optuna.create_study(
@@ -34,10 +41,47 @@ def build_study(spec: SweepSpec, results: Iterable[TrialResult], journal: Path) 
         study_name=spec.name,
         direction="maximize" if spec.objective.mode == "max" else "minimize",
     )
-    for result in results:
-        if not result.status.unfinished:
-            study.add_trial(to_frozen(spec.search_space, result))
+    ended = [result for result in results if not result.status.unfinished]
+    found = [(result, locate(spec.search_space, result.config, result.parameters)) for result in ended]
+    frozen = [
+        *others,
+        *(to_frozen(spec.search_space, result, point) for result, point in found if point is not None),
+    ]
+    if spec.search.sampler == "nsga2":
+        _number_generations(frozen, population_size(spec.search))
+    study.add_trials(frozen)
     return study
+
+
+def _number_generations(trials: Sequence[FrozenTrial], size: int) -> None:
+    """Say of which generation of nsga2 trials are, as if they had been asked one after another.
+
+    The key is private; `test_study` sees that a rebuilt study proposes what the one that was told would.
+    """
+    completed = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    for number, trial in enumerate(completed):
+        trial.system_attrs[optuna.samplers.NSGAIISampler._get_generation_key()] = number // size
+
+
+def locate(space: SearchSpace, config: TrialConfig, parameters: Mapping[str, Any]) -> Point | None:
+    """The point of `space` at which a configuration lies, None where it lies outside.
+
+    `parameters` is the point of the space that it was proposed in; other dimensions have the configuration's values.
+    """
+
+    def value(name: str, branch: Branch) -> Scalar:
+        given = parameters.get(name, getattr(config, name))
+        given = "none" if given is None else given
+        if isinstance(branch.domain, Choice):  # 1 in the file is 1.0 in a configuration
+            given = next((own for own in branch.domain.values if own == given), given)
+        if not branch.domain.contains(given):
+            raise LookupError(name)
+        return cast(Scalar, given)
+
+    try:
+        return space.walk(value)
+    except LookupError:
+        return None
 
 
 class _Journal(JournalFileBackend):
@@ -54,13 +98,13 @@ class _Journal(JournalFileBackend):
             file.write(lines.encode())
 
 
-def to_frozen(space: SearchSpace, result: TrialResult) -> FrozenTrial:
-    """A finished trial as Optuna is told of it.
+def to_frozen(space: SearchSpace, result: TrialResult, point: Point, source: str | None = None) -> FrozenTrial:
+    """A finished trial that lies at `point` as Optuna is told of it; `source` is the run it comes from, if another.
 
     A completed trial has the value of its best epoch, a stopped one is PRUNED with its intermediate values, anything
     else is FAIL: an early value taken for a final one would teach the sampler that long trials are better.
     """
-    parameters = to_parameters(space, result.parameters)
+    parameters = to_parameters(space, point)
     known = distributions(space)
     state = STATES[result.status]
     metric = result.config.objective.metric
@@ -70,7 +114,7 @@ def to_frozen(space: SearchSpace, result: TrialResult) -> FrozenTrial:
         params=parameters,
         distributions={name: known[name] for name in parameters},
         intermediate_values={report.epoch: report.metrics[metric] for report in result.reports},
-        user_attrs={"trial_id": result.trial_id},
+        user_attrs={"trial_id": result.trial_id} if source is None else {"from": f"{source}/{result.trial_id}"},
     )
 
 
@@ -82,6 +126,9 @@ def _value(state: TrialState, result: TrialResult) -> float | None:
 
 
 def tell(study: optuna.Study, trial: optuna.Trial, result: TrialResult) -> None:
-    """Tell a running trial's end in the same terms as `to_frozen`; its epochs have been reported."""
-    state = STATES[result.status]
+    """Tell a running trial's end in the same terms as `to_frozen`; its epochs have been reported.
+
+    An INTERRUPTED one is FAIL, which no sampler learns from: whoever resumes the run rebuilds the study.
+    """
+    state = STATES.get(result.status, TrialState.FAIL)
     study.tell(trial, result.objective if state is TrialState.COMPLETE else None, state=state)

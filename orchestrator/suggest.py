@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, cast
 
+import numpy as np
 import optuna
 from optuna.distributions import (
     BaseDistribution,
@@ -19,6 +20,8 @@ from optuna.distributions import (
 from orchestrator.spec import Search
 from search_spaces.domains import Choice, Domain, Int, Scalar
 from search_spaces.space import Branch, Point, SearchSpace
+
+_DRAWN = 500
 
 
 def suggest(space: SearchSpace, trial: optuna.Trial) -> Point:
@@ -64,8 +67,13 @@ def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     }
 
 
-def make_sampler(search: Search) -> optuna.samplers.BaseSampler:
-    """The sampler of a sweep. A grid is enqueued point by point, so its sampler is never asked."""
+def make_sampler(search: Search, number: int = 0) -> optuna.samplers.BaseSampler:
+    """The sampler that proposes trial `number` of a sweep. A grid is enqueued point by point: its sampler is not asked.
+
+    A sampler of its own for every trial, because the state of one that has been asked before dies with the driver: a
+    resumed sweep would draw the same numbers again, and propose its first points once more.
+    """
+    seed = int(np.random.SeedSequence([search.seed, number]).generate_state(1)[0])
     with warnings.catch_warnings():
         # Optuna calls these settings experimental; their behaviour is fixed by our tests.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -73,15 +81,48 @@ def make_sampler(search: Search) -> optuna.samplers.BaseSampler:
             case "tpe":
                 # group: conditional parameters are modelled jointly. constant_liar: trials that still run count as
                 # poor, so that several workers do not try the same thing.
-                return optuna.samplers.TPESampler(seed=search.seed, multivariate=True, group=True, constant_liar=True)
+                return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
             case "gp":
-                return optuna.samplers.GPSampler(seed=search.seed)
+                return optuna.samplers.GPSampler(seed=seed, warn_independent_sampling=False)
             case "qmc":
-                return optuna.samplers.QMCSampler(seed=search.seed, warn_independent_sampling=False)
+                return _NumberedQmc(number, seed)
             case "nsga2":
-                return optuna.samplers.NSGAIISampler(seed=search.seed)
+                return optuna.samplers.NSGAIISampler(seed=seed, population_size=population_size(search))
             case "random" | "grid":
-                return optuna.samplers.RandomSampler(seed=search.seed)
+                return optuna.samplers.RandomSampler(seed=seed)
+
+
+class _NumberedQmc(optuna.samplers.QMCSampler):
+    """Takes trial `number` from that place of the sequence, not from the next one that the study has counted to.
+
+    The method is private; `test_searcher` sees that a resumed sweep goes on in its sequence, and repeats nothing.
+    """
+
+    def __init__(self, number: int, seed: int) -> None:
+        super().__init__(seed=seed, warn_independent_sampling=False)
+        self.number = number
+
+    def _find_sample_id(self, study: optuna.Study, search_space: dict[str, BaseDistribution]) -> int:
+        return self.number
+
+
+def population_size(search: Search) -> int:
+    """Trials of one generation of nsga2: with Optuna's 50, most sweeps would end within the first, random one."""
+    return min(50, max(4, search.trials // 4))
+
+
+def drawn_at_random(search: Search, space: SearchSpace) -> list[str]:
+    """The conditional dimensions of a sampler that models others only: it draws their values at random."""
+    if search.sampler not in ("gp", "qmc", "nsga2"):
+        return []
+    return [name for name, branches in space.dimensions.items() if any(branch.when for branch in branches)]
+
+
+def point_with(space: SearchSpace, preferred: Mapping[str, Scalar], name: str, value: Scalar) -> Point | None:
+    """The preferred point but for `name`, or, where the space is without it, a point drawn with that value."""
+    nearest = space.nearest_default({**preferred, name: value})
+    drawn = (point for point in sample(space, _DRAWN, seed=0) if point.get(name) == value)
+    return nearest if nearest is not None and nearest.get(name) == value else next(drawn, None)
 
 
 def _distribution(domain: Domain) -> BaseDistribution:

@@ -20,10 +20,12 @@ from analysis import heartbeat
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder, open_run, write_atomically
-from orchestrator import ray_runtime
+from orchestrator import ray_runtime, warm_start
 from orchestrator.assignment import Assignment
+from orchestrator.budget import Spending
+from orchestrator.continuing import check_goes_on, spending
 from orchestrator.gang import placement
-from orchestrator.preflight import cache_budget, cache_folder, check_inputs, preflight
+from orchestrator.preflight import cache_budget, cache_folder, preflight
 from orchestrator.probe import points_by_score, probe_architectures
 from orchestrator.progress import Progress, silent
 from orchestrator.searcher import MAX_RESTARTS, LedgerSearcher
@@ -32,7 +34,7 @@ from orchestrator.stopping import PlanAwareAsha, Rungs
 from orchestrator.study import build_study
 from orchestrator.suggest import distributions
 from orchestrator.trial import TrialActor
-from search_spaces.errors import InvalidInput, SweepFailed
+from search_spaces.errors import SweepFailed
 from trainables.data.arrays import Arrays
 from trainables.result import TrialResult
 
@@ -42,6 +44,7 @@ log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 5.0
 POLL_SECONDS = 0.5
+NOTE_SECONDS = 60.0
 PACKAGES = ("thaw", "torch", "timm", "accelerate", "ray", "optuna", "wandb")
 
 
@@ -54,6 +57,9 @@ class Outcome:
     interrupted: bool
     """Whether a person stopped it; `thaw resume` goes on."""
 
+    ended: str | None = None
+    """Which budget ended it, and how; None while none has."""
+
 
 def run_sweep(spec: SweepSpec, arrays: Arrays | None = None, progress: Progress = silent) -> Outcome:
     """Run a new sweep to its end; `arrays` is what `preflight` returned, where that has been done already.
@@ -62,31 +68,37 @@ def run_sweep(spec: SweepSpec, arrays: Arrays | None = None, progress: Progress 
     """
     arrays = arrays or preflight(spec)
     run = RunFolder(spec.run_root)
+    warm = warm_start.collect(spec, arrays.fingerprint)
     run.root.mkdir(parents=True, exist_ok=True)
     with ray_runtime.connected(run.root):
         # Before anything is written: the sweep is to be launched again under the same name, with other resources.
         ray_runtime.concurrent_trials(spec.resources)
         _create(run, spec, arrays)
-        return _drive(spec, run, progress)
+        warm_start.keep(run, warm)
+        return drive(spec, run, progress)
 
 
 def resume_sweep(folder: Path, progress: Progress = silent) -> Outcome:
     """Go on with a run: unfinished trials from their last checkpoints, then what is left of the planned ones.
 
-    Raises InvalidInput when `folder` is no run, another process drives it, or data or weights are no longer there.
+    Raises InvalidInput when `folder` is no run, another process drives it, its budget is used up, or data or weights
+    are no longer there.
     """
     run = open_run(folder)
     spec = load(run.sweep_yaml)
-    # A trial that fails for want of its images or weights is not tried again: none may start.
-    if check_inputs(spec).fingerprint != Ledger(run).read_run().fingerprint:
-        raise InvalidInput(
-            f"{spec.data.root}: a run must go on with the images it began with, but they have changed since; "
-            "restore them, or launch a new sweep"
-        )
-    # Last, since two may be started at once: from here on the heartbeat is all but immediate.
-    if heartbeat.is_alive(run):
-        raise InvalidInput(f"{folder}: a run must have one driver, but it is being driven; see `thaw status {folder}`")
-    return _drive(spec, run, progress)
+    check_goes_on(spec, run, Ledger(run).read_run(), folder)
+    return drive(spec, run, progress)
+
+
+def told_of(spec: SweepSpec) -> dict[str, Any]:
+    """What the run's record says of the sweep file, which an extension changes."""
+    return {
+        "space": spec.space,
+        "distributions": {
+            name: distribution_to_json(distribution) for name, distribution in distributions(spec.search_space).items()
+        },
+        "trials_planned": spec.search.trials,
+    }
 
 
 def _create(run: RunFolder, spec: SweepSpec, arrays: Arrays) -> None:
@@ -95,24 +107,24 @@ def _create(run: RunFolder, spec: SweepSpec, arrays: Arrays) -> None:
         RunRecord(
             name=spec.name,
             objective=spec.objective,
-            space=spec.space,
-            distributions={
-                name: distribution_to_json(distribution)
-                for name, distribution in distributions(spec.search_space).items()
-            },
             created=datetime.datetime.now(datetime.UTC),
             classes=arrays.classes,
             fingerprint=arrays.fingerprint,
             sample_counts={split: len(samples) for split, samples in arrays.dataset.splits.items()},
-            trials_planned=spec.search.trials,
             versions={name: importlib.metadata.version(name) for name in PACKAGES},
+            **told_of(spec),
         )
     )
 
 
-def _drive(spec: SweepSpec, run: RunFolder, progress: Progress) -> Outcome:
+def drive(spec: SweepSpec, run: RunFolder, progress: Progress) -> Outcome:
+    """Run what is left of a run to its end; raises SweepFailed when it has no completed trial then."""
     run = RunFolder(run.root.resolve())  # the workers' working directory is not ours
     ledger = Ledger(run)
+    trials = ledger.trials()
+    # A crash between the two files of an extension leaves the record behind.
+    ledger.write_run(ledger.read_run().model_copy(update={**told_of(spec), "ended": None}))
+    spent = spending(spec, ledger.read_run(), trials)
 
     def assign(trial: TrialResult) -> Assignment:
         return Assignment(
@@ -123,14 +135,18 @@ def _drive(spec: SweepSpec, run: RunFolder, progress: Progress) -> Outcome:
             cache_budget=cache_budget(spec.storage.cache_budget),
             resources=spec.resources,
             wandb=spec.tracking.wandb,
+            target=spec.budget.target,
         )
 
-    with _Watch(run) as watch, ray_runtime.connected(run.root), _log_to(run.sweep_log):
-        trials = ledger.trials()
+    def changed(trial: TrialResult) -> None:
+        spent.note(trial)
+        progress(trial)
+
+    with _Watch(run, spent) as watch, ray_runtime.connected(run.root), _log_to(run.sweep_log):
         shutil.rmtree(run.tune, ignore_errors=True)
-        study = build_study(spec, trials, run.study_log)
+        study = build_study(spec, trials, run.study_log, warm_start.others(spec, run))
         first_points = points_by_score(spec, _probe_scores(spec, ledger, watch))
-        searcher = LedgerSearcher(spec, ledger, study, assign, progress, first_points)
+        searcher = LedgerSearcher(spec, ledger, study, assign, changed, first_points, watch.is_over)
         log.info("%s: %d trials to go, %d known", spec.name, searcher.remaining, len(trials))
         if searcher.remaining:
             _tuner(spec, run, searcher, trials, watch).fit()
@@ -138,16 +154,16 @@ def _drive(spec: SweepSpec, run: RunFolder, progress: Progress) -> Outcome:
     board = Leaderboard.from_run(run)
     board.write_csv(run.leaderboard_csv)
     if not interrupted and not any(entry.rank for entry in board.entries):
-        raise SweepFailed(_why_failed(run, ledger.trials()))
-    return Outcome(run, board, interrupted)
+        raise SweepFailed(_why_failed(run, ledger.trials(), watch.ended))
+    return Outcome(run, board, interrupted, watch.ended)
 
 
 def _probe_scores(spec: SweepSpec, ledger: Ledger, watch: "_Watch") -> dict[str, float]:
     """The scores of the run's architectures; measured where that is asked for and has not been done."""
     record = ledger.read_run()
-    if record.probe or not spec.search.probe:
+    if not spec.search.probe:
         return record.probe
-    scores = probe_architectures(spec, watch.stop_all)
+    scores = probe_architectures(spec, watch.stop_all, record.probe)
     if not watch.stop_all():
         ledger.write_run(record.model_copy(update={"probe": scores}))
     return scores
@@ -188,11 +204,18 @@ def _tuner(
 
 
 class _Watch(tune.Stopper):
-    """Shows that the driver lives, and ends the sweep when a person asks for it: by Ctrl-C, or by `thaw stop`."""
+    """Shows that the driver lives, and ends the sweep when a person asks for it or a budget is used up.
 
-    def __init__(self, run: RunFolder) -> None:
+    A person's Ctrl-C or `thaw stop` ends it at once. Where a budget is used up nothing new is begun, and each trial
+    ends with the epoch that it is at.
+    """
+
+    def __init__(self, run: RunFolder, spent: Spending) -> None:
         self.run = run
-        self._beaten = self._polled = 0.0
+        self.spent = spent
+        self.ended: str | None = None
+        self._begun = time.monotonic()
+        self._beaten = self._polled = self._noted = 0.0
         self._stop = False
         self._former: Any = None
 
@@ -207,11 +230,18 @@ class _Watch(tune.Stopper):
         if self._former is not None:
             signal.signal(signal.SIGINT, self._former)
         self.run.stop_request.unlink(missing_ok=True)
-        heartbeat.clear(self.run)
+        try:
+            self._note()
+        finally:
+            heartbeat.clear(self.run)
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """No trial is ended by its results here."""
-        return False
+        """Called by Tune with each epoch of a trial; whether it was the last one."""
+        return self.is_over()
+
+    def is_over(self) -> bool:
+        """Whether a budget is used up."""
+        return self.ended is not None
 
     def stop_all(self) -> bool:
         """Called by Tune in every turn of its loop."""
@@ -219,10 +249,24 @@ class _Watch(tune.Stopper):
         if now - self._beaten > BEAT_SECONDS:
             self._beaten = now
             heartbeat.beat(self.run)
-        if not self._stop and now - self._polled > POLL_SECONDS:
+        if now - self._noted > NOTE_SECONDS:
+            self._noted = now
+            self._note()
+        if not self.is_over():
+            self.ended = self.spent.used_up(now - self._begun)
+            if self.ended is not None:
+                log.info("%s", self.ended)
+                self.run.stop_request.touch()  # the workers see by it that their trials are not stopped by ASHA
+        if not self._stop and not self.is_over() and now - self._polled > POLL_SECONDS:
             self._polled = now
             self._stop = self.run.stop_request.exists()
         return self._stop
+
+    def _note(self) -> None:
+        """Say in the run's record how long it has been driven, and what ended it."""
+        ledger = Ledger(self.run)
+        seconds = self.spent.seconds + time.monotonic() - self._begun
+        ledger.write_run(ledger.read_run().model_copy(update={"driven_seconds": seconds, "ended": self.ended}))
 
     def _on_interrupt(self, _number: int, _frame: FrameType | None) -> None:
         """Ask for a clean end; a second Ctrl-C is the ordinary one."""
@@ -252,7 +296,12 @@ def _log_to(path: Path) -> Iterator[None]:
         handler.close()
 
 
-def _why_failed(run: RunFolder, trials: list[TrialResult]) -> str:
+def _why_failed(run: RunFolder, trials: list[TrialResult], ended: str | None) -> str:
+    if ended is not None:
+        return (
+            f"no trial of {run.root} completed, {ended}; "
+            f"go on with `thaw extend {run.root} --set {ended.partition(':')[0]}=...`"
+        )
     reasons = [f"  {trial.trial_id}: {trial.failure.message}" for trial in trials if trial.failure is not None]
     shown = "\n".join(reasons[:5])
     return f"no trial of {run.root} completed; see `thaw logs {run.root} TRIAL`\n{shown}"

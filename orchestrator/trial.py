@@ -15,6 +15,7 @@ from ray import tune
 from analysis.run_folder import RunFolder
 from orchestrator import work
 from orchestrator.assignment import Assignment, answer
+from orchestrator.budget import reached
 from orchestrator.gang import Gang, RankLost, TrialEnded
 from trainables.result import EpochReport, Failure, Status, TrialResult
 
@@ -76,7 +77,12 @@ class TrialActor(tune.Trainable):
 
     def _advance(self) -> None:
         if self.epochs is None:
+            known = len(self.trial.reports)
             self.epochs = self._begin()
+            if len(self.trial.reports) > known:
+                # What the driver has not seen yet it must judge before more is trained.
+                self._settle()
+                return
         report = next(self.epochs, None)
         if report is not None:
             self.trial = self.trial.model_copy(update={"reports": (*self.trial.reports, report)})
@@ -84,6 +90,15 @@ class TrialActor(tune.Trainable):
                 self.wandb.log(report)
             values = ", ".join(f"{name} {value:.4g}" for name, value in report.metrics.items())
             log.info("epoch %d: %s (%.1f s)", report.epoch, values, report.seconds)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Complete the trial where its last epoch was its end, or the sweep's target is reached."""
+        objective = self.trial.objective
+        if objective is not None and reached(self.assignment.target, self.trial.config.objective, objective):
+            *earlier, last = self.trial.reports
+            reports = (*earlier, last.model_copy(update={"ended_by": "target"}))
+            self.trial = self.trial.model_copy(update={"reports": reports})
         if self.trial.ended_by is not None:
             self.trial = self.trial.model_copy(update={"status": Status.COMPLETED})
 

@@ -97,6 +97,8 @@ def small(line: str) -> str:
     if line == "thaw sweep sweep.yaml":
         (look,) = [line for line in command_lines(section("The sweep file")) if " --name look " in line]
         return f"{line} {look.partition(' --name look ')[2]}"
+    if line.startswith("thaw extend "):
+        return "thaw extend runs/sweep --trials 1 --set space.architecture+=test_resnet"
     if line.startswith("thaw trial "):
         sets = ("weights=none", "architecture=mobilenetv3_small_050", "data.image_size=32", "epochs=2")
         return " ".join([line, *(f"--set {setting}" for setting in sets)])
@@ -139,7 +141,8 @@ def _wait_for(path: Path, process: subprocess.Popen[str], output: Path) -> None:
 def _check_what_was_said(folder: Path, said: dict[str, str]) -> None:
     assert "strategy: head | partial" in said["thaw space sweep.yaml"]
     board = json.loads((folder / "leaderboard.json").read_text())
-    assert len(board) == 4
+    assert len(board) == 5
+    assert {entry["config"]["architecture"] for entry in board} == {"mobilenetv3_small_050", "test_resnet"}
     assert board[0]["rank"] == 1
     fields = section("What comes out")
     assert [name for name in board[0] if f"`{name}`" not in fields] == []
@@ -152,7 +155,11 @@ def _check_what_was_said(folder: Path, said: dict[str, str]) -> None:
     (listing,) = blocks("text", fields)
     named = re.findall(r"(?m)^  (\S+)  ", listing)
     assert len(named) > 8
-    assert [name for name in named if name != "wandb/" and not (folder / "runs/sweep" / name).exists()] == []
+    assert [
+        name
+        for name in named
+        if name not in ("wandb/", "warm_start.json") and not (folder / "runs/sweep" / name).exists()
+    ] == []
     (exported,) = re.findall(r"(?m)^  export/ +(.*)$", listing)
     assert sorted(exported.split(", ")) == sorted(path.name for path in (folder / "runs/sweep/export").iterdir())
 

@@ -1,6 +1,7 @@
-"""Commands for whoever runs sweeps: space, sweep, resume, status, logs, stop."""
+"""Commands for whoever runs sweeps: space, sweep, resume, extend, status, logs, stop."""
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,6 +22,7 @@ from orchestrator.commands.options import (
 from search_spaces.errors import InvalidInput, ThawError
 
 if TYPE_CHECKING:
+    from orchestrator.spec import SweepSpec
     from orchestrator.sweep import Outcome
 
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the leaderboard at the end.")]
@@ -31,7 +33,7 @@ STOP_TIMEOUT = 120.0
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
-    for command in (space, sweep, resume, status, logs, stop):
+    for command in (space, sweep, resume, extend, status, logs, stop):
         app.command(rich_help_panel="Sweep")(command)
 
 
@@ -41,6 +43,7 @@ def space(file: SweepArgument, set_: SetOption = None, format: FormatOption = Fo
     from orchestrator.suggest import sample
 
     spec = load(file, set_ or [])
+    _warn(spec)
     search_space, samples = spec.search_space, sample(spec.search_space, count=3, seed=spec.search.seed)
     size, first = search_space.size(), spec.first_points()
     if format is Format.JSON:
@@ -67,6 +70,7 @@ def sweep(
     from orchestrator.sweep import run_sweep
 
     spec = load(file, set_ or [], name)
+    _warn(spec)
     if not quiet:
         prose(errors, f"{spec.name}: looking at the images, and building every model once")
     with decoding_bar(quiet=quiet) as on_decoding:
@@ -99,6 +103,47 @@ def resume(run: RunArgument, quiet: QuietOption = False) -> None:
     _finish(outcome, quiet)
 
 
+def extend(
+    run: RunArgument,
+    trials: Annotated[int, typer.Option(min=0, help="How many trials more than planned so far.")] = 0,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change what is searched or the budget; KEY+=VALUE appends, e.g. --set space.architecture+=resnet18.",
+        ),
+    ] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Go on with a run that has ended or was stopped, with more: trials, architectures, wider ranges, a larger budget.
+
+    All old results stay on the leaderboard, and the sampler learns from those that lie in the space.
+    """
+    from orchestrator.extend import extend as plan
+    from orchestrator.progress import SweepProgress, silent
+    from orchestrator.sweep import drive
+
+    extended = plan(run, trials, set_ or [])
+    _warn(extended.spec)
+    if quiet:
+        _finish(drive(extended.spec, extended.run, silent), quiet)
+        return
+    for change in extended.record.extensions[-1].changes:
+        prose(errors, f"{escaped(change)}")
+    if extended.outside:
+        prose(
+            errors,
+            f"{len(extended.outside)} of {len(extended.trials)} old trials lie outside of the space now: they stay on "
+            "the leaderboard, and the sampler is not told of them",
+        )
+    record = extended.record
+    with SweepProgress(errors, record.name, record.objective, record.trials_planned) as progress:
+        progress.known(list(extended.trials))
+        outcome = drive(extended.spec, extended.run, progress)
+    _finish(outcome, quiet)
+
+
 def status(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     """Show how a run stands: whether it is running, its trials by status, the best so far. Works from any terminal."""
     from collections import Counter
@@ -113,7 +158,7 @@ def status(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     record, board, alive = Ledger(folder).read_run(), Leaderboard.from_run(folder), heartbeat.is_alive(folder)
     counts = Counter(entry.trial.status for entry in board.entries)
     if format is Format.JSON:
-        found = {"name": record.name, "driven": alive, "trials_planned": record.trials_planned}
+        found = {"name": record.name, "driven": alive, "trials_planned": record.trials_planned, "ended": record.ended}
         print_json({**found, "trials": counts, "best": [entry.to_json() for entry in board.entries[:1]]})
         return
     driver = heartbeat.read(folder)
@@ -123,7 +168,9 @@ def status(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     prose(output, f"{len(board.entries)} of {record.trials_planned} trials: {by_status}")
     output.print(trial_table(board.entries[:TOP], board.objective, output))
     unfinished = any(state.unfinished for state in counts) or len(board.entries) < record.trials_planned
-    if not alive and unfinished:
+    if record.ended is not None:
+        prose(output, _ended(record.ended, run))
+    elif not alive and unfinished:
         prose(output, f"go on with: thaw resume {escaped(run)}")
 
 
@@ -182,6 +229,8 @@ def _finish(outcome: "Outcome", quiet: bool) -> None:
     if outcome.interrupted:
         prose(errors, f"\nstopped; nothing is lost. Go on with: thaw resume {escaped(root)}")
         raise typer.Exit(130)
+    if outcome.ended is not None:
+        prose(errors, f"\n{_ended(outcome.ended, root)}")
     if quiet:
         return
     offline = sorted(path.name for path in outcome.run.wandb.glob("offline-run-*"))
@@ -196,3 +245,21 @@ def _finish(outcome: "Outcome", quiet: bool) -> None:
         f"retrain and test the best: thaw retrain {escaped(root)}\n"
         f"export it to ONNX:         thaw export {escaped(root)}",
     )
+
+
+def _warn(spec: "SweepSpec") -> None:
+    """Say what a sampler cannot do with the space it was given."""
+    from orchestrator.suggest import drawn_at_random
+
+    names = drawn_at_random(spec.search, spec.search_space)
+    if names:
+        prose(
+            errors,
+            f"warning: search.sampler {spec.search.sampler} draws conditional dimensions at random "
+            f"({', '.join(names)}) and learns about the others only; tpe learns about all",
+        )
+
+
+def _ended(reason: str, run: Path) -> str:
+    """Which budget ended a run, and how it goes on."""
+    return f"ended by {escaped(reason)}; go on with: thaw extend {escaped(run)} --set {reason.partition(':')[0]}=..."

@@ -164,6 +164,7 @@ def test_an_interrupted_trial_is_marked_so_and_left_open_for_a_resume(driver: Ca
     sweep.epoch("b", sweep.begin("b"), 0.4)
     assert [trial.trial_id for trial in sweep.searcher.interrupt()] == ["0001"]
     assert [trial.status for trial in sweep.ledger.trials()] == [Status.COMPLETED, Status.INTERRUPTED]
+    assert sweep.states() == ["COMPLETE", "FAIL"], "nothing is left RUNNING"
     assert sweep.searcher.interrupt() == []
 
 
@@ -221,6 +222,42 @@ def test_the_same_seed_one_trial_after_another_proposes_the_same(
             trial = sweep.begin(str(number))
             sweep.complete(str(number), trial, trial.config.lr)
     assert [t.parameters for t in first.ledger.trials()] == [t.parameters for t in again.ledger.trials()]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "nsga2", "gp"])
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_sweep_that_was_killed_proposes_what_it_would_have_undisturbed(
+    driver: Callable[..., Driver], tmp_path: Path, sampler: str
+) -> None:
+    undisturbed = driver(sampler=sampler, trials=14)
+    (tmp_path / "killed").mkdir()
+    killed = Driver(undisturbed.spec, tmp_path / "killed")
+    for number in range(14):
+        for sweep in (undisturbed, killed):
+            trial = sweep.begin(str(number))
+            if sweep is killed and number in (0, 4, 11):
+                sweep.restart()
+                trial = sweep.begin(str(number))
+            sweep.complete(str(number), trial, trial.config.lr)
+    parameters = [trial.parameters for trial in undisturbed.ledger.trials()]
+    assert [trial.parameters for trial in killed.ledger.trials()] == parameters
+    # A Gaussian process may return to the end of a range, and a child may equal its parent.
+    assert sampler in ("gp", "nsga2") or len({str(point) for point in parameters}) == 14, "nothing is proposed twice"
+
+
+def test_once_a_budget_is_used_up_nothing_begins_and_what_is_stopped_can_be_resumed(
+    driver: Callable[..., Driver],
+) -> None:
+    sweep = driver()
+    trial = sweep.epoch("a", sweep.begin("a"), 0.4)
+    sweep.searcher.over = lambda: True
+    assert sweep.searcher.suggest("b") == Searcher.FINISHED
+    sweep.searcher.on_trial_complete("a", answer(grown(trial, 0.5), done=False))
+    assert sweep.ledger.read_trial("0000").status is Status.INTERRUPTED
+    assert sweep.searcher.interrupt() == []
+    assert sweep.states() == ["FAIL"]
+    sweep.restart()
+    assert (sweep.states(), sweep.searcher.remaining) == ([], 4)
 
 
 def test_a_grid_is_run_in_order_and_resumed_where_it_stood(small_spec: SmallSpec, tmp_path: Path) -> None:

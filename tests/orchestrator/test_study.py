@@ -51,14 +51,14 @@ def facts(frozen: FrozenTrial) -> dict[str, Any]:
 
 
 def test_a_completed_trial_has_the_value_of_its_best_epoch(spec: SweepSpec, results: list[TrialResult]) -> None:
-    frozen = to_frozen(spec.search_space, results[0])
+    frozen = to_frozen(spec.search_space, results[0], results[0].parameters)
     assert (frozen.state, frozen.value) == (TrialState.COMPLETE, 0.7)
     assert frozen.intermediate_values == {1: 0.2, 2: 0.7, 3: 0.6}
     assert frozen.user_attrs == {"trial_id": "0000"}
 
 
 def test_a_stopped_trial_is_pruned_with_its_intermediate_values(spec: SweepSpec, results: list[TrialResult]) -> None:
-    frozen = to_frozen(spec.search_space, results[1])
+    frozen = to_frozen(spec.search_space, results[1], results[1].parameters)
     assert frozen.state is TrialState.PRUNED
     assert frozen.intermediate_values == {1: 0.3, 2: 0.1}
     assert frozen.params == {"strategy": "progressive", "unfreeze_epoch@strategy=progressive": 2, "lr": 0.003}

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.spec import Search, SweepSpec
-from orchestrator.suggest import distributions, make_sampler, sample, suggest, to_parameters
+from orchestrator.suggest import distributions, drawn_at_random, make_sampler, sample, suggest, to_parameters
 from search_spaces.domains import Int
 from search_spaces.space import SearchSpace
 
@@ -102,6 +102,32 @@ def test_the_same_seed_one_after_another_proposes_the_same(design_spec: SweepSpe
     )
     assert first == again
     assert first != other
+
+
+@pytest.mark.parametrize("name", ["gp", "qmc", "nsga2"])
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_what_a_sampler_draws_at_random_is_told(design_spec: SweepSpec, name: Any) -> None:
+    """A dimension that the sampler models is in `relative_params`; the random one is asked for every other."""
+    space = design_spec.search_space
+    search = Search(sampler=name, seed=1, trials=16)
+    told = drawn_at_random(search, space)
+    assert told == ["trainable_stages", "unfreeze_epoch", "last_stage_epoch", "full_after", "lr"]
+    study = optuna.create_study(sampler=make_sampler(search), direction="maximize")
+    modelled: set[str] = set()
+    for _ in range(16):
+        trial = study.ask()
+        study.tell(trial, score(suggest(space, trial)))
+        # nsga2 draws what it mutates anew.
+        modelled |= set(trial.relative_params)
+    assert {"architecture", "strategy", "balance", "scheduler"} <= modelled
+    conditional = {label for label in distributions(space) if "@" in label}
+    assert conditional - modelled
+    assert name == "qmc" or not conditional & modelled
+
+
+def test_tpe_models_every_dimension_and_others_those_without_a_condition(design_spec: SweepSpec) -> None:
+    assert drawn_at_random(Search(sampler="tpe"), design_spec.search_space) == []
+    assert drawn_at_random(Search(sampler="gp"), SearchSpace.parse({"lr": {"log": [1e-3, 1e-2]}}, {})) == []
 
 
 def test_making_a_sampler_warns_of_nothing() -> None:

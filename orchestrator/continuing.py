@@ -1,0 +1,45 @@
+"""Whether a run can go on: nobody drives it, there is budget left, and it would see the images it began with."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from analysis import heartbeat
+from analysis.ledger import Ledger, RunRecord
+from analysis.run_folder import RunFolder
+from orchestrator.budget import Spending
+from orchestrator.preflight import check_inputs
+from orchestrator.spec import SweepSpec
+from search_spaces.errors import InvalidInput
+from trainables.result import TrialResult
+
+
+def check_goes_on(spec: SweepSpec, run: RunFolder, record: RunRecord, named: Path) -> None:
+    """Raise InvalidInput unless a run can go on as `spec` and `record` say; `named` is what the user called it."""
+    trials = Ledger(run).trials()
+    used_up = spending(spec, record, trials).used_up()
+    if used_up and (len(trials) < spec.search.trials or any(trial.status.unfinished for trial in trials)):
+        raise InvalidInput(
+            f"{named}: a run goes on while there is some budget left, but {used_up}; "
+            f"raise it with `thaw extend {named} --set {used_up.partition(':')[0]}=...`, or set it to none"
+        )
+    # A trial that fails for want of its images or weights is not tried again: none may start.
+    if check_inputs(spec).fingerprint != record.fingerprint:
+        raise InvalidInput(
+            f"{spec.data.root}: a run must go on with the images it began with, but they have changed since; "
+            "restore them, or launch a new sweep"
+        )
+    # Last, since two may be started at once: from here on the heartbeat is all but immediate.
+    check_not_driven(run, named)
+
+
+def check_not_driven(run: RunFolder, named: Path) -> None:
+    """Raise InvalidInput when another process drives the run."""
+    if heartbeat.is_alive(run):
+        raise InvalidInput(f"{named}: a run must have one driver, but it is being driven; see `thaw status {named}`")
+
+
+def spending(spec: SweepSpec, record: RunRecord, trials: Iterable[TrialResult]) -> Spending:
+    """What a run has used up of its budget so far."""
+    gpus = spec.resources.gpus_per_worker * spec.resources.workers
+    since = max((extension.first_trial for extension in record.extensions), default=0)
+    return Spending(spec.budget, spec.objective, gpus, trials, record.driven_seconds, since)

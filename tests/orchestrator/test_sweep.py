@@ -1,0 +1,74 @@
+"""The driver's watch over its sweep, without a sweep: `tests/integration` has the whole of it."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from analysis import heartbeat
+from analysis.ledger import Ledger, RunRecord
+from analysis.run_folder import RunFolder
+from orchestrator.budget import Budget, Spending
+from orchestrator.sweep import _Watch
+from trainables.config import Objective
+from trainables.result import Status, TrialResult
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    run = RunFolder(tmp_path)
+    Ledger(run).write_run(
+        RunRecord(
+            name="small",
+            objective=Objective(),
+            space={},
+            distributions={},
+            created=datetime.now(UTC),
+            classes=("a", "b"),
+            fingerprint="photos",
+            sample_counts={},
+            trials_planned=2,
+            versions={},
+        )
+    )
+    return run
+
+
+def watched(run: RunFolder, seconds: float = 0.0, **budget: float) -> _Watch:
+    return _Watch(run, Spending(Budget.model_validate(budget), Objective(), 0, seconds=seconds))
+
+
+def test_a_used_up_budget_lets_trials_end_their_epoch_and_is_noted(
+    run: RunFolder, trial: Callable[..., TrialResult]
+) -> None:
+    with watched(run, target=0.5) as watch:
+        assert heartbeat.is_alive(run)
+        assert not watch.stop_all()
+        assert not watch("0000", {})
+        watch.spent.note(trial("0000", [0.6], Status.COMPLETED))
+        assert not watch("0000", {}), "nothing changes between two turns of Tune's loop"
+        assert not watch.stop_all(), "what runs goes on to the end of its epoch"
+        assert watch("0001", {})
+        assert watch.is_over()
+        assert run.stop_request.exists(), "workers do not take their end for one by ASHA"
+        watch._polled = 0.0
+        assert not watch.stop_all(), "and this driver does not take it for a person's"
+    assert not run.stop_request.exists()
+    assert not heartbeat.is_alive(run)
+    assert Ledger(run).read_run().ended == "budget.target: trial 0000 reached 0.6000, 0.5 was asked for"
+
+
+def test_a_person_s_request_stops_everything(run: RunFolder) -> None:
+    with watched(run, target=0.5) as watch:
+        run.stop_request.touch()
+        assert watch.stop_all()
+        assert not watch.is_over()
+    assert Ledger(run).read_run().ended is None
+
+
+def test_the_time_of_drivers_adds_up(run: RunFolder) -> None:
+    with watched(run, seconds=100.0) as watch:
+        watch.stop_all()
+        assert Ledger(run).read_run().driven_seconds >= 100, "noted while it runs: a killed driver has spent its time"
+    assert 100 < Ledger(run).read_run().driven_seconds < 200
