@@ -34,7 +34,7 @@ def main() -> None:
     imports = process_age()
     points, root, batchnorm = json.loads(Path(sys.argv[1]).read_text()), sys.argv[2], sys.argv[3]
     before = time.perf_counter()
-    ray.init(include_dashboard=False, log_to_driver=False, num_cpus=len(os.sched_getaffinity(0)))
+    ray.init(address="local", include_dashboard=False, log_to_driver=False, num_cpus=len(os.sched_getaffinity(0)))
     started = time.perf_counter() - before
     with tempfile.TemporaryDirectory() as results:
         tuner = tune.Tuner(

@@ -18,7 +18,7 @@ def main() -> None:
     imports = process_age()
     trials, limit = int(sys.argv[1]), None if sys.argv[2] == "none" else int(sys.argv[2])
     before = time.perf_counter()
-    ray.init(include_dashboard=False, log_to_driver=False, num_cpus=len(os.sched_getaffinity(0)))
+    ray.init(address="local", include_dashboard=False, log_to_driver=False, num_cpus=len(os.sched_getaffinity(0)))
     started = time.perf_counter() - before
     with tempfile.TemporaryDirectory() as results:
         tuner = tune.Tuner(
