@@ -1,4 +1,4 @@
-"""Measuring what the phases of a sweep cost on this machine, each in a process of its own: its peak of memory is its own.
+"""Measuring what the phases of a sweep cost here, each in a process of its own: its peak of memory is its own.
 
 As many are measured side by side as trials will run, so that they are in each other's way as trials are.
 """

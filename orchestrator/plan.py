@@ -213,8 +213,8 @@ def _warnings(spec: SweepSpec, costs: Costs, rows: list[Row], fitting: AtOnce) -
     yield from (f"{kind.architecture}, stages {kind.stages}: {note}" for note, kind in notes.items())
     if spec.resources.workers > 1:
         yield (
-            f"with {spec.resources.workers} workers a trial, the times are those of one worker divided by as many: what "
-            "workers tell each other is not measured"
+            f"with {spec.resources.workers} workers a trial, the times are those of one worker divided by as many: "
+            "what workers tell each other is not measured"
         )
     late = never_stopped(spec)
     if late is not None:

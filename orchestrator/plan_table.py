@@ -8,6 +8,7 @@ from rich.text import Text
 
 from orchestrator.forecast import Forecast
 from orchestrator.plan import Plan, Row
+from orchestrator.tables import duration, memory_text
 
 _COLUMNS = (
     ("strategy", 11, "left"),
@@ -45,22 +46,6 @@ def plan_report(plan: Plan) -> Group:
     return Group(*parts)
 
 
-def duration(seconds: float) -> str:
-    """A time in the unit that suits it, in two or three digits."""
-    if seconds < 0.0995:
-        return f"{seconds * 1000:.2g} ms" if seconds < 0.00995 else f"{seconds * 1000:.0f} ms"
-    if seconds < 99.5:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    if seconds < 99.5 * 60:
-        return f"{seconds / 60:.1f} min" if seconds < 9.95 * 60 else f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h" if seconds < 99.5 * 3600 else f"{seconds / 86400:.1f} days"
-
-
-def memory_text(size: int) -> str:
-    """Bytes as MiB or GiB."""
-    return f"{size / 2**20:.0f} MiB" if size < 2**30 else f"{size / 2**30:.1f} GiB"
-
-
 def _phases(rows: list[Row]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name, width, justify in _COLUMNS:
@@ -83,13 +68,11 @@ def _phases(rows: list[Row]) -> Table:
 def _legend(plan: Plan) -> str:
     sizes = sorted({row.phases[0].cost.config.batch_size for row in plan.rows})
     resources = plan.spec.resources
-    worker = (
-        f"{resources.gpus_per_worker:g} GPU" if resources.gpus_per_worker else f"{resources.cpus_per_worker:g} core"
-    )
+    share = f"{resources.gpus_per_worker:g} GPU" if resources.gpus_per_worker else f"{resources.cpus_per_worker:g} core"
     return (
-        f"step: {' or '.join(map(str, sizes))} images, with {worker}{'s' if not worker.startswith('1 ') else ''}, as many "
-        "trials beside it as run at once. epoch: training, validation, checkpoint. features: what a frozen part says of "
-        "all images, computed once a machine. memory: the peak of a process."
+        f"step: {' or '.join(map(str, sizes))} images on {share}, beside as many trials as run at once. epoch: training, "
+        "validation, checkpoint. features: what a frozen part says of all images, computed once a machine. memory: peak "
+        "of a process."
     )
 
 

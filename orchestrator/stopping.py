@@ -78,9 +78,10 @@ def never_stopped(spec: SweepSpec) -> str | None:
         between = f"of {epochs} epochs none is a rung after the last thaw and {grace} of grace"
         return f"no trial of this sweep can be stopped early: {between}; {remedy}"
     strategies = ", ".join(dict.fromkeys(config.strategy for config in late))
+    first = max(0, last - grace + 1)
     return (
-        f"trials that thaw for the last time at epoch {max(0, last - grace + 1)} or later ({strategies}) are never "
-        f"stopped early: with {grace} of grace they are past epoch {last}, the last rung before their end at {epochs}; {remedy}"
+        f"trials that thaw for the last time at epoch {first} or later ({strategies}) are never stopped early: with {grace} "
+        f"of grace they are past epoch {last}, the last rung before their end at {epochs}; {remedy}"
     )
 
 

@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def plan(file: SweepArgument, set_: SetOption = None, format: FormatOption = Format.TABLE) -> None:
-    """Measure what a sweep would cost on this machine: time, memory, trials at once, what cannot fit. Trains no trial."""
+    """Measure what a sweep would cost on this machine: time, memory, trials at once, what cannot fit. No training."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from orchestrator.forked import Forked

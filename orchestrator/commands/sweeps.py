@@ -1,10 +1,11 @@
 """Commands for whoever runs sweeps: space, sweep, resume, status, logs, stop."""
 
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from orchestrator.commands.follow import LogFormat, LogFormatOption, QuietOption, teller
 from orchestrator.commands.options import (
     Format,
     FormatOption,
@@ -19,11 +20,6 @@ from orchestrator.commands.options import (
     prose,
 )
 from search_spaces.errors import InvalidInput, ThawError
-
-if TYPE_CHECKING:
-    from orchestrator.sweep import Outcome
-
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the leaderboard at the end.")]
 
 TOP = 10
 STOP_TIMEOUT = 120.0
@@ -59,44 +55,34 @@ def sweep(
     set_: SetOption = None,
     name: Annotated[str | None, typer.Option(help="Name of the run; by default that of the sweep file.")] = None,
     quiet: QuietOption = False,
+    log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
     """Run a sweep. Ctrl-C (or `thaw stop` elsewhere) ends it cleanly; `thaw resume` goes on."""
-    from orchestrator.preflight import preflight
-    from orchestrator.progress import SweepProgress, silent
-    from orchestrator.spec import load
-    from orchestrator.sweep import run_sweep
+    with teller(quiet=quiet, log_format=log_format) as tell:
+        from orchestrator.preflight import preflight
+        from orchestrator.spec import load
+        from orchestrator.sweep import run_sweep
 
-    spec = load(file, set_ or [], name)
-    if not quiet:
-        prose(errors, f"{spec.name}: looking at the images, and building every model once")
-    with decoding_bar(quiet=quiet) as on_decoding:
-        arrays = preflight(spec, on_decoding)
-    if quiet:
-        outcome = run_sweep(spec, arrays, silent)
-    else:
+        spec = load(file, set_ or [], name)
+        tell.say(f"{spec.name}: looking at the images, and building every model once")
+        with decoding_bar(quiet=not tell.talks) as on_decoding:
+            arrays = preflight(spec, on_decoding)
         counts = ", ".join(f"{len(samples)} {split}" for split, samples in arrays.dataset.splits.items())
-        prose(errors, f"{spec.name}: {len(arrays.classes)} classes, {counts} images; run {escaped(spec.run_root)}")
-        with SweepProgress(errors, spec.name, spec.objective, spec.search.trials) as progress:
-            outcome = run_sweep(spec, arrays, progress)
-    _finish(outcome, quiet)
+        tell.say(f"{spec.name}: {len(arrays.classes)} classes, {counts} images; run {escaped(spec.run_root)}")
+        tell.follow(spec, spec.run_root, lambda progress: run_sweep(spec, arrays, progress))
 
 
-def resume(run: RunArgument, quiet: QuietOption = False) -> None:
+def resume(run: RunArgument, quiet: QuietOption = False, log_format: LogFormatOption = LogFormat.TEXT) -> None:
     """Go on with a run that was stopped, killed or cut off: finished trials stay, others resume at their last epoch."""
-    from analysis.ledger import Ledger
-    from analysis.run_folder import open_run
-    from orchestrator.progress import SweepProgress, silent
-    from orchestrator.sweep import resume_sweep
+    with teller(quiet=quiet, log_format=log_format) as tell:
+        from analysis.ledger import Ledger
+        from analysis.run_folder import open_run
+        from orchestrator.spec import load
+        from orchestrator.sweep import resume_sweep
 
-    ledger = Ledger(open_run(run))
-    record = ledger.read_run()
-    if quiet:
-        _finish(resume_sweep(run, silent), quiet)
-        return
-    with SweepProgress(errors, record.name, record.objective, record.trials_planned) as progress:
-        progress.known(ledger.trials())
-        outcome = resume_sweep(run, progress)
-    _finish(outcome, quiet)
+        folder = open_run(run)
+        known, spec = Ledger(folder).trials(), load(folder.sweep_yaml)
+        tell.follow(spec, run, lambda progress: resume_sweep(run, progress), known)
 
 
 def status(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
@@ -171,28 +157,3 @@ def stop(run: RunArgument) -> None:
                 )
             time.sleep(0.2)
     prose(errors, f"stopped; go on with: thaw resume {escaped(run)}")
-
-
-def _finish(outcome: "Outcome", quiet: bool) -> None:
-    from orchestrator.tables import trial_table
-
-    root = outcome.run.root
-    entries = outcome.leaderboard.entries
-    output.print(trial_table(entries[:TOP], outcome.leaderboard.objective, output))
-    if outcome.interrupted:
-        prose(errors, f"\nstopped; nothing is lost. Go on with: thaw resume {escaped(root)}")
-        raise typer.Exit(130)
-    if quiet:
-        return
-    offline = sorted(path.name for path in outcome.run.wandb.glob("offline-run-*"))
-    if offline:
-        prose(
-            errors,
-            f"\nsend the runs to W&B:      wandb sync {escaped(outcome.run.wandb)}/offline-run-*",
-        )
-    prose(
-        errors,
-        f"\nsee all trials:            thaw leaderboard {escaped(root)}\n"
-        f"retrain and test the best: thaw retrain {escaped(root)}\n"
-        f"export it to ONNX:         thaw export {escaped(root)}",
-    )
