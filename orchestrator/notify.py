@@ -107,6 +107,6 @@ def send_alert(settings: Wandb, ending: Ending, mode: Literal["online", "offline
             console="off", silent=True, disable_git=True, disable_code=True, x_disable_stats=True, init_timeout=30
         ),
     )
-    level = wandb.AlertLevel.INFO if ending.status == "completed" else wandb.AlertLevel.ERROR
+    level = "INFO" if ending.status == "completed" else "ERROR"
     run.alert(title=f"{ending.name}: {ending.status}", text=ending.message, level=level)
     run.finish()

@@ -70,9 +70,9 @@ def _legend(plan: Plan) -> str:
     resources = plan.spec.resources
     share = f"{resources.gpus_per_worker:g} GPU" if resources.gpus_per_worker else f"{resources.cpus_per_worker:g} core"
     return (
-        f"step: {' or '.join(map(str, sizes))} images on {share}, beside as many trials as run at once. epoch: training, "
-        "validation, checkpoint. features: what a frozen part says of all images, computed once a machine. memory: peak "
-        "of a process."
+        f"step: {' or '.join(map(str, sizes))} images on {share}, beside as many trials as run at once. epoch: "
+        "training, validation, checkpoint. features: what a frozen part says of all images, computed once a machine. "
+        "memory: peak of a process."
     )
 
 

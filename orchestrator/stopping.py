@@ -80,8 +80,8 @@ def never_stopped(spec: SweepSpec) -> str | None:
     strategies = ", ".join(dict.fromkeys(config.strategy for config in late))
     first = max(0, last - grace + 1)
     return (
-        f"trials that thaw for the last time at epoch {first} or later ({strategies}) are never stopped early: with {grace} "
-        f"of grace they are past epoch {last}, the last rung before their end at {epochs}; {remedy}"
+        f"trials that thaw for the last time at epoch {first} or later ({strategies}) are never stopped early: with "
+        f"{grace} of grace they are past epoch {last}, the last rung before their end at {epochs}; {remedy}"
     )
 
 
