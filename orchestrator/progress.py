@@ -110,8 +110,8 @@ class SweepProgress:
         head.add_column(ratio=1)
         head.add_column(no_wrap=True)
         remaining = self.pace.remaining()
-        left = "" if remaining is None else f", about {duration(remaining)} to go"
-        times = f"{done} of {planned} trials, {duration(self.pace.elapsed)}{left}"
+        left = "" if remaining is None else f", about {_rough(remaining)} to go"
+        times = f"{done} of {planned} trials, {_clock(self.pace.elapsed)}{left}"
         bar = ProgressBar(total=planned, completed=done)
         head.add_row(Text(self.spec.name, style="bold"), bar, times)
         return head
@@ -136,29 +136,46 @@ class SweepProgress:
         return text
 
     def _rungs(self, trials: list[TrialResult]) -> Text:
-        """How many stand in each rung, and how many were stopped there."""
+        """How many were judged at each rung, how many of them stopped, and how many passed it by."""
         assert self.rungs is not None
         texts = []
         for epoch, values in self.rungs.values.items():
             past = [trial for trial in trials if len(trial.reports) >= epoch]
             stopped = sum(trial.status is Status.PRUNED and len(trial.reports) == epoch for trial in trials)
-            free = len([trial for trial in past if trial.trial_id not in values])
-            notes = [f"{stopped} stopped"] * bool(stopped) + [f"{free} not judged"] * bool(free)
-            texts.append(f"epoch {epoch}: {len(values)}" + (f" ({', '.join(notes)})" if notes else ""))
+            free = sum(trial.trial_id not in values for trial in past)
+            counts = {"judged": len(values), "stopped": stopped, "exempt": free}
+            shown = [f"{count} {name}" for name, count in counts.items() if count or name == "judged"]
+            texts.append(f"epoch {epoch}: {', '.join(shown)}")
         return Text("rungs  " + "   ".join(texts))
 
     def _running(self, running: list[TrialResult], room: int) -> RenderableType:
-        table = Table(box=None, pad_edge=False, header_style="bold")
+        table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
         for column in ("running", "epoch", self.spec.objective.metric):
-            table.add_column(column, no_wrap=True, min_width=len(column))
+            table.add_column(column, no_wrap=True, width=max(len(column), 7))
         table.add_column("parameters", no_wrap=True, overflow="ellipsis", ratio=1)
         shown = running if len(running) <= room else running[: max(1, room - 1)]
         for trial in shown:
             objective = "" if trial.objective is None else f"{trial.objective:.4f}"
             epoch = f"{len(trial.reports)}/{trial.config.epochs}"
-            table.add_row(trial.trial_id, epoch, objective, Text(parameters_text(trial.parameters)))
+            table.add_row(trial.trial_id, epoch, objective, Text(_short(trial)))
         more = len(running) - len(shown)
         return Group(table, Text(f"and {more} more", style="dim")) if more else table
+
+
+def _short(trial: TrialResult) -> str:
+    """The parameters of a trial; two that everybody knows by their values come first, without their names."""
+    plain = [str(trial.parameters[name]) for name in ("architecture", "strategy") if name in trial.parameters]
+    named = {name: value for name, value in trial.parameters.items() if name not in ("architecture", "strategy")}
+    return ", ".join([*plain, parameters_text(named)] if named else plain)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def _rough(seconds: float) -> str:
+    return duration(seconds) if seconds >= 60 else f"{max(1, round(seconds))} s"
 
 
 def _best(trials: Sequence[TrialResult]) -> TrialResult | None:
