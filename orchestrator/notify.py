@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,23 +62,28 @@ def notify(tracking: Tracking, ending: Ending) -> Iterator[str]:
 def _run(command: str, ending: Ending) -> Iterator[str]:
     """Run a command of the shell, which fills in variables: so a secret can stay in the environment."""
     where = "tracking.notify.command"
-    try:
-        result = subprocess.run(
-            command,
-            shell=True,
-            env={**os.environ, **ending.environment()},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=COMMAND_SECONDS,
-        )
-    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-        yield f"{where}: could not be run to its end: {error}"
-        return
-    if result.returncode != 0:
-        said = (result.stderr or result.stdout).strip().splitlines()
-        yield f"{where}: must end with exit code 0, got {result.returncode}: {said[-1] if said else 'it said nothing'}"
+    # A file and no pipe: what the command has started may outlive it, and would keep a pipe open.
+    with tempfile.TemporaryFile("w+", errors="replace") as said:
+        try:
+            result = subprocess.run(
+                command,
+                shell=True,
+                env={**os.environ, **ending.environment()},
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                timeout=COMMAND_SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            yield f"{where}: must end within {COMMAND_SECONDS:g} s, but did not, and was ended"
+            return
+        except (OSError, ValueError) as error:
+            yield f"{where}: must be a command of the shell, got {error}"
+            return
+        if result.returncode != 0:
+            said.seek(0)
+            last = (said.read().strip().splitlines() or ["it said nothing"])[-1]
+            yield f"{where}: must end with exit code 0, got {result.returncode}: {last}"
 
 
 def _alert(settings: Wandb, ending: Ending) -> Iterator[str]:
