@@ -8,7 +8,7 @@ from orchestrator.calibrate import Done, Problem, calibrate
 from orchestrator.costs import Costs, Phase
 from orchestrator.forecast import Forecast, drawn_sweeps, exempt_shares, expect
 from orchestrator.forked import Forked
-from orchestrator.machine import AtOnce, Machine, at_once, memory_of_a_worker, this_machine
+from orchestrator.machine import BESIDES, AtOnce, Machine, at_once, memory_of_a_worker, this_machine
 from orchestrator.spec import SweepSpec
 from orchestrator.stopping import never_stopped, rungs_of
 from trainables.config import TrialConfig
@@ -155,7 +155,7 @@ def make_plan(spec: SweepSpec, forked: Forked, done: Done) -> Plan:
     many = at_once(spec.resources, machine).trials
     side_by_side = min(many, int(1 / spec.resources.gpus_per_worker)) if spec.resources.gpus_per_worker else many
     costs, problems = calibrate(spec, sample, forked, max(1, side_by_side), done)
-    rows = _rows(corners, costs, memory_of_a_worker(spec.resources, machine))
+    rows = _rows(corners, costs, memory_of_a_worker(spec.resources, machine), besides=0 if machine.gpus else BESIDES)
     fitting = at_once(spec.resources, machine, max((row.memory for row in rows), default=None))
     sweeps = drawn_sweeps(spec) if rows else []
     rungs = rungs_of(spec)
@@ -176,14 +176,14 @@ def make_plan(spec: SweepSpec, forked: Forked, done: Done) -> Plan:
     )
 
 
-def _rows(corners: Iterable[TrialConfig], costs: Costs, limit: int) -> list[Row]:
+def _rows(corners: Iterable[TrialConfig], costs: Costs, limit: int, besides: int) -> list[Row]:
     rows: dict[tuple[Any, ...], Row] = {}
     for config in corners:
         phases = costs.phases(config)
         if phases is None:
             continue
         key = (config.architecture, config.strategy, *freeze_plan(config).boundaries.values())
-        memory = max(phase.cost.memory for phase in phases)
+        memory = max(phase.cost.memory for phase in phases) + besides
         known = rows.get(key)
         rows[key] = Row(
             architecture=config.architecture,

@@ -41,6 +41,8 @@ def plan_report(plan: Plan) -> Group:
     for problem in plan.problems:
         where = f"{problem.architecture}, stages {problem.stages}: "
         parts += [Text(), Text.assemble(("cannot be run: ", "bold red"), where, problem.message)]
+    if plan.problems and plan.rows:
+        parts += [Text(), Text("What cannot be run is left out of the forecast.")]
     for warning in plan.warnings:
         parts += [Text(), Text.assemble(("warning: ", "bold yellow"), warning)]
     return Group(*parts)
@@ -122,7 +124,7 @@ def _forecast(plan: Plan, forecast: Forecast) -> str:
 def _rungs(forecast: Forecast, trials: int) -> Table:
     """How many of the trials get how far."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("rung", "reached", "not judged", "stopped", "go on"):
+    for name in ("rung", "reached", "exempt", "stopped", "go on"):
         table.add_column(name, justify="left" if name == "rung" else "right", no_wrap=True)
     for epoch, rung in forecast.rungs.items():
         table.add_row(
