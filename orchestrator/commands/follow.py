@@ -62,6 +62,7 @@ class Teller:
     def __init__(self, quiet: bool, log: "EventLog | None" = None) -> None:
         self.quiet = quiet
         self.log = log
+        self.started = False
         self.ended = False
 
     def say(self, text: str) -> None:
@@ -97,12 +98,11 @@ class Teller:
         late = never_stopped(spec)
         if late is not None and not self.quiet:
             self.warn(late)
-        if self.log is not None:
-            self.log.sweep_started(spec, run, known)
         seen = {trial.trial_id: trial for trial in known}
         with self._view(spec, known) as progress:
 
             def tell(trial: "TrialResult") -> None:
+                self._start(spec, run, known)
                 seen[trial.trial_id] = trial
                 progress(trial)
 
@@ -113,11 +113,18 @@ class Teller:
             except Exception as error:
                 self._end(spec, run, "failed", list(seen.values()), str(error) or type(error).__name__)
                 raise
+        self._start(spec, run, known)  # where nothing was left to do
         self._end(spec, run, "interrupted" if outcome.interrupted else "completed", list(seen.values()))
         if self.log is None:
             _show(outcome, hints=not self.quiet)
         if outcome.interrupted:
             raise typer.Exit(130)
+
+    def _start(self, spec: "SweepSpec", run: Path, known: "Sequence[TrialResult]") -> None:
+        """Tell a machine, once, that nothing stands in the way any more."""
+        if self.log is not None and not self.started:
+            self.log.sweep_started(spec, run, known)
+        self.started = True
 
     @contextmanager
     def _view(self, spec: "SweepSpec", known: "Sequence[TrialResult]") -> "Iterator[Progress]":
