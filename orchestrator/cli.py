@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.commands import data, options, results, setup, sweeps, trials
+from orchestrator.commands import data, options, plan, results, setup, sweeps, trials
 from search_spaces.errors import ThawError
 
 # Modules that only thaw[train] brings.
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 setup.register(app)
 data.register(app)
+plan.register(app)
 sweeps.register(app)
 trials.register(app)
 results.register(app)

@@ -40,7 +40,7 @@ def run_demo(folder: Path, console: Console) -> None:
         f"{len(spec.space['architecture']['choice'])} architectures ({file}). The weights are random, because the demo "
         "works offline: with ImageNet weights freezing pays, here it does not, and the search has to find that out."
     )
-    with SweepProgress(console, spec.name, spec.objective, spec.search.trials) as progress:
+    with SweepProgress(console, spec) as progress:
         outcome = run_sweep(spec, progress=progress)
     run = outcome.run
 

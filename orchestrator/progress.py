@@ -1,18 +1,26 @@
-"""What a person sees of a running sweep: a live table on a terminal, one line a finished trial elsewhere."""
+"""What a person sees of a running sweep: a live view on a terminal, one line a finished trial elsewhere."""
 
-import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from analysis.leaderboard import Leaderboard
-from orchestrator.tables import parameters_text, status_text, trial_table
-from trainables.config import Objective
+from orchestrator.pace import Pace
+from orchestrator.ray_runtime import cluster_size
+from orchestrator.spec import SweepSpec
+from orchestrator.stopping import rungs_of
+from orchestrator.tables import duration, parameters_text, status_text, trial_table
 from trainables.result import Status, TrialResult
+
+BEST = 5
+# Lines of a terminal that are left to others than the trials.
+_OTHERS = 10
 
 
 class Progress(Protocol):
@@ -29,13 +37,17 @@ def silent(trial: TrialResult) -> None:
 class SweepProgress:
     """Live view of a sweep on a console; a context manager."""
 
-    def __init__(self, console: Console, name: str, objective: Objective, planned: int) -> None:
+    def __init__(self, console: Console, spec: SweepSpec, known: Sequence[TrialResult] = ()) -> None:
+        """`known` are the trials of an earlier part of the run, which are shown and not announced."""
         self.console = console
-        self.name = name
-        self.objective = objective
-        self.planned = planned
-        self.started = time.monotonic()
-        self.trials: dict[str, TrialResult] = {}
+        self.spec = spec
+        self.trials = {trial.trial_id: trial for trial in known}
+        self.pace = Pace(spec.search.trials, known)
+        # Rungs of our own, fed with the same trials as the scheduler's.
+        self.rungs = rungs_of(spec)
+        for trial in known:
+            self._judge(trial)
+        self.size: dict[str, float] = {}
         self.live = Live(console=console, get_renderable=self.render, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> Self:
@@ -49,13 +61,13 @@ class SweepProgress:
         if self.console.is_terminal:
             self.live.stop()
 
-    def known(self, trials: list[TrialResult]) -> None:
-        """Take in trials of an earlier part of the run, without announcing them."""
-        self.trials.update({trial.trial_id: trial for trial in trials})
-
     def __call__(self, trial: TrialResult) -> None:
         """Note a change; a finished trial becomes a line of its own."""
         self.trials[trial.trial_id] = trial
+        self.pace.note(trial)
+        self._judge(trial)
+        # Asked here and not by the thread that draws: Ray may be leaving while it does.
+        self.size = cluster_size()
         if trial.status is not Status.RUNNING:
             self.console.print(self.line(trial), soft_wrap=True)
 
@@ -63,7 +75,7 @@ class SweepProgress:
         """A finished trial in one line."""
         text = Text.assemble(f"trial {trial.trial_id}  ", status_text(trial.status), "  ")
         if trial.objective is not None and trial.best is not None:
-            text.append(f"{self.objective.metric} {trial.objective:.4f} at epoch {trial.best.epoch}")
+            text.append(f"{self.spec.objective.metric} {trial.objective:.4f} at epoch {trial.best.epoch}")
             text.append(f" of {len(trial.reports)}, {trial.seconds:.1f} s  ")
         if trial.failure is not None:
             text.append(f"{trial.failure.message}  ", style="red")
@@ -71,34 +83,106 @@ class SweepProgress:
         return text
 
     def render(self) -> RenderableType:
-        """The state of the sweep as a header and a table of running and best trials."""
+        """The state of the sweep: how far it is, what it uses, its rungs, what runs, and the best so far."""
         trials = list(self.trials.values())
-        board = Leaderboard.from_trials(self.objective, trials)
-        done = sum(not trial.status.unfinished for trial in trials)
         running = [trial for trial in trials if trial.status is Status.RUNNING]
-        header = Text(f"{self.name}: {done} of {self.planned} trials done, {len(running)} running")
-        if board.entries and board.entries[0].objective is not None:
-            header.append(f", best {self.objective.metric} {board.entries[0].objective:.4f}")
-        elapsed = time.monotonic() - self.started
-        header.append(f", {_clock(elapsed)} elapsed")
+        board = Leaderboard.from_trials(self.spec.objective, trials)
+        ranked = [entry for entry in board.entries if entry.rank is not None]
+        parts = [self._head(trials), self._state(trials, running)]
+        if self.rungs is not None and any(trial.reports for trial in trials):
+            parts.append(self._rungs(trials))
+        room = max(1, self.console.height - _OTHERS)
+        best = min(len(ranked), BEST, room // 2)
+        if running:
+            parts.append(self._running(running, room - best))
+        if best:
+            parts += [Text(), trial_table(ranked[:best], self.spec.objective, self.console)]
+        return Group(*parts)
+
+    def _judge(self, trial: TrialResult) -> None:
+        if self.rungs is not None:
+            self.rungs.keeps(trial)
+
+    def _head(self, trials: list[TrialResult]) -> RenderableType:
+        planned, done = self.spec.search.trials, sum(not trial.status.unfinished for trial in trials)
+        head = Table.grid(padding=(0, 1), expand=True)
+        head.add_column(no_wrap=True, overflow="ellipsis")
+        head.add_column(ratio=1)
+        head.add_column(no_wrap=True)
+        remaining = self.pace.remaining()
+        left = "" if remaining is None else f", about {_rough(remaining)} to go"
+        times = f"{done} of {planned} trials, {_clock(self.pace.elapsed)}{left}"
+        bar = ProgressBar(total=planned, completed=done)
+        head.add_row(Text(self.spec.name, style="bold"), bar, times)
+        return head
+
+    def _state(self, trials: list[TrialResult], running: list[TrialResult]) -> Text:
+        """What runs on what, and the best so far, completed or not."""
         if not trials:
-            header.append("; starting Ray")
-        elif not any(trial.reports for trial in trials):
-            header.append("; workers are starting")
-        table = Table(box=None, pad_edge=False)
-        for column in ("running", "epoch", self.objective.metric):
-            table.add_column(column, no_wrap=True, min_width=len(column))
+            return Text("starting Ray")
+        each, workers = self.spec.resources, self.spec.resources.workers
+        parts = [f"{len(running)} running"]
+        for name, label, share in (("CPU", "cores", each.cpus_per_worker), ("GPU", "GPUs", each.gpus_per_worker)):
+            if share and name in self.size:
+                parts.append(f"{len(running) * share * workers:g} of {self.size[name]:g} {label}")
+        if not any(trial.reports for trial in trials):
+            parts.append("workers are starting")
+        text = Text(", ".join(parts))
+        best = _best(trials)
+        if best is not None and best.best is not None:
+            text.append(f"; best {self.spec.objective.metric} ")
+            text.append(f"{best.objective:.4f}", style="bold green")
+            text.append(f" (trial {best.trial_id}, epoch {best.best.epoch})")
+        return text
+
+    def _rungs(self, trials: list[TrialResult]) -> Text:
+        """How many were judged at each rung, how many of them stopped, and how many passed it by."""
+        assert self.rungs is not None
+        texts = []
+        for epoch, values in self.rungs.values.items():
+            past = [trial for trial in trials if len(trial.reports) >= epoch]
+            stopped = sum(trial.status is Status.PRUNED and len(trial.reports) == epoch for trial in trials)
+            free = sum(trial.trial_id not in values for trial in past)
+            counts = {"judged": len(values), "stopped": stopped, "exempt": free}
+            shown = [f"{count} {name}" for name, count in counts.items() if count or name == "judged"]
+            texts.append(f"epoch {epoch}: {', '.join(shown)}")
+        return Text("rungs  " + "   ".join(texts))
+
+    def _running(self, running: list[TrialResult], room: int) -> RenderableType:
+        table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
+        for column in ("running", "epoch", self.spec.objective.metric):
+            table.add_column(column, no_wrap=True, width=max(len(column), 7))
         table.add_column("parameters", no_wrap=True, overflow="ellipsis", ratio=1)
-        for trial in running:
+        shown = running if len(running) <= room else running[: max(1, room - 1)]
+        for trial in shown:
             objective = "" if trial.objective is None else f"{trial.objective:.4f}"
             epoch = f"{len(trial.reports)}/{trial.config.epochs}"
-            table.add_row(trial.trial_id, epoch, objective, Text(parameters_text(trial.parameters)))
-        ranked = [entry for entry in board.entries if entry.rank is not None][:5]
-        return (
-            Group(header, table, trial_table(ranked, self.objective, self.console)) if ranked else Group(header, table)
-        )
+            table.add_row(trial.trial_id, epoch, objective, Text(_short(trial)))
+        more = len(running) - len(shown)
+        return Group(table, Text(f"and {more} more", style="dim")) if more else table
+
+
+def _short(trial: TrialResult) -> str:
+    """The parameters of a trial; two that everybody knows by their values come first, without their names."""
+    plain = [str(trial.parameters[name]) for name in ("architecture", "strategy") if name in trial.parameters]
+    named = {name: value for name, value in trial.parameters.items() if name not in ("architecture", "strategy")}
+    return ", ".join([*plain, parameters_text(named)] if named else plain)
 
 
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def _rough(seconds: float) -> str:
+    return duration(seconds) if seconds >= 60 else f"{max(1, round(seconds))} s"
+
+
+def _best(trials: Sequence[TrialResult]) -> TrialResult | None:
+    best: TrialResult | None = None
+    for trial in trials:
+        if trial.objective is None:
+            continue
+        if best is None or best.objective is None or trial.config.objective.better(trial.objective, best.objective):
+            best = trial
+    return best

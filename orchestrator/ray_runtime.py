@@ -88,6 +88,14 @@ def _units(amount: float) -> int:
     return max(1, round(amount * 10_000)) if amount else 0
 
 
+def cluster_size() -> dict[str, float]:
+    """What the cluster has in all, e.g. CPU and GPU; nothing while there is no connection."""
+    if not ray.is_initialized():
+        return {}
+    size: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return size
+
+
 def _allowed_cores() -> int | None:
     """The cores this process may use where they are fewer than the machine's, which is what Ray counts; else None."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None

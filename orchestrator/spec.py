@@ -149,11 +149,25 @@ class Wandb(Frozen):
     """The project the runs go to; their group is the sweep's name."""
 
 
+class Notify(Frozen):
+    """Who is told that a sweep has ended, by itself or by a failure; not of one that a person stopped."""
+
+    command: Annotated[str | None, OrNone] = None
+    """A command of the shell, with THAW_STATUS, THAW_MESSAGE, THAW_RUN and THAW_BEST among its variables; none. Leave
+    secrets in the environment ("$SLACK_URL"): this line is written to the run's folder."""
+
+    wandb_alert: bool = False
+    """Send an alert through W&B, where a key is configured."""
+
+
 class Tracking(Frozen):
     """Who is told of the trials' progress."""
 
     wandb: Wandb = Wandb()
     """Weights & Biases."""
+
+    notify: Notify = Notify()
+    """Who is told of the end."""
 
 
 class SweepSpec(Frozen):

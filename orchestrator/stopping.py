@@ -12,7 +12,8 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from orchestrator.assignment import read_answer
-from orchestrator.spec import Asha
+from orchestrator.spec import Asha, SweepSpec
+from trainables.config import TrialConfig
 from trainables.model.plan import freeze_plan
 from trainables.result import TrialResult, best_report
 
@@ -37,6 +38,11 @@ class Rungs:
         verdicts = [self._keeps_at(trial, epoch, boundary) for epoch in range(seen + 1, len(trial.reports) + 1)]
         return all(verdicts)
 
+    def first_judged(self, config: TrialConfig) -> int | None:
+        """The first rung at which a trial of this configuration may be stopped; None: it is never."""
+        least = freeze_plan(config).last_boundary + self.asha.grace
+        return min((epoch for epoch in self.values if least <= epoch < config.epochs), default=None)
+
     def _keeps_at(self, trial: TrialResult, epoch: int, boundary: int) -> bool:
         rung = self.values.get(epoch)
         if rung is None or epoch < boundary + self.asha.grace:
@@ -49,6 +55,34 @@ class Rungs:
         rung[trial.trial_id] = best.metrics[objective.metric] * (1 if objective.mode == "max" else -1)
         cutoff = np.percentile(list(rung.values()), (1 - 1 / self.asha.reduction) * 100)
         return bool(rung[trial.trial_id] >= cutoff)
+
+
+def rungs_of(spec: SweepSpec) -> Rungs | None:
+    """The rungs of a sweep, still empty; None where nothing is stopped."""
+    if spec.stopping is None:
+        return None
+    return Rungs(spec.stopping.asha, max(config.epochs for config in spec.corner_configs()))
+
+
+def never_stopped(spec: SweepSpec) -> str | None:
+    """What to say of trials that thaw so late that no rung is left to stop them at; None where there are none."""
+    rungs = rungs_of(spec)
+    configs = spec.corner_configs()
+    late = [config for config in configs if rungs is not None and rungs.first_judged(config) is None]
+    if rungs is None or not late:
+        return None
+    epochs = min(config.epochs for config in late)
+    last, grace = max((epoch for epoch in rungs.values if epoch < epochs), default=0), rungs.asha.grace
+    remedy = "set a smaller stopping.asha.grace or reduction, thaw earlier, train longer, or set stopping: none"
+    if len(late) == len(configs):
+        between = f"of {epochs} epochs none is a rung after the last thaw and {grace} of grace"
+        return f"no trial of this sweep can be stopped early: {between}; {remedy}"
+    strategies = ", ".join(dict.fromkeys(config.strategy for config in late))
+    first = max(0, last - grace + 1)
+    return (
+        f"trials that thaw for the last time at epoch {first} or later ({strategies}) are never stopped early: with "
+        f"{grace} of grace they are past epoch {last}, the last rung before their end at {epochs}; {remedy}"
+    )
 
 
 class PlanAwareAsha(FIFOScheduler):

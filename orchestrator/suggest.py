@@ -118,6 +118,17 @@ def drawn_at_random(search: Search, space: SearchSpace) -> list[str]:
     return [name for name, branches in space.dimensions.items() if any(branch.when for branch in branches)]
 
 
+def sampler_warning(search: Search, space: SearchSpace) -> str | None:
+    """What to say of a sampler that cannot learn about all of the space; None where it can."""
+    names = drawn_at_random(search, space)
+    if not names:
+        return None
+    return (
+        f"search.sampler {search.sampler} draws conditional dimensions at random ({', '.join(names)}) and learns about "
+        "the others only; tpe learns about all"
+    )
+
+
 def point_with(space: SearchSpace, preferred: Mapping[str, Scalar], name: str, value: Scalar) -> Point | None:
     """The preferred point but for `name`, or, where the space is without it, a point drawn with that value."""
     nearest = space.nearest_default({**preferred, name: value})

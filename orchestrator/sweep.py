@@ -30,7 +30,7 @@ from orchestrator.probe import points_by_score, probe_architectures
 from orchestrator.progress import Progress, silent
 from orchestrator.searcher import MAX_RESTARTS, LedgerSearcher
 from orchestrator.spec import SweepSpec, load
-from orchestrator.stopping import PlanAwareAsha, Rungs
+from orchestrator.stopping import PlanAwareAsha, rungs_of
 from orchestrator.study import build_study
 from orchestrator.suggest import distributions
 from orchestrator.trial import TrialActor
@@ -175,8 +175,8 @@ def _tuner(
     resources = spec.resources
     fits = ray_runtime.concurrent_trials(resources)
     scheduler: tune.schedulers.TrialScheduler = tune.schedulers.FIFOScheduler()  # type: ignore[no-untyped-call]
-    if spec.stopping is not None:
-        rungs = Rungs(spec.stopping.asha, max(config.epochs for config in spec.corner_configs()))
+    rungs = rungs_of(spec)
+    if rungs is not None:
         for trial in trials:
             rungs.keeps(trial)
         scheduler = PlanAwareAsha(rungs)

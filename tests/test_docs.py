@@ -94,7 +94,7 @@ class Shell:
 
 def small(line: str) -> str:
     """The README's command made small, with settings that the README itself gives for a first look."""
-    if line == "thaw sweep sweep.yaml":
+    if line in ("thaw sweep sweep.yaml", "thaw plan sweep.yaml"):
         (look,) = [line for line in command_lines(section("The sweep file")) if " --name look " in line]
         return f"{line} {look.partition(' --name look ')[2]}"
     if line.startswith("thaw extend "):

@@ -1,11 +1,11 @@
 """Commands for whoever runs sweeps: space, sweep, resume, extend, status, logs, stop."""
 
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from orchestrator.commands.follow import LogFormat, LogFormatOption, QuietOption, ended, teller
 from orchestrator.commands.options import (
     Format,
     FormatOption,
@@ -21,12 +21,6 @@ from orchestrator.commands.options import (
 )
 from search_spaces.errors import InvalidInput, ThawError
 
-if TYPE_CHECKING:
-    from orchestrator.spec import SweepSpec
-    from orchestrator.sweep import Outcome
-
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the leaderboard at the end.")]
-
 TOP = 10
 STOP_TIMEOUT = 120.0
 
@@ -40,10 +34,12 @@ def register(app: typer.Typer) -> None:
 def space(file: SweepArgument, set_: SetOption = None, format: FormatOption = Format.TABLE) -> None:
     """Show the search space of a sweep file: its tree, its size, the points tried first, three samples."""
     from orchestrator.spec import load
-    from orchestrator.suggest import sample
+    from orchestrator.suggest import sample, sampler_warning
 
     spec = load(file, set_ or [])
-    _warn(spec)
+    problem = sampler_warning(spec.search, spec.search_space)
+    if problem is not None:
+        prose(errors, f"warning: {problem}")
     search_space, samples = spec.search_space, sample(spec.search_space, count=3, seed=spec.search.seed)
     size, first = search_space.size(), spec.first_points()
     if format is Format.JSON:
@@ -62,45 +58,34 @@ def sweep(
     set_: SetOption = None,
     name: Annotated[str | None, typer.Option(help="Name of the run; by default that of the sweep file.")] = None,
     quiet: QuietOption = False,
+    log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
     """Run a sweep. Ctrl-C (or `thaw stop` elsewhere) ends it cleanly; `thaw resume` goes on."""
-    from orchestrator.preflight import preflight
-    from orchestrator.progress import SweepProgress, silent
-    from orchestrator.spec import load
-    from orchestrator.sweep import run_sweep
+    with teller(quiet=quiet, log_format=log_format) as tell:
+        from orchestrator.preflight import preflight
+        from orchestrator.spec import load
+        from orchestrator.sweep import run_sweep
 
-    spec = load(file, set_ or [], name)
-    _warn(spec)
-    if not quiet:
-        prose(errors, f"{spec.name}: looking at the images, and building every model once")
-    with decoding_bar(quiet=quiet) as on_decoding:
-        arrays = preflight(spec, on_decoding)
-    if quiet:
-        outcome = run_sweep(spec, arrays, silent)
-    else:
+        spec = load(file, set_ or [], name)
+        tell.say(f"{spec.name}: looking at the images, and building every model once")
+        with decoding_bar(quiet=not tell.talks) as on_decoding:
+            arrays = preflight(spec, on_decoding)
         counts = ", ".join(f"{len(samples)} {split}" for split, samples in arrays.dataset.splits.items())
-        prose(errors, f"{spec.name}: {len(arrays.classes)} classes, {counts} images; run {escaped(spec.run_root)}")
-        with SweepProgress(errors, spec.name, spec.objective, spec.search.trials) as progress:
-            outcome = run_sweep(spec, arrays, progress)
-    _finish(outcome, quiet)
+        tell.say(f"{spec.name}: {len(arrays.classes)} classes, {counts} images; run {escaped(spec.run_root)}")
+        tell.follow(spec, spec.run_root, lambda progress: run_sweep(spec, arrays, progress))
 
 
-def resume(run: RunArgument, quiet: QuietOption = False) -> None:
+def resume(run: RunArgument, quiet: QuietOption = False, log_format: LogFormatOption = LogFormat.TEXT) -> None:
     """Go on with a run that was stopped, killed or cut off: finished trials stay, others resume at their last epoch."""
-    from analysis.ledger import Ledger
-    from analysis.run_folder import open_run
-    from orchestrator.progress import SweepProgress, silent
-    from orchestrator.sweep import resume_sweep
+    with teller(quiet=quiet, log_format=log_format) as tell:
+        from analysis.ledger import Ledger
+        from analysis.run_folder import open_run
+        from orchestrator.spec import load
+        from orchestrator.sweep import resume_sweep
 
-    ledger = Ledger(open_run(run))
-    record = ledger.read_run()
-    if quiet:
-        _finish(resume_sweep(run, silent), quiet)
-        return
-    with SweepProgress(errors, record.name, record.objective, record.trials_planned) as progress:
-        progress.known(ledger.trials())
-        outcome = resume_sweep(run, progress)
-    _finish(outcome, quiet)
+        folder = open_run(run)
+        known, spec = Ledger(folder).trials(), load(folder.sweep_yaml)
+        tell.follow(spec, run, lambda progress: resume_sweep(run, progress), known)
 
 
 def extend(
@@ -115,33 +100,26 @@ def extend(
         ),
     ] = None,
     quiet: QuietOption = False,
+    log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
     """Go on with a run that has ended or was stopped, with more: trials, architectures, wider ranges, a larger budget.
 
     All old results stay on the leaderboard, and the sampler learns from those that lie in the space.
     """
-    from orchestrator.extend import extend as plan
-    from orchestrator.progress import SweepProgress, silent
-    from orchestrator.sweep import drive
+    with teller(quiet=quiet, log_format=log_format) as tell:
+        from orchestrator.extend import extend as plan
+        from orchestrator.sweep import drive
 
-    extended = plan(run, trials, set_ or [])
-    _warn(extended.spec)
-    if quiet:
-        _finish(drive(extended.spec, extended.run, silent), quiet)
-        return
-    for change in extended.record.extensions[-1].changes:
-        prose(errors, f"{escaped(change)}")
-    if extended.outside:
-        prose(
-            errors,
-            f"{len(extended.outside)} of {len(extended.trials)} old trials lie outside of the space now: they stay on "
-            "the leaderboard, and the sampler is not told of them",
-        )
-    record = extended.record
-    with SweepProgress(errors, record.name, record.objective, record.trials_planned) as progress:
-        progress.known(list(extended.trials))
-        outcome = drive(extended.spec, extended.run, progress)
-    _finish(outcome, quiet)
+        extended = plan(run, trials, set_ or [])
+        for change in extended.record.extensions[-1].changes:
+            tell.say(escaped(change))
+        if extended.outside:
+            tell.warn(
+                f"{len(extended.outside)} of {len(extended.trials)} old trials lie outside of the space now: they stay "
+                "on the leaderboard, and the sampler is not told of them"
+            )
+        known = list(extended.trials)
+        tell.follow(extended.spec, run, lambda progress: drive(extended.spec, extended.run, progress), known)
 
 
 def status(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
@@ -169,7 +147,7 @@ def status(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     output.print(trial_table(board.entries[:TOP], board.objective, output))
     unfinished = any(state.unfinished for state in counts) or len(board.entries) < record.trials_planned
     if record.ended is not None:
-        prose(output, _ended(record.ended, run))
+        prose(output, ended(record.ended, run))
     elif not alive and unfinished:
         prose(output, f"go on with: thaw resume {escaped(run)}")
 
@@ -218,48 +196,3 @@ def stop(run: RunArgument) -> None:
                 )
             time.sleep(0.2)
     prose(errors, f"stopped; go on with: thaw resume {escaped(run)}")
-
-
-def _finish(outcome: "Outcome", quiet: bool) -> None:
-    from orchestrator.tables import trial_table
-
-    root = outcome.run.root
-    entries = outcome.leaderboard.entries
-    output.print(trial_table(entries[:TOP], outcome.leaderboard.objective, output))
-    if outcome.interrupted:
-        prose(errors, f"\nstopped; nothing is lost. Go on with: thaw resume {escaped(root)}")
-        raise typer.Exit(130)
-    if outcome.ended is not None:
-        prose(errors, f"\n{_ended(outcome.ended, root)}")
-    if quiet:
-        return
-    offline = sorted(path.name for path in outcome.run.wandb.glob("offline-run-*"))
-    if offline:
-        prose(
-            errors,
-            f"\nsend the runs to W&B:      wandb sync {escaped(outcome.run.wandb)}/offline-run-*",
-        )
-    prose(
-        errors,
-        f"\nsee all trials:            thaw leaderboard {escaped(root)}\n"
-        f"retrain and test the best: thaw retrain {escaped(root)}\n"
-        f"export it to ONNX:         thaw export {escaped(root)}",
-    )
-
-
-def _warn(spec: "SweepSpec") -> None:
-    """Say what a sampler cannot do with the space it was given."""
-    from orchestrator.suggest import drawn_at_random
-
-    names = drawn_at_random(spec.search, spec.search_space)
-    if names:
-        prose(
-            errors,
-            f"warning: search.sampler {spec.search.sampler} draws conditional dimensions at random "
-            f"({', '.join(names)}) and learns about the others only; tpe learns about all",
-        )
-
-
-def _ended(reason: str, run: Path) -> str:
-    """Which budget ended a run, and how it goes on."""
-    return f"ended by {escaped(reason)}; go on with: thaw extend {escaped(run)} --set {reason.partition(':')[0]}=..."

@@ -7,8 +7,8 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.assignment import answer
-from orchestrator.spec import Asha
-from orchestrator.stopping import PlanAwareAsha, Rungs
+from orchestrator.spec import Asha, SweepSpec
+from orchestrator.stopping import PlanAwareAsha, Rungs, never_stopped
 from trainables.model.plan import freeze_plan
 from trainables.result import Status, TrialResult
 
@@ -215,3 +215,39 @@ def test_several_epochs_at_once_are_each_entered(trial: Trial) -> None:
 
 def _ascending(epochs: Iterable[int]) -> bool:
     return all(earlier < later for earlier, later in pairwise(epochs))
+
+
+# ---- what is never judged -------------------------------------------------------------------------------------------
+
+
+def test_the_first_judged_rung_is_past_the_last_thaw_and_its_grace(trial: Trial) -> None:
+    rungs = Rungs(Asha(grace=2, reduction=3), 20)
+    assert list(rungs.values) == [2, 6, 18]
+
+    def first(**settings: Any) -> int | None:
+        return rungs.first_judged(trial("0000", **{"epochs": 20, **settings}).config)
+
+    assert first(strategy="full") == 2
+    assert first(strategy="progressive", unfreeze_epoch=4) == 6
+    assert first(strategy="progressive", unfreeze_epoch=5) == 18
+    assert first(strategy="gradual", last_stage_epoch=10, full_after=7) is None
+    # A rung at which the trial is over anyway saves nothing.
+    assert first(strategy="progressive", unfreeze_epoch=3, epochs=6) is None
+
+
+def test_a_sweep_some_of_whose_trials_are_never_stopped_says_which(small_spec: Callable[..., SweepSpec]) -> None:
+    said = never_stopped(small_spec(stopping={"asha": {"grace": 2, "reduction": 2}}))
+    assert said is not None
+    assert said.startswith(
+        "trials that thaw for the last time at epoch 3 or later (progressive) are never stopped early"
+    )
+    assert "with 2 of grace they are past epoch 4, the last rung before their end at 6" in said
+    assert never_stopped(small_spec(stopping={"asha": {"grace": 1, "reduction": 2}})) is None
+    assert never_stopped(small_spec(stopping="none")) is None
+
+
+def test_a_sweep_without_any_rung_says_so(small_spec: Callable[..., SweepSpec]) -> None:
+    said = never_stopped(small_spec(stopping={"asha": {"grace": 6, "reduction": 2}}))
+    assert said is not None
+    assert said.startswith("no trial of this sweep can be stopped early")
+    assert "stopping.asha.grace" in said
