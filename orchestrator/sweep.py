@@ -20,12 +20,15 @@ from analysis import heartbeat
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder, open_run, write_atomically
-from orchestrator import ray_runtime
 from orchestrator.assignment import Assignment
+from orchestrator.capacity import limited, placement
+from orchestrator.cluster import joined
 from orchestrator.preflight import cache_budget, cache_folder, check_inputs, preflight
 from orchestrator.probe import points_by_score, probe_architectures
 from orchestrator.progress import Progress, silent
-from orchestrator.searcher import MAX_RESTARTS, LedgerSearcher
+from orchestrator.ray_runtime import is_joined
+from orchestrator.restarts import MAX_RESTARTS
+from orchestrator.searcher import LedgerSearcher
 from orchestrator.spec import SweepSpec, load
 from orchestrator.stopping import PlanAwareAsha, Rungs
 from orchestrator.study import build_study
@@ -41,6 +44,7 @@ log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 5.0
 POLL_SECONDS = 0.5
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 PACKAGES = ("thaw", "torch", "timm", "accelerate", "ray", "optuna", "wandb")
 
 
@@ -54,18 +58,22 @@ class Outcome:
     """Whether a person stopped it; `thaw resume` goes on."""
 
 
-def run_sweep(spec: SweepSpec, arrays: Arrays | None = None, progress: Progress = silent) -> Outcome:
+def run_sweep(
+    spec: SweepSpec, arrays: Arrays | None = None, progress: Progress = silent, address: str | None = None
+) -> Outcome:
     """Run a new sweep to its end; `arrays` is what `preflight` returned, where that has been done already.
 
+    It runs on the Ray cluster at `address` (`auto`, HOST:PORT), or at $RAY_ADDRESS, and without them on this machine.
     Raises InvalidInput before anything is trained or written, SweepFailed when no trial completes.
     """
     arrays = arrays or preflight(spec)
     run = RunFolder(spec.run_root)
-    _create(run, spec, arrays)
-    return _drive(spec, run, progress)
+    with joined(spec, arrays, address):
+        _create(run, spec, arrays)
+        return _drive(spec, run, arrays, progress, address)
 
 
-def resume_sweep(folder: Path, progress: Progress = silent) -> Outcome:
+def resume_sweep(folder: Path, progress: Progress = silent, address: str | None = None) -> Outcome:
     """Go on with a run: unfinished trials from their last checkpoints, then what is left of the planned ones.
 
     Raises InvalidInput when `folder` is no run, another process drives it, or data or weights are no longer there.
@@ -73,7 +81,8 @@ def resume_sweep(folder: Path, progress: Progress = silent) -> Outcome:
     run = open_run(folder)
     spec = load(run.sweep_yaml)
     # A trial that fails for want of its images or weights is not tried again: none may start.
-    if check_inputs(spec).fingerprint != Ledger(run).read_run().fingerprint:
+    arrays = check_inputs(spec)
+    if arrays.fingerprint != Ledger(run).read_run().fingerprint:
         raise InvalidInput(
             f"{spec.data.root}: a run must go on with the images it began with, but they have changed since; "
             "restore them, or launch a new sweep"
@@ -81,7 +90,7 @@ def resume_sweep(folder: Path, progress: Progress = silent) -> Outcome:
     # Last, since two may be started at once: from here on the heartbeat is all but immediate.
     if heartbeat.is_alive(run):
         raise InvalidInput(f"{folder}: a run must have one driver, but it is being driven; see `thaw status {folder}`")
-    return _drive(spec, run, progress)
+    return _drive(spec, run, arrays, progress, address)
 
 
 def _create(run: RunFolder, spec: SweepSpec, arrays: Arrays) -> None:
@@ -105,7 +114,7 @@ def _create(run: RunFolder, spec: SweepSpec, arrays: Arrays) -> None:
     )
 
 
-def _drive(spec: SweepSpec, run: RunFolder, progress: Progress) -> Outcome:
+def _drive(spec: SweepSpec, run: RunFolder, arrays: Arrays, progress: Progress, address: str | None) -> Outcome:
     run = RunFolder(run.root.resolve())  # the workers' working directory is not ours
     ledger = Ledger(run)
 
@@ -120,7 +129,7 @@ def _drive(spec: SweepSpec, run: RunFolder, progress: Progress) -> Outcome:
             wandb=spec.tracking.wandb,
         )
 
-    with _Watch(run) as watch, ray_runtime.connected(run.root), _log_to(run.sweep_log):
+    with _Watch(run) as watch, joined(spec, arrays, address), _log_to(run.sweep_log):
         trials = ledger.trials()
         shutil.rmtree(run.tune, ignore_errors=True)
         study = build_study(spec, trials, run.study_log)
@@ -128,7 +137,7 @@ def _drive(spec: SweepSpec, run: RunFolder, progress: Progress) -> Outcome:
         searcher = LedgerSearcher(spec, ledger, study, assign, progress, first_points)
         log.info("%s: %d trials to go, %d known", spec.name, searcher.remaining, len(trials))
         if searcher.remaining:
-            _tuner(spec, run, searcher, trials, watch).fit()
+            _tuner(spec, run, searcher, trials, watch, address).fit()
         interrupted = bool(searcher.interrupt()) or watch.stop_all()
     board = Leaderboard.from_run(run)
     board.write_csv(run.leaderboard_csv)
@@ -149,25 +158,26 @@ def _probe_scores(spec: SweepSpec, ledger: Ledger, watch: "_Watch") -> dict[str,
 
 
 def _tuner(
-    spec: SweepSpec, run: RunFolder, searcher: LedgerSearcher, trials: list[TrialResult], watch: "_Watch"
+    spec: SweepSpec,
+    run: RunFolder,
+    searcher: LedgerSearcher,
+    trials: list[TrialResult],
+    watch: "_Watch",
+    address: str | None,
 ) -> tune.Tuner:
-    resources = spec.resources
-    fits = ray_runtime.concurrent_trials(resources.cpus_per_worker, resources.gpus_per_worker)
     scheduler: tune.schedulers.TrialScheduler = tune.schedulers.FIFOScheduler()  # type: ignore[no-untyped-call]
     if spec.stopping is not None:
         rungs = Rungs(spec.stopping.asha, max(config.epochs for config in spec.corner_configs()))
         for trial in trials:
             rungs.keeps(trial)
         scheduler = PlanAwareAsha(rungs)
-    bundle = {"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker}
     return tune.Tuner(
-        tune.with_resources(TrialActor, tune.PlacementGroupFactory([bundle])),
+        tune.with_resources(TrialActor, placement(spec.resources)),
         tune_config=tune.TuneConfig(
-            search_alg=searcher,
+            # Without an explicit limit a searcher gets one pending trial at a time, and actors start one by one.
+            search_alg=limited(searcher, spec.resources, searcher.remaining, follow=is_joined(address)),
             scheduler=scheduler,
             num_samples=searcher.remaining,
-            # Without an explicit limit a searcher gets one pending trial at a time, and actors start one by one.
-            max_concurrent_trials=min(fits, resources.concurrent or fits),
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
@@ -175,6 +185,7 @@ def _tuner(
             name=run.tune.name,
             storage_path=str(run.root.resolve()),
             failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
+            callbacks=[searcher.restarts],
             # A trial writes its own checkpoints: RUN/checkpoints, not Tune's folder, is where they are looked for.
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             stop=watch,
@@ -184,24 +195,27 @@ def _tuner(
 
 
 class _Watch(tune.Stopper):
-    """Shows that the driver lives, and ends the sweep when a person asks for it: by Ctrl-C, or by `thaw stop`."""
+    """Shows that the driver lives, and ends the sweep when somebody asks for it.
+
+    That is a person, by Ctrl-C or `thaw stop`, or a machine, by the signal that comes before it is taken away.
+    """
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
         self._beaten = self._polled = 0.0
         self._stop = False
-        self._former: Any = None
+        self._former: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "_Watch":
         self.run.stop_request.unlink(missing_ok=True)
         heartbeat.beat(self.run)
         if threading.current_thread() is threading.main_thread():
-            self._former = signal.signal(signal.SIGINT, self._on_interrupt)
+            self._former = {number: signal.signal(number, self._on_interrupt) for number in _ENDING}
         return self
 
     def __exit__(self, *_error: object) -> None:
-        if self._former is not None:
-            signal.signal(signal.SIGINT, self._former)
+        for number, former in self._former.items():
+            signal.signal(number, former)
         self.run.stop_request.unlink(missing_ok=True)
         heartbeat.clear(self.run)
 

@@ -1,4 +1,4 @@
-"""Commands for whoever runs sweeps: space, sweep, resume, status, logs, stop."""
+"""Commands for whoever runs sweeps: space, sweep, submit, resume, status, logs, stop."""
 
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.commands.options import (
+    AddressOption,
     Format,
     FormatOption,
     RunArgument,
@@ -31,7 +32,7 @@ STOP_TIMEOUT = 120.0
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
-    for command in (space, sweep, resume, status, logs, stop):
+    for command in (space, sweep, submit, resume, status, logs, stop):
         app.command(rich_help_panel="Sweep")(command)
 
 
@@ -58,6 +59,7 @@ def sweep(
     file: SweepArgument,
     set_: SetOption = None,
     name: Annotated[str | None, typer.Option(help="Name of the run; by default that of the sweep file.")] = None,
+    address: AddressOption = None,
     quiet: QuietOption = False,
 ) -> None:
     """Run a sweep. Ctrl-C (or `thaw stop` elsewhere) ends it cleanly; `thaw resume` goes on."""
@@ -72,16 +74,45 @@ def sweep(
     with decoding_bar(quiet=quiet) as on_decoding:
         arrays = preflight(spec, on_decoding)
     if quiet:
-        outcome = run_sweep(spec, arrays, silent)
+        outcome = run_sweep(spec, arrays, silent, address)
     else:
         counts = ", ".join(f"{len(samples)} {split}" for split, samples in arrays.dataset.splits.items())
         prose(errors, f"{spec.name}: {len(arrays.classes)} classes, {counts} images; run {escaped(spec.run_root)}")
         with SweepProgress(errors, spec.name, spec.objective, spec.search.trials) as progress:
-            outcome = run_sweep(spec, arrays, progress)
+            outcome = run_sweep(spec, arrays, progress, address)
     _finish(outcome, quiet)
 
 
-def resume(run: RunArgument, quiet: QuietOption = False) -> None:
+def submit(
+    file: SweepArgument,
+    address: Annotated[
+        str, typer.Option(metavar="URL", help="The dashboard of the cluster's head node, e.g. http://head:8265.")
+    ],
+    set_: SetOption = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run; by default that of the sweep file.")] = None,
+) -> None:
+    """Hand a sweep over to a cluster, and follow it; its paths are the cluster's. Ctrl-C lets it go on alone."""
+    from orchestrator.spec import load
+    from orchestrator.submission import submit as hand_over
+
+    spec = load(file, set_ or [], name)
+    job = hand_over(spec, address)
+    at = f"{job.job_id} --address {address}"
+    prose(
+        errors,
+        f"{spec.name}: job {job.job_id} at {address}; run {escaped(spec.run_root)}\n"
+        f"follow it again: ray job logs --follow {at}\nend it:          ray job stop {at}\n",
+    )
+    try:
+        code = job.follow(lambda text: typer.echo(text, nl=False))
+    except KeyboardInterrupt:
+        prose(errors, f"\nno longer following; the sweep goes on. End it with: ray job stop {at}")
+        raise typer.Exit(130) from None
+    if code:
+        raise typer.Exit(code)
+
+
+def resume(run: RunArgument, address: AddressOption = None, quiet: QuietOption = False) -> None:
     """Go on with a run that was stopped, killed or cut off: finished trials stay, others resume at their last epoch."""
     from analysis.ledger import Ledger
     from analysis.run_folder import open_run
@@ -91,11 +122,11 @@ def resume(run: RunArgument, quiet: QuietOption = False) -> None:
     ledger = Ledger(open_run(run))
     record = ledger.read_run()
     if quiet:
-        _finish(resume_sweep(run, silent), quiet)
+        _finish(resume_sweep(run, silent, address), quiet)
         return
     with SweepProgress(errors, record.name, record.objective, record.trials_planned) as progress:
         progress.known(ledger.trials())
-        outcome = resume_sweep(run, progress)
+        outcome = resume_sweep(run, progress, address)
     _finish(outcome, quiet)
 
 
