@@ -1,17 +1,15 @@
 """A sweep handed over to a cluster: Ray's job API runs `thaw sweep` on the head node, and this process listens.
 
-The resolved sweep file travels as the only file of the job's working directory. Nothing else of the user's folder does:
+The resolved sweep file travels in the job's command. Nothing of the user's folder does, as a working directory would:
 a folder of theirs named `analysis` would shadow ours on every node.
 """
 
 import asyncio
+import logging
 import os
-import shlex
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from orchestrator import ray_runtime  # noqa: F401  (sets Ray's environment)
 from orchestrator.spec import SweepSpec
@@ -20,7 +18,9 @@ from search_spaces.errors import InvalidInput, ThawError
 from ray.job_submission import JobStatus, JobSubmissionClient  # isort: skip
 
 INTERRUPTED = 130
-SWEEP_FILE = "sweep.yaml"
+NOT_FOUND = 127
+# Linux takes 128 KiB as one argument of a command.
+LONGEST_COMMAND = 120_000
 
 
 class Job:
@@ -41,6 +41,11 @@ class Job:
             return INTERRUPTED
         if found.driver_exit_code is None:
             raise ThawError(f"job {self.job_id} must run to its end, got {found.status.value}: {found.message}")
+        if found.driver_exit_code == NOT_FOUND:
+            raise ThawError(
+                "the head node must find the command `thaw`, but it is not on the PATH that Ray was started with; "
+                "activate Thaw's environment there before `ray start`"
+            )
         return int(found.driver_exit_code)
 
     async def _listen(self, write: Callable[[str], None]) -> None:
@@ -58,15 +63,18 @@ def submit(spec: SweepSpec, address: str) -> Job:
             f"--address: must be the address of the cluster's dashboard, got {address}; write http://HOST:8265, "
             "or, on a node of the cluster: thaw sweep SWEEP.yaml --address auto"
         )
-    with tempfile.TemporaryDirectory() as folder, _without_ray_address():
-        Path(folder, SWEEP_FILE).write_text(spec.to_yaml(), encoding="utf-8")
+    command = f"thaw sweep /dev/stdin --address auto <<'END'\n{spec.to_yaml()}END"
+    if len(command.encode()) > LONGEST_COMMAND:
+        raise InvalidInput(
+            f"a sweep must be short to be submitted, at most {LONGEST_COMMAND:,} bytes, got {len(command.encode()):,}; "
+            "copy its file to the cluster, and there: thaw sweep SWEEP.yaml --address auto"
+        )
+    for handler in logging.getLogger("ray").handlers:
+        handler.setLevel(logging.WARNING)  # the client tells of its web sockets
+    with _without_ray_address():
         try:
             client = JobSubmissionClient(address)
-            job_id: str = client.submit_job(
-                entrypoint=f"thaw sweep {shlex.quote(SWEEP_FILE)} --address auto",
-                submission_id=f"{spec.name}-{uuid.uuid4().hex[:8]}",
-                runtime_env={"working_dir": folder},
-            )
+            job_id: str = client.submit_job(entrypoint=command, submission_id=f"{spec.name}-{uuid.uuid4().hex[:8]}")
         except (ConnectionError, RuntimeError) as error:
             raise InvalidInput(
                 f"--address: a Ray cluster's dashboard must answer at {address}, got: {error} "
