@@ -21,6 +21,8 @@ import ray  # isort: skip  (after ray_runtime has set Ray's environment)
 from ray import cloudpickle  # isort: skip
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # isort: skip
 
+RayNode = Mapping[str, Any]
+
 PACKAGES = ("thaw", "torch", "timm", "ray")
 IMAGES = 64
 ENOUGH_CACHE = 2**30
@@ -32,7 +34,7 @@ class NodeReport:
     """What is wrong with one node; nothing, where it is ready."""
 
     name: str
-    """Its address, and the first digits of its id: one machine may run several nodes."""
+    """See `node_name`."""
 
     resources: str
     """What it has for trials."""
@@ -95,22 +97,35 @@ def examine_nodes(spec: SweepSpec | None = None, dataset: Dataset | None = None)
 
     The run folder of `spec` must exist, on the driver at least; what is written there for the test is removed again.
     """
-    question = _question(spec, dataset)
+    question = make_question(spec, dataset)
     token = None if question.run is None else Path(question.run, question.token)
     if token is not None:
         token.touch()
     try:
-        answers = _ask(question)
+        nodes = living_nodes()
+        asked = [ask(question, found) for found in nodes]
+        done, _ = ray.wait(asked, num_returns=len(asked), timeout=TIMEOUT)
         return [
-            NodeReport(name, _words(has), tuple(_complaints(question, has, answer))) for name, has, answer in answers
+            report(question, found, reference if reference in done else None)
+            for found, reference in zip(nodes, asked, strict=True)
         ]
     finally:
         if token is not None:
-            for path in (token, *token.parent.glob(".node-*")):
-                path.unlink(missing_ok=True)
+            token.unlink()
 
 
-def _question(spec: SweepSpec | None, dataset: Dataset | None) -> Question:
+def living_nodes() -> list[RayNode]:
+    """The nodes of the cluster, as Ray describes them."""
+    return [found for found in ray.nodes() if found["Alive"]]  # type: ignore[no-untyped-call]
+
+
+def node_name(found: RayNode) -> str:
+    """A node's address, and the first digits of its id: one machine may run several nodes."""
+    return f"{found['NodeManagerAddress']} ({found['NodeID'][:8]})"
+
+
+def make_question(spec: SweepSpec | None, dataset: Dataset | None) -> Question:
+    """What every node is asked before the trials of `spec` run on it; without one, its versions and its cache."""
     if spec is None:
         return Question(PACKAGES, str(cache_folder(None)))
     paths = {
@@ -138,27 +153,29 @@ def _some_images(dataset: Dataset) -> dict[str, int]:
     return {str(path): path.stat().st_size for path in paths[:: max(1, len(paths) // IMAGES)]}
 
 
-def _ask(question: Question) -> Iterator[tuple[str, Mapping[str, float], dict[str, Any] | str]]:
-    """Each living node's name, resources and answer; in place of an answer, why there is none."""
+def ask(question: Question, found: RayNode) -> ray.ObjectRef[dict[str, Any]]:
+    """Have a node look around; it takes no CPU there."""
     cloudpickle.register_pickle_by_value(node)  # type: ignore[no-untyped-call]
-    look = ray.remote(num_cpus=0, max_retries=0)(node.look_around)
-    living = [found for found in ray.nodes() if found["Alive"]]  # type: ignore[no-untyped-call]
-    asked = [
-        look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(found["NodeID"], soft=False)).remote(
-            asdict(question)
-        )
-        for found in living
-    ]
-    done, _ = ray.wait(asked, num_returns=len(asked), timeout=TIMEOUT)
-    for found, reference in zip(living, asked, strict=True):
-        name = f"{found['NodeManagerAddress']} ({found['NodeID'][:8]})"
-        answer: dict[str, Any] | str = f"it has not answered within {TIMEOUT:.0f} s"
-        if reference in done:
-            try:
-                answer = ray.get(reference)
-            except ray.exceptions.RayError as error:
-                answer = str(error).strip().splitlines()[-1]
-        yield name, found["Resources"], answer
+    there = NodeAffinitySchedulingStrategy(found["NodeID"], soft=False)
+    look = ray.remote(num_cpus=0, max_retries=0)(node.look_around).options(scheduling_strategy=there)
+    return look.remote(asdict(question))
+
+
+def report(question: Question, found: RayNode, reference: ray.ObjectRef[dict[str, Any]] | None) -> NodeReport:
+    """What a node's answer, which must be there, says of it; None stands for no answer in time."""
+    answer: dict[str, Any] | str = f"it has not answered within {TIMEOUT:.0f} s"
+    if reference is not None:
+        try:
+            answer = ray.get(reference)
+        except ray.exceptions.RayError as error:
+            answer = str(error).strip().splitlines()[-1]
+    has = found["Resources"]
+    try:
+        complaints = tuple(_complaints(question, has, answer))
+    finally:
+        if question.run is not None and isinstance(answer, dict) and answer["left"] is not None:
+            Path(question.run, answer["left"]).unlink(missing_ok=True)
+    return NodeReport(node_name(found), _words(has), complaints)
 
 
 def _complaints(question: Question, has: Mapping[str, float], answer: dict[str, Any] | str) -> Iterator[str]:

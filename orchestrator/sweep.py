@@ -23,6 +23,7 @@ from analysis.run_folder import RunFolder, open_run, write_atomically
 from orchestrator.assignment import Assignment
 from orchestrator.capacity import limited, placement
 from orchestrator.cluster import joined
+from orchestrator.newcomers import Newcomers
 from orchestrator.preflight import cache_budget, cache_folder, check_inputs, preflight
 from orchestrator.probe import points_by_score, probe_architectures
 from orchestrator.progress import Progress, silent
@@ -34,7 +35,7 @@ from orchestrator.stopping import PlanAwareAsha, Rungs
 from orchestrator.study import build_study
 from orchestrator.suggest import distributions
 from orchestrator.trial import TrialActor
-from search_spaces.errors import InvalidInput, SweepFailed
+from search_spaces.errors import InvalidInput, SweepFailed, ThawError
 from trainables.data.arrays import Arrays
 from trainables.result import TrialResult
 
@@ -135,12 +136,18 @@ def _drive(spec: SweepSpec, run: RunFolder, arrays: Arrays, progress: Progress, 
         study = build_study(spec, trials, run.study_log)
         first_points = points_by_score(spec, _probe_scores(spec, ledger, watch))
         searcher = LedgerSearcher(spec, ledger, study, assign, progress, first_points)
+        if is_joined(address):
+            watch.newcomers = Newcomers(spec, arrays.dataset)
         log.info("%s: %d trials to go, %d known", spec.name, searcher.remaining, len(trials))
         if searcher.remaining:
             _tuner(spec, run, searcher, trials, watch, address).fit()
         interrupted = bool(searcher.interrupt()) or watch.stop_all()
     board = Leaderboard.from_run(run)
     board.write_csv(run.leaderboard_csv)
+    if watch.complaint is not None:
+        raise ThawError(
+            f"{watch.complaint}\nThe sweep has stopped. Mend or remove the node, and go on: thaw resume {run.root}"
+        )
     if not interrupted and not any(entry.rank for entry in board.entries):
         raise SweepFailed(_why_failed(run, ledger.trials()))
     return Outcome(run, board, interrupted)
@@ -204,6 +211,8 @@ class _Watch(tune.Stopper):
         self.run = run
         self._beaten = self._polled = 0.0
         self._stop = False
+        self.newcomers: Newcomers | None = None
+        self.complaint: str | None = None
         self._former: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "_Watch":
@@ -232,13 +241,19 @@ class _Watch(tune.Stopper):
         if not self._stop and now - self._polled > POLL_SECONDS:
             self._polled = now
             self._stop = self.run.stop_request.exists()
+            self.complaint = self.newcomers.complaint() if self.newcomers else None
+            if self.complaint:
+                self._ask_to_end()
         return self._stop
 
     def _on_interrupt(self, _number: int, _frame: FrameType | None) -> None:
         """Ask for a clean end; a second Ctrl-C is the ordinary one."""
+        self._ask_to_end()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _ask_to_end(self) -> None:
         self._stop = True
         self.run.stop_request.touch()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextlib.contextmanager
