@@ -7,6 +7,7 @@ a folder of theirs named `analysis` would shadow ours on every node.
 import asyncio
 import logging
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient  # isort: skip
 
 INTERRUPTED = 130
 NOT_FOUND = 127
+POLL_SECONDS = 0.5
 # Linux takes 128 KiB as one argument of a command.
 LONGEST_COMMAND = 120_000
 
@@ -33,10 +35,15 @@ class Job:
     def follow(self, write: Callable[[str], None]) -> int:
         """Pass on what the sweep prints, to its end; returns its exit code: 0, 1, 2 or 130.
 
-        Raises ThawError when the job could not be started, or died without an exit code.
+        Raises ThawError when the job could not be started, died without an exit code, or can no longer be seen.
         """
-        asyncio.run(self._listen(write))
-        found = self._client.get_job_info(self.job_id)
+        try:
+            asyncio.run(self._listen(write))
+            # The end of what it prints comes a moment before its own.
+            while not (found := self._client.get_job_info(self.job_id)).status.is_terminal():
+                time.sleep(POLL_SECONDS)
+        except (RuntimeError, OSError) as error:  # the client's own, and the network's
+            raise ThawError(f"job {self.job_id} can no longer be seen, but goes on: {error}") from error
         if found.status is JobStatus.STOPPED:
             return INTERRUPTED
         if found.driver_exit_code is None:
@@ -63,7 +70,7 @@ def submit(spec: SweepSpec, address: str) -> Job:
             f"--address: must be the address of the cluster's dashboard, got {address}; write http://HOST:8265, "
             "or, on a node of the cluster: thaw sweep SWEEP.yaml --address auto"
         )
-    command = f"thaw sweep /dev/stdin --address auto <<'END'\n{spec.to_yaml()}END"
+    command = f"thaw sweep /dev/stdin --address auto <<'THE-END'\n{spec.to_yaml()}THE-END"
     if len(command.encode()) > LONGEST_COMMAND:
         raise InvalidInput(
             f"a sweep must be short to be submitted, at most {LONGEST_COMMAND:,} bytes, got {len(command.encode()):,}; "

@@ -5,6 +5,7 @@ worker that is still starting when another falls idle, and where trials are shor
 after another and never have more than one.
 """
 
+import faulthandler
 import gc
 import logging
 import traceback
@@ -63,6 +64,7 @@ class TrialActor(tune.Trainable):
         best = {} if self.trial.best is None else {f"best/{k}": v for k, v in self.trial.best.metrics.items()}
         if self.wandb is not None:
             self.wandb.finish(status, best)
+        faulthandler.disable()
         self._handler.close()
         logging.getLogger().removeHandler(self._handler)
 
@@ -131,6 +133,9 @@ class TrialActor(tune.Trainable):
         path.parent.mkdir(parents=True, exist_ok=True)
         self._handler = logging.FileHandler(path)
         self._handler.setFormatter(logging.Formatter("%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s"))
+        # A crash in native code leaves its traceback here too, not in Ray's files on some node.
+        assert self._handler.stream is not None  # opened at once
+        faulthandler.enable(self._handler.stream, all_threads=False)
         root = logging.getLogger()
         root.setLevel(logging.INFO)
         root.addHandler(self._handler)

@@ -26,7 +26,7 @@ KILLER, DIVERGING, GOOD = 0.002, 100.0, 0.004
 @pytest.mark.timeout(900)
 def test_each_ends_with_its_own_reason_and_the_sweep_goes_on(sweep: Callable[..., Outcome], tmp_path: Path):
     run = RunFolder(tmp_path / "runs" / "sweep")
-    with killing_at_birth(run, "0000"):
+    with crashing_at_birth(run, "0000"):
         outcome = sweep(
             trial={"architecture": "test_efficientnet", "strategy": "full", "epochs": 1, "optimizer": "sgd"},
             space={"lr": {"choice": [KILLER, DIVERGING, GOOD]}},
@@ -42,6 +42,7 @@ def test_each_ends_with_its_own_reason_and_the_sweep_goes_on(sweep: Callable[...
         == "its process died 3 times in the same epoch, by a signal or for lack of memory; see its log"
     )
     assert starts(run, "0000") == MAX_RESTARTS + 1 == 3
+    assert run.log("0000").read_text().count("Fatal Python error: Segmentation fault") == 3, "where it happened"
     assert diverged.failure is not None
     assert "loss must be finite" in diverged.failure.message
     assert "Traceback" in diverged.failure.traceback
@@ -68,8 +69,8 @@ def test_what_ray_kills_for_want_of_memory_does_not_end_the_sweep(
 
 
 @contextmanager
-def killing_at_birth(run: RunFolder, trial_id: str) -> Iterator[None]:
-    """Kill every process that takes up a trial, as an extension that crashes does."""
+def crashing_at_birth(run: RunFolder, trial_id: str) -> Iterator[None]:
+    """Crash every process that takes up a trial, as a faulty extension does."""
     over = threading.Event()
 
     def kill() -> None:
@@ -78,7 +79,7 @@ def killing_at_birth(run: RunFolder, trial_id: str) -> Iterator[None]:
             if run.log(trial_id).is_file():
                 for pid in map(int, re.findall(r"\[(\d+)\] INFO orchestrator: trial ", run.log(trial_id).read_text())):
                     if pid not in killed and psutil.pid_exists(pid):
-                        os.kill(pid, signal.SIGKILL)
+                        os.kill(pid, signal.SIGSEGV)
                         killed.add(pid)
             time.sleep(0.02)
 
