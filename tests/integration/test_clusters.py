@@ -109,11 +109,7 @@ def test_whoever_follows_may_go(
     file = write_sweep(tmp_path, trial={"architecture": "test_efficientnet", "strategy": "full", "epochs": 200})
     following = start_thaw("submit", file, "--address", cluster.dashboard, cwd=tmp_path)
     run = RunFolder(tmp_path / "runs" / "sweep")
-    deadline = time.monotonic() + 300
-    while not (run.trials.is_dir() and any(trial.reports for trial in Ledger(run).trials())):
-        assert time.monotonic() < deadline
-        assert following.poll() is None
-        time.sleep(0.2)
+    wait_for_an_epoch(run, following)
     following.send_signal(signal.SIGINT)
     _, err = following.communicate(timeout=60)
     assert following.returncode == 130
@@ -124,15 +120,25 @@ def test_whoever_follows_may_go(
     assert {trial.status.unfinished for trial in Ledger(run).trials()} == {True}
 
 
-@pytest.mark.timeout(900)
-def test_a_node_with_other_versions_is_named_before_anything_is_trained(
-    cluster: Started, write_sweep: Callable[..., Path], thaw: Thaw, tmp_path: Path
-):
+@pytest.fixture
+def old_node(cluster: Started, tmp_path: Path) -> contextlib.AbstractContextManager[None]:
+    """A worker, once it is entered, on which timm is another version."""
     old = tmp_path / "site" / "timm-0.0.1.dist-info"
     old.mkdir(parents=True)
     (old / "METADATA").write_text("Metadata-Version: 2.1\nName: timm\nVersion: 0.0.1\n")
+    return cluster.node(f"--address={cluster.address}", "--num-cpus=1", PYTHONPATH=str(old.parent))
+
+
+@pytest.mark.timeout(900)
+def test_a_node_with_other_versions_is_named_before_anything_is_trained(
+    cluster: Started,
+    old_node: contextlib.AbstractContextManager[None],
+    write_sweep: Callable[..., Path],
+    thaw: Thaw,
+    tmp_path: Path,
+):
     file = write_sweep(tmp_path)
-    with cluster.node(f"--address={cluster.address}", "--num-cpus=1", PYTHONPATH=str(old.parent)):
+    with old_node:
         swept = thaw("sweep", file, "--quiet", "--address", cluster.address, cwd=tmp_path)
         examined = thaw("doctor", file, "--address", cluster.address, "--format", "json", cwd=tmp_path)
     assert swept.returncode == 2, swept.stderr
@@ -145,6 +151,34 @@ def test_a_node_with_other_versions_is_named_before_anything_is_trained(
     assert [check["found"] for check in nodes if check["ok"]] == ["0 CPU, 0 GPU", "1 CPU, 0 GPU"]
     (bad,) = [check["remedy"] for check in nodes if not check["ok"]]
     assert bad.endswith("install the same thaw wheel, with its [train] extra, on every node")
+
+
+@pytest.mark.timeout(900)
+def test_such_a_node_stops_a_sweep_that_it_joins(
+    cluster: Started,
+    old_node: contextlib.AbstractContextManager[None],
+    write_sweep: Callable[..., Path],
+    start_thaw: Start,
+    tmp_path: Path,
+):
+    file = write_sweep(tmp_path, trial={"architecture": "test_efficientnet", "strategy": "full", "epochs": 200})
+    sweep = start_thaw("sweep", file, "--quiet", "--address", cluster.address, cwd=tmp_path)
+    run = RunFolder(tmp_path / "runs" / "sweep")
+    wait_for_an_epoch(run, sweep)
+    with old_node:
+        _, err = sweep.communicate(timeout=300)
+    assert sweep.returncode == 1, err
+    assert re.search(r"error: node .* which has joined the cluster: timm must be .* got 0\.0\.1", err)
+    assert f"go on with: thaw resume {run.root}" in err
+    assert {trial.status for trial in Ledger(run).trials()} == {Status.INTERRUPTED}
+
+
+def wait_for_an_epoch(run: RunFolder, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 300
+    while not (run.trials.is_dir() and any(trial.reports for trial in Ledger(run).trials())):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.2)
 
 
 @pytest.mark.parametrize(
