@@ -104,11 +104,9 @@ def examine_nodes(spec: SweepSpec | None = None, dataset: Dataset | None = None)
     try:
         nodes = living_nodes()
         asked = [ask(question, found) for found in nodes]
-        done, _ = ray.wait(asked, num_returns=len(asked), timeout=TIMEOUT)
-        return [
-            report(question, found, reference if reference in done else None)
-            for found, reference in zip(nodes, asked, strict=True)
-        ]
+        ray.wait(asked, num_returns=len(asked), timeout=TIMEOUT)
+        answers = [_answer(reference) for reference in asked]
+        return [report(question, found, answer) for found, answer in zip(nodes, answers, strict=True)]
     finally:
         if token is not None:
             token.unlink()
@@ -161,21 +159,23 @@ def ask(question: Question, found: RayNode) -> ray.ObjectRef[dict[str, Any]]:
     return look.remote(asdict(question))
 
 
-def report(question: Question, found: RayNode, reference: ray.ObjectRef[dict[str, Any]] | None) -> NodeReport:
-    """What a node's answer, which must be there, says of it; None stands for no answer in time."""
-    answer: dict[str, Any] | str = f"it has not answered within {TIMEOUT:.0f} s"
-    if reference is not None:
-        try:
-            answer = ray.get(reference)
-        except ray.exceptions.RayError as error:
-            answer = str(error).strip().splitlines()[-1]
+def report(question: Question, found: RayNode, answer: dict[str, Any] | str) -> NodeReport:
+    """What a node's answer says of it; or, in its place, the reason why there is none."""
     has = found["Resources"]
     try:
-        complaints = tuple(_complaints(question, has, answer))
+        return NodeReport(node_name(found), _words(has), tuple(_complaints(question, has, answer)))
     finally:
         if question.run is not None and isinstance(answer, dict) and answer["left"] is not None:
             Path(question.run, answer["left"]).unlink(missing_ok=True)
-    return NodeReport(node_name(found), _words(has), complaints)
+
+
+def _answer(reference: ray.ObjectRef[dict[str, Any]]) -> dict[str, Any] | str:
+    try:
+        return ray.get(reference, timeout=0)
+    except ray.exceptions.GetTimeoutError:
+        return f"it has not answered within {TIMEOUT:.0f} s"
+    except ray.exceptions.RayError as error:
+        return str(error).strip().splitlines()[-1]
 
 
 def _complaints(question: Question, has: Mapping[str, float], answer: dict[str, Any] | str) -> Iterator[str]:

@@ -1,7 +1,10 @@
 """Nodes that join while a sweep runs. A bad one would fail trial after trial, each in a second, until none is left."""
 
+import logging
+import math
 import time
 from dataclasses import replace
+from typing import Any
 
 from analysis.run_folder import RunFolder
 from orchestrator.cluster import RayNode, ask, living_nodes, make_question, node_name, report
@@ -9,6 +12,8 @@ from orchestrator.spec import SweepSpec
 from trainables.data.readers import Dataset
 
 import ray  # isort: skip  (after ray_runtime has set Ray's environment)
+
+log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0
 
@@ -19,9 +24,10 @@ class Newcomers:
     def __init__(self, spec: SweepSpec, dataset: Dataset) -> None:
         # The run's own record stands for the file that the driver leaves beforehand.
         self._question = replace(make_question(spec, dataset), token=RunFolder(spec.run_root).run_json.name)
-        self._known = {found["NodeID"] for found in living_nodes()}
-        self._asked: dict[ray.ObjectRef[dict[str, object]], RayNode] = {}
-        self._looked = time.monotonic()
+        # Nobody is known yet: between the look beforehand and this one, minutes may have passed.
+        self._known: set[str] = set()
+        self._asked: dict[ray.ObjectRef[dict[str, Any]], RayNode] = {}
+        self._looked = -math.inf
 
     def complaint(self) -> str | None:
         """What is wrong with a node that has joined, once it is known; to be asked again and again."""
@@ -34,9 +40,14 @@ class Newcomers:
                 self._asked[ask(self._question, found)] = found
         done, _ = ray.wait(list(self._asked), num_returns=len(self._asked), timeout=0) if self._asked else ([], [])
         for reference in done:
-            node = report(self._question, self._asked.pop(reference), reference)
-            # One that is gone again is no harm.
-            gone = node.name not in {node_name(found) for found in living_nodes()}
-            if node.complaints and not gone:
-                return f"node {node.name}, which has joined the cluster: {node.complaints[0]}"
+            found = self._asked.pop(reference)
+            try:
+                answer = ray.get(reference)
+            except ray.exceptions.RayError as error:  # it has gone again; if not, it is asked once more
+                log.warning("node %s has not answered: %s", node_name(found), error)
+                self._known.discard(found["NodeID"])
+                continue
+            complaints = report(self._question, found, answer).complaints
+            if complaints:
+                return f"node {node_name(found)}, which has joined the cluster: {complaints[0]}"
         return None

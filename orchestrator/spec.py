@@ -88,7 +88,7 @@ class Resources(Frozen):
     """GPUs of a worker; a fraction shares one."""
 
     concurrent: Annotated[Annotated[int, Field(ge=1)] | None, _AUTO] = None
-    """Trials that run at once; auto: as many as fit."""
+    """Trials that run at once; auto: as many as fit, which on a cluster follows its nodes."""
 
     epoch_timeout: Annotated[None, OrNone] = None
     """none."""
