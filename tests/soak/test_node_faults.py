@@ -16,7 +16,7 @@ from ray.cluster_utils import Cluster  # isort: skip
 
 pytestmark = pytest.mark.soak
 
-EPOCHS = 5
+EPOCHS = 3
 
 
 @pytest.fixture
