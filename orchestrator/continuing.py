@@ -10,11 +10,15 @@ from orchestrator.budget import Spending
 from orchestrator.preflight import check_inputs
 from orchestrator.spec import SweepSpec
 from search_spaces.errors import InvalidInput
+from trainables.data.arrays import Arrays
 from trainables.result import TrialResult
 
 
-def check_goes_on(spec: SweepSpec, run: RunFolder, record: RunRecord, named: Path) -> None:
-    """Raise InvalidInput unless a run can go on as `spec` and `record` say; `named` is what the user called it."""
+def check_goes_on(spec: SweepSpec, run: RunFolder, record: RunRecord, named: Path) -> Arrays:
+    """The images of a run that can go on as `spec` and `record` say; `named` is what the user called it.
+
+    Raises InvalidInput where it cannot.
+    """
     trials = Ledger(run).trials()
     used_up = spending(spec, record, trials).used_up()
     if used_up and (len(trials) < spec.search.trials or any(trial.status.unfinished for trial in trials)):
@@ -23,13 +27,15 @@ def check_goes_on(spec: SweepSpec, run: RunFolder, record: RunRecord, named: Pat
             f"raise it with `thaw extend {named} --set {used_up.partition(':')[0]}=...`, or set it to none"
         )
     # A trial that fails for want of its images or weights is not tried again: none may start.
-    if check_inputs(spec).fingerprint != record.fingerprint:
+    arrays = check_inputs(spec)
+    if arrays.fingerprint != record.fingerprint:
         raise InvalidInput(
             f"{spec.data.root}: a run must go on with the images it began with, but they have changed since; "
             "restore them, or launch a new sweep"
         )
     # Last, since two may be started at once: from here on the heartbeat is all but immediate.
     check_not_driven(run, named)
+    return arrays
 
 
 def check_not_driven(run: RunFolder, named: Path) -> None:

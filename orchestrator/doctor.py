@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from orchestrator.preflight import cache_folder
-from orchestrator.spec import Wandb
+from orchestrator.spec import SweepSpec, Wandb
 from orchestrator.tracking import resolve_mode
 
 PACKAGES = ("thaw", "torch", "torchvision", "timm", "accelerate", "ray", "optuna", "wandb", "onnx", "onnxruntime")
@@ -41,6 +41,22 @@ def examine(cache: Path | None = None, storage: Path | None = None) -> list[Chec
     mode = resolve_mode(Wandb())
     hint = "" if mode == "online" else "runs stay on this machine; `wandb login` or WANDB_API_KEY for online"
     return [*checks, Check("wandb", mode, ok=True, remedy=hint)]
+
+
+def examine_nodes(address: str, spec: SweepSpec | None = None) -> list[Check]:
+    """Look at every node of the Ray cluster at `address`, for what `spec` needs of it; nothing is left behind.
+
+    Raises InvalidInput where no cluster answers.
+    """
+    from orchestrator.cluster import examine_cluster
+
+    checks: list[Check] = []
+    for node in examine_cluster(address, spec):
+        name = f"node {node.name}"
+        checks += [Check(name, node.resources, False, complaint) for complaint in node.complaints] or [
+            Check(name, node.resources, ok=True)
+        ]
+    return checks
 
 
 def _package(name: str) -> Check:

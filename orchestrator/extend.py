@@ -26,6 +26,7 @@ from search_spaces.documents import read_mapping
 from search_spaces.domains import Choice
 from search_spaces.errors import InvalidInput
 from search_spaces.space import Point
+from trainables.data.arrays import Arrays
 from trainables.result import TrialResult
 
 
@@ -38,6 +39,9 @@ class Extended:
 
     spec: SweepSpec
     """The sweep as it is now."""
+
+    arrays: Arrays
+    """Its images."""
 
     record: RunRecord
     """The record of the run as it is now, the extension its last one."""
@@ -72,13 +76,13 @@ def extend(folder: Path, trials: int = 0, overrides: Sequence[str] = ()) -> Exte
     extension = Extension(at=datetime.datetime.now(datetime.UTC), changes=tuple(changes), first_trial=first_trial)
     record = record.model_copy(update={**told_of(new), "ended": None, "extensions": (*record.extensions, extension)})
     warm = warm_start.collect(new, record.fingerprint) if new.search.warm_start != old.search.warm_start else None
-    check_goes_on(new, run, record, folder)
+    arrays = check_goes_on(new, run, record, folder)
 
     if warm is not None:
         warm_start.keep(run, warm)
     write_atomically(run.sweep_yaml, new.to_yaml())
     ledger.write_run(record)
-    return Extended(run, new, record, tuple(known), tuple(trial.trial_id for trial in outside))
+    return Extended(run, new, arrays, record, tuple(known), tuple(trial.trial_id for trial in outside))
 
 
 def _changed(

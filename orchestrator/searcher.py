@@ -14,6 +14,7 @@ from ray.tune.search import Searcher
 
 from analysis.ledger import Ledger
 from orchestrator.assignment import Assignment, read_answer
+from orchestrator.restarts import Restarts
 from orchestrator.spec import SweepSpec
 from orchestrator.study import locate, tell
 from orchestrator.suggest import make_sampler, suggest, to_parameters
@@ -21,8 +22,6 @@ from search_spaces.space import Point
 from trainables.result import Failure, Status, TrialResult
 
 log = logging.getLogger(__name__)
-
-MAX_RESTARTS = 3
 
 
 class LedgerSearcher(Searcher):
@@ -46,6 +45,7 @@ class LedgerSearcher(Searcher):
         self.assign = assign
         self.on_change = on_change
         self.over = over
+        self.restarts = Restarts()
         known = ledger.trials()
         self._unfinished = deque(trial for trial in known if trial.status.unfinished)
         self._first_points = deque(first_points)
@@ -102,12 +102,9 @@ class LedgerSearcher(Searcher):
         known, asked = self._running.pop(trial_id)
         trial = read_answer(result) or known
         if error:
-            failure = Failure(
-                message=f"its worker process died {MAX_RESTARTS + 1} times, by a signal or for lack of memory, or did "
-                "not answer",
-                log=f"logs/{trial.trial_id}.log",
-            )
-            trial = trial.model_copy(update={"status": Status.FAILED, "failure": failure})
+            status, reason = self.restarts.verdict(trial_id)
+            failure = Failure(message=reason, log=f"logs/{trial.trial_id}.log")
+            trial = trial.model_copy(update={"status": status, "failure": failure})
         elif trial.status is Status.RUNNING:
             status = Status.INTERRUPTED if self.over() else Status.PRUNED
             trial = trial.model_copy(update={"status": status})

@@ -96,7 +96,7 @@ class Resources(Frozen):
     """pack: the workers of a trial on as few nodes as possible; spread: on as many."""
 
     concurrent: Annotated[Annotated[int, Field(ge=1)] | None, _AUTO] = None
-    """Trials that run at once; auto: as many as fit."""
+    """Trials that run at once; auto: as many as fit, which on a cluster follows its nodes."""
 
     epoch_timeout: Annotated[Annotated[float, Field(gt=0)] | None, OrNone] = None
     """Seconds after which a trial whose epoch has not ended is killed, as TIMED_OUT; none: never."""

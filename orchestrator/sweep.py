@@ -5,36 +5,36 @@ import datetime
 import importlib.metadata
 import logging
 import shutil
-import signal
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from optuna.distributions import distribution_to_json
 
-from analysis import heartbeat
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder, open_run, write_atomically
-from orchestrator import ray_runtime, warm_start
+from orchestrator import warm_start
 from orchestrator.assignment import Assignment
-from orchestrator.budget import Spending
+from orchestrator.capacity import limited
+from orchestrator.cluster import joined
 from orchestrator.continuing import check_goes_on, spending
 from orchestrator.gang import placement
+from orchestrator.newcomers import Newcomers
 from orchestrator.preflight import cache_budget, cache_folder, preflight
 from orchestrator.probe import points_by_score, probe_architectures
 from orchestrator.progress import Progress, silent
-from orchestrator.searcher import MAX_RESTARTS, LedgerSearcher
+from orchestrator.ray_runtime import is_joined
+from orchestrator.restarts import MAX_RESTARTS
+from orchestrator.searcher import LedgerSearcher
 from orchestrator.spec import SweepSpec, load
 from orchestrator.stopping import PlanAwareAsha, rungs_of
 from orchestrator.study import build_study
 from orchestrator.suggest import distributions
 from orchestrator.trial import TrialActor
-from search_spaces.errors import SweepFailed
+from orchestrator.watch import Watch
+from search_spaces.errors import SweepFailed, ThawError
 from trainables.data.arrays import Arrays
 from trainables.result import TrialResult
 
@@ -42,9 +42,6 @@ from ray import tune  # isort: skip  (after ray_runtime has set Ray's environmen
 
 log = logging.getLogger(__name__)
 
-BEAT_SECONDS = 5.0
-POLL_SECONDS = 0.5
-NOTE_SECONDS = 60.0
 PACKAGES = ("thaw", "torch", "timm", "accelerate", "ray", "optuna", "wandb")
 
 
@@ -61,24 +58,24 @@ class Outcome:
     """Which budget ended it, and how; None while none has."""
 
 
-def run_sweep(spec: SweepSpec, arrays: Arrays | None = None, progress: Progress = silent) -> Outcome:
+def run_sweep(
+    spec: SweepSpec, arrays: Arrays | None = None, progress: Progress = silent, address: str | None = None
+) -> Outcome:
     """Run a new sweep to its end; `arrays` is what `preflight` returned, where that has been done already.
 
+    It runs on the Ray cluster at `address` (`auto`, HOST:PORT), or at $RAY_ADDRESS, and without them on this machine.
     Raises InvalidInput before anything is trained or written, SweepFailed when no trial completes.
     """
     arrays = arrays or preflight(spec)
     run = RunFolder(spec.run_root)
     warm = warm_start.collect(spec, arrays.fingerprint)
-    run.root.mkdir(parents=True, exist_ok=True)
-    with ray_runtime.connected(run.root):
-        # Before anything is written: the sweep is to be launched again under the same name, with other resources.
-        ray_runtime.concurrent_trials(spec.resources)
+    with joined(spec, arrays, address):
         _create(run, spec, arrays)
         warm_start.keep(run, warm)
-        return drive(spec, run, progress)
+        return drive(spec, run, arrays, progress, address)
 
 
-def resume_sweep(folder: Path, progress: Progress = silent) -> Outcome:
+def resume_sweep(folder: Path, progress: Progress = silent, address: str | None = None) -> Outcome:
     """Go on with a run: unfinished trials from their last checkpoints, then what is left of the planned ones.
 
     Raises InvalidInput when `folder` is no run, another process drives it, its budget is used up, or data or weights
@@ -86,8 +83,8 @@ def resume_sweep(folder: Path, progress: Progress = silent) -> Outcome:
     """
     run = open_run(folder)
     spec = load(run.sweep_yaml)
-    check_goes_on(spec, run, Ledger(run).read_run(), folder)
-    return drive(spec, run, progress)
+    arrays = check_goes_on(spec, run, Ledger(run).read_run(), folder)
+    return drive(spec, run, arrays, progress, address)
 
 
 def told_of(spec: SweepSpec) -> dict[str, Any]:
@@ -117,7 +114,9 @@ def _create(run: RunFolder, spec: SweepSpec, arrays: Arrays) -> None:
     )
 
 
-def drive(spec: SweepSpec, run: RunFolder, progress: Progress) -> Outcome:
+def drive(
+    spec: SweepSpec, run: RunFolder, arrays: Arrays, progress: Progress = silent, address: str | None = None
+) -> Outcome:
     """Run what is left of a run to its end; raises SweepFailed when it has no completed trial then."""
     run = RunFolder(run.root.resolve())  # the workers' working directory is not ours
     ledger = Ledger(run)
@@ -142,23 +141,29 @@ def drive(spec: SweepSpec, run: RunFolder, progress: Progress) -> Outcome:
         spent.note(trial)
         progress(trial)
 
-    with _Watch(run, spent) as watch, ray_runtime.connected(run.root), _log_to(run.sweep_log):
+    with Watch(run, spent) as watch, joined(spec, arrays, address), _log_to(run.sweep_log):
         shutil.rmtree(run.tune, ignore_errors=True)
         study = build_study(spec, trials, run.study_log, warm_start.others(spec, run))
         first_points = points_by_score(spec, _probe_scores(spec, ledger, watch))
         searcher = LedgerSearcher(spec, ledger, study, assign, changed, first_points, watch.is_over)
+        if is_joined(address):
+            watch.newcomers = Newcomers(spec, arrays.dataset)
         log.info("%s: %d trials to go, %d known", spec.name, searcher.remaining, len(trials))
         if searcher.remaining:
-            _tuner(spec, run, searcher, trials, watch).fit()
+            _tuner(spec, run, searcher, trials, watch, address).fit()
         interrupted = bool(searcher.interrupt()) or watch.stop_all()
     board = Leaderboard.from_run(run)
     board.write_csv(run.leaderboard_csv)
+    if watch.complaint is not None:
+        raise ThawError(
+            f"{watch.complaint}\nThe sweep has stopped. Mend or remove the node, and go on: thaw resume {run.root}"
+        )
     if not interrupted and not any(entry.rank for entry in board.entries):
         raise SweepFailed(_why_failed(run, ledger.trials(), watch.ended))
     return Outcome(run, board, interrupted, watch.ended)
 
 
-def _probe_scores(spec: SweepSpec, ledger: Ledger, watch: "_Watch") -> dict[str, float]:
+def _probe_scores(spec: SweepSpec, ledger: Ledger, watch: Watch) -> dict[str, float]:
     """The scores of the run's architectures; measured where that is asked for and has not been done."""
     record = ledger.read_run()
     if not spec.search.probe:
@@ -170,10 +175,13 @@ def _probe_scores(spec: SweepSpec, ledger: Ledger, watch: "_Watch") -> dict[str,
 
 
 def _tuner(
-    spec: SweepSpec, run: RunFolder, searcher: LedgerSearcher, trials: list[TrialResult], watch: "_Watch"
+    spec: SweepSpec,
+    run: RunFolder,
+    searcher: LedgerSearcher,
+    trials: list[TrialResult],
+    watch: Watch,
+    address: str | None,
 ) -> tune.Tuner:
-    resources = spec.resources
-    fits = ray_runtime.concurrent_trials(resources)
     scheduler: tune.schedulers.TrialScheduler = tune.schedulers.FIFOScheduler()  # type: ignore[no-untyped-call]
     rungs = rungs_of(spec)
     if rungs is not None:
@@ -181,13 +189,12 @@ def _tuner(
             rungs.keeps(trial)
         scheduler = PlanAwareAsha(rungs)
     return tune.Tuner(
-        tune.with_resources(TrialActor, placement(resources)),
+        tune.with_resources(TrialActor, placement(spec.resources)),
         tune_config=tune.TuneConfig(
-            search_alg=searcher,
+            # Without an explicit limit a searcher gets one pending trial at a time, and actors start one by one.
+            search_alg=limited(searcher, spec.resources, searcher.remaining, follow=is_joined(address)),
             scheduler=scheduler,
             num_samples=searcher.remaining,
-            # Without an explicit limit a searcher gets one pending trial at a time, and actors start one by one.
-            max_concurrent_trials=min(fits, resources.concurrent or fits),
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
@@ -195,84 +202,13 @@ def _tuner(
             name=run.tune.name,
             storage_path=str(run.root.resolve()),
             failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
+            callbacks=[searcher.restarts],
             # A trial writes its own checkpoints: RUN/checkpoints, not Tune's folder, is where they are looked for.
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             stop=watch,
             verbose=0,
         ),
     )
-
-
-class _Watch(tune.Stopper):
-    """Shows that the driver lives, and ends the sweep when a person asks for it or a budget is used up.
-
-    A person's Ctrl-C or `thaw stop` ends it at once. Where a budget is used up nothing new is begun, and each trial
-    ends with the epoch that it is at.
-    """
-
-    def __init__(self, run: RunFolder, spent: Spending) -> None:
-        self.run = run
-        self.spent = spent
-        self.ended: str | None = None
-        self._begun = time.monotonic()
-        self._beaten = self._polled = self._noted = 0.0
-        self._stop = False
-        self._former: Any = None
-
-    def __enter__(self) -> "_Watch":
-        self.run.stop_request.unlink(missing_ok=True)
-        heartbeat.beat(self.run)
-        if threading.current_thread() is threading.main_thread():
-            self._former = signal.signal(signal.SIGINT, self._on_interrupt)
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        if self._former is not None:
-            signal.signal(signal.SIGINT, self._former)
-        self.run.stop_request.unlink(missing_ok=True)
-        try:
-            self._note()
-        finally:
-            heartbeat.clear(self.run)
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Called by Tune with each epoch of a trial; whether it was the last one."""
-        return self.is_over()
-
-    def is_over(self) -> bool:
-        """Whether a budget is used up."""
-        return self.ended is not None
-
-    def stop_all(self) -> bool:
-        """Called by Tune in every turn of its loop."""
-        now = time.monotonic()
-        if now - self._beaten > BEAT_SECONDS:
-            self._beaten = now
-            heartbeat.beat(self.run)
-        if now - self._noted > NOTE_SECONDS:
-            self._noted = now
-            self._note()
-        if not self.is_over():
-            self.ended = self.spent.used_up(now - self._begun)
-            if self.ended is not None:
-                log.info("%s", self.ended)
-                self.run.stop_request.touch()  # the workers see by it that their trials are not stopped by ASHA
-        if not self._stop and not self.is_over() and now - self._polled > POLL_SECONDS:
-            self._polled = now
-            self._stop = self.run.stop_request.exists()
-        return self._stop
-
-    def _note(self) -> None:
-        """Say in the run's record how long it has been driven, and what ended it."""
-        ledger = Ledger(self.run)
-        seconds = self.spent.seconds + time.monotonic() - self._begun
-        ledger.write_run(ledger.read_run().model_copy(update={"driven_seconds": seconds, "ended": self.ended}))
-
-    def _on_interrupt(self, _number: int, _frame: FrameType | None) -> None:
-        """Ask for a clean end; a second Ctrl-C is the ordinary one."""
-        self._stop = True
-        self.run.stop_request.touch()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextlib.contextmanager

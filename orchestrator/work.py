@@ -1,5 +1,6 @@
 """What a process does for a trial, be it Tune's own worker or one rank of several: begin it, and say why it ended."""
 
+import faulthandler
 import gc
 import logging
 import traceback
@@ -40,11 +41,14 @@ def ended_by(error: Exception) -> tuple[Status, Failure]:
     )
 
 
-def log_to(path: Path) -> logging.Handler:
+def log_to(path: Path) -> logging.FileHandler:
     """Send what this process has to say to a trial's log, until `stop_logging`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s"))
+    # A crash in native code leaves its traceback here too, not in Ray's files on some node.
+    assert handler.stream is not None  # opened at once
+    faulthandler.enable(handler.stream, all_threads=False)
     root = logging.getLogger()
     root.setLevel(logging.INFO)
     root.addHandler(handler)
@@ -53,6 +57,7 @@ def log_to(path: Path) -> logging.Handler:
 
 def stop_logging(handler: logging.Handler) -> None:
     """Close what `log_to` has opened."""
+    faulthandler.disable()
     logging.getLogger().removeHandler(handler)
     handler.close()
 

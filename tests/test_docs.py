@@ -21,7 +21,7 @@ from trainables.data.digits import write_digits
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "clusters/README.md")
 ROOMS = ("search_spaces", "trainables", "analysis", "orchestrator")
 COMMANDS: dict[str, Any] = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
@@ -126,7 +126,8 @@ def test_the_chain_with_ones_own_photos(folder: Path) -> None:
                 sweep.send_signal(signal.SIGINT)
                 sweep.wait(timeout=120)
     assert len(sweeps) == 1
-    assert {line.split()[1] for line in said} | {"sweep"} == set(COMMANDS) - {"demo"}
+    # What is typed on clusters is in tests/integration/test_clusters.py.
+    assert {line.split()[1] for line in said} | {"sweep"} == set(COMMANDS) - {"demo", "submit"}
     _check_what_was_said(folder, said)
 
 
@@ -210,7 +211,11 @@ def test_every_command_and_option_exists(document: str) -> None:
 
 
 def test_the_commands_of_the_cluster_file_and_presets_exist() -> None:
-    files = [ROOT / "cluster.yaml", *(ROOT / "search_spaces/presets").glob("*.yaml")]
+    files = [
+        ROOT / "cluster.yaml",
+        *(ROOT / "clusters").glob("*.yaml"),
+        *(ROOT / "search_spaces/presets").glob("*.yaml"),
+    ]
     for file in files:
         comments = "\n".join(re.findall(r"(?m)^\s*#(.*)$", file.read_text()))
         typed = re.findall(r"(?m)(?:^\s+|&& |`)thaw ([a-z]+)", comments)
@@ -233,7 +238,7 @@ def test_help_explains_every_parameter(
         assert re.sub(r"\W+", "", parameter.help)[:40] in re.sub(r"\W+", "", shown), f"{name}: {parameter.name}"
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "clusters/README.md"])
 def test_every_link_leads_somewhere(document: str) -> None:
     text = (ROOT / document).read_text()
     anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in re.findall(r"(?m)^#+ (.*)$", text)}
@@ -243,7 +248,7 @@ def test_every_link_leads_somewhere(document: str) -> None:
         if target.startswith("#"):
             assert target[1:] in anchors, f"{document}: {target}"
         elif "://" not in target:
-            assert (ROOT / target.partition("#")[0]).exists(), f"{document}: {target}"
+            assert ((ROOT / document).parent / target.partition("#")[0]).exists(), f"{document}: {target}"
 
 
 def test_every_word_of_the_glossary_is_used() -> None:
@@ -266,6 +271,7 @@ def test_the_file_tree_names_exactly_the_source_files() -> None:
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
     files = {name for name in listed if name and (ROOT / name).is_file()}
     wanted = {name for name in files if name.partition("/")[0] in ROOMS or "/" not in name or name.startswith(".ci/")}
+    wanted |= {name for name in files if name.startswith("clusters/")}
     # Of the benchmarks the questions, not what they have written.
     wanted |= {name for name in files if name.startswith("benchmarks/") and name.endswith(".py")}
     assert {name for name in named if not name.endswith("/")} == {

@@ -26,14 +26,13 @@ from trainables.data.node_cache import Array, NodeCache
 from trainables.data.preprocess import load
 from trainables.data.readers import Dataset, open_dataset
 from trainables.data.readers import Sample as Listed
-from trainables.evaluate import EVALUATION_BATCH
 from trainables.frozen_phase import fixed_views
 from trainables.learner import Learner
-from trainables.model.feature_cache import BATCH
 from trainables.model.plan import Stages
 
 LEAST_SECONDS = 1.0
 _STEPS = 2
+_IMAGES = 128
 _EPOCHS = 1000
 
 
@@ -99,7 +98,7 @@ def sample_images(data: DataConfig, most: int) -> Sample:
     Nothing is written to the node's cache. Raises InvalidInput for a data set or an image that cannot be read.
     """
     whole = open_dataset(data.root, data.manifest)
-    splits = {name: _spread(whole.splits[name], least) for name, least in (("train", most), ("val", EVALUATION_BATCH))}
+    splits = {name: _spread(whole.splits[name], least) for name, least in (("train", most), ("val", _IMAGES))}
     dataset = replace(whole, splits=splits)
     began = time.perf_counter()
     arrays = {name: Split(_decode(dataset, name, data), dataset.labels(name)) for name in splits}
@@ -120,7 +119,7 @@ def measure(config: TrialConfig, stages: Stages, sample: Sample, threads: int) -
     with tempfile.TemporaryDirectory(prefix="thaw-plan-") as folder:
         cache = _TimedCache(Path(folder))
         on_features = stages != "all" and fixed_views(config) > 0
-        learner = Learner(config, _cut(sample.arrays, BATCH if on_features else _STEPS * config.batch_size), cache)
+        learner = Learner(config, _cut(sample.arrays, _IMAGES if on_features else _STEPS * config.batch_size), cache)
         learner.thaw(0)
         start = time.perf_counter() - began
         first = _seconds(lambda: learner.train_epoch(0, 0))

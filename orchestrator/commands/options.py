@@ -36,6 +36,15 @@ SetOption = Annotated[
     ),
 ]
 
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|HOST:PORT",
+        help="The Ray cluster that this machine is a node of; by default $RAY_ADDRESS, else a Ray of its own.",
+        show_default=False,
+    ),
+]
+
 
 @contextmanager
 def decoding_bar(*, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:

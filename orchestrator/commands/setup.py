@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.commands.options import Format, FormatOption, errors, escaped, output, print_json, prose
+from orchestrator.commands.options import (
+    AddressOption,
+    Format,
+    FormatOption,
+    errors,
+    escaped,
+    output,
+    print_json,
+    prose,
+)
 from search_spaces.errors import InvalidInput, ThawError
 from search_spaces.presets import preset_names, preset_summary, preset_text
 
@@ -57,18 +66,31 @@ def schema() -> None:
 
 
 def doctor(
+    file: Annotated[
+        Path | None, typer.Argument(help="A sweep file, whose folders, images and devices are looked at too.")
+    ] = None,
+    address: AddressOption = None,
     cache: Annotated[Path | None, typer.Option(help="The cache folder to look at, as in storage.cache_dir.")] = None,
     storage: Annotated[Path | None, typer.Option(help="The folder of runs to look at, as in storage.root.")] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Check what this machine has: versions, devices, memory, disks, W&B. Exit code 1 when something is missing."""
+    """Check what this machine has: versions, devices, memory, disks, W&B; with --address, what every node has.
+
+    Exit code 1 when something is missing.
+    """
     from dataclasses import asdict
 
     from rich.table import Table
 
-    from orchestrator.doctor import examine
+    from orchestrator.doctor import examine, examine_nodes
+    from orchestrator.spec import load
 
+    spec = None if file is None else load(file)
+    if spec is not None:
+        cache, storage = cache or spec.storage.cache_dir, storage or spec.storage.root
     checks = examine(cache, storage)
+    if address is not None:
+        checks += examine_nodes(address, spec)
     if format is Format.JSON:
         print_json([asdict(check) for check in checks])
     else:

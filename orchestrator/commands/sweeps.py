@@ -1,4 +1,4 @@
-"""Commands for whoever runs sweeps: space, sweep, resume, extend, status, logs, stop."""
+"""Commands for whoever runs sweeps: space, sweep, submit, resume, extend, status, logs, stop."""
 
 import time
 from typing import Annotated
@@ -7,6 +7,7 @@ import typer
 
 from orchestrator.commands.follow import LogFormat, LogFormatOption, QuietOption, ended, teller
 from orchestrator.commands.options import (
+    AddressOption,
     Format,
     FormatOption,
     RunArgument,
@@ -27,7 +28,7 @@ STOP_TIMEOUT = 120.0
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
-    for command in (space, sweep, resume, extend, status, logs, stop):
+    for command in (space, sweep, submit, resume, extend, status, logs, stop):
         app.command(rich_help_panel="Sweep")(command)
 
 
@@ -57,6 +58,7 @@ def sweep(
     file: SweepArgument,
     set_: SetOption = None,
     name: Annotated[str | None, typer.Option(help="Name of the run; by default that of the sweep file.")] = None,
+    address: AddressOption = None,
     quiet: QuietOption = False,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
@@ -72,10 +74,44 @@ def sweep(
             arrays = preflight(spec, on_decoding)
         counts = ", ".join(f"{len(samples)} {split}" for split, samples in arrays.dataset.splits.items())
         tell.say(f"{spec.name}: {len(arrays.classes)} classes, {counts} images; run {escaped(spec.run_root)}")
-        tell.follow(spec, spec.run_root, lambda progress: run_sweep(spec, arrays, progress))
+        tell.follow(spec, spec.run_root, lambda progress: run_sweep(spec, arrays, progress, address))
 
 
-def resume(run: RunArgument, quiet: QuietOption = False, log_format: LogFormatOption = LogFormat.TEXT) -> None:
+def submit(
+    file: SweepArgument,
+    address: Annotated[
+        str, typer.Option(metavar="URL", help="The dashboard of the cluster's head node, e.g. http://head:8265.")
+    ],
+    set_: SetOption = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run; by default that of the sweep file.")] = None,
+) -> None:
+    """Hand a sweep over to a cluster, and follow it; its paths are the cluster's. Ctrl-C lets it go on alone."""
+    from orchestrator.spec import load
+    from orchestrator.submission import submit as hand_over
+
+    spec = load(file, set_ or [], name)
+    job = hand_over(spec, address)
+    at = f"{job.job_id} --address {address}"
+    prose(
+        errors,
+        f"{spec.name}: job {job.job_id} at {address}; run {escaped(spec.run_root)}\n"
+        f"follow it again: ray job logs --follow {at}\nend it:          ray job stop {at}\n",
+    )
+    try:
+        code = job.follow(lambda text: typer.echo(text, nl=False))
+    except KeyboardInterrupt:
+        prose(errors, f"\nno longer following; the sweep goes on. End it with: ray job stop {at}")
+        raise typer.Exit(130) from None
+    if code:
+        raise typer.Exit(code)
+
+
+def resume(
+    run: RunArgument,
+    address: AddressOption = None,
+    quiet: QuietOption = False,
+    log_format: LogFormatOption = LogFormat.TEXT,
+) -> None:
     """Go on with a run that was stopped, killed or cut off: finished trials stay, others resume at their last epoch."""
     with teller(quiet=quiet, log_format=log_format) as tell:
         from analysis.ledger import Ledger
@@ -85,7 +121,7 @@ def resume(run: RunArgument, quiet: QuietOption = False, log_format: LogFormatOp
 
         folder = open_run(run)
         known, spec = Ledger(folder).trials(), load(folder.sweep_yaml)
-        tell.follow(spec, run, lambda progress: resume_sweep(run, progress), known)
+        tell.follow(spec, run, lambda progress: resume_sweep(run, progress, address), known)
 
 
 def extend(
@@ -99,6 +135,7 @@ def extend(
             help="Change what is searched or the budget; KEY+=VALUE appends, e.g. --set space.architecture+=resnet18.",
         ),
     ] = None,
+    address: AddressOption = None,
     quiet: QuietOption = False,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
@@ -119,7 +156,8 @@ def extend(
                 "on the leaderboard, and the sampler is not told of them"
             )
         known = list(extended.trials)
-        tell.follow(extended.spec, run, lambda progress: drive(extended.spec, extended.run, progress), known)
+        spec, folder, arrays = extended.spec, extended.run, extended.arrays
+        tell.follow(spec, run, lambda progress: drive(spec, folder, arrays, progress, address), known)
 
 
 def status(run: RunArgument, format: FormatOption = Format.TABLE) -> None:

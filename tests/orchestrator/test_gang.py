@@ -13,8 +13,8 @@ import pytest
 from analysis.run_folder import RunFolder
 from orchestrator import ray_runtime
 from orchestrator.assignment import Assignment
+from orchestrator.capacity import check_fit, fitting, nodes_now
 from orchestrator.gang import Gang, RankLost, TrialEnded, placement
-from orchestrator.ray_runtime import concurrent_trials
 from orchestrator.spec import Resources, Wandb
 from search_spaces.errors import InvalidInput, OutOfMemory, TrialFailed
 from trainables.result import EpochReport, Status, TrialResult
@@ -187,12 +187,11 @@ def test_an_epoch_that_takes_too_long_ends_the_trial(
 
 
 def test_trials_are_counted_with_all_their_workers_and_refused_where_none_can_fit(cores: None):
-    assert concurrent_trials(Resources()) == 2
-    assert concurrent_trials(Resources(workers=2)) == concurrent_trials(Resources(cpus_per_worker=2)) == 1
+    for size, fits in (({}, 2), ({"workers": 2}, 1), ({"cpus_per_worker": 2}, 1)):
+        assert fitting(placement(Resources.model_validate(size)).bundles, nodes_now()) == fits
     for too_large in ({"workers": 3}, {"cpus_per_worker": 2.5}, {"gpus_per_worker": 1}):
-        with pytest.raises(InvalidInput) as caught:
-            concurrent_trials(Resources.model_validate(too_large))
-        assert "there are 2 CPU cores and 0 GPUs on 1 node, and a worker cannot be divided" in str(caught.value)
+        with pytest.raises(InvalidInput, match="^resources: a trial must fit on this machine, got "):
+            check_fit(Resources.model_validate(too_large), grows=False)
 
 
 def test_a_trial_reserves_what_its_workers_need_and_nothing_else():

@@ -153,7 +153,7 @@ def test_a_dead_worker_is_a_failure_with_what_was_known_and_a_log(driver: Callab
     kept = sweep.ledger.read_trial("0000")
     assert (kept.status, len(kept.reports)) == (Status.FAILED, 1)
     assert kept.failure is not None
-    assert kept.failure.message.startswith("its worker process died 4 times")
+    assert kept.failure.message.startswith("its process died 3 times")
     assert kept.failure.log == "logs/0000.log"
     assert sweep.states() == ["FAIL"]
 

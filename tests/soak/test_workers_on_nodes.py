@@ -7,10 +7,8 @@ from typing import Any
 import pytest
 
 from analysis.ledger import Ledger
-from orchestrator import ray_runtime
 from orchestrator.spec import Resources, load
 from orchestrator.sweep import run_sweep
-from search_spaces.errors import InvalidInput
 from trainables.result import Status, TrialResult
 
 import ray  # isort: skip
@@ -37,10 +35,8 @@ def cluster(cache_dir: Path) -> Iterator[Any]:
 def test_workers_on_two_nodes_go_on_when_one_is_lost(
     cluster: Any, write_sweep: Callable[..., Path], tmp_path: Path
 ) -> None:
-    assert ray_runtime.concurrent_trials(Resources(workers=2)) == 1
-    assert ray_runtime.concurrent_trials(Resources(workers=1)) == 2
-    with pytest.raises(InvalidInput, match="a worker cannot be divided among nodes"):
-        ray_runtime.concurrent_trials(Resources(cpus_per_worker=2))
+    for size, fits in (({"workers": 2}, 1), ({"workers": 1}, 2), ({"cpus_per_worker": 2}, 0)):
+        assert fitting(placement(Resources.model_validate(size)).bundles, nodes_now()) == fits
     lost: list[str] = []
 
     def lose(trial: TrialResult) -> None:

@@ -1,0 +1,71 @@
+"""How often a trial is started again after its process died. Its own errors never come here: they end it at once."""
+
+from pathlib import Path
+from typing import Any
+
+# Private: Tune knows one way for an actor to end, and what Ray raises for a process that it killed for want of memory
+# is none of it: the sweep would end with `RuntimeError: Caught unexpected exception`.
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
+from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+
+from trainables.result import Status
+
+MAX_RESTARTS = 2
+
+# What Ray writes of a death: in the exceptions that reach Tune neither is a type or a field of its own.
+_NODE_DIED = "its node has died"
+_LOW_ON_MEMORY = "node running low on memory"
+
+
+class Restarts(Callback):
+    """A trial that gets on is started again without end, one that dies in vain is not.
+
+    Each completed epoch earns a trial MAX_RESTARTS starts; the death of its node costs none. So machines may be taken
+    away as often as they like, while a configuration that kills its process ends after MAX_RESTARTS + 1 tries.
+    """
+
+    def __init__(self) -> None:
+        self._out_of_memory: set[str] = set()
+
+    def setup(self, stop: Any = None, num_samples: Any = None, total_num_samples: Any = None, **info: Any) -> None:
+        """Have Tune take a process that Ray killed for want of memory for one that died."""
+        RayActorManager._actor_task_failed = _task_failed  # type: ignore[method-assign]
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Grant new starts after an epoch."""
+        trial.max_failures = trial.num_failures + MAX_RESTARTS
+        self._out_of_memory.discard(trial.trial_id)
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Give back the start that the death of a node has cost; remember who died for want of memory."""
+        reason = _last_error(trial)
+        if _NODE_DIED in reason:
+            trial.max_failures += 1
+        if _LOW_ON_MEMORY in reason:
+            self._out_of_memory.add(trial.trial_id)
+
+    def verdict(self, tune_id: str) -> tuple[Status, str]:
+        """Status and reason of a trial that is not started again."""
+        times = f"{MAX_RESTARTS + 1} times in the same epoch"
+        if tune_id in self._out_of_memory:
+            remedy = "lower batch_size, or run fewer trials at once with resources.concurrent"
+            return Status.PRUNED_OOM, f"its node ran low on memory, and Ray killed its process, {times}; {remedy}"
+        return Status.FAILED, f"its process died {times}, by a signal or for lack of memory; see its log"
+
+
+def _last_error(trial: Trial) -> str:
+    """What Ray said of the last death; Tune appends each to the trial's error file."""
+    return Path(trial.error_file).read_text(errors="replace").rpartition("Failure # ")[2] if trial.error_file else ""
+
+
+_tunes_own = RayActorManager._actor_task_failed
+
+
+def _task_failed(self: RayActorManager, tracked_actor_task: TrackedActorTask, exception: Exception) -> None:
+    death = RayActorError(error_msg=str(exception)) if isinstance(exception, OutOfMemoryError) else exception
+    _tunes_own(self, tracked_actor_task, death)

@@ -1,0 +1,105 @@
+"""What ends a sweep before its trials are done: a person, a machine that is taken away, a bad node, a budget."""
+
+import logging
+import signal
+import threading
+import time
+from types import FrameType
+from typing import Any
+
+from analysis import heartbeat
+from analysis.ledger import Ledger
+from analysis.run_folder import RunFolder
+from orchestrator.budget import Spending
+from orchestrator.newcomers import Newcomers
+
+from ray import tune  # isort: skip  (after ray_runtime, through newcomers, has set Ray's environment)
+
+log = logging.getLogger(__name__)
+
+BEAT_SECONDS = 5.0
+POLL_SECONDS = 0.5
+NOTE_SECONDS = 60.0
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+class Watch(tune.Stopper):
+    """Shows that the driver lives, and ends the sweep when somebody asks for it or a budget is used up.
+
+    Who asks is a person, by Ctrl-C or `thaw stop`, or a machine, by the signal that comes before it is taken away.
+
+    A person's Ctrl-C or `thaw stop` ends it at once. Where a budget is used up nothing new is begun, and each trial
+    ends with the epoch that it is at.
+    """
+
+    def __init__(self, run: RunFolder, spent: Spending) -> None:
+        self.run = run
+        self.spent = spent
+        self.ended: str | None = None
+        self._begun = time.monotonic()
+        self._beaten = self._polled = self._noted = 0.0
+        self._stop = False
+        self.newcomers: Newcomers | None = None
+        self.complaint: str | None = None
+        self._former: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "Watch":
+        self.run.stop_request.unlink(missing_ok=True)
+        heartbeat.beat(self.run)
+        if threading.current_thread() is threading.main_thread():
+            self._former = {number: signal.signal(number, self._on_interrupt) for number in _ENDING}
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for number, former in self._former.items():
+            signal.signal(number, former)
+        self.run.stop_request.unlink(missing_ok=True)
+        try:
+            self._note()
+        finally:
+            heartbeat.clear(self.run)
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Called by Tune with each epoch of a trial; whether it was the last one."""
+        return self.is_over()
+
+    def is_over(self) -> bool:
+        """Whether a budget is used up."""
+        return self.ended is not None
+
+    def stop_all(self) -> bool:
+        """Called by Tune in every turn of its loop."""
+        now = time.monotonic()
+        if now - self._beaten > BEAT_SECONDS:
+            self._beaten = now
+            heartbeat.beat(self.run)
+        if now - self._noted > NOTE_SECONDS:
+            self._noted = now
+            self._note()
+        if not self.is_over():
+            self.ended = self.spent.used_up(now - self._begun)
+            if self.ended is not None:
+                log.info("%s", self.ended)
+                self.run.stop_request.touch()  # the workers see by it that their trials are not stopped by ASHA
+        if not self._stop and not self.is_over() and now - self._polled > POLL_SECONDS:
+            self._polled = now
+            self._stop = self.run.stop_request.exists()
+            self.complaint = self.newcomers.complaint() if self.newcomers else None
+            if self.complaint:
+                self._ask_to_end()
+        return self._stop
+
+    def _note(self) -> None:
+        """Say in the run's record how long it has been driven, and what ended it."""
+        ledger = Ledger(self.run)
+        seconds = self.spent.seconds + time.monotonic() - self._begun
+        ledger.write_run(ledger.read_run().model_copy(update={"driven_seconds": seconds, "ended": self.ended}))
+
+    def _on_interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        """Ask for a clean end; a second Ctrl-C is the ordinary one."""
+        self._ask_to_end()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _ask_to_end(self) -> None:
+        self._stop = True
+        self.run.stop_request.touch()

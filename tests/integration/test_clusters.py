@@ -1,0 +1,199 @@
+"""A cluster that is started by hand, and what is typed on it: real raylets, on loopback."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from analysis.ledger import Ledger
+from analysis.run_folder import RunFolder
+from trainables.result import Status
+
+Thaw = Callable[..., subprocess.CompletedProcess[str]]
+Start = Callable[..., subprocess.Popen[str]]
+
+RAY = str(Path(sys.executable).with_name("ray"))
+
+
+@dataclass
+class Started:
+    """A head without CPUs and a worker with one."""
+
+    address: str
+    dashboard: str
+    environment: dict[str, str]
+
+    @contextlib.contextmanager
+    def node(self, *arguments: str, **variables: str) -> Iterator[None]:
+        """A node for the time of the block. Never by `ray stop`, which ends whatever Ray there is on the machine."""
+        command = [RAY, "start", "--block", "--disable-usage-stats", *arguments]
+        with tempfile.TemporaryFile("w+") as log:
+            process = subprocess.Popen(
+                command, env={**os.environ, **self.environment, **variables}, stdout=log, stderr=log, cwd="/"
+            )
+            try:
+                deadline = time.monotonic() + 120
+                while "Ray runtime started" not in _text(log):
+                    assert process.poll() is None, _text(log)
+                    assert time.monotonic() < deadline, _text(log)
+                    time.sleep(0.2)
+                yield
+            finally:
+                process.terminate()
+                process.wait(60)
+
+
+def _text(log: IO[str]) -> str:
+    log.seek(0)
+    return log.read()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def cluster(cache_dir: Path) -> Iterator[Started]:
+    # The sockets below it have long names, and a path of a socket is short.
+    folder = tempfile.mkdtemp(prefix="ray")
+    environment = {
+        "RAY_TMPDIR": folder,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    port, dashboard = free_port(), free_port()
+    started = Started(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", environment)
+    head = ("--head", f"--port={port}", "--num-cpus=0", f"--dashboard-port={dashboard}")
+    with started.node(*head), started.node(f"--address={started.address}", "--num-cpus=1"):
+        yield started
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.timeout(900)
+def test_a_sweep_is_handed_over_followed_and_refused(
+    cluster: Started, write_sweep: Callable[..., Path], thaw: Thaw, tmp_path: Path
+):
+    file = write_sweep(tmp_path, search={"trials": 2}, resources={"concurrent": "auto"})
+    submitted = thaw("submit", file, "--address", cluster.dashboard, cwd=tmp_path, RAY_ADDRESS="10.0.0.1:1")
+    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+    assert re.search(r"(?m)^rank +trial +status", submitted.stdout), "what the sweep prints is passed on"
+    assert re.search(rf"sweep: job sweep-\w{{8}} at {cluster.dashboard}; run {tmp_path}/runs/sweep", submitted.stderr)
+    run = RunFolder(tmp_path / "runs" / "sweep")
+    assert [trial.status for trial in Ledger(run).trials()] == [Status.COMPLETED] * 2
+    assert not list(run.root.glob(".node-*"))
+    assert not list(run.root.glob(".driver-*"))
+
+    again = thaw("submit", file, "--address", cluster.dashboard, cwd=tmp_path)
+    assert again.returncode == 2
+    assert "error: run folder must be new" in again.stdout
+
+
+@pytest.mark.timeout(900)
+def test_whoever_follows_may_go(
+    cluster: Started, write_sweep: Callable[..., Path], start_thaw: Start, thaw: Thaw, tmp_path: Path
+):
+    file = write_sweep(tmp_path, trial={"architecture": "test_efficientnet", "strategy": "full", "epochs": 200})
+    following = start_thaw("submit", file, "--address", cluster.dashboard, cwd=tmp_path)
+    run = RunFolder(tmp_path / "runs" / "sweep")
+    wait_for_an_epoch(run, following)
+    following.send_signal(signal.SIGINT)
+    _, err = following.communicate(timeout=60)
+    assert following.returncode == 130
+    (stop,) = re.findall(r"the sweep goes on\. End it with: ray (job stop .*)", err)
+    assert thaw("status", run.root, cwd=tmp_path).stdout.startswith("sweep: driven by process")
+    stopped = subprocess.run([RAY, *stop.split()], env={**os.environ, **cluster.environment}, capture_output=True)
+    assert stopped.returncode == 0, stopped.stderr
+    assert {trial.status.unfinished for trial in Ledger(run).trials()} == {True}
+
+
+@pytest.fixture
+def old_node(cluster: Started, tmp_path: Path) -> contextlib.AbstractContextManager[None]:
+    """A worker, once it is entered, on which timm is another version."""
+    old = tmp_path / "site" / "timm-0.0.1.dist-info"
+    old.mkdir(parents=True)
+    (old / "METADATA").write_text("Metadata-Version: 2.1\nName: timm\nVersion: 0.0.1\n")
+    return cluster.node(f"--address={cluster.address}", "--num-cpus=1", PYTHONPATH=str(old.parent))
+
+
+@pytest.mark.timeout(900)
+def test_a_node_with_other_versions_is_named_before_anything_is_trained(
+    cluster: Started,
+    old_node: contextlib.AbstractContextManager[None],
+    write_sweep: Callable[..., Path],
+    thaw: Thaw,
+    tmp_path: Path,
+):
+    file = write_sweep(tmp_path)
+    with old_node:
+        swept = thaw("sweep", file, "--quiet", "--address", cluster.address, cwd=tmp_path)
+        examined = thaw("doctor", file, "--address", cluster.address, "--format", "json", cwd=tmp_path)
+    assert swept.returncode == 2, swept.stderr
+    assert re.search(
+        r"error: node [\d.]+ \(\w{8}\): timm must be [\d.]+ as on the driver, got 0\.0\.1 in /", swept.stderr
+    )
+    assert not (tmp_path / "runs" / "sweep").exists()
+    assert examined.returncode == 1
+    nodes = [check for check in json.loads(examined.stdout) if check["name"].startswith("node ")]
+    assert [check["found"] for check in nodes if check["ok"]] == ["0 CPU, 0 GPU", "1 CPU, 0 GPU"]
+    (bad,) = [check["remedy"] for check in nodes if not check["ok"]]
+    assert bad.endswith("install the same thaw wheel, with its [train] extra, on every node")
+
+
+@pytest.mark.timeout(900)
+def test_such_a_node_stops_a_sweep_that_it_joins(
+    cluster: Started,
+    old_node: contextlib.AbstractContextManager[None],
+    write_sweep: Callable[..., Path],
+    start_thaw: Start,
+    tmp_path: Path,
+):
+    file = write_sweep(tmp_path, trial={"architecture": "test_efficientnet", "strategy": "full", "epochs": 200})
+    sweep = start_thaw("sweep", file, "--quiet", "--address", cluster.address, cwd=tmp_path)
+    run = RunFolder(tmp_path / "runs" / "sweep")
+    wait_for_an_epoch(run, sweep)
+    with old_node:
+        _, err = sweep.communicate(timeout=300)
+    assert sweep.returncode == 1, err
+    assert re.search(r"error: node .* which has joined the cluster: timm must be .* got 0\.0\.1", err)
+    assert f"go on with: thaw resume {run.root}" in err
+    assert {trial.status for trial in Ledger(run).trials()} == {Status.INTERRUPTED}
+
+
+def wait_for_an_epoch(run: RunFolder, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 300
+    while not (run.trials.is_dir() and any(trial.reports for trial in Ledger(run).trials())):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize(
+    ("command", "address", "message"),
+    [
+        ("sweep", "ray://head:10001", "from another machine, hand the sweep over: thaw submit SWEEP.yaml --address"),
+        ("sweep", "127.0.0.1:1", "a Ray cluster must answer, got nothing at 127.0.0.1:1"),
+        ("submit", "auto", "must be the address of the cluster's dashboard, got auto; write http://HOST:8265"),
+        ("submit", "http://127.0.0.1:1", "a Ray cluster's dashboard must answer at http://127.0.0.1:1"),
+    ],
+)
+def test_an_address_that_leads_nowhere(
+    command: str, address: str, message: str, write_sweep: Callable[..., Path], thaw: Thaw, tmp_path: Path
+):
+    ended = thaw(command, write_sweep(tmp_path), "--address", address, cwd=tmp_path)
+    assert ended.returncode == 2, ended.stderr
+    assert message in ended.stderr
+    assert not (tmp_path / "runs" / "sweep").exists()

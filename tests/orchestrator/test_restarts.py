@@ -1,0 +1,81 @@
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import OutOfMemoryError, RayActorError
+
+from orchestrator import restarts
+from orchestrator.restarts import MAX_RESTARTS, Restarts
+from trainables.result import Status
+
+CRASH = "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR"
+NODE = "The actor died because its node has died. Node Id: 1b1e35760c83481e3d03973baeced6e71dc491613eee91a36d13992b"
+MEMORY = "1 worker(s) were killed due to the node running low on memory."
+
+
+class Trial(SimpleNamespace):
+    """What Tune does to a trial whose process dies."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(trial_id="a", num_failures=0, max_failures=MAX_RESTARTS, error_file=str(folder / "error.txt"))
+
+    def dies(self, of: str, restarts: Restarts) -> bool:
+        """Whether it is started again."""
+        self.num_failures += 1
+        with Path(self.error_file).open("a") as file:
+            file.write(f"Failure # {self.num_failures} (occurred at noon)\n{of}\n")
+        if self.num_failures > self.max_failures:
+            return False
+        restarts.on_trial_recover(0, [], self)
+        return True
+
+
+@pytest.fixture
+def trial(tmp_path: Path) -> Trial:
+    return Trial(tmp_path)
+
+
+def test_a_trial_that_dies_in_vain_ends_after_three_tries(trial: Trial):
+    rule = Restarts()
+    assert [trial.dies(CRASH, rule) for _ in range(3)] == [True, True, False]
+    status, reason = rule.verdict("a")
+    assert status is Status.FAILED
+    assert reason.startswith("its process died 3 times in the same epoch")
+
+
+def test_a_trial_that_gets_on_is_started_without_end(trial: Trial):
+    rule = Restarts()
+    for _ in range(20):
+        assert trial.dies(CRASH, rule)
+        assert trial.dies(CRASH, rule)
+        rule.on_trial_result(0, [], trial, {})
+    assert [trial.dies(CRASH, rule) for _ in range(3)] == [True, True, False]
+
+
+def test_the_death_of_a_node_is_free(trial: Trial):
+    rule = Restarts()
+    assert all(trial.dies(NODE, rule) for _ in range(20))
+    assert [trial.dies(CRASH, rule) for _ in range(3)] == [True, True, False]
+
+
+def test_want_of_memory_has_its_own_status(trial: Trial):
+    rule = Restarts()
+    assert [trial.dies(MEMORY, rule) for _ in range(3)] == [True, True, False]
+    assert rule.verdict("a")[0] is Status.PRUNED_OOM
+    rule.on_trial_result(0, [], trial, {})
+    assert rule.verdict("a")[0] is Status.FAILED, "that was in an earlier epoch"
+
+
+def test_tune_is_taught_that_a_killed_process_is_a_dead_one(monkeypatch: pytest.MonkeyPatch):
+    seen: list[Any] = []
+    monkeypatch.setattr(restarts, "_tunes_own", lambda manager, task, error: seen.append(error))
+    monkeypatch.setattr(RayActorManager, "_actor_task_failed", RayActorManager._actor_task_failed)
+    Restarts().setup()
+    other = RayActorError()
+    for error in (OutOfMemoryError(MEMORY), other):
+        RayActorManager._actor_task_failed(None, None, error)  # type: ignore[arg-type]
+    assert isinstance(seen[0], RayActorError)
+    assert MEMORY in str(seen[0])
+    assert seen[1] is other
