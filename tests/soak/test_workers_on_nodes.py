@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from analysis.ledger import Ledger
+from orchestrator.capacity import fitting, nodes_now
+from orchestrator.gang import placement
 from orchestrator.spec import Resources, load
 from orchestrator.sweep import run_sweep
 from trainables.result import Status, TrialResult
