@@ -1,10 +1,20 @@
 """ASHA that knows the freeze plan: a trial is never judged before it has thawed.
 
-Asynchronous successive halving (Li et al., arXiv 1810.05934). A rung is a number of completed epochs. A trial that
-reaches a rung is compared with everything that reached it before; outside the best 1/reduction it is stopped. A rung
-below the trial's last thaw plus the grace period compares a trial with itself frozen: it is passed unjudged, and the
-trial's value is never entered there.
+Asynchronous successive halving (Li et al., arXiv 1810.05934). A rung is a number of epochs. A trial that reaches a rung
+is compared with everything that reached it before; outside the best 1/reduction it is stopped. A rung below the trial's
+last thaw plus the grace period compares a trial with itself frozen: it is passed unjudged, and the trial's value is
+never entered there.
+
+With `resource: compute` an epoch counts for its training FLOPs, in units of the mean epoch of the trial's own whole
+budget. A rung is then a share of each trial's budget (the resource of Hyperband, arXiv 1603.06560, is such a share),
+the same for a small architecture and a large one: in plain FLOPs the small one would be asked for its score when it is
+all but trained, the large one after a few batches. For a plan that never changes nothing changes. A trial that thaws
+late has spent little by then, and is compared with others that have spent as little: in epochs it would have passed
+most rungs unjudged, and could hardly be stopped at all.
 """
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, pairwise
 
 import numpy as np
 from ray.tune.execution.tune_controller import TuneController
@@ -12,43 +22,108 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from orchestrator.assignment import read_answer
-from orchestrator.spec import Asha
+from orchestrator.spec import Asha, SweepSpec
+from trainables.config import STRATEGY_PARAMETERS, TrialConfig
 from trainables.model.plan import freeze_plan
 from trainables.result import TrialResult, best_report
+
+Flops = Callable[[TrialConfig], Sequence[float]]
+
+
+def training_flops(config: TrialConfig) -> Sequence[float]:
+    """Training FLOPs of each epoch; whoever counts epochs need not wait for the import of torch."""
+    from trainables import compute
+
+    return compute.training_flops(config)
 
 
 class Rungs:
     """Which value each trial had when it reached each rung."""
 
-    def __init__(self, asha: Asha, max_epochs: int) -> None:
+    def __init__(self, asha: Asha, max_epochs: int, flops: Flops = training_flops) -> None:
         self.asha = asha
+        self.flops = flops
         self.values: dict[int, dict[str, float]] = {}
-        self._judged: dict[str, int] = {}
-        epoch = asha.grace
-        while epoch < max_epochs:
-            self.values[epoch] = {}
-            epoch *= asha.reduction
+        self._seen: dict[str, int] = {}
+        rung = asha.grace
+        while rung < max_epochs:
+            self.values[rung] = {}
+            rung *= asha.reduction
 
     def keeps(self, trial: TrialResult) -> bool:
         """Enter the epochs of a trial that are new since the last call, and judge it; whether it goes on."""
-        seen = self._judged.get(trial.trial_id, 0)
-        self._judged[trial.trial_id] = len(trial.reports)
-        boundary = freeze_plan(trial.config).last_boundary
-        verdicts = [self._keeps_at(trial, epoch, boundary) for epoch in range(seen + 1, len(trial.reports) + 1)]
+        seen = self._seen.get(trial.trial_id, 0)
+        self._seen[trial.trial_id] = len(trial.reports)
+        new = range(seen + 1, len(trial.reports) + 1)
+        verdicts = [self._keeps_at(trial, epoch, rung) for epoch, rung in self.judging(trial.config) if epoch in new]
         return all(verdicts)
 
-    def _keeps_at(self, trial: TrialResult, epoch: int, boundary: int) -> bool:
-        rung = self.values.get(epoch)
-        if rung is None or epoch < boundary + self.asha.grace:
-            return True
+    def judging(self, config: TrialConfig) -> Iterator[tuple[int, int]]:
+        """The epochs (from 1) after which a trial is judged, each with its rung.
+
+        An epoch that passes several rungs is judged at the last: at the others the trial has had more than its rivals.
+        So has a trial at its end, unless it ends at the rung.
+        """
+        first = freeze_plan(config).last_boundary + self.asha.grace
+        for epoch, (before, after) in enumerate(pairwise(self._spent(config)), start=1):
+            passed = [rung for rung in self.values if before < rung <= after]
+            if passed and epoch >= first and (epoch < config.epochs or after == passed[-1]):
+                yield epoch, passed[-1]
+
+    def can_stop(self, config: TrialConfig) -> bool:
+        """Whether the trial is judged at all before its end."""
+        return any(epoch < config.epochs for epoch, _ in self.judging(config))
+
+    def _spent(self, config: TrialConfig) -> list[float]:
+        """The resource a trial has had before its first epoch, after it, after its second, and so on."""
+        if self.asha.resource == "epochs":
+            return list(range(config.epochs + 1))
+        flops = self.flops(config)
+        mean = sum(flops) / len(flops)
+        return [round(each / mean, 6) for each in accumulate(flops, initial=0.0)]  # equal epochs make whole numbers
+
+    def _keeps_at(self, trial: TrialResult, epoch: int, rung: int) -> bool:
         objective = trial.config.objective
         # What was reached before the thaw had taken effect stays out of the rung, however good it was.
-        best = best_report(trial.reports[boundary + self.asha.grace - 1 : epoch], objective)
+        first = freeze_plan(trial.config).last_boundary + self.asha.grace
+        best = best_report(trial.reports[first - 1 : epoch], objective)
         if best is None:
             return True
-        rung[trial.trial_id] = best.metrics[objective.metric] * (1 if objective.mode == "max" else -1)
-        cutoff = np.percentile(list(rung.values()), (1 - 1 / self.asha.reduction) * 100)
-        return bool(rung[trial.trial_id] >= cutoff)
+        values = self.values[rung]
+        values[trial.trial_id] = best.metrics[objective.metric] * (1 if objective.mode == "max" else -1)
+        cutoff = np.percentile(list(values.values()), (1 - 1 / self.asha.reduction) * 100)
+        return bool(values[trial.trial_id] >= cutoff)
+
+
+def rungs_of(spec: SweepSpec) -> Rungs | None:
+    """The empty rungs of a sweep; None where nothing is stopped."""
+    if spec.stopping is None:
+        return None
+    return Rungs(spec.stopping.asha, max(config.epochs for config in spec.corner_configs()))
+
+
+def unstoppable(spec: SweepSpec) -> list[str]:
+    """A warning for each kind of trial that stopping cannot touch, because its plan leaves no rung before its end."""
+    rungs = rungs_of(spec)
+    if rungs is None:
+        return []
+    asha, warnings = rungs.asha, []
+    configs = spec.corner_configs()
+    if not any(rungs.can_stop(config) for config in configs):
+        return [
+            f"stopping.asha: no trial can be stopped, because grace={asha.grace} leaves no rung before the end; "
+            "lower it, train for more epochs, or set stopping: none"
+        ]
+    for config in configs:
+        if not rungs.can_stop(config):
+            own = ", ".join(f"{name}={getattr(config, name)}" for name in STRATEGY_PARAMETERS[config.strategy])
+            remedy = "" if asha.resource == "compute" else ", or set stopping.asha.resource: compute"
+            warnings.append(
+                f"stopping.asha: trials with strategy={config.strategy}{own and ', '}{own} are never stopped: no rung "
+                f"lies between their last thaw plus grace={asha.grace} and their end, epoch {config.epochs}; "
+                f"thaw earlier, lower the grace{remedy}"
+            )
+    return list(dict.fromkeys(warnings))
 
 
 class PlanAwareAsha(FIFOScheduler):

@@ -27,7 +27,7 @@ from orchestrator.probe import points_by_score, probe_architectures
 from orchestrator.progress import Progress, silent
 from orchestrator.searcher import MAX_RESTARTS, LedgerSearcher
 from orchestrator.spec import SweepSpec, load
-from orchestrator.stopping import PlanAwareAsha, Rungs
+from orchestrator.stopping import PlanAwareAsha, rungs_of, unstoppable
 from orchestrator.study import build_study
 from orchestrator.suggest import distributions
 from orchestrator.trial import TrialActor
@@ -127,6 +127,8 @@ def _drive(spec: SweepSpec, run: RunFolder, progress: Progress) -> Outcome:
         first_points = points_by_score(spec, _probe_scores(spec, ledger, watch))
         searcher = LedgerSearcher(spec, ledger, study, assign, progress, first_points)
         log.info("%s: %d trials to go, %d known", spec.name, searcher.remaining, len(trials))
+        for warning in unstoppable(spec):
+            log.warning("%s", warning)
         if searcher.remaining:
             _tuner(spec, run, searcher, trials, watch).fit()
         interrupted = bool(searcher.interrupt()) or watch.stop_all()
@@ -154,8 +156,8 @@ def _tuner(
     resources = spec.resources
     fits = ray_runtime.concurrent_trials(resources.cpus_per_worker, resources.gpus_per_worker)
     scheduler: tune.schedulers.TrialScheduler = tune.schedulers.FIFOScheduler()  # type: ignore[no-untyped-call]
-    if spec.stopping is not None:
-        rungs = Rungs(spec.stopping.asha, max(config.epochs for config in spec.corner_configs()))
+    rungs = rungs_of(spec)
+    if rungs is not None:
         for trial in trials:
             rungs.keeps(trial)
         scheduler = PlanAwareAsha(rungs)

@@ -64,6 +64,7 @@ def sweep(
     from orchestrator.preflight import preflight
     from orchestrator.progress import SweepProgress, silent
     from orchestrator.spec import load
+    from orchestrator.stopping import unstoppable
     from orchestrator.sweep import run_sweep
 
     spec = load(file, set_ or [], name)
@@ -71,6 +72,8 @@ def sweep(
         prose(errors, f"{spec.name}: looking at the images, and building every model once")
     with decoding_bar(quiet=quiet) as on_decoding:
         arrays = preflight(spec, on_decoding)
+    for warning in unstoppable(spec):
+        prose(errors, escaped(warning))
     if quiet:
         outcome = run_sweep(spec, arrays, silent)
     else:
