@@ -4,9 +4,12 @@ It was chosen before any searcher saw it, and so that thawing late can pay: a sc
 move, and rises again where the learning rate has not run out by then.
 """
 
+from pathlib import Path
 from typing import Any
 
 from orchestrator.spec import SweepSpec
+
+TABLE = Path(__file__).with_name("search_table.json.gz")
 
 EPOCHS = 9
 """So that a grace of 1 and a reduction of 3 give rungs at 1 and 3 epochs."""
@@ -44,6 +47,9 @@ WORKERS = 4
 
 BUDGETS = (5, 10, 20, 40)
 """Of a sweep, in training FLOPs; the unit is what a trial of the table takes on average when trained to its end."""
+
+TRIALS = 400
+"""More than any budget allows, unless a searcher asks for little but frozen heads, which cost next to nothing."""
 
 METRIC = "best val/macro_f1 of the table minus the best of any epoch, of any trial, stopped or not, within the budget"
 """The regret, the same for all sides; lower is better."""

@@ -28,8 +28,6 @@ SIZE = 48
 THINNED = 3
 """One training photo in so many is kept, of every class; all validation photos are."""
 
-TABLE = Path(__file__).with_suffix(".json.gz")
-
 
 def photos(work: Path) -> dict[str, Any]:
     """The `data` section: TrashNet below `work`, its training split thinned by a manifest."""
@@ -104,7 +102,7 @@ def main() -> None:
     ordered = [by_point[str(point)] for point in points]
     found = table(ordered, [spec.trial_config(point) for point in points], photographs)
     # Without a time in it, equal tables are equal files.
-    TABLE.write_bytes(gzip.compress(json.dumps(found).encode(), mtime=0))
+    search_space.TABLE.write_bytes(gzip.compress(json.dumps(found).encode(), mtime=0))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def _flops(architecture: str, size: int, stages: Stages, cached: bool) -> float:
     set_train_mode(model)
     with FlopCounterMode(display=False) as forward, _Training(forward, cached) as training:
         model(images)
-    return training.flops / _IMAGES
+    return float(training.flops / _IMAGES)
 
 
 class _Training(TorchFunctionMode):
