@@ -23,7 +23,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from orchestrator.assignment import read_answer
 from orchestrator.spec import Asha, SweepSpec
-from trainables.config import STRATEGY_PARAMETERS, TrialConfig
+from trainables.config import TrialConfig
 from trainables.model.plan import freeze_plan
 from trainables.result import TrialResult, best_report
 
@@ -70,9 +70,9 @@ class Rungs:
             if passed and epoch >= first and (epoch < config.epochs or after == passed[-1]):
                 yield epoch, passed[-1]
 
-    def can_stop(self, config: TrialConfig) -> bool:
-        """Whether the trial is judged at all before its end."""
-        return any(epoch < config.epochs for epoch, _ in self.judging(config))
+    def first_judged(self, config: TrialConfig) -> int | None:
+        """The first epoch (from 1) after which a trial of this configuration may be stopped; None: it never is."""
+        return min((epoch for epoch, _ in self.judging(config) if epoch < config.epochs), default=None)
 
     def _spent(self, config: TrialConfig) -> list[float]:
         """The resource a trial has had before its first epoch, after it, after its second, and so on."""
@@ -96,34 +96,37 @@ class Rungs:
 
 
 def rungs_of(spec: SweepSpec) -> Rungs | None:
-    """The empty rungs of a sweep; None where nothing is stopped."""
+    """The rungs of a sweep, still empty; None where nothing is stopped."""
     if spec.stopping is None:
         return None
     return Rungs(spec.stopping.asha, max(config.epochs for config in spec.corner_configs()))
 
 
-def unstoppable(spec: SweepSpec) -> list[str]:
-    """A warning for each kind of trial that stopping cannot touch, because its plan leaves no rung before its end."""
+def never_stopped(spec: SweepSpec) -> str | None:
+    """What to say of trials that thaw so late that no rung is left to stop them at; None where there are none."""
     rungs = rungs_of(spec)
-    if rungs is None:
-        return []
-    asha, warnings = rungs.asha, []
     configs = spec.corner_configs()
-    if not any(rungs.can_stop(config) for config in configs):
-        return [
-            f"stopping.asha: no trial can be stopped, because grace={asha.grace} leaves no rung before the end; "
-            "lower it, train for more epochs, or set stopping: none"
-        ]
-    for config in configs:
-        if not rungs.can_stop(config):
-            own = ", ".join(f"{name}={getattr(config, name)}" for name in STRATEGY_PARAMETERS[config.strategy])
-            remedy = "" if asha.resource == "compute" else ", or set stopping.asha.resource: compute"
-            warnings.append(
-                f"stopping.asha: trials with strategy={config.strategy}{own and ', '}{own} are never stopped: no rung "
-                f"lies between their last thaw plus grace={asha.grace} and their end, epoch {config.epochs}; "
-                f"thaw earlier, lower the grace{remedy}"
-            )
-    return list(dict.fromkeys(warnings))
+    late = [config for config in configs if rungs is not None and rungs.first_judged(config) is None]
+    if rungs is None or not late:
+        return None
+    epochs, grace, compute = min(config.epochs for config in late), rungs.asha.grace, rungs.asha.resource == "compute"
+    remedies = ["set a smaller stopping.asha.grace or reduction", "thaw earlier", "train longer"]
+    remedies += [] if compute else ["count stopping.asha.resource: compute"]
+    remedy = f"{', '.join(remedies)}, or set stopping: none"
+    if len(late) == len(configs):
+        between = f"of {epochs} epochs none is a rung after the last thaw and {grace} of grace"
+        return f"no trial of this sweep can be stopped early: {between}; {remedy}"
+    strategies = ", ".join(dict.fromkeys(config.strategy for config in late))
+    first = min(freeze_plan(config).last_boundary for config in late)
+    passed = f"with {grace} of grace they pass no rung before their end at {epochs}"
+    if not compute:
+        last = max((epoch for epoch in rungs.values if epoch < epochs), default=0)
+        first = max(0, last - grace + 1)
+        passed = f"with {grace} of grace they are past epoch {last}, the last rung before their end at {epochs}"
+    return (
+        f"trials that thaw for the last time at epoch {first} or later ({strategies}) are never stopped early: "
+        f"{passed}; {remedy}"
+    )
 
 
 class PlanAwareAsha(FIFOScheduler):

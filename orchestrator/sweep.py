@@ -27,7 +27,7 @@ from orchestrator.probe import points_by_score, probe_architectures
 from orchestrator.progress import Progress, silent
 from orchestrator.searcher import MAX_RESTARTS, LedgerSearcher
 from orchestrator.spec import SweepSpec, load
-from orchestrator.stopping import PlanAwareAsha, rungs_of, unstoppable
+from orchestrator.stopping import PlanAwareAsha, never_stopped, rungs_of
 from orchestrator.study import build_study
 from orchestrator.suggest import distributions
 from orchestrator.trial import TrialActor
@@ -127,8 +127,9 @@ def _drive(spec: SweepSpec, run: RunFolder, progress: Progress) -> Outcome:
         first_points = points_by_score(spec, _probe_scores(spec, ledger, watch))
         searcher = LedgerSearcher(spec, ledger, study, assign, progress, first_points)
         log.info("%s: %d trials to go, %d known", spec.name, searcher.remaining, len(trials))
-        for warning in unstoppable(spec):
-            log.warning("%s", warning)
+        late = never_stopped(spec)
+        if late is not None:
+            log.warning("%s", late)
         if searcher.remaining:
             _tuner(spec, run, searcher, trials, watch).fit()
         interrupted = bool(searcher.interrupt()) or watch.stop_all()

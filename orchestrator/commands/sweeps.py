@@ -64,7 +64,7 @@ def sweep(
     from orchestrator.preflight import preflight
     from orchestrator.progress import SweepProgress, silent
     from orchestrator.spec import load
-    from orchestrator.stopping import unstoppable
+    from orchestrator.stopping import never_stopped
     from orchestrator.sweep import run_sweep
 
     spec = load(file, set_ or [], name)
@@ -72,8 +72,9 @@ def sweep(
         prose(errors, f"{spec.name}: looking at the images, and building every model once")
     with decoding_bar(quiet=quiet) as on_decoding:
         arrays = preflight(spec, on_decoding)
-    for warning in unstoppable(spec):
-        prose(errors, escaped(warning))
+    late = never_stopped(spec)
+    if late is not None:
+        prose(errors, escaped(late))
     if quiet:
         outcome = run_sweep(spec, arrays, silent)
     else:

@@ -10,7 +10,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.assignment import answer
 from orchestrator.spec import Asha, SweepSpec
-from orchestrator.stopping import PlanAwareAsha, Rungs, unstoppable
+from orchestrator.stopping import PlanAwareAsha, Rungs, never_stopped
 from trainables.config import TrialConfig
 from trainables.model.plan import freeze_plan
 from trainables.result import Status, TrialResult
@@ -256,7 +256,7 @@ def test_a_trial_is_judged_at_shares_of_its_own_compute(
 ) -> None:
     rungs, config = in_compute(), trial("0000", epochs=9, **plan).config
     assert dict(rungs.judging(config)) == judged
-    assert rungs.can_stop(config) == bool(judged)
+    assert rungs.first_judged(config) == min(judged, default=None)
 
 
 def test_the_grace_counts_epochs_after_the_thaw_in_compute_too(trial: Trial) -> None:
@@ -341,20 +341,26 @@ def test_a_sweep_that_is_killed_and_resumed_stops_the_same_trials_at_the_same_ru
 
 def test_a_plan_that_leaves_no_rung_is_warned_about(small_spec: Callable[..., SweepSpec]) -> None:
     """Rungs at 1 and 3 of 6 epochs; the space thaws from epoch 1 to 3."""
-    (warning,) = unstoppable(small_spec(stopping={"asha": {"grace": 1, "reduction": 3}}))
-    assert warning == (
-        "stopping.asha: trials with strategy=progressive, unfreeze_epoch=3 are never stopped: no rung lies between "
-        "their last thaw plus grace=1 and their end, epoch 6; thaw earlier, lower the grace, or set "
-        "stopping.asha.resource: compute"
+    assert never_stopped(small_spec(stopping={"asha": {"grace": 1, "reduction": 3}})) == (
+        "trials that thaw for the last time at epoch 3 or later (progressive) are never stopped early: with 1 of grace "
+        "they are past epoch 3, the last rung before their end at 6; set a smaller stopping.asha.grace or reduction, "
+        "thaw earlier, train longer, count stopping.asha.resource: compute, or set stopping: none"
     )
 
 
 def test_in_compute_the_same_plan_can_be_stopped(small_spec: Callable[..., SweepSpec]) -> None:
     """With what its epochs really cost: a head of resnet18, then everything."""
-    assert unstoppable(small_spec(stopping={"asha": {"grace": 1, "reduction": 3, "resource": "compute"}})) == []
+    asha = {"grace": 1, "reduction": 3, "resource": "compute"}
+    assert never_stopped(small_spec(stopping={"asha": asha})) is None
+    # Thawed in epoch 3, with a grace of 3: that is the last epoch.
+    warning = never_stopped(small_spec(stopping={"asha": {**asha, "grace": 3}}))
+    assert warning is not None and warning.startswith(
+        "trials that thaw for the last time at epoch 3 or later (progressive) are never stopped early: with 3 of grace "
+        "they pass no rung before their end at 6; set a smaller"
+    )
 
 
-def test_a_grace_beyond_the_end_is_one_warning(small_spec: Callable[..., SweepSpec]) -> None:
-    (warning,) = unstoppable(small_spec(stopping={"asha": {"grace": 6}}))
-    assert warning.startswith("stopping.asha: no trial can be stopped, because grace=6 leaves no rung before the end; ")
-    assert unstoppable(small_spec(stopping="none")) == []
+def test_a_grace_beyond_the_end_is_said_of_all_trials(small_spec: Callable[..., SweepSpec]) -> None:
+    warning = never_stopped(small_spec(stopping={"asha": {"grace": 6}}))
+    assert warning is not None and warning.startswith("no trial of this sweep can be stopped early: of 6 epochs none ")
+    assert never_stopped(small_spec(stopping="none")) is None
