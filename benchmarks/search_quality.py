@@ -18,7 +18,7 @@ import numpy as np
 import optuna
 from replay import Event, Side, Table, regrets, replay
 from scipy.stats import bootstrap
-from search_sides import NeverStop, Ours, Stock, StockAsha, one_name, plan_aware, untold
+from search_sides import NeverStop, Ours, Stock, StockAsha, never_exploring, one_name, plan_aware, untold
 from search_space import BUDGETS, EPOCHS, LATE, METRIC, SEEDS, TABLE, TRIALS, TUNING_SEEDS, WORKERS, sweep
 
 from orchestrator.spec import SweepSpec
@@ -29,16 +29,18 @@ OURS, STOCK = "ours", "stock: OptunaSearch, ASHA"
 Make = Callable[[SweepSpec, Table, int], Side]
 
 
-def _random(spec: SweepSpec, table: Table, seed: int) -> Side:
+def _random(spec: SweepSpec, scheduler: Any) -> Side:
     search = spec.search.model_copy(update={"sampler": "random"})
-    return Ours(spec.model_copy(update={"search": search}), NeverStop())
+    return Ours(spec.model_copy(update={"search": search}), scheduler)
 
 
 SIDES: dict[str, Make] = {
-    "random, nothing stopped": _random,
+    "random, nothing stopped": lambda spec, table, seed: _random(spec, NeverStop()),
     STOCK: lambda spec, table, seed: Stock(spec, seed),
     OURS: lambda spec, table, seed: Ours(spec, plan_aware(spec, table)),
+    "random, stopped as ours": lambda spec, table, seed: _random(spec, plan_aware(spec, table)),
     "ours, rungs in compute": lambda spec, table, seed: Ours(spec, plan_aware(spec, table, "compute")),
+    "ours without exploring": lambda spec, table, seed: Ours(spec, plan_aware(spec, table), never_exploring(seed)),
     "ours without truth": lambda spec, table, seed: Ours(spec, plan_aware(spec, table)),
     "ours without exemption": lambda spec, table, seed: Ours(spec, StockAsha(spec)),
     "ours without a name a branch": lambda spec, table, seed: Ours(one_name(spec), plan_aware(spec, table)),

@@ -16,6 +16,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
+from orchestrator.exploring import ExploringTpe
 from orchestrator.spec import Search
 from search_spaces.domains import Choice, Domain, Int, Scalar
 from search_spaces.space import Branch, Point, SearchSpace
@@ -73,7 +74,7 @@ def make_sampler(search: Search) -> optuna.samplers.BaseSampler:
             case "tpe":
                 # group: conditional parameters are modelled jointly. constant_liar: trials that still run count as
                 # poor, so that several workers do not try the same thing.
-                return optuna.samplers.TPESampler(seed=search.seed, multivariate=True, group=True, constant_liar=True)
+                return ExploringTpe(search.seed, multivariate=True, group=True, constant_liar=True)
             case "gp":
                 return optuna.samplers.GPSampler(seed=search.seed)
             case "qmc":
