@@ -18,7 +18,7 @@ import numpy as np
 import optuna
 from replay import Event, Side, Table, regrets, replay
 from scipy.stats import bootstrap
-from search_sides import NeverStop, Ours, Stock, StockAsha, never_exploring, one_name, plan_aware, untold
+from search_sides import NeverStop, Ours, Stock, StockAsha, one_name, plan_aware, untold
 from search_space import BUDGETS, EPOCHS, LATE, METRIC, SEEDS, TABLE, TRIALS, TUNING_SEEDS, WORKERS, sweep
 
 from orchestrator.spec import SweepSpec
@@ -40,7 +40,6 @@ SIDES: dict[str, Make] = {
     OURS: lambda spec, table, seed: Ours(spec, plan_aware(spec, table)),
     "random, stopped as ours": lambda spec, table, seed: _random(spec, plan_aware(spec, table)),
     "ours, rungs in compute": lambda spec, table, seed: Ours(spec, plan_aware(spec, table, "compute")),
-    "ours without exploring": lambda spec, table, seed: Ours(spec, plan_aware(spec, table), never_exploring(seed)),
     "ours without truth": lambda spec, table, seed: Ours(spec, plan_aware(spec, table)),
     "ours without exemption": lambda spec, table, seed: Ours(spec, StockAsha(spec)),
     "ours without a name a branch": lambda spec, table, seed: Ours(one_name(spec), plan_aware(spec, table)),

@@ -33,11 +33,11 @@ SCORE, EPOCH = "score", "training_iteration"
 class Ours:
     """LedgerSearcher on a study of its own, and the given scheduler."""
 
-    def __init__(self, spec: SweepSpec, scheduler: Any, sampler: optuna.samplers.BaseSampler | None = None) -> None:
+    def __init__(self, spec: SweepSpec, scheduler: Any) -> None:
         self.scheduler = scheduler
         folder = Path("/nowhere")
         # As `build_study` makes it, but in memory: where a study lies decides nothing, and its journal takes time.
-        self.study = optuna.create_study(sampler=sampler or make_sampler(spec.search), direction="maximize")
+        self.study = optuna.create_study(sampler=make_sampler(spec.search), direction="maximize")
         ledger = _Memory(RunFolder(folder))
 
         def assign(trial: TrialResult) -> Assignment:
@@ -114,11 +114,6 @@ class StockAsha:
     def on_trial_complete(self, controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Back-fill it."""
         self.stock.on_trial_complete(controller, trial, result)
-
-
-def never_exploring(seed: int) -> optuna.samplers.BaseSampler:
-    """The sampler of ours, without its random trials."""
-    return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
 
 
 class NeverStop:

@@ -16,7 +16,6 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from orchestrator.exploring import ExploringTpe
 from orchestrator.spec import Search
 from search_spaces.domains import Choice, Domain, Int, Scalar
 from search_spaces.space import Branch, Point, SearchSpace
@@ -74,7 +73,7 @@ def make_sampler(search: Search) -> optuna.samplers.BaseSampler:
             case "tpe":
                 # group: conditional parameters are modelled jointly. constant_liar: trials that still run count as
                 # poor, so that several workers do not try the same thing.
-                return ExploringTpe(search.seed, multivariate=True, group=True, constant_liar=True)
+                return optuna.samplers.TPESampler(seed=search.seed, multivariate=True, group=True, constant_liar=True)
             case "gp":
                 return optuna.samplers.GPSampler(seed=search.seed)
             case "qmc":
