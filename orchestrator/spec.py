@@ -72,6 +72,9 @@ class Asha(Frozen):
     reduction: int = Field(default=3, ge=2)
     """Of the trials that reach a rung, one in this many goes on."""
 
+    resource: Literal["epochs", "compute"] = "epochs"
+    """What rungs count: epochs, or their training FLOPs, in units of the mean epoch of the trial itself."""
+
 
 class Stopping(Frozen):
     """When a trial is stopped early."""

@@ -1,10 +1,20 @@
 """ASHA that knows the freeze plan: a trial is never judged before it has thawed.
 
-Asynchronous successive halving (Li et al., arXiv 1810.05934). A rung is a number of completed epochs. A trial that
-reaches a rung is compared with everything that reached it before; outside the best 1/reduction it is stopped. A rung
-below the trial's last thaw plus the grace period compares a trial with itself frozen: it is passed unjudged, and the
-trial's value is never entered there.
+Asynchronous successive halving (Li et al., arXiv 1810.05934). A rung is a number of epochs. A trial that reaches a rung
+is compared with everything that reached it before; outside the best 1/reduction it is stopped. A rung below the trial's
+last thaw plus the grace period compares a trial with itself frozen: it is passed unjudged, and the trial's value is
+never entered there.
+
+With `resource: compute` an epoch counts for its training FLOPs, in units of the mean epoch of the trial's own whole
+budget. A rung is then a share of each trial's budget (the resource of Hyperband, arXiv 1603.06560, is such a share),
+the same for a small architecture and a large one: in plain FLOPs the small one would be asked for its score when it is
+all but trained, the large one after a few batches. For a plan that never changes nothing changes. A trial that thaws
+late has spent little by then, and is compared with others that have spent as little: in epochs it would have passed
+most rungs unjudged, and could hardly be stopped at all.
 """
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, pairwise
 
 import numpy as np
 from ray.tune.execution.tune_controller import TuneController
@@ -17,44 +27,72 @@ from trainables.config import TrialConfig
 from trainables.model.plan import freeze_plan
 from trainables.result import TrialResult, best_report
 
+Flops = Callable[[TrialConfig], Sequence[float]]
+
+
+def training_flops(config: TrialConfig) -> Sequence[float]:
+    """Training FLOPs of each epoch; whoever counts epochs need not wait for the import of torch."""
+    from trainables import compute
+
+    return compute.training_flops(config)
+
 
 class Rungs:
     """Which value each trial had when it reached each rung."""
 
-    def __init__(self, asha: Asha, max_epochs: int) -> None:
+    def __init__(self, asha: Asha, max_epochs: int, flops: Flops = training_flops) -> None:
         self.asha = asha
+        self.flops = flops
         self.values: dict[int, dict[str, float]] = {}
-        self._judged: dict[str, int] = {}
-        epoch = asha.grace
-        while epoch < max_epochs:
-            self.values[epoch] = {}
-            epoch *= asha.reduction
+        self._seen: dict[str, int] = {}
+        rung = asha.grace
+        while rung < max_epochs:
+            self.values[rung] = {}
+            rung *= asha.reduction
 
     def keeps(self, trial: TrialResult) -> bool:
         """Enter the epochs of a trial that are new since the last call, and judge it; whether it goes on."""
-        seen = self._judged.get(trial.trial_id, 0)
-        self._judged[trial.trial_id] = len(trial.reports)
-        boundary = freeze_plan(trial.config).last_boundary
-        verdicts = [self._keeps_at(trial, epoch, boundary) for epoch in range(seen + 1, len(trial.reports) + 1)]
+        seen = self._seen.get(trial.trial_id, 0)
+        self._seen[trial.trial_id] = len(trial.reports)
+        new = range(seen + 1, len(trial.reports) + 1)
+        verdicts = [self._keeps_at(trial, epoch, rung) for epoch, rung in self.judging(trial.config) if epoch in new]
         return all(verdicts)
 
-    def first_judged(self, config: TrialConfig) -> int | None:
-        """The first rung at which a trial of this configuration may be stopped; None: it is never."""
-        least = freeze_plan(config).last_boundary + self.asha.grace
-        return min((epoch for epoch in self.values if least <= epoch < config.epochs), default=None)
+    def judging(self, config: TrialConfig) -> Iterator[tuple[int, int]]:
+        """The epochs (from 1) after which a trial is judged, each with its rung.
 
-    def _keeps_at(self, trial: TrialResult, epoch: int, boundary: int) -> bool:
-        rung = self.values.get(epoch)
-        if rung is None or epoch < boundary + self.asha.grace:
-            return True
+        An epoch that passes several rungs is judged at the last: at the others the trial has had more than its rivals.
+        So has a trial at its end, unless it ends at the rung.
+        """
+        first = freeze_plan(config).last_boundary + self.asha.grace
+        for epoch, (before, after) in enumerate(pairwise(self._spent(config)), start=1):
+            passed = [rung for rung in self.values if before < rung <= after]
+            if passed and epoch >= first and (epoch < config.epochs or after == passed[-1]):
+                yield epoch, passed[-1]
+
+    def first_judged(self, config: TrialConfig) -> int | None:
+        """The first epoch (from 1) after which a trial of this configuration may be stopped; None: it never is."""
+        return min((epoch for epoch, _ in self.judging(config) if epoch < config.epochs), default=None)
+
+    def _spent(self, config: TrialConfig) -> list[float]:
+        """The resource a trial has had before its first epoch, after it, after its second, and so on."""
+        if self.asha.resource == "epochs":
+            return list(range(config.epochs + 1))
+        flops = self.flops(config)
+        mean = sum(flops) / len(flops)
+        return [round(each / mean, 6) for each in accumulate(flops, initial=0.0)]  # equal epochs make whole numbers
+
+    def _keeps_at(self, trial: TrialResult, epoch: int, rung: int) -> bool:
         objective = trial.config.objective
         # What was reached before the thaw had taken effect stays out of the rung, however good it was.
-        best = best_report(trial.reports[boundary + self.asha.grace - 1 : epoch], objective)
+        first = freeze_plan(trial.config).last_boundary + self.asha.grace
+        best = best_report(trial.reports[first - 1 : epoch], objective)
         if best is None:
             return True
-        rung[trial.trial_id] = best.metrics[objective.metric] * (1 if objective.mode == "max" else -1)
-        cutoff = np.percentile(list(rung.values()), (1 - 1 / self.asha.reduction) * 100)
-        return bool(rung[trial.trial_id] >= cutoff)
+        values = self.values[rung]
+        values[trial.trial_id] = best.metrics[objective.metric] * (1 if objective.mode == "max" else -1)
+        cutoff = np.percentile(list(values.values()), (1 - 1 / self.asha.reduction) * 100)
+        return bool(values[trial.trial_id] >= cutoff)
 
 
 def rungs_of(spec: SweepSpec) -> Rungs | None:
@@ -71,17 +109,23 @@ def never_stopped(spec: SweepSpec) -> str | None:
     late = [config for config in configs if rungs is not None and rungs.first_judged(config) is None]
     if rungs is None or not late:
         return None
-    epochs = min(config.epochs for config in late)
-    last, grace = max((epoch for epoch in rungs.values if epoch < epochs), default=0), rungs.asha.grace
-    remedy = "set a smaller stopping.asha.grace or reduction, thaw earlier, train longer, or set stopping: none"
+    epochs, grace, compute = min(config.epochs for config in late), rungs.asha.grace, rungs.asha.resource == "compute"
+    remedies = ["set a smaller stopping.asha.grace or reduction", "thaw earlier", "train longer"]
+    remedies += [] if compute else ["count stopping.asha.resource: compute"]
+    remedy = f"{', '.join(remedies)}, or set stopping: none"
     if len(late) == len(configs):
         between = f"of {epochs} epochs none is a rung after the last thaw and {grace} of grace"
         return f"no trial of this sweep can be stopped early: {between}; {remedy}"
     strategies = ", ".join(dict.fromkeys(config.strategy for config in late))
-    first = max(0, last - grace + 1)
+    first = min(freeze_plan(config).last_boundary for config in late)
+    passed = f"with {grace} of grace they pass no rung before their end at {epochs}"
+    if not compute:
+        last = max((epoch for epoch in rungs.values if epoch < epochs), default=0)
+        first = max(0, last - grace + 1)
+        passed = f"with {grace} of grace they are past epoch {last}, the last rung before their end at {epochs}"
     return (
-        f"trials that thaw for the last time at epoch {first} or later ({strategies}) are never stopped early: with "
-        f"{grace} of grace they are past epoch {last}, the last rung before their end at {epochs}; {remedy}"
+        f"trials that thaw for the last time at epoch {first} or later ({strategies}) are never stopped early: "
+        f"{passed}; {remedy}"
     )
 
 

@@ -29,7 +29,7 @@ from orchestrator.ray_runtime import is_joined
 from orchestrator.restarts import MAX_RESTARTS
 from orchestrator.searcher import LedgerSearcher
 from orchestrator.spec import SweepSpec, load
-from orchestrator.stopping import PlanAwareAsha, rungs_of
+from orchestrator.stopping import PlanAwareAsha, never_stopped, rungs_of
 from orchestrator.study import build_study
 from orchestrator.suggest import distributions
 from orchestrator.trial import TrialActor
@@ -149,6 +149,9 @@ def drive(
         if is_joined(address):
             watch.newcomers = Newcomers(spec, arrays.dataset)
         log.info("%s: %d trials to go, %d known", spec.name, searcher.remaining, len(trials))
+        late = never_stopped(spec)
+        if late is not None:
+            log.warning("%s", late)
         if searcher.remaining:
             _tuner(spec, run, searcher, trials, watch, address).fit()
         interrupted = bool(searcher.interrupt()) or watch.stop_all()

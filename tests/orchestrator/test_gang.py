@@ -190,7 +190,7 @@ def test_trials_are_counted_with_all_their_workers_and_refused_where_none_can_fi
     for size, fits in (({}, 2), ({"workers": 2}, 1), ({"cpus_per_worker": 2}, 1)):
         assert fitting(placement(Resources.model_validate(size)).bundles, nodes_now()) == fits
     for too_large in ({"workers": 3}, {"cpus_per_worker": 2.5}, {"gpus_per_worker": 1}):
-        with pytest.raises(InvalidInput, match="^resources: a trial must fit on this machine, got "):
+        with pytest.raises(InvalidInput, match=r"^resources: a trial must fit on this machine, got "):
             check_fit(Resources.model_validate(too_large), grows=False)
 
 

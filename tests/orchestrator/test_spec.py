@@ -153,7 +153,7 @@ def test_points_stand_in_the_file_or_in_one_of_their_own(small: Small, tmp_path:
     [
         ({"serach": {}}, "serach: unknown key; did you mean search or space?"),
         ({"search": {"trails": 3}}, "search.trails: unknown key; did you mean trials?"),
-        ({"stopping": {"asha": {"grce": 2}}}, "stopping.asha.grce: unknown key; did you mean grace?"),
+        ({"stopping": {"asha": {"grce": 2}}}, "stopping.asha.grce: unknown key; did you mean grace or resource?"),
         ({"tracking": {"wandb": {"projekt": "a"}}}, "tracking.wandb.projekt: unknown key; did you mean project?"),
         (
             {"search": {"sampler": "tpee"}},

@@ -4,11 +4,14 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.assignment import answer
 from orchestrator.spec import Asha, SweepSpec
 from orchestrator.stopping import PlanAwareAsha, Rungs, never_stopped
+from trainables.config import TrialConfig
 from trainables.model.plan import freeze_plan
 from trainables.result import Status, TrialResult
 
@@ -251,3 +254,149 @@ def test_a_sweep_without_any_rung_says_so(small_spec: Callable[..., SweepSpec]) 
     assert said is not None
     assert said.startswith("no trial of this sweep can be stopped early")
     assert "stopping.asha.grace" in said
+
+
+# Rungs in units of compute. `flops` is what epochs cost; the tests name it, so that nothing has to be counted.
+
+
+def by_stages(config: TrialConfig) -> list[float]:
+    """A frozen epoch costs next to nothing, one with the last stage 2, a full one 10."""
+    plan = freeze_plan(config)
+    return [{0: 0.001, 1: 2.0, "all": 10.0}[plan.stages_at(epoch)] for epoch in range(config.epochs)]
+
+
+def in_compute(grace: int = 1, reduction: int = 3, epochs: int = 9) -> Rungs:
+    return Rungs(Asha(grace=grace, reduction=reduction, resource="compute"), epochs, by_stages)
+
+
+@pytest.mark.parametrize(
+    ("plan", "judged"),
+    [
+        # Equal epochs: as if epochs were counted, whatever they cost.
+        ({"strategy": "head"}, {1: 1, 3: 3}),
+        ({"strategy": "full"}, {1: 1, 3: 3}),
+        # Nine epochs' worth are spent on seven, 1.29 each: after one thawed epoch the first rung is passed.
+        ({"strategy": "progressive", "unfreeze_epoch": 2}, {3: 1, 5: 3}),
+        # On four: 2.25, 4.5, 6.75, 9. In epochs this trial is judged nowhere.
+        ({"strategy": "progressive", "unfreeze_epoch": 5}, {6: 1, 7: 3}),
+        # On two: the first of them passes both rungs, and counts at the higher.
+        ({"strategy": "progressive", "unfreeze_epoch": 7}, {8: 3}),
+        # On one, its last: what it has then is no early score.
+        ({"strategy": "progressive", "unfreeze_epoch": 8}, {}),
+        # 2 a partly thawed epoch, 8 in all of them; 40 for the rest; the first rung (5.33) is passed while half frozen.
+        ({"strategy": "gradual", "last_stage_epoch": 1, "full_after": 4}, {6: 3}),
+    ],
+)
+def test_a_trial_is_judged_at_shares_of_its_own_compute(
+    trial: Trial, plan: dict[str, Any], judged: dict[int, int]
+) -> None:
+    rungs, config = in_compute(), trial("0000", epochs=9, **plan).config
+    assert dict(rungs.judging(config)) == judged
+    assert rungs.first_judged(config) == min(judged, default=None)
+
+
+def test_the_grace_counts_epochs_after_the_thaw_in_compute_too(trial: Trial) -> None:
+    config = trial("0000", epochs=9, strategy="progressive", unfreeze_epoch=5).config
+    assert dict(in_compute(grace=2, reduction=2).judging(config)) == {7: 4}
+    assert dict(Rungs(Asha(grace=2, reduction=2), 9).judging(config)) == {8: 8}
+
+
+def test_the_scale_of_the_compute_is_each_trial_s_own(trial: Trial) -> None:
+    config = trial("0000", epochs=9, strategy="gradual", last_stage_epoch=1, full_after=2).config
+    asha = Asha(resource="compute")
+    small, large = (Rungs(asha, 9, lambda c, k=k: [k * f for f in by_stages(c)]) for k in (1.0, 1e9))
+    assert list(small.judging(config)) == list(large.judging(config)) != []
+
+
+def test_rungs_of_compute_hold_no_value_from_before_the_thaw(trial: Trial) -> None:
+    rungs = in_compute()
+    feed(rungs, trial("0000", [0.1] * 9, epochs=9, strategy="full"))
+    late = trial("0001", [0.9] * 5 + [0.2, 0.3, 0.1, 0.1], epochs=9, strategy="progressive", unfreeze_epoch=5)
+    assert feed(rungs, late) == 9
+    assert rungs.values == {1: {"0000": 0.1, "0001": 0.2}, 3: {"0000": 0.1, "0001": 0.3}}
+
+
+PLANS: list[dict[str, Any]] = [
+    {"strategy": "head"},
+    {"strategy": "full"},
+    *({"strategy": "progressive", "unfreeze_epoch": epoch} for epoch in range(1, 9)),
+    *({"strategy": "gradual", "last_stage_epoch": a, "full_after": b} for a in (1, 3) for b in (1, 4)),
+]
+
+
+def drive(rungs: Rungs, ledger: dict[str, TrialResult], whole: dict[str, TrialResult], order: list[str]) -> None:
+    """One epoch of each trial of `order`, of those that still run, as the driver does it."""
+    for key in order:
+        known = ledger[key]
+        if known.status is not Status.RUNNING:
+            continue
+        known = known.model_copy(update={"reports": whole[key].reports[: len(known.reports) + 1]})
+        keeps = rungs.keeps(known)
+        ended = len(known.reports) == len(whole[key].reports)
+        status = Status.COMPLETED if ended else Status.RUNNING if keeps else Status.PRUNED
+        ledger[key] = known.model_copy(update={"status": status})
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    chance=st.randoms(use_true_random=False),
+    asha=st.builds(
+        Asha, grace=st.integers(1, 3), reduction=st.integers(2, 3), resource=st.sampled_from(["epochs", "compute"])
+    ),
+)
+def test_a_sweep_that_is_killed_and_resumed_stops_the_same_trials_at_the_same_rungs(
+    trial: Trial, chance: random.Random, asha: Asha
+) -> None:
+    whole = {
+        f"{number:04d}": trial(f"{number:04d}", [chance.random() for _ in range(9)], epochs=9, **chance.choice(PLANS))
+        for number in range(12)
+    }
+    order = [chance.choice(list(whole)) for _ in range(12 * 12)]
+    kills = sorted(chance.sample(range(len(order)), 3))
+
+    def begun() -> dict[str, TrialResult]:
+        return {key: each.model_copy(update={"reports": ()}) for key, each in whole.items()}
+
+    undisturbed, expected = Rungs(asha, 9, by_stages), begun()
+    drive(undisturbed, expected, whole, order)
+
+    ledger = begun()
+    for start, end in pairwise([0, *kills, len(order)]):
+        rungs = Rungs(asha, 9, by_stages)
+        for each in ledger.values():
+            rungs.keeps(each)
+        drive(rungs, ledger, whole, order[start:end])
+
+    assert rungs.values == undisturbed.values
+    assert ledger == expected
+    for rung in rungs.values.values():
+        for key, value in rung.items():
+            first = freeze_plan(whole[key].config).last_boundary + asha.grace
+            assert value in [report.metrics["val/macro_f1"] for report in ledger[key].reports[first - 1 :]]
+
+
+def test_a_plan_that_leaves_no_rung_is_warned_about(small_spec: Callable[..., SweepSpec]) -> None:
+    """Rungs at 1 and 3 of 6 epochs; the space thaws from epoch 1 to 3."""
+    assert never_stopped(small_spec(stopping={"asha": {"grace": 1, "reduction": 3}})) == (
+        "trials that thaw for the last time at epoch 3 or later (progressive) are never stopped early: with 1 of grace "
+        "they are past epoch 3, the last rung before their end at 6; set a smaller stopping.asha.grace or reduction, "
+        "thaw earlier, train longer, count stopping.asha.resource: compute, or set stopping: none"
+    )
+
+
+def test_in_compute_the_same_plan_can_be_stopped(small_spec: Callable[..., SweepSpec]) -> None:
+    """With what its epochs really cost: a head of resnet18, then everything."""
+    asha = {"grace": 1, "reduction": 3, "resource": "compute"}
+    assert never_stopped(small_spec(stopping={"asha": asha})) is None
+    # Thawed in epoch 3, with a grace of 3: that is the last epoch.
+    warning = never_stopped(small_spec(stopping={"asha": {**asha, "grace": 3}}))
+    assert warning is not None and warning.startswith(
+        "trials that thaw for the last time at epoch 3 or later (progressive) are never stopped early: with 3 of grace "
+        "they pass no rung before their end at 6; set a smaller"
+    )
+
+
+def test_a_grace_beyond_the_end_is_said_of_all_trials(small_spec: Callable[..., SweepSpec]) -> None:
+    warning = never_stopped(small_spec(stopping={"asha": {"grace": 6}}))
+    assert warning is not None and warning.startswith("no trial of this sweep can be stopped early: of 6 epochs none ")
+    assert never_stopped(small_spec(stopping="none")) is None
