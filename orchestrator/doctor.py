@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from orchestrator.preflight import cache_folder
 from orchestrator.spec import Wandb
 from orchestrator.tracking import resolve_mode
+from trainables.folders import cache_folder
 
 PACKAGES = ("thaw", "torch", "torchvision", "timm", "accelerate", "ray", "optuna", "wandb", "onnx", "onnxruntime")
 ENOUGH_DISK_GB = 5

@@ -17,6 +17,7 @@ from orchestrator.assignment import Assignment, read_answer
 from orchestrator.spec import SweepSpec
 from orchestrator.study import tell
 from orchestrator.suggest import suggest, to_parameters
+from search_spaces.errors import StorageFailed
 from search_spaces.space import Point
 from trainables.result import Failure, Status, TrialResult
 
@@ -36,6 +37,7 @@ class LedgerSearcher(Searcher):
         assign: Callable[[TrialResult], Assignment],
         on_change: Callable[[TrialResult], None],
         first_points: Sequence[Point],
+        give_up: Callable[[StorageFailed], None],
     ) -> None:
         super().__init__()
         self.spec = spec
@@ -43,6 +45,7 @@ class LedgerSearcher(Searcher):
         self.study = study
         self.assign = assign
         self.on_change = on_change
+        self.give_up = give_up
         known = ledger.trials()
         self._unfinished = deque(trial for trial in known if trial.status.unfinished)
         self._first_points = deque(first_points)
@@ -88,9 +91,15 @@ class LedgerSearcher(Searcher):
         self._record(newer)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Settle a trial: its own end where it has one, PRUNED where the scheduler stopped it, FAILED where it died."""
+        """Settle a trial: its own end where it has one, PRUNED where the scheduler stopped it, FAILED where it died.
+
+        A trial whose storage failed is left as it is known, for a resumed sweep to go on with; this one ends.
+        """
+        trial = read_answer(result) or self._running[trial_id][0]
+        if trial.status is Status.INTERRUPTED and trial.failure is not None:
+            self.give_up(StorageFailed(trial.failure.message))
+            return
         known, asked = self._running.pop(trial_id)
-        trial = read_answer(result) or known
         if error:
             failure = Failure(
                 message=f"its worker process died {MAX_RESTARTS + 1} times, by a signal or for lack of memory",
@@ -129,8 +138,12 @@ class LedgerSearcher(Searcher):
         """Nothing, for the same reason."""
 
     def _record(self, trial: TrialResult) -> None:
-        self.ledger.write_trial(trial)
-        self.on_change(trial)
+        try:
+            self.ledger.write_trial(trial)
+        except StorageFailed as error:
+            self.give_up(error)
+        else:
+            self.on_change(trial)
 
     def _ask(self, point: Mapping[str, Any] | None) -> tuple[optuna.Trial, Point]:
         """An Optuna trial of the given point, or of the sampler's choice."""

@@ -8,11 +8,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ByteSize, Field, model_validator
 
+from analysis.run_folder import RunFolder
 from search_spaces.documents import dump_yaml, parse_yaml, read_document, read_mapping
 from search_spaces.errors import InvalidInput, closest
 from search_spaces.space import Point, SearchSpace
 from search_spaces.validation import parse
 from trainables.config import STRATEGY_PARAMETERS, DataConfig, Frozen, Objective, OrNone, TrialConfig
+from trainables.storage import Place
 
 # What an experienced person would try first; enqueued before the sampler's own ideas where the space contains it.
 DEFAULT_RECIPE: Point = {
@@ -97,8 +99,11 @@ class Resources(Frozen):
 class Storage(Frozen):
     """Where a run lies."""
 
-    root: Path = Path("runs")
-    """RUN is `<root>/<name>`."""
+    root: Place = Path("runs")
+    """RUN is `<root>/<name>`: a folder that every node sees, or `s3://bucket/prefix`."""
+
+    keep_best: Annotated[Annotated[int, Field(ge=1)] | None, OrNone] = None
+    """When the sweep ends, remove the weights of all but its best so many trials; none: keep all."""
 
     cache_dir: Annotated[Path | None, _AUTO] = None
     """Node-local folder for decoded images; auto: `$THAW_CACHE_DIR`, else `~/.cache/thaw`."""
@@ -171,7 +176,7 @@ class SweepSpec(Frozen):
         return SearchSpace.parse(self.space, self.trial)
 
     @property
-    def run_root(self) -> Path:
+    def run_root(self) -> Place:
         """RUN, the folder of this sweep."""
         return self.storage.root / self.name
 
@@ -206,6 +211,7 @@ class SweepSpec(Frozen):
         values = self.model_dump(mode="json", exclude={"stopping"})
         values["data"] = {key: value for key, value in values["data"].items() if value is not None}
         values["search"] = {key: value for key, value in values["search"].items() if value is not None}
+        values["storage"]["keep_best"] = self.storage.keep_best or "none"
         for section, key in (("resources", "concurrent"), ("storage", "cache_dir"), ("storage", "cache_budget")):
             values[section][key] = "auto" if values[section][key] is None else values[section][key]
         values["resources"].pop("epoch_timeout")
@@ -228,6 +234,12 @@ def load(path: Path, overrides: Sequence[str] = (), name: str | None = None) -> 
     spec = parse(SweepSpec, raw, str(path))
     _check(spec, str(path))
     return spec
+
+
+def load_run(run: RunFolder) -> SweepSpec:
+    """The resolved sweep of a run; raises InvalidInput when it is not there or cannot be used."""
+    with run.reading(run.sweep_yaml) as path:
+        return load(path)
 
 
 def load_trial(path: Path, overrides: Sequence[str] = ()) -> TrialConfig:
@@ -315,6 +327,8 @@ def _resolve_paths(raw: dict[str, Any], base: Path) -> None:
         values = raw.get(section)
         value = values.get(key) if isinstance(values, dict) else None
         if isinstance(values, dict) and isinstance(value, str) and (key, value) != ("cache_dir", "auto"):
+            if "://" in value:  # no path of this machine
+                continue
             values[key] = str(_absolute(value, base, f"{section}.{key}"))
     storage = raw.setdefault("storage", {})
     if isinstance(storage, dict):

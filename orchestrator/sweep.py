@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -22,18 +21,21 @@ from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder, open_run, write_atomically
 from orchestrator import ray_runtime
 from orchestrator.assignment import Assignment
-from orchestrator.preflight import cache_budget, cache_folder, check_inputs, preflight
+from orchestrator.preflight import cache_budget, check_inputs, preflight
 from orchestrator.probe import points_by_score, probe_architectures
 from orchestrator.progress import Progress, silent
+from orchestrator.retention import remove_weights
 from orchestrator.searcher import MAX_RESTARTS, LedgerSearcher
-from orchestrator.spec import SweepSpec, load
+from orchestrator.spec import SweepSpec, load_run
 from orchestrator.stopping import PlanAwareAsha, Rungs
 from orchestrator.study import build_study
 from orchestrator.suggest import distributions
 from orchestrator.trial import TrialActor
-from search_spaces.errors import InvalidInput, SweepFailed
+from search_spaces.errors import InvalidInput, StorageFailed, SweepFailed
 from trainables.data.arrays import Arrays
+from trainables.folders import cache_folder
 from trainables.result import TrialResult
+from trainables.storage import Place, disk_is_full, keeping
 
 from ray import tune  # isort: skip  (after ray_runtime has set Ray's environment)
 
@@ -65,13 +67,13 @@ def run_sweep(spec: SweepSpec, arrays: Arrays | None = None, progress: Progress 
     return _drive(spec, run, progress)
 
 
-def resume_sweep(folder: Path, progress: Progress = silent) -> Outcome:
+def resume_sweep(folder: Place, progress: Progress = silent) -> Outcome:
     """Go on with a run: unfinished trials from their last checkpoints, then what is left of the planned ones.
 
     Raises InvalidInput when `folder` is no run, another process drives it, or data or weights are no longer there.
     """
     run = open_run(folder)
-    spec = load(run.sweep_yaml)
+    spec = load_run(run)
     # A trial that fails for want of its images or weights is not tried again: none may start.
     if check_inputs(spec).fingerprint != Ledger(run).read_run().fingerprint:
         raise InvalidInput(
@@ -106,7 +108,8 @@ def _create(run: RunFolder, spec: SweepSpec, arrays: Arrays) -> None:
 
 
 def _drive(spec: SweepSpec, run: RunFolder, progress: Progress) -> Outcome:
-    run = RunFolder(run.root.resolve())  # the workers' working directory is not ours
+    # Resolved, since the workers' working directory is not ours.
+    run = RunFolder(run.root.resolve(), cache_folder(spec.storage.cache_dir))
     ledger = Ledger(run)
 
     def assign(trial: TrialResult) -> Assignment:
@@ -120,18 +123,25 @@ def _drive(spec: SweepSpec, run: RunFolder, progress: Progress) -> Outcome:
             wandb=spec.tracking.wandb,
         )
 
-    with _Watch(run) as watch, ray_runtime.connected(run.root), _log_to(run.sweep_log):
+    run.local.mkdir(parents=True, exist_ok=True)
+    interrupted = False
+    with _Watch(run) as watch, ray_runtime.connected(run.local), _log_to(run), watch.giving_up():
         trials = ledger.trials()
         shutil.rmtree(run.tune, ignore_errors=True)
         study = build_study(spec, trials, run.study_log)
         first_points = points_by_score(spec, _probe_scores(spec, ledger, watch))
-        searcher = LedgerSearcher(spec, ledger, study, assign, progress, first_points)
+        searcher = LedgerSearcher(spec, ledger, study, assign, progress, first_points, watch.give_up)
         log.info("%s: %d trials to go, %d known", spec.name, searcher.remaining, len(trials))
         if searcher.remaining:
             _tuner(spec, run, searcher, trials, watch).fit()
-        interrupted = bool(searcher.interrupt()) or watch.stop_all()
+        # After a failure nothing more can be written; what is RUNNING in the ledger is resumed as well.
+        interrupted = watch.failed is None and (bool(searcher.interrupt()) or watch.stop_all())
+    if watch.failed is not None:
+        raise StorageFailed(f"{watch.failed}; nothing that was written is lost: go on with `thaw resume {run.root}`")
     board = Leaderboard.from_run(run)
     board.write_csv(run.leaderboard_csv)
+    if spec.storage.keep_best is not None and not interrupted:
+        remove_weights(run, board, spec.storage.keep_best)
     if not interrupted and not any(entry.rank for entry in board.entries):
         raise SweepFailed(_why_failed(run, ledger.trials()))
     return Outcome(run, board, interrupted)
@@ -173,7 +183,7 @@ def _tuner(
         ),
         run_config=tune.RunConfig(
             name=run.tune.name,
-            storage_path=str(run.root.resolve()),
+            storage_path=str(run.local),
             failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
             # A trial writes its own checkpoints: RUN/checkpoints, not Tune's folder, is where they are looked for.
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
@@ -184,10 +194,14 @@ def _tuner(
 
 
 class _Watch(tune.Stopper):
-    """Shows that the driver lives, and ends the sweep when a person asks for it: by Ctrl-C, or by `thaw stop`."""
+    """Shows that the driver lives, and ends the sweep when a person asks for it, by Ctrl-C or by `thaw stop`.
+
+    It ends the sweep too when what must last can no longer be kept: no trial after that would be worth anything.
+    """
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
+        self.failed: StorageFailed | None = None
         self._beaten = self._polled = 0.0
         self._stop = False
         self._former: Any = None
@@ -202,8 +216,12 @@ class _Watch(tune.Stopper):
     def __exit__(self, *_error: object) -> None:
         if self._former is not None:
             signal.signal(signal.SIGINT, self._former)
-        self.run.stop_request.unlink(missing_ok=True)
-        heartbeat.clear(self.run)
+        try:
+            self._publish_log()
+            self.run.stop_request.unlink(missing_ok=True)
+            heartbeat.clear(self.run)
+        except StorageFailed as error:
+            self.give_up(error)
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """No trial is ended by its results here."""
@@ -212,13 +230,41 @@ class _Watch(tune.Stopper):
     def stop_all(self) -> bool:
         """Called by Tune in every turn of its loop."""
         now = time.monotonic()
-        if now - self._beaten > BEAT_SECONDS:
-            self._beaten = now
-            heartbeat.beat(self.run)
-        if not self._stop and now - self._polled > POLL_SECONDS:
-            self._polled = now
-            self._stop = self.run.stop_request.exists()
+        try:
+            if now - self._beaten > BEAT_SECONDS:
+                self._beaten = now
+                heartbeat.beat(self.run)
+                self._publish_log()
+            if not self._stop and now - self._polled > POLL_SECONDS:
+                self._polled = now
+                self._stop = self.run.stop_request.exists()
+        except StorageFailed as error:
+            self.give_up(error)
         return self._stop
+
+    def give_up(self, error: StorageFailed) -> None:
+        """End the sweep for want of storage; the first reason is the one that is told."""
+        if self.failed is None:
+            log.error("%s", error)
+        self.failed = self.failed or error
+        self._stop = True
+
+    @contextlib.contextmanager
+    def giving_up(self) -> Iterator[None]:
+        """Give up on what Tune or Optuna raise for want of storage: what they write can be rebuilt elsewhere."""
+        try:
+            yield
+        except Exception as error:
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, StorageFailed) and not disk_is_full(cause):
+                cause = cause.__cause__ or cause.__context__
+            if cause is None:
+                raise
+            self.give_up(cause if isinstance(cause, StorageFailed) else StorageFailed(f"the disk is full: {cause}"))
+
+    def _publish_log(self) -> None:
+        if self.run.here(self.run.sweep_log).exists():
+            self.run.publish(self.run.sweep_log)
 
     def _on_interrupt(self, _number: int, _frame: FrameType | None) -> None:
         """Ask for a clean end; a second Ctrl-C is the ordinary one."""
@@ -228,10 +274,12 @@ class _Watch(tune.Stopper):
 
 
 @contextlib.contextmanager
-def _log_to(path: Path) -> Iterator[None]:
+def _log_to(run: RunFolder) -> Iterator[None]:
     """Send what Ray, Optuna and we have to say to the sweep's log instead of the terminal."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path)
+    path = run.fetch(run.sweep_log)
+    with keeping(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(name) for name in ("ray", "optuna", "orchestrator", "trainables")]
     former = [(logger, logger.handlers, logger.propagate) for logger in loggers]

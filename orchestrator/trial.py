@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
-from analysis.run_folder import RunFolder
 from orchestrator.assignment import Assignment, answer
-from search_spaces.errors import OutOfMemory
+from search_spaces.errors import OutOfMemory, StorageFailed
 from trainables.result import EpochReport, Failure, Status, TrialResult
+from trainables.storage import keeping
 
 if TYPE_CHECKING:
     from orchestrator.tracking import WandbRun
@@ -30,21 +30,35 @@ class TrialActor(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Take up an assignment. Whatever has been trained of it before is found in its own checkpoint."""
         self.assignment = Assignment.from_tune(config)
-        self.run = RunFolder(self.assignment.run)
+        self.run = self.assignment.run_folder
         self.trial: TrialResult = self.assignment.trial
-        self._log_to(self.trial.trial_id)
+        self._handler: logging.FileHandler | None = None
         self.wandb: WandbRun | None = None
         self.epochs: Iterator[EpochReport] | None = None
 
     def step(self) -> dict[str, Any]:
-        """One epoch. The trial's own errors end it, as FAILED or PRUNED_OOM; only the death of the process is Ray's."""
+        """One epoch. The trial's own errors end it, as FAILED or PRUNED_OOM; only the death of the process is Ray's.
+
+        Where its storage fails it is INTERRUPTED, and has a failure: the searcher ends the sweep.
+        """
+        try:
+            self._attempt()
+            self.run.publish(self.run.log(self.trial.trial_id))
+        except StorageFailed as error:
+            logging.getLogger("orchestrator").error("%s", error)
+            update = {"status": Status.INTERRUPTED, "failure": Failure(message=str(error))}
+            self.trial = self.trial.model_copy(update=update)
+        return answer(self.trial, done=self.trial.status is not Status.RUNNING)
+
+    def _attempt(self) -> None:
         try:
             self._advance()
+        except StorageFailed:
+            raise
         except Exception as error:
             logging.getLogger("orchestrator").error("%s", traceback.format_exc())
             status = Status.PRUNED_OOM if isinstance(error, OutOfMemory) else Status.FAILED
             self.trial = self.trial.model_copy(update={"status": status, "failure": self._failure(error)})
-        return answer(self.trial, done=self.trial.status is not Status.RUNNING)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Finish the old assignment and take up a new one in the same process."""
@@ -63,8 +77,10 @@ class TrialActor(tune.Trainable):
         best = {} if self.trial.best is None else {f"best/{k}": v for k, v in self.trial.best.metrics.items()}
         if self.wandb is not None:
             self.wandb.finish(status, best)
-        self._handler.close()
-        logging.getLogger().removeHandler(self._handler)
+        if self._handler is not None:
+            self._handler.close()
+            logging.getLogger().removeHandler(self._handler)
+        self.run.release(self.run.checkpoints(self.trial.trial_id))
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing: the trial writes its own checkpoints, and `setup` finds them."""
@@ -77,6 +93,7 @@ class TrialActor(tune.Trainable):
             self.epochs = self._begin()
         report = next(self.epochs, None)
         if report is not None:
+            self._publish(report)
             self.trial = self.trial.model_copy(update={"reports": (*self.trial.reports, report)})
             if self.wandb is not None:
                 self.wandb.log(report)
@@ -102,15 +119,18 @@ class TrialActor(tune.Trainable):
             gc.freeze()
             TrialActor._imported = True
         torch.set_num_threads(self.assignment.threads)
+        self._log_to(self.trial.trial_id)
         self.wandb = WandbRun(
             self.assignment.wandb,
             sweep=self.assignment.sweep,
             name=self.trial.trial_id,
             job_type="trial",
             config=self.trial.config,
-            folder=self.run.root,
+            folder=self.run.local,
         )
         folders = self.assignment.folders
+        self.run.release(self.run.checkpoints(self.trial.trial_id))  # of a process that was killed
+        self.run.fetch(self.run.last(self.trial.trial_id))
         if not checkpoint.exists(folders.last):
             return train(self.trial.config, folders)
         reports = checkpoint.CheckpointState.read(folders.last).reports
@@ -118,18 +138,27 @@ class TrialActor(tune.Trainable):
         logging.getLogger("orchestrator").info("resumed after epoch %d", len(reports))
         return train(self.trial.config, folders, folders.last)
 
+    def _publish(self, report: EpochReport) -> None:
+        """What the epoch has left, in the order in which it was written: a resumed trial finds `last`."""
+        trial_id = self.trial.trial_id
+        if report.checkpoint == "best":
+            self.run.publish(self.run.predictions(trial_id))
+            self.run.publish(self.run.best(trial_id))
+        self.run.publish(self.run.last(trial_id))
+
     def _failure(self, error: Exception) -> Failure:
         message = str(error).strip().splitlines()
         return Failure(
             message=f"{type(error).__name__}: {message[0] if message else 'no message'}",
             traceback=traceback.format_exc(),
-            log=str(self.run.log(self.trial.trial_id).relative_to(self.run.root)),
+            log=str(self.run.here(self.run.log(self.trial.trial_id)).relative_to(self.run.local)),
         )
 
     def _log_to(self, trial_id: str) -> None:
-        path = self.run.log(trial_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._handler = logging.FileHandler(path)
+        path = self.run.fetch(self.run.log(trial_id))
+        with keeping(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._handler = logging.FileHandler(path)
         self._handler.setFormatter(logging.Formatter("%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s"))
         root = logging.getLogger()
         root.setLevel(logging.INFO)

@@ -1,5 +1,6 @@
 """Commands for whoever runs sweeps: space, sweep, resume, status, logs, stop."""
 
+import codecs
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,7 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the
 
 TOP = 10
 STOP_TIMEOUT = 120.0
+FOLLOW_SECONDS = 1.0
 
 
 def register(app: typer.Typer) -> None:
@@ -144,13 +146,14 @@ def logs(
         raise InvalidInput(
             f"{run}: log must be of a trial that ran, got {trial or 'no trial'}; there are {', '.join(there) or 'none'}"
         )
-    with path.open(encoding="utf-8", errors="replace") as file:
-        while True:
-            for line in file:
-                typer.echo(line, nl=False)
-            if not follow:
-                return
-            time.sleep(0.5)
+    decoder, printed = codecs.getincrementaldecoder("utf-8")("replace"), 0
+    while True:
+        content = path.read_bytes()
+        typer.echo(decoder.decode(content[printed:]), nl=False)
+        printed = len(content)
+        if not follow:
+            return
+        time.sleep(FOLLOW_SECONDS)
 
 
 def stop(run: RunArgument) -> None:
