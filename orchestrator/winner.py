@@ -85,8 +85,8 @@ def retrain(folder: Place, on_epoch: Callable[[EpochReport], None] = lambda _rep
 def export(folder: Place) -> tuple[ExportBundle, str]:
     """Export the winner to RUN/export: the retrained model where there is one, else the trial's own checkpoint.
 
-    Returns the bundle and a phrase for where the weights came from. Raises ExportRefused when the ONNX model does not
-    predict what the PyTorch model predicts on the validation images.
+    Returns the bundle on this machine and a phrase for where the weights came from. Raises ExportRefused when the ONNX
+    model does not predict what the PyTorch model predicts on the validation images.
     """
     run = open_run(folder)
     winner = Leaderboard.from_run(run).winner()
