@@ -327,7 +327,7 @@ def _resolve_paths(raw: dict[str, Any], base: Path) -> None:
         values = raw.get(section)
         value = values.get(key) if isinstance(values, dict) else None
         if isinstance(values, dict) and isinstance(value, str) and (key, value) != ("cache_dir", "auto"):
-            if "://" in value:  # no path of this machine
+            if (section, key) == ("storage", "root") and "://" in value:
                 continue
             values[key] = str(_absolute(value, base, f"{section}.{key}"))
     storage = raw.setdefault("storage", {})
@@ -364,6 +364,10 @@ def _resolve_weights(value: Any, base: Path) -> None:
 
 
 def _absolute(value: str, base: Path, key: str) -> Path:
+    if "://" in value:
+        raise InvalidInput(
+            f"{key}: must be a path of this machine, got {value!r}; only a run may lie in a bucket, storage.root"
+        )
     try:
         return base / Path(value).expanduser()
     except RuntimeError as error:

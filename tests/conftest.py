@@ -90,6 +90,22 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[tuple[Path, Callable[[int], None]]]:
+    """A disk of 1 MiB, and a function that gives it another size in MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+
+    def mount(options: str) -> bool:
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    if not mount("size=1m"):
+        pytest.skip("only root may mount a disk")
+    yield disk, lambda size: mount(f"remount,size={size}m") or pytest.fail("cannot change the size of the disk")
+    subprocess.run(["umount", str(disk)], check=True)
+
+
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[dict[str, str]]:
     """An S3 service on this machine, spoken to over HTTP; the environment that leads there."""

@@ -360,6 +360,8 @@ def test_a_run_may_lie_in_a_bucket(small: Callable[..., Path], tmp_path: Path) -
     ):
         with pytest.raises(InvalidInput, match=said):
             load(small(storage={"root": root}))
+    with pytest.raises(InvalidInput, match=r"data.root: must be a path of this machine, got .s3://bucket.*; only"):
+        load(small(data={"root": "s3://bucket/photos"}))
 
 
 @pytest.mark.parametrize(("written", "kept"), [("none", None), (1, 1), (20, 20)])
