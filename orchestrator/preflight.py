@@ -55,9 +55,7 @@ def check_fresh(root: Place) -> None:
     """Raise InvalidInput when the run folder is already taken, or lies in a bucket that cannot be written."""
     try:
         if isinstance(root, BucketPath):
-            probe = root.parent / f".{root.name}.writable"
-            probe.touch()
-            probe.unlink()
+            check_writable(root.parent)
         if root.exists() and not root.is_dir():
             raise InvalidInput(f"run folder must be new, got {root}, which is a file; choose another name with --name")
         if root.exists() and any(root.iterdir()):
@@ -67,6 +65,13 @@ def check_fresh(root: Place) -> None:
             )
     except StorageFailed as error:  # nothing has been done yet
         raise InvalidInput(str(error)) from error
+
+
+def check_writable(place: BucketPath) -> None:
+    """Raise StorageFailed when objects cannot be made and removed there."""
+    probe = place / ".thaw-writable"
+    probe.touch()
+    probe.unlink(missing_ok=True)
 
 
 def cache_budget(configured: int | None, environment: Mapping[str, str] = os.environ) -> int | None:

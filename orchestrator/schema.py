@@ -51,6 +51,7 @@ def _allow_words(schema: dict[str, Any]) -> None:
         (schema["properties"]["stopping"], "none"),
         (definitions["Resources"]["properties"]["concurrent"], "auto"),
         (definitions["Resources"]["properties"]["epoch_timeout"], "none"),
+        (definitions["Storage"]["properties"]["keep_best"], "none"),
         (definitions["Storage"]["properties"]["cache_dir"], "auto"),
         (definitions["Storage"]["properties"]["cache_budget"], "auto"),
     ):

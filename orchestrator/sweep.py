@@ -21,6 +21,7 @@ from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder, open_run, write_atomically
 from orchestrator import ray_runtime
 from orchestrator.assignment import Assignment
+from orchestrator.logs import LogFile
 from orchestrator.preflight import cache_budget, check_inputs, preflight
 from orchestrator.probe import points_by_score, probe_architectures
 from orchestrator.progress import Progress, silent
@@ -35,7 +36,7 @@ from search_spaces.errors import InvalidInput, StorageFailed, SweepFailed
 from trainables.data.arrays import Arrays
 from trainables.folders import cache_folder
 from trainables.result import TrialResult
-from trainables.storage import Place, disk_is_full, keeping
+from trainables.storage import Place, disk_is_full
 
 from ray import tune  # isort: skip  (after ray_runtime has set Ray's environment)
 
@@ -276,11 +277,7 @@ class _Watch(tune.Stopper):
 @contextlib.contextmanager
 def _log_to(run: RunFolder) -> Iterator[None]:
     """Send what Ray, Optuna and we have to say to the sweep's log instead of the terminal."""
-    path = run.fetch(run.sweep_log)
-    with keeping(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler = LogFile(run.fetch(run.sweep_log), "%(asctime)s %(levelname)s %(name)s: %(message)s")
     loggers = [logging.getLogger(name) for name in ("ray", "optuna", "orchestrator", "trainables")]
     former = [(logger, logger.handlers, logger.propagate) for logger in loggers]
     for logger in loggers:

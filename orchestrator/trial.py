@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from ray import tune
 
 from orchestrator.assignment import Assignment, answer
+from orchestrator.logs import LogFile
 from search_spaces.errors import OutOfMemory, StorageFailed
 from trainables.result import EpochReport, Failure, Status, TrialResult
-from trainables.storage import keeping
 
 if TYPE_CHECKING:
     from orchestrator.tracking import WandbRun
@@ -32,7 +32,7 @@ class TrialActor(tune.Trainable):
         self.assignment = Assignment.from_tune(config)
         self.run = self.assignment.run_folder
         self.trial: TrialResult = self.assignment.trial
-        self._handler: logging.FileHandler | None = None
+        self._handler: LogFile | None = None
         self.wandb: WandbRun | None = None
         self.epochs: Iterator[EpochReport] | None = None
 
@@ -156,10 +156,7 @@ class TrialActor(tune.Trainable):
 
     def _log_to(self, trial_id: str) -> None:
         path = self.run.fetch(self.run.log(trial_id))
-        with keeping(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._handler = logging.FileHandler(path)
-        self._handler.setFormatter(logging.Formatter("%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s"))
+        self._handler = LogFile(path, "%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s")
         root = logging.getLogger()
         root.setLevel(logging.INFO)
         root.addHandler(self._handler)
