@@ -79,6 +79,7 @@ def retrain(folder: Place, on_epoch: Callable[[EpochReport], None] = lambda _rep
     fresh.rename(made)
     for place in (best, run.winner / folders.predictions.name, told):
         run.publish(place)
+    run.release(run.winner)
     return Retrained(winner, best, test)
 
 

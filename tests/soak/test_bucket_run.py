@@ -89,5 +89,6 @@ def test_a_run_in_a_bucket(
     assert model == f"{run.root}/export/model.onnx"
     predicted = told("predict", model, str(digits / "test" / "3"))
     assert len(predicted) == len(list((digits / "test" / "3").iterdir()))  # type: ignore[arg-type]
-    left = [path for path in (cache_dir / "runs").rglob("*") if path.suffix in (".safetensors", ".tar")]
+    left = [path for path in (tmp_path / "other cache" / "runs").rglob("*") if path.suffix in (".safetensors", ".tar")]
     assert left == [], "what a bucket keeps is not left on a node"
+    assert list((cache_dir / "runs").glob("*/.reading-*")) == []
