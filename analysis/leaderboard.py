@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Self
 
 from pydantic_core import to_jsonable_python
@@ -16,6 +15,7 @@ from analysis.run_folder import RunFolder, open_run, write_atomically
 from search_spaces.errors import InvalidInput
 from trainables.config import Objective
 from trainables.result import EpochReport, Status, TrialResult, best_report
+from trainables.storage import Place, as_place
 
 # Which trials come first; a status within the same group is no advantage.
 _GROUPS = {
@@ -85,9 +85,9 @@ class Leaderboard:
     """What messages call the run."""
 
     @classmethod
-    def from_run(cls, run: RunFolder | Path | str) -> Self:
+    def from_run(cls, run: RunFolder | Place | str) -> Self:
         """The leaderboard of a run on disk; raises InvalidInput when there is no run or a record cannot be used."""
-        folder = run if isinstance(run, RunFolder) else open_run(Path(run))
+        folder = run if isinstance(run, RunFolder) else open_run(as_place(run))
         ledger = Ledger(folder)
         record = ledger.read_run()
         board = cls.from_trials(record.objective, ledger.trials(), source=str(folder.root))
@@ -111,10 +111,10 @@ class Leaderboard:
         """One mapping an entry, best first; ready for `json.dumps`."""
         return [entry.to_json() for entry in self.entries]
 
-    def write_csv(self, path: Path) -> None:
+    def write_csv(self, path: Place) -> None:
         """Replace the file `path` by a table, one row an entry and one column `parameters.<name>` a parameter.
 
-        Raises ThawError when it cannot be written.
+        Raises StorageFailed when it cannot be written.
         """
         rows = [_row(values) for values in self.to_json()]
         names = _CSV_FIELDS + [f"parameters.{name}" for name in _parameter_names(self.entries)]

@@ -4,15 +4,19 @@ The leaderboard, the Optuna study and W&B are derived from these records and can
 """
 
 import json
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from analysis.run_folder import RunFolder, write_atomically
 from search_spaces.errors import InvalidInput, closest
+from trainables.bucket import BucketPath
 from trainables.config import Objective
 from trainables.result import SCHEMA_VERSION, TrialResult
+from trainables.storage import Place
+
+READERS = 32
 
 Record = TypeVar("Record", bound=BaseModel)
 
@@ -112,9 +116,14 @@ class Ledger:
 
     def trials(self) -> list[TrialResult]:
         """All trials in the order of their ids; raises InvalidInput naming the first file that cannot be used."""
-        return [_read_trial(path) for path in self._files()]
+        files = self._files()
+        if not isinstance(self.run.trials, BucketPath):
+            return [_read_trial(path) for path in files]
+        # A request takes as long as a hundred records of a disk, but many can be on their way.
+        with ThreadPoolExecutor(max_workers=READERS) as pool:
+            return list(pool.map(_read_trial, files))
 
-    def _files(self) -> list[Path]:
+    def _files(self) -> list[Place]:
         # What a killed writer leaves behind ends in `.tmp`.
         files = [path for path in self.run.trials.glob("*.json") if not path.name.startswith(".")]
         return sorted(files, key=lambda path: by_id(path.stem))
@@ -125,13 +134,13 @@ def by_id(trial_id: str) -> tuple[int, str]:
     return len(trial_id), trial_id
 
 
-def write_record(path: Path, record: BaseModel) -> None:
+def write_record(path: Place, record: BaseModel) -> None:
     """Replace the JSON file `path` as a whole by `record`; raises ThawError when it cannot be written."""
     values = record.model_dump(mode="json", exclude_none=True)
     write_atomically(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
-def read_record(path: Path, model: type[Record]) -> Record:
+def read_record(path: Place, model: type[Record]) -> Record:
     """The `model` in the JSON file `path`, of this or an older schema version; unknown fields are ignored.
 
     Raises InvalidInput naming the file when it is missing, is no JSON, is of a newer version or lacks a field.
@@ -139,7 +148,7 @@ def read_record(path: Path, model: type[Record]) -> Record:
     try:
         values = json.loads(path.read_bytes())
     except OSError as error:
-        raise InvalidInput(f"{path}: a record must be a readable file, got: {error.strerror}") from error
+        raise InvalidInput(f"{path}: a record must be a readable file, got: {error.strerror or error}") from error
     except ValueError as error:
         raise InvalidInput(
             f"{path}: a record must be JSON, got: {error}; restore the file, or delete it to do without it"
@@ -160,7 +169,7 @@ def read_record(path: Path, model: type[Record]) -> Record:
         ) from error
 
 
-def _read_trial(path: Path) -> TrialResult:
+def _read_trial(path: Place) -> TrialResult:
     result = read_record(path, TrialResult)
     if result.trial_id != path.stem:
         raise InvalidInput(

@@ -1,155 +1,246 @@
-"""Where everything of a run lies on disk, how a run is opened, and how a file in it is replaced as a whole."""
+"""Where everything of a run lies, how a run is opened, and how a file in it is replaced as a whole.
 
-import errno
+A run lies in a folder or in a bucket. Records, which are small, are read and written where they lie. What a program
+has to have on a disk of its own, checkpoints and logs, is worked on `here` and published; for a run in a folder that
+is the same place. In a bucket a folder is one object, a tar archive: it is replaced as a whole or not at all.
+"""
+
+import hashlib
 import os
+import shutil
+import tempfile
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from search_spaces.errors import InvalidInput, ThawError
+from search_spaces.errors import InvalidInput, StorageFailed
+from trainables.bucket import BucketPath
+from trainables.folders import cache_folder
+from trainables.storage import Place, keeping
 
 
 @dataclass(frozen=True)
 class RunFolder:
     """The paths of one run; it neither reads nor creates anything."""
 
-    root: Path
+    root: Place
     """`<storage.root>/<name>`."""
 
+    cache: Path | None = None
+    """The node's cache, which holds what is local of a run in a bucket; None: the machine's own."""
+
     @property
-    def run_json(self) -> Path:
+    def local(self) -> Path:
+        """Folder of this node for what need not last; the run's own where that is a folder."""
+        if isinstance(self.root, Path):
+            return self.root
+        key = hashlib.sha256(str(self.root).encode()).hexdigest()[:12]
+        return (self.cache or cache_folder(None)) / "runs" / f"{self.root.name}-{key}"
+
+    def here(self, place: Place) -> Path:
+        """Where this node works on what is to last at `place`."""
+        return place if isinstance(place, Path) else self.local / place.relative_to(self._bucket)
+
+    def publish(self, place: Place) -> None:
+        """Make what has been written `here` last, as a whole; raises StorageFailed when that cannot be done."""
+        if isinstance(place, BucketPath):
+            with keeping(self.here(place)):
+                _object(place).upload(self.here(place))
+
+    def fetch(self, place: Place) -> Path:
+        """Bring what lasts at `place` to where this node works on it; where there is nothing, nothing is there after.
+
+        Only for who writes it: `reading` is for everybody else.
+        """
+        path = self.here(place)
+        if isinstance(place, BucketPath):
+            self.release(place)
+            self._download(place, path)
+        return path
+
+    @contextmanager
+    def reading(self, place: Place) -> Iterator[Path]:
+        """What lasts at `place`, on a disk of this node for the time of the block; a path without a file if nothing."""
+        if isinstance(place, Path):
+            yield place
+            return
+        self.local.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".reading-", dir=self.local) as scratch:
+            self._download(place, Path(scratch) / place.name)
+            yield Path(scratch) / place.name
+
+    def has(self, place: Place) -> bool:
+        """Whether something lasts at `place`."""
+        return place.exists() if isinstance(place, Path) else _object(place).is_file()
+
+    def release(self, place: Place) -> None:
+        """Remove what this node has of what lasts in a bucket."""
+        if isinstance(place, BucketPath):
+            _remove(self.here(place))
+
+    def remove(self, place: Place) -> None:
+        """Remove what lasts at `place`."""
+        if isinstance(place, BucketPath):
+            _object(place).unlink(missing_ok=True)
+        else:
+            _remove(place)
+
+    @property
+    def run_json(self) -> Place:
         """Objective, space, distributions and data set of the run; its presence makes the folder a run."""
         return self.root / "run.json"
 
     @property
-    def sweep_yaml(self) -> Path:
+    def sweep_yaml(self) -> Place:
         """The sweep file as it was resolved."""
         return self.root / "sweep.yaml"
 
     @property
-    def trials(self) -> Path:
+    def trials(self) -> Place:
         """Folder of the ledger: one JSON file a trial."""
         return self.root / "trials"
 
-    def trial(self, trial_id: str) -> Path:
+    def trial(self, trial_id: str) -> Place:
         """The record of one trial."""
         return self.trials / f"{_name(trial_id)}.json"
 
-    def checkpoints(self, trial_id: str) -> Path:
+    def checkpoints(self, trial_id: str) -> Place:
         """Folder of a trial's checkpoints."""
         return self.root / "checkpoints" / _name(trial_id)
 
-    def best(self, trial_id: str) -> Path:
+    def best(self, trial_id: str) -> Place:
         """Checkpoint of the epoch with the best objective."""
         return self.checkpoints(trial_id) / "best"
 
-    def last(self, trial_id: str) -> Path:
+    def last(self, trial_id: str) -> Place:
         """Checkpoint of the newest epoch that did not improve the objective."""
         return self.checkpoints(trial_id) / "last"
 
-    def predictions(self, trial_id: str) -> Path:
+    def predictions(self, trial_id: str) -> Place:
         """A finished trial's predictions on the validation split."""
         return self.root / "predictions" / f"{_name(trial_id)}.parquet"
 
-    def log(self, trial_id: str) -> Path:
+    def log(self, trial_id: str) -> Place:
         """What one trial printed."""
         return self.root / "logs" / f"{_name(trial_id)}.log"
 
     @property
-    def sweep_log(self) -> Path:
+    def sweep_log(self) -> Place:
         """What the driver of the sweep printed."""
         return self.root / "logs" / "sweep.log"
 
     @property
     def tune(self) -> Path:
-        """Folder of Ray Tune's experiments; never read for results."""
-        return self.root / "tune"
+        """Folder of Ray Tune's experiments, local to the driver's node; never read for results."""
+        return self.local / "tune"
 
     @property
     def study_log(self) -> Path:
         """Optuna's journal; derived from the ledger, local to the driver's node."""
-        return self.root / "study.log"
+        return self.local / "study.log"
 
     @property
-    def warm_start(self) -> Path:
+    def warm_start(self) -> Place:
         """The finished trials of the runs that the sweep learns from, as they were when it was launched or extended."""
         return self.root / "warm_start.json"
 
     @property
     def wandb(self) -> Path:
-        """Folder of W&B's local files."""
-        return self.root / "wandb"
+        """Folder of W&B's files, local to each node."""
+        return self.local / "wandb"
 
     @property
-    def leaderboard_csv(self) -> Path:
+    def leaderboard_csv(self) -> Place:
         """The leaderboard as a table."""
         return self.root / "leaderboard.csv"
 
     @property
-    def report_html(self) -> Path:
+    def report_html(self) -> Place:
         """The report as one page."""
         return self.root / "report.html"
 
     @property
-    def winner(self) -> Path:
+    def winner(self) -> Place:
         """Folder of the confirmed or retrained winner."""
         return self.root / "winner"
 
     @property
-    def export(self) -> Path:
+    def export(self) -> Place:
         """Folder of the ONNX bundle."""
         return self.root / "export"
 
     @property
-    def stop_request(self) -> Path:
+    def stop_request(self) -> Place:
         """A file whose presence asks the driver to stop."""
         return self.root / "stop"
 
     @property
-    def heartbeat(self) -> Path:
+    def heartbeat(self) -> Place:
         """Who drives the run, and when it was last seen."""
         return self.root / "driver.json"
 
+    @property
+    def _bucket(self) -> BucketPath:
+        assert isinstance(self.root, BucketPath)
+        return self.root
 
-def open_run(path: Path) -> RunFolder:
-    """The run in the folder `path`; raises InvalidInput, with the runs that lie nearby, when there is none."""
-    run = RunFolder(path)
-    if run.run_json.is_file():
-        return run
-    if not path.exists():
-        raise InvalidInput(f"{path}: a run must be an existing folder, got none; {_remedy(path.parent)}")
-    if not path.is_dir():
-        raise InvalidInput(f"{path}: a run must be a folder, got a file; {_remedy(path.parent)}")
-    raise InvalidInput(f"{path}: a run must have a run.json, found {_contents(path)}; {_remedy(path)}")
+    def _download(self, place: BucketPath, path: Path) -> None:
+        with keeping(path), suppress(FileNotFoundError):
+            _object(place).download(path, unpack=not place.suffix)
 
 
-def write_atomically(path: Path, text: str) -> None:
+def open_run(place: Place) -> RunFolder:
+    """The run at `place`; raises InvalidInput, with the runs that lie nearby, when there is none."""
+    run = RunFolder(place)
+    try:
+        if run.run_json.is_file():
+            return run
+        if not place.exists():
+            raise InvalidInput(f"{place}: a run must be an existing folder, got none; {_advice(place.parent)}")
+        if not place.is_dir():
+            raise InvalidInput(f"{place}: a run must be a folder, got a file; {_advice(place.parent)}")
+        raise InvalidInput(f"{place}: a run must have a run.json, found {_contents(place)}; {_advice(place)}")
+    except StorageFailed as error:  # nothing has been done yet
+        raise InvalidInput(str(error)) from error
+
+
+def write_atomically(path: Place, text: str) -> None:
     """Replace the file `path` by `text`: a reader, or a crash, finds the old file or the new one, never a part.
 
-    The text goes to a temporary name in the same folder, to the disk, and is then renamed. Folders are created.
-    Raises ThawError naming the folder when the disk is full or the folder cannot be written.
+    The text goes to a temporary name in the same folder, to the disk, and is then renamed; in a bucket it is one
+    request. Folders are created. Raises StorageFailed when the disk is full, or the place cannot be written.
     """
+    # A file name that is not UTF-8 may stand in a traceback; in JSON, `\udcff` is then its valid escape.
+    content = text.encode("utf-8", "backslashreplace")
+    if isinstance(path, BucketPath):
+        path.write_bytes(content)
+        return
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
+    with keeping(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
-                # A file name that is not UTF-8 may stand in a traceback; in JSON, `\udcff` is then its valid escape.
-                file.write(text.encode("utf-8", "backslashreplace"))
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-    except OSError as error:
-        raise ThawError(_unwritable(path, error)) from error
 
 
-def _unwritable(path: Path, error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{path.parent}: the disk is full ({error.strerror}), {path.name} was not written; free some space"
-    return f"{path.parent}: cannot write {path.name} ({error.strerror}); the folder must be writable"
+def _object(place: BucketPath) -> BucketPath:
+    """What of a bucket holds a file or a folder of a run; only files have an ending."""
+    return place if place.suffix else place.with_name(f"{place.name}.tar")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _name(trial_id: str) -> str:
@@ -161,13 +252,14 @@ def _name(trial_id: str) -> str:
     return trial_id
 
 
-def _remedy(parent: Path) -> str:
-    runs = sorted(file.parent.name for file in parent.glob("*/run.json")) if parent.is_dir() else []
+def _advice(parent: Place) -> str:
+    there = parent.iterdir() if parent.is_dir() else ()
+    runs = sorted(child.name for child in there if (child / "run.json").is_file())
     advice = "give the folder `<storage.root>/<name>` of a sweep"
     return f"{advice}; {parent} has the runs {_listed(runs)}" if runs else advice
 
 
-def _contents(folder: Path) -> str:
+def _contents(folder: Place) -> str:
     names = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in folder.iterdir())
     return _listed(names) if names else "an empty folder"
 

@@ -10,6 +10,7 @@ from analysis.run_folder import RunFolder
 from orchestrator.spec import Resources, Wandb
 from trainables.folders import TrialFolders
 from trainables.result import TrialResult
+from trainables.storage import Place
 
 _ASSIGNMENT, _ANSWER = "assignment", "trial_result"
 
@@ -25,7 +26,7 @@ class Assignment(BaseModel):
     sweep: str
     """Name of the sweep."""
 
-    run: Path
+    run: Place
     """RUN, visible on every node."""
 
     cache: Path
@@ -44,11 +45,16 @@ class Assignment(BaseModel):
     """The value of the objective at which the sweep is content, and the trial complete."""
 
     @property
+    def run_folder(self) -> RunFolder:
+        """The run, as this node sees it."""
+        return RunFolder(self.run, self.cache)
+
+    @property
     def folders(self) -> TrialFolders:
-        """Where the trial reads and writes."""
-        run = RunFolder(self.run)
-        trial_id = self.trial.trial_id
-        return TrialFolders(run.checkpoints(trial_id), run.predictions(trial_id), self.cache, self.cache_budget)
+        """Where the trial reads and writes on this node."""
+        run, trial_id = self.run_folder, self.trial.trial_id
+        checkpoints, predictions = run.here(run.checkpoints(trial_id)), run.here(run.predictions(trial_id))
+        return TrialFolders(checkpoints, predictions, self.cache, self.cache_budget)
 
     def to_tune(self) -> dict[str, Any]:
         """As a Tune configuration."""

@@ -8,14 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.run_folder import RunFolder
 from orchestrator import node, ray_runtime
 from orchestrator.capacity import check_fit
 from orchestrator.node import Question
-from orchestrator.preflight import cache_folder
 from orchestrator.spec import SweepSpec
 from search_spaces.errors import InvalidInput
 from trainables.data.arrays import Arrays
 from trainables.data.readers import Dataset, open_dataset
+from trainables.folders import cache_folder
 
 import ray  # isort: skip  (after ray_runtime has set Ray's environment)
 from ray import cloudpickle  # isort: skip
@@ -75,13 +76,14 @@ def examine_cluster(address: str, spec: SweepSpec | None) -> list[NodeReport]:
 
 @contextlib.contextmanager
 def _run_folder(spec: SweepSpec) -> Iterator[Path]:
-    """The run folder for the time of the block; after it only where something has been put into it."""
-    spec.run_root.mkdir(parents=True, exist_ok=True)
+    """This node's folder of the run for the time of the block; after it only where something has been put into it."""
+    folder = RunFolder(spec.run_root, cache_folder(spec.storage.cache_dir)).local
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        yield spec.run_root
+        yield folder
     finally:
-        if not any(spec.run_root.iterdir()):
-            spec.run_root.rmdir()
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def check_nodes(spec: SweepSpec, dataset: Dataset) -> None:
@@ -137,7 +139,7 @@ def make_question(spec: SweepSpec | None, dataset: Dataset | None) -> Question:
         str(cache_folder(spec.storage.cache_dir)),
         folders={key: str(path) for key, path in paths.items() if path is not None}
         | {f"weights {path}": path for path in sorted(weights)},
-        run=str(spec.run_root.resolve()),
+        run=str(spec.run_root.resolve()) if isinstance(spec.run_root, Path) else None,
         token=f".driver-{uuid.uuid4().hex}",
         images={} if dataset is None else _some_images(dataset),
         devices=spec.resources.gpus_per_worker > 0,

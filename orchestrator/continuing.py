@@ -1,7 +1,6 @@
 """Whether a run can go on: nobody drives it, there is budget left, and it would see the images it began with."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from analysis import heartbeat
 from analysis.ledger import Ledger, RunRecord
@@ -12,9 +11,10 @@ from orchestrator.spec import SweepSpec
 from search_spaces.errors import InvalidInput
 from trainables.data.arrays import Arrays
 from trainables.result import TrialResult
+from trainables.storage import Place
 
 
-def check_goes_on(spec: SweepSpec, run: RunFolder, record: RunRecord, named: Path) -> Arrays:
+def check_goes_on(spec: SweepSpec, run: RunFolder, record: RunRecord, named: Place) -> Arrays:
     """The images of a run that can go on as `spec` and `record` say; `named` is what the user called it.
 
     Raises InvalidInput where it cannot.
@@ -38,7 +38,7 @@ def check_goes_on(spec: SweepSpec, run: RunFolder, record: RunRecord, named: Pat
     return arrays
 
 
-def check_not_driven(run: RunFolder, named: Path) -> None:
+def check_not_driven(run: RunFolder, named: Place) -> None:
     """Raise InvalidInput when another process drives the run."""
     if heartbeat.is_alive(run):
         raise InvalidInput(f"{named}: a run must have one driver, but it is being driven; see `thaw status {named}`")

@@ -10,9 +10,13 @@ from pathlib import Path
 
 import torch
 
-from orchestrator.preflight import cache_folder
+from orchestrator.preflight import check_writable
 from orchestrator.spec import SweepSpec, Wandb
 from orchestrator.tracking import resolve_mode
+from search_spaces.errors import StorageFailed
+from trainables.bucket import BucketPath
+from trainables.folders import cache_folder
+from trainables.storage import Place
 
 PACKAGES = ("thaw", "torch", "torchvision", "timm", "accelerate", "ray", "optuna", "wandb", "onnx", "onnxruntime")
 ENOUGH_DISK_GB = 5
@@ -28,7 +32,7 @@ class Check:
     remedy: str = ""
 
 
-def examine(cache: Path | None = None, storage: Path | None = None) -> list[Check]:
+def examine(cache: Path | None = None, storage: Place | None = None) -> list[Check]:
     """Look at Python, packages, devices, memory, disks and W&B; nothing is changed."""
     checks = [
         Check("python", f"{platform.python_version()} ({sys.executable})", sys.version_info >= (3, 11)),
@@ -36,7 +40,7 @@ def examine(cache: Path | None = None, storage: Path | None = None) -> list[Chec
         Check("cpu", f"{_cores()} cores, {_memory_gb():.0f} GB of memory", ok=True),
         _gpu(),
         _folder("cache", cache_folder(cache)),
-        _folder("storage", storage or Path("runs")),
+        _bucket("storage", storage) if isinstance(storage, BucketPath) else _folder("storage", storage or Path("runs")),
     ]
     mode = resolve_mode(Wandb())
     hint = "" if mode == "online" else "runs stay on this machine; `wandb login` or WANDB_API_KEY for online"
@@ -84,6 +88,14 @@ def _folder(name: str, folder: Path) -> Check:
     if writable and free < ENOUGH_DISK_GB:
         remedy = f"free some space: a sweep needs about {ENOUGH_DISK_GB} GB"
     return Check(name, f"{folder}, {free:.0f} GB free", writable and free >= ENOUGH_DISK_GB, remedy)
+
+
+def _bucket(name: str, place: BucketPath) -> Check:
+    try:
+        check_writable(place)
+    except StorageFailed as error:
+        return Check(name, str(place), ok=False, remedy=str(error))
+    return Check(name, f"{place}, may be written", ok=True)
 
 
 def _cores() -> int:

@@ -4,12 +4,12 @@ import datetime
 import json
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TextIO
 
 from orchestrator.notify import Ending
 from orchestrator.spec import SweepSpec
 from trainables.result import EpochReport, Status, TrialResult
+from trainables.storage import Place
 
 
 class EventLog:
@@ -19,12 +19,12 @@ class EventLog:
         self._stream = stream
         self._epochs: dict[str, int] = {}
 
-    def sweep_started(self, spec: SweepSpec, run: Path, known: Sequence[TrialResult]) -> None:
+    def sweep_started(self, spec: SweepSpec, run: Place, known: Sequence[TrialResult]) -> None:
         """The first trial is about to start; `known` are those of an earlier part of the run."""
         self._write(
             "sweep_started",
             name=spec.name,
-            run=str(run.absolute()),
+            run=str(run.resolve()),
             objective=spec.objective.model_dump(mode="json"),
             trials_planned=spec.search.trials,
             trials_known=len(known),

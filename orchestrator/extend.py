@@ -17,7 +17,7 @@ from analysis.run_folder import RunFolder, open_run, write_atomically
 from orchestrator import warm_start
 from orchestrator.continuing import check_goes_on, check_not_driven
 from orchestrator.overrides import apply_override, overridden
-from orchestrator.spec import DEFAULT_RECIPE, SweepSpec, load, resolve
+from orchestrator.spec import DEFAULT_RECIPE, SweepSpec, load_run, resolve
 from orchestrator.study import locate
 from orchestrator.suggest import point_with
 from orchestrator.sweep import told_of
@@ -28,6 +28,7 @@ from search_spaces.errors import InvalidInput
 from search_spaces.space import Point
 from trainables.data.arrays import Arrays
 from trainables.result import TrialResult
+from trainables.storage import Place
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Extended:
     """Ids of the finished trials that lie outside of the space now."""
 
 
-def extend(folder: Path, trials: int = 0, overrides: Sequence[str] = ()) -> Extended:
+def extend(folder: Place, trials: int = 0, overrides: Sequence[str] = ()) -> Extended:
     """Plan `trials` more than before and change the sweep file of a run; nothing is trained.
 
     Raises InvalidInput, with nothing written, when `folder` is no run or is being driven, when a change would make old
@@ -62,7 +63,7 @@ def extend(folder: Path, trials: int = 0, overrides: Sequence[str] = ()) -> Exte
     run = open_run(folder)
     check_not_driven(run, folder)
     ledger = Ledger(run)
-    known, record, old = ledger.trials(), ledger.read_run(), load(run.sweep_yaml)
+    known, record, old = ledger.trials(), ledger.read_run(), load_run(run)
     new = _changed(run, old, trials, overrides, known)
     changes = _changes(old, new, points=any(overridden(change).startswith("search.points") for change in overrides))
     if not changes:
@@ -93,10 +94,11 @@ def _changed(
     Unless the changes say what is tried first, that is what it was, as far as it lies in the space, and after it every
     choice that is new, on top of the best configuration so far: of old results the sampler can tell nothing about it.
     """
-    raw = read_mapping(run.sweep_yaml)
+    with run.reading(run.sweep_yaml) as path:
+        raw, written = read_mapping(path), read_mapping(path)
     for override in overrides:
         apply_override(raw, override)
-    _check_comparable(run, read_mapping(run.sweep_yaml), raw)
+    _check_comparable(run, written, raw)
     search, space, fixed = (raw.get(section) for section in ("search", "space", "trial"))
     if isinstance(space, dict) and isinstance(fixed, dict):
         raw["trial"] = {name: value for name, value in fixed.items() if name not in space}
@@ -148,7 +150,7 @@ def _check_comparable(run: RunFolder, before: Mapping[str, Any], after: Mapping[
             )
 
 
-def _check_work(folder: Path, new: SweepSpec, known: Sequence[TrialResult], outside: Sequence[TrialResult]) -> None:
+def _check_work(folder: Place, new: SweepSpec, known: Sequence[TrialResult], outside: Sequence[TrialResult]) -> None:
     unfinished = [trial for trial in known if trial.status.unfinished]
     for trial in outside:
         if trial in unfinished:

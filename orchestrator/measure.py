@@ -1,20 +1,23 @@
 """Trials of a run measured on a split: the winner, any other, or several that vote."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, open_run
-from orchestrator.preflight import cache_budget, cache_folder
-from orchestrator.spec import load
-from orchestrator.winner import winner_checkpoint
+from orchestrator.preflight import cache_budget
+from orchestrator.retention import trial_weights
+from orchestrator.spec import load_run
+from orchestrator.winner import winner_weights
 from search_spaces.errors import InvalidInput
-from trainables import checkpoint
 from trainables.evaluate import Tta
 from trainables.evaluation import Evaluation, evaluate_checkpoints
+from trainables.folders import cache_folder
 from trainables.result import Status, TrialResult
+from trainables.storage import Place
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Measured:
 
 
 def measure_trials(
-    folder: Path, trial_ids: Sequence[str] = (), *, split: str = "test", tta: Tta = "none", ensemble: int | None = None
+    folder: Place, trial_ids: Sequence[str] = (), *, split: str = "test", tta: Tta = "none", ensemble: int | None = None
 ) -> Measured:
     """Measure trials of a run: those named, the best `ensemble` COMPLETED ones, or by default the winner.
 
@@ -43,16 +46,18 @@ def measure_trials(
     run = open_run(folder)
     if trial_ids or ensemble is not None:
         trials = _named(run, trial_ids, ensemble) if trial_ids else _best(run, ensemble or 0)
-        checkpoints = [_checkpoint(run, trial) for trial in trials]
+        weights: list[AbstractContextManager[Path]] = [trial_weights(run, trial) for trial in trials]
         names = ", ".join(trial.trial_id for trial in trials)
         origin = f"trial {names}, as trained in the sweep" if len(trials) == 1 else f"soft vote of the trials {names}"
     else:
         trials = [Leaderboard.from_run(run).winner()]
-        best, origin = winner_checkpoint(run, trials[0])
-        checkpoints = [best if best != run.best(trials[0].trial_id) else _checkpoint(run, trials[0])]
-    storage = load(run.sweep_yaml).storage
+        winners, origin = winner_weights(run, trials[0])
+        weights = [winners]
+    storage = load_run(run).storage
     cache, budget = cache_folder(storage.cache_dir), cache_budget(storage.cache_budget)
-    evaluation = evaluate_checkpoints(checkpoints, split, cache, tta, budget)
+    with ExitStack() as stack:
+        checkpoints = [stack.enter_context(folder) for folder in weights]
+        evaluation = evaluate_checkpoints(checkpoints, split, cache, tta, budget)
     return Measured(tuple(trial.trial_id for trial in trials), origin, evaluation)
 
 
@@ -80,15 +85,3 @@ def _best(run: RunFolder, count: int) -> list[TrialResult]:
             "ask for fewer, or name the trials"
         )
     return completed[:count]
-
-
-def _checkpoint(run: RunFolder, trial: TrialResult) -> Path:
-    best = run.best(trial.trial_id)
-    if not checkpoint.exists(best):
-        entries = Leaderboard.from_run(run).entries
-        there = [entry.trial.trial_id for entry in entries if checkpoint.exists(run.best(entry.trial.trial_id))]
-        raise InvalidInput(
-            f"{run.root}: a trial must have a checkpoint to be measured, got {trial.trial_id}, which is {trial.status} "
-            f"and has none; there are those of {', '.join(there[:8]) or 'no trial'}"
-        )
-    return best

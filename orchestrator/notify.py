@@ -5,12 +5,12 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from orchestrator.spec import Tracking, Wandb
 from orchestrator.tracking import resolve_mode
 from trainables.result import TrialResult
+from trainables.storage import Place
 
 COMMAND_SECONDS = 60.0
 
@@ -22,7 +22,7 @@ class Ending:
     """How a sweep ended."""
 
     name: str
-    run: Path
+    run: Place
     status: Status
     """interrupted: by a person."""
 
@@ -41,7 +41,7 @@ class Ending:
         report = None if best is None else best.best
         return {
             "THAW_NAME": self.name,
-            "THAW_RUN": str(self.run.absolute()),
+            "THAW_RUN": str(self.run.resolve()),
             "THAW_STATUS": self.status,
             "THAW_MESSAGE": self.message,
             "THAW_METRIC": "" if best is None else best.config.objective.metric,

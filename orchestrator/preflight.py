@@ -6,14 +6,17 @@ from pathlib import Path
 
 from orchestrator import warm_start
 from orchestrator.spec import Storage, SweepSpec
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInput, StorageFailed
 from search_spaces.validation import parse
+from trainables.bucket import BucketPath
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, Progress, decode_rest, load_arrays
+from trainables.folders import cache_folder
 from trainables.model.build import build_model
 from trainables.model.plan import freeze_plan
 from trainables.model.stages import stage_table
 from trainables.model.weights import weights_path
+from trainables.storage import Place
 
 
 def preflight(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays:
@@ -50,23 +53,27 @@ def check_plans(configs: list[TrialConfig], num_classes: int) -> None:
                 raise InvalidInput(f"{config.architecture}: {error}") from None
 
 
-def check_fresh(root: Path) -> None:
-    """Raise InvalidInput when the run folder is already taken."""
-    if root.exists() and not root.is_dir():
-        raise InvalidInput(f"run folder must be new, got {root}, which is a file; choose another name with --name")
-    if root.exists() and any(root.iterdir()):
-        raise InvalidInput(
-            f"run folder must be new, got {root}, which is not empty; "
-            f"go on with `thaw resume {root}`, or choose another name with --name"
-        )
+def check_fresh(root: Place) -> None:
+    """Raise InvalidInput when the run folder is already taken, or lies in a bucket that cannot be written."""
+    try:
+        if isinstance(root, BucketPath):
+            check_writable(root.parent)
+        if root.exists() and not root.is_dir():
+            raise InvalidInput(f"run folder must be new, got {root}, which is a file; choose another name with --name")
+        if root.exists() and any(root.iterdir()):
+            raise InvalidInput(
+                f"run folder must be new, got {root}, which is not empty; "
+                f"go on with `thaw resume {root}`, or choose another name with --name"
+            )
+    except StorageFailed as error:  # nothing has been done yet
+        raise InvalidInput(str(error)) from error
 
 
-def cache_folder(configured: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
-    """The node-local cache: as configured, else $THAW_CACHE_DIR, else ~/.cache/thaw."""
-    if configured is not None:
-        return configured.absolute()
-    wanted = environment.get("THAW_CACHE_DIR")
-    return Path(wanted).expanduser().absolute() if wanted else Path.home() / ".cache" / "thaw"
+def check_writable(place: BucketPath) -> None:
+    """Raise StorageFailed when objects cannot be made and removed there."""
+    probe = place / ".thaw-writable"
+    probe.touch()
+    probe.unlink(missing_ok=True)
 
 
 def cache_budget(configured: int | None, environment: Mapping[str, str] = os.environ) -> int | None:

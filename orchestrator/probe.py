@@ -7,11 +7,12 @@ from pathlib import Path
 import ray
 import torch
 
-from orchestrator.preflight import cache_budget, cache_folder
+from orchestrator.preflight import cache_budget
 from orchestrator.spec import DEFAULT_RECIPE, SweepSpec
 from orchestrator.suggest import point_with
 from search_spaces.space import Point
 from trainables.config import TrialConfig
+from trainables.folders import cache_folder
 from trainables.probe import probe
 
 log = logging.getLogger(__name__)

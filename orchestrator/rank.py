@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import IO, TYPE_CHECKING
 
-from analysis.run_folder import RunFolder
 from orchestrator.assignment import Assignment
 from orchestrator.work import Begun, ended_by, log_to, stop_logging
 from trainables.result import EpochReport, Failure, Status
@@ -74,7 +73,8 @@ class Rank:
     def begin(self, assignment: Assignment, rank: int) -> tuple[EpochReport, ...] | Ended:
         """Take up a trial; returns the epochs that its last checkpoint has."""
         self.end()
-        path = RunFolder(assignment.run).log(assignment.trial.trial_id)
+        run = assignment.run_folder
+        path = run.here(run.log(assignment.trial.trial_id))
         self._handler = log_to(path)
         self._dump = path.open("a")
         log.info("rank %d of %d on %s", rank, assignment.resources.workers, socket.gethostname())

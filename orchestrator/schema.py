@@ -53,6 +53,7 @@ def _allow_words(schema: dict[str, Any]) -> None:
         (definitions["Search"]["properties"]["warm_start"], "none"),
         (definitions["Resources"]["properties"]["concurrent"], "auto"),
         (definitions["Resources"]["properties"]["epoch_timeout"], "none"),
+        (definitions["Storage"]["properties"]["keep_best"], "none"),
         (definitions["Storage"]["properties"]["cache_dir"], "auto"),
         (definitions["Storage"]["properties"]["cache_budget"], "auto"),
     ):

@@ -18,10 +18,16 @@ from orchestrator.restarts import Restarts
 from orchestrator.spec import SweepSpec
 from orchestrator.study import locate, tell
 from orchestrator.suggest import make_sampler, suggest, to_parameters
+from search_spaces.errors import StorageFailed
 from search_spaces.space import Point
 from trainables.result import Failure, Status, TrialResult
 
 log = logging.getLogger(__name__)
+
+
+def raise_it(error: StorageFailed) -> None:
+    """Raise the error."""
+    raise error
 
 
 class LedgerSearcher(Searcher):
@@ -36,8 +42,12 @@ class LedgerSearcher(Searcher):
         on_change: Callable[[TrialResult], None],
         first_points: Sequence[Point],
         over: Callable[[], bool] = lambda: False,
+        give_up: Callable[[StorageFailed], None] = raise_it,
     ) -> None:
-        """`over` says that a budget is used up: nothing is begun any more, and what runs is stopped at its epoch."""
+        """`over` says that a budget is used up: nothing is begun any more, and what runs is stopped at its epoch.
+
+        `give_up` is told when what must last cannot be written.
+        """
         super().__init__()
         self.spec = spec
         self.ledger = ledger
@@ -45,6 +55,7 @@ class LedgerSearcher(Searcher):
         self.assign = assign
         self.on_change = on_change
         self.over = over
+        self.give_up = give_up
         self.restarts = Restarts()
         known = ledger.trials()
         self._unfinished = deque(trial for trial in known if trial.status.unfinished)
@@ -97,10 +108,14 @@ class LedgerSearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Settle a trial: its own end where it has one, FAILED where it died, else PRUNED, as the scheduler stopped it.
 
-        One that was stopped because a budget is used up is INTERRUPTED: a resumed sweep goes on with it.
+        One that was stopped because a budget is used up is INTERRUPTED: a resumed sweep goes on with it. One whose
+        storage failed is left as it is known, for a resumed sweep to go on with; this one ends.
         """
+        trial = read_answer(result) or self._running[trial_id][0]
+        if trial.status is Status.INTERRUPTED and trial.failure is not None:
+            self.give_up(StorageFailed(trial.failure.message))
+            return
         known, asked = self._running.pop(trial_id)
-        trial = read_answer(result) or known
         if error:
             status, reason = self.restarts.verdict(trial_id)
             failure = Failure(message=reason, log=f"logs/{trial.trial_id}.log")
@@ -141,8 +156,12 @@ class LedgerSearcher(Searcher):
         """Nothing, for the same reason."""
 
     def _record(self, trial: TrialResult) -> None:
-        self.ledger.write_trial(trial)
-        self.on_change(trial)
+        try:
+            self.ledger.write_trial(trial)
+        except StorageFailed as error:
+            self.give_up(error)
+        else:
+            self.on_change(trial)
 
     def _ask(self, point: Mapping[str, Any] | None, number: int) -> tuple[optuna.Trial, Point]:
         """An Optuna trial of the given point, or of the sampler's choice for the trial with this number."""

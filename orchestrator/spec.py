@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ByteSize, Field, model_validator
 
+from analysis.run_folder import RunFolder
 from orchestrator.budget import Budget
 from orchestrator.overrides import apply_override
 from search_spaces.documents import dump_yaml, read_document, read_mapping
@@ -15,6 +16,7 @@ from search_spaces.errors import InvalidInput, closest
 from search_spaces.space import Point, SearchSpace
 from search_spaces.validation import parse
 from trainables.config import STRATEGY_PARAMETERS, DataConfig, Frozen, Objective, OrNone, TrialConfig
+from trainables.storage import Place
 
 # What an experienced person would try first; enqueued before the sampler's own ideas where the space contains it.
 DEFAULT_RECIPE: Point = {
@@ -132,8 +134,11 @@ class Resources(Frozen):
 class Storage(Frozen):
     """Where a run lies."""
 
-    root: Path = Path("runs")
-    """RUN is `<root>/<name>`."""
+    root: Place = Path("runs")
+    """RUN is `<root>/<name>`: a folder that every node sees, or `s3://bucket/prefix`."""
+
+    keep_best: Annotated[Annotated[int, Field(ge=1)] | None, OrNone] = None
+    """When the sweep ends, remove the weights of all but its best so many trials; none: keep all."""
 
     cache_dir: Annotated[Path | None, _AUTO] = None
     """Node-local folder for decoded images; auto: `$THAW_CACHE_DIR`, else `~/.cache/thaw`."""
@@ -232,7 +237,7 @@ class SweepSpec(Frozen):
         return SearchSpace.parse(self.space, self.trial)
 
     @property
-    def run_root(self) -> Path:
+    def run_root(self) -> Place:
         """RUN, the folder of this sweep."""
         return self.storage.root / self.name
 
@@ -268,6 +273,7 @@ class SweepSpec(Frozen):
         values["data"] = {key: value for key, value in values["data"].items() if value is not None}
         for section in ("search", "budget"):
             values[section] = {key: value for key, value in values[section].items() if value is not None}
+        values["storage"]["keep_best"] = self.storage.keep_best or "none"
         for section, key in (("resources", "concurrent"), ("storage", "cache_dir"), ("storage", "cache_budget")):
             values[section][key] = "auto" if values[section][key] is None else values[section][key]
         if self.resources.epoch_timeout is None:
@@ -296,6 +302,12 @@ def resolve(raw: dict[str, Any], base: Path, source: str) -> SweepSpec:
     spec = parse(SweepSpec, raw, source)
     _check(spec, source)
     return spec
+
+
+def load_run(run: RunFolder) -> SweepSpec:
+    """The resolved sweep of a run; raises InvalidInput when it is not there or cannot be used."""
+    with run.reading(run.sweep_yaml) as path:
+        return load(path)
 
 
 def load_trial(path: Path, overrides: Sequence[str] = ()) -> TrialConfig:
@@ -375,6 +387,8 @@ def _resolve_paths(raw: dict[str, Any], base: Path) -> None:
         values = raw.get(section)
         value = values.get(key) if isinstance(values, dict) else None
         if isinstance(values, dict) and isinstance(value, str) and (key, value) != ("cache_dir", "auto"):
+            if (section, key) == ("storage", "root") and "://" in value:
+                continue
             values[key] = str(_absolute(value, base, f"{section}.{key}"))
     storage = raw.setdefault("storage", {})
     if isinstance(storage, dict):
@@ -415,6 +429,10 @@ def _resolve_weights(value: Any, base: Path) -> None:
 
 
 def _absolute(value: str, base: Path, key: str) -> Path:
+    if "://" in value:
+        raise InvalidInput(
+            f"{key}: must be a path of this machine, got {value!r}; only a run may lie in a bucket, storage.root"
+        )
     try:
         return base / Path(value).expanduser()
     except RuntimeError as error:

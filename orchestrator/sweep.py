@@ -7,7 +7,6 @@ import logging
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from optuna.distributions import distribution_to_json
@@ -21,22 +20,26 @@ from orchestrator.capacity import limited
 from orchestrator.cluster import joined
 from orchestrator.continuing import check_goes_on, spending
 from orchestrator.gang import placement
+from orchestrator.logs import LogFile
 from orchestrator.newcomers import Newcomers
-from orchestrator.preflight import cache_budget, cache_folder, preflight
+from orchestrator.preflight import cache_budget, preflight
 from orchestrator.probe import points_by_score, probe_architectures
 from orchestrator.progress import Progress, silent
 from orchestrator.ray_runtime import is_joined
 from orchestrator.restarts import MAX_RESTARTS
+from orchestrator.retention import remove_weights
 from orchestrator.searcher import LedgerSearcher
-from orchestrator.spec import SweepSpec, load
+from orchestrator.spec import SweepSpec, load_run
 from orchestrator.stopping import PlanAwareAsha, never_stopped, rungs_of
 from orchestrator.study import build_study
 from orchestrator.suggest import distributions
 from orchestrator.trial import TrialActor
 from orchestrator.watch import Watch
-from search_spaces.errors import SweepFailed, ThawError
+from search_spaces.errors import StorageFailed, SweepFailed, ThawError
 from trainables.data.arrays import Arrays
+from trainables.folders import cache_folder
 from trainables.result import TrialResult
+from trainables.storage import Place
 
 from ray import tune  # isort: skip  (after ray_runtime has set Ray's environment)
 
@@ -75,14 +78,14 @@ def run_sweep(
         return drive(spec, run, arrays, progress, address)
 
 
-def resume_sweep(folder: Path, progress: Progress = silent, address: str | None = None) -> Outcome:
+def resume_sweep(folder: Place, progress: Progress = silent, address: str | None = None) -> Outcome:
     """Go on with a run: unfinished trials from their last checkpoints, then what is left of the planned ones.
 
     Raises InvalidInput when `folder` is no run, another process drives it, its budget is used up, or data or weights
     are no longer there.
     """
     run = open_run(folder)
-    spec = load(run.sweep_yaml)
+    spec = load_run(run)
     arrays = check_goes_on(spec, run, Ledger(run).read_run(), folder)
     return drive(spec, run, arrays, progress, address)
 
@@ -118,7 +121,8 @@ def drive(
     spec: SweepSpec, run: RunFolder, arrays: Arrays, progress: Progress = silent, address: str | None = None
 ) -> Outcome:
     """Run what is left of a run to its end; raises SweepFailed when it has no completed trial then."""
-    run = RunFolder(run.root.resolve())  # the workers' working directory is not ours
+    # Resolved, since the workers' working directory is not ours.
+    run = RunFolder(run.root.resolve(), cache_folder(spec.storage.cache_dir))
     ledger = Ledger(run)
     trials = ledger.trials()
     # A crash between the two files of an extension leaves the record behind.
@@ -141,11 +145,13 @@ def drive(
         spent.note(trial)
         progress(trial)
 
-    with Watch(run, spent) as watch, joined(spec, arrays, address), _log_to(run.sweep_log):
+    run.local.mkdir(parents=True, exist_ok=True)
+    interrupted = False
+    with Watch(run, spent) as watch, joined(spec, arrays, address), _log_to(run), watch.giving_up():
         shutil.rmtree(run.tune, ignore_errors=True)
         study = build_study(spec, trials, run.study_log, warm_start.others(spec, run))
         first_points = points_by_score(spec, _probe_scores(spec, ledger, watch))
-        searcher = LedgerSearcher(spec, ledger, study, assign, changed, first_points, watch.is_over)
+        searcher = LedgerSearcher(spec, ledger, study, assign, changed, first_points, watch.is_over, watch.give_up)
         if is_joined(address):
             watch.newcomers = Newcomers(spec, arrays.dataset)
         log.info("%s: %d trials to go, %d known", spec.name, searcher.remaining, len(trials))
@@ -154,13 +160,18 @@ def drive(
             log.warning("%s", late)
         if searcher.remaining:
             _tuner(spec, run, searcher, trials, watch, address).fit()
-        interrupted = bool(searcher.interrupt()) or watch.stop_all()
+        # After a failure nothing more can be written; what is RUNNING in the ledger is resumed as well.
+        interrupted = watch.failed is None and (bool(searcher.interrupt()) or watch.stop_all())
+    if watch.failed is not None:
+        raise StorageFailed(f"{watch.failed}; nothing that was written is lost: go on with `thaw resume {run.root}`")
     board = Leaderboard.from_run(run)
     board.write_csv(run.leaderboard_csv)
     if watch.complaint is not None:
         raise ThawError(
             f"{watch.complaint}\nThe sweep has stopped. Mend or remove the node, and go on: thaw resume {run.root}"
         )
+    if spec.storage.keep_best is not None and not interrupted:
+        remove_weights(run, board, spec.storage.keep_best)
     if not interrupted and not any(entry.rank for entry in board.entries):
         raise SweepFailed(_why_failed(run, ledger.trials(), watch.ended))
     return Outcome(run, board, interrupted, watch.ended)
@@ -203,7 +214,7 @@ def _tuner(
         ),
         run_config=tune.RunConfig(
             name=run.tune.name,
-            storage_path=str(run.root.resolve()),
+            storage_path=str(run.local),
             failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
             callbacks=[searcher.restarts],
             # A trial writes its own checkpoints: RUN/checkpoints, not Tune's folder, is where they are looked for.
@@ -215,11 +226,9 @@ def _tuner(
 
 
 @contextlib.contextmanager
-def _log_to(path: Path) -> Iterator[None]:
+def _log_to(run: RunFolder) -> Iterator[None]:
     """Send what Ray, Optuna and we have to say to the sweep's log instead of the terminal."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler = LogFile(run.fetch(run.sweep_log), "%(asctime)s %(levelname)s %(name)s: %(message)s")
     loggers = [logging.getLogger(name) for name in ("ray", "optuna", "orchestrator", "trainables")]
     former = [(logger, logger.handlers, logger.propagate) for logger in loggers]
     for logger in loggers:

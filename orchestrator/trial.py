@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray import tune
 
-from analysis.run_folder import RunFolder
 from orchestrator import work
 from orchestrator.assignment import Assignment, answer
 from orchestrator.budget import reached
 from orchestrator.gang import Gang, RankLost, TrialEnded
+from orchestrator.logs import LogFile
+from search_spaces.errors import StorageFailed
 from trainables.result import EpochReport, Failure, Status, TrialResult
 
 if TYPE_CHECKING:
@@ -33,20 +34,34 @@ class TrialActor(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Take up an assignment. Whatever has been trained of it before is found in its own checkpoint."""
         self.assignment = Assignment.from_tune(config)
-        self.run = RunFolder(self.assignment.run)
+        self.run = self.assignment.run_folder
         self.trial: TrialResult = self.assignment.trial
-        self._handler = work.log_to(self.run.log(self.trial.trial_id))
-        log.info("trial %s: %s", self.trial.trial_id, self.trial.parameters)
+        self._handler: LogFile | None = None
         self.wandb: WandbRun | None = None
         self.epochs: Iterator[EpochReport] | None = None
 
     def step(self) -> dict[str, Any]:
-        """One epoch. The trial's own errors end it, with their status; only the death of a process is Ray's."""
+        """One epoch. The trial's own errors end it, with their status; only the death of a process is Ray's.
+
+        Where its storage fails it is INTERRUPTED, and has a failure: the searcher ends the sweep.
+        """
+        try:
+            self._attempt()
+            self.run.publish(self.run.log(self.trial.trial_id))
+        except StorageFailed as error:
+            log.error("%s", error)
+            update = {"status": Status.INTERRUPTED, "failure": Failure(message=str(error))}
+            self.trial = self.trial.model_copy(update=update)
+        return answer(self.trial, done=self.trial.status is not Status.RUNNING)
+
+    def _attempt(self) -> None:
         try:
             self._advance()
         except RankLost as error:
             log.warning("%s; Ray tries again, from the last checkpoint", error)
             self.trial = self.trial.model_copy(update={"status": Status.INTERRUPTED})
+            raise
+        except StorageFailed:
             raise
         except TrialEnded as error:
             log.error("%s", error)
@@ -55,7 +70,6 @@ class TrialActor(tune.Trainable):
             status, failure = work.ended_by(error)
             log.error("%s", failure.traceback)
             self.trial = self._failed(status, failure)
-        return answer(self.trial, done=self.trial.status is not Status.RUNNING)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Finish the old assignment and take up a new one in the same process, and with the same ranks."""
@@ -85,6 +99,7 @@ class TrialActor(tune.Trainable):
                 return
         report = next(self.epochs, None)
         if report is not None:
+            self._publish(report)
             self.trial = self.trial.model_copy(update={"reports": (*self.trial.reports, report)})
             if self.wandb is not None:
                 self.wandb.log(report)
@@ -113,7 +128,9 @@ class TrialActor(tune.Trainable):
         best = {} if self.trial.best is None else {f"best/{k}": v for k, v in self.trial.best.metrics.items()}
         if self.wandb is not None:
             self.wandb.finish(status, best)
-        work.stop_logging(self._handler)
+        if self._handler is not None:
+            work.stop_logging(self._handler)
+        self.run.release(self.run.checkpoints(self.trial.trial_id))
 
     def _begin(self) -> Iterator[EpochReport]:
         """The trial's iterator, at its last checkpoint where there is one, and its run in W&B.
@@ -122,14 +139,18 @@ class TrialActor(tune.Trainable):
         """
         from orchestrator.tracking import WandbRun
 
+        self._handler = work.log_to(self.run.fetch(self.run.log(self.trial.trial_id)))
+        log.info("trial %s: %s", self.trial.trial_id, self.trial.parameters)
         self.wandb = WandbRun(
             self.assignment.wandb,
             sweep=self.assignment.sweep,
             name=self.trial.trial_id,
             job_type="trial",
             config=self.trial.config,
-            folder=self.run.root,
+            folder=self.run.local,
         )
+        self.run.release(self.run.checkpoints(self.trial.trial_id))  # of a process that was killed
+        self.run.fetch(self.run.last(self.trial.trial_id))
         group = ray.util.get_current_placement_group()
         if self.gang is None and group is not None and self.assignment.resources.needs_gang:
             self.gang = Gang(group)
@@ -140,6 +161,14 @@ class TrialActor(tune.Trainable):
             log.info("resumed after epoch %d", len(reports))
         return epochs
 
+    def _publish(self, report: EpochReport) -> None:
+        """What the epoch has left, in the order in which it was written: a resumed trial finds `last`."""
+        trial_id = self.trial.trial_id
+        if report.checkpoint == "best":
+            self.run.publish(self.run.predictions(trial_id))
+            self.run.publish(self.run.best(trial_id))
+        self.run.publish(self.run.last(trial_id))
+
     def _failed(self, status: Status, failure: Failure) -> TrialResult:
-        path = str(self.run.log(self.trial.trial_id).relative_to(self.run.root))
+        path = str(self.run.here(self.run.log(self.trial.trial_id)).relative_to(self.run.local))
         return self.trial.model_copy(update={"status": status, "failure": failure.model_copy(update={"log": path})})

@@ -1,9 +1,11 @@
-"""What ends a sweep before its trials are done: a person, a machine that is taken away, a bad node, a budget."""
+"""What ends a sweep before its trials are done: a person, a machine that goes, a bad node, a budget, a full disk."""
 
+import contextlib
 import logging
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
@@ -12,6 +14,8 @@ from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator.budget import Spending
 from orchestrator.newcomers import Newcomers
+from search_spaces.errors import StorageFailed
+from trainables.storage import disk_is_full
 
 from ray import tune  # isort: skip  (after ray_runtime, through newcomers, has set Ray's environment)
 
@@ -38,6 +42,7 @@ class Watch(tune.Stopper):
         self.ended: str | None = None
         self._begun = time.monotonic()
         self._beaten = self._polled = self._noted = 0.0
+        self.failed: StorageFailed | None = None
         self._stop = False
         self.newcomers: Newcomers | None = None
         self.complaint: str | None = None
@@ -53,9 +58,12 @@ class Watch(tune.Stopper):
     def __exit__(self, *_error: object) -> None:
         for number, former in self._former.items():
             signal.signal(number, former)
-        self.run.stop_request.unlink(missing_ok=True)
         try:
+            self._publish_log()
+            self.run.stop_request.unlink(missing_ok=True)
             self._note()
+        except StorageFailed as error:
+            self.give_up(error)
         finally:
             heartbeat.clear(self.run)
 
@@ -69,10 +77,17 @@ class Watch(tune.Stopper):
 
     def stop_all(self) -> bool:
         """Called by Tune in every turn of its loop."""
-        now = time.monotonic()
+        try:
+            self._look_around(time.monotonic())
+        except StorageFailed as error:
+            self.give_up(error)
+        return self._stop
+
+    def _look_around(self, now: float) -> None:
         if now - self._beaten > BEAT_SECONDS:
             self._beaten = now
             heartbeat.beat(self.run)
+            self._publish_log()
         if now - self._noted > NOTE_SECONDS:
             self._noted = now
             self._note()
@@ -87,7 +102,30 @@ class Watch(tune.Stopper):
             self.complaint = self.newcomers.complaint() if self.newcomers else None
             if self.complaint:
                 self._ask_to_end()
-        return self._stop
+
+    def give_up(self, error: StorageFailed) -> None:
+        """End the sweep for want of storage; the first reason is the one that is told."""
+        if self.failed is None:
+            log.error("%s", error)
+        self.failed = self.failed or error
+        self._stop = True
+
+    @contextlib.contextmanager
+    def giving_up(self) -> Iterator[None]:
+        """Give up on what Tune or Optuna raise for want of storage: what they write can be rebuilt elsewhere."""
+        try:
+            yield
+        except Exception as error:
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, StorageFailed) and not disk_is_full(cause):
+                cause = cause.__cause__ or cause.__context__
+            if cause is None:
+                raise
+            self.give_up(cause if isinstance(cause, StorageFailed) else StorageFailed(f"the disk is full: {cause}"))
+
+    def _publish_log(self) -> None:
+        if self.run.here(self.run.sweep_log).exists():
+            self.run.publish(self.run.sweep_log)
 
     def _note(self) -> None:
         """Say in the run's record how long it has been driven, and what ended it."""

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from orchestrator.assignment import Assignment
+from orchestrator.logs import LogFile
 from search_spaces.errors import OutOfMemory
 from trainables.result import EpochReport, Failure, Status
 
@@ -41,11 +42,9 @@ def ended_by(error: Exception) -> tuple[Status, Failure]:
     )
 
 
-def log_to(path: Path) -> logging.FileHandler:
+def log_to(path: Path) -> LogFile:
     """Send what this process has to say to a trial's log, until `stop_logging`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s"))
+    handler = LogFile(path, "%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s")
     # A crash in native code leaves its traceback here too, not in Ray's files on some node.
     assert handler.stream is not None  # opened at once
     faulthandler.enable(handler.stream, all_threads=False)

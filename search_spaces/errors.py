@@ -2,6 +2,7 @@
 
 ThawError                   anything Thaw raises on purpose        exit code 1
 ├── InvalidInput            what the user gave cannot be used      exit code 2
+├── StorageFailed           what must last cannot be kept or read  exit code 1
 ├── TrialFailed             a trial ended without a usable model   exit code 1
 │   └── OutOfMemory         not even one image at a time fits      exit code 1
 ├── SweepFailed             no trial of a sweep completed          exit code 1
@@ -22,6 +23,10 @@ class InvalidInput(ThawError):
     """What the user gave cannot be used. The message is rule, value and remedy."""
 
     exit_code = 2
+
+
+class StorageFailed(ThawError):
+    """A disk is full, or a bucket out of reach: no fault of a trial. A sweep ends, to be resumed once it is mended."""
 
 
 class TrialFailed(ThawError):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,58 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("bytecode")))
         patch.setenv("THAW_CACHE_DIR", str(folder))
         yield folder
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[tuple[Path, Callable[[int], None]]]:
+    """A disk of 1 MiB, and a function that gives it another size in MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+
+    def mount(options: str) -> bool:
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    if not mount("size=1m"):
+        pytest.skip("only root may mount a disk")
+    yield disk, lambda size: mount(f"remount,size={size}m") or pytest.fail("cannot change the size of the disk")
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[dict[str, str]]:
+    """An S3 service on this machine, spoken to over HTTP; the environment that leads there."""
+    code = (
+        "import time; from moto.server import ThreadedMotoServer; server = ThreadedMotoServer('127.0.0.1', 0);"
+        "server.start(); print('port', server.get_host_and_port()[1], flush=True); time.sleep(86400)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stdout is not None
+        port = next(line.split()[1] for line in process.stdout if line.startswith("port "))
+        yield {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        process.kill()
+
+
+@pytest.fixture
+def bucket(s3_server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A new bucket of that service, `s3://...`, for whatever runs in this process or is started by it."""
+    from pyarrow.fs import S3FileSystem
+
+    from trainables.bucket import _file_system
+
+    for name, value in s3_server.items():
+        monkeypatch.setenv(name, value)
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    S3FileSystem(endpoint_override=s3_server["AWS_ENDPOINT_URL"], allow_bucket_creation=True).create_dir(name)
+    yield f"s3://{name}"
+    _file_system.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,9 @@
 """Checkpoints: a folder with safetensors and one JSON state. No pickle is written or read."""
 
+import errno
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any, Self
@@ -129,7 +131,11 @@ def _save(tensors: dict[str, Tensor], path: Path) -> None:
         # Tied weights share memory, which safetensors refuses.
         plain[name] = own.clone() if own.untyped_storage().data_ptr() in stored else own
         stored.add(own.untyped_storage().data_ptr())
-    save_file(plain, path)
+    try:
+        save_file(plain, path)
+    except SafetensorError as error:  # it has no number, and says it: a disk that is full has to be known as such
+        number = int(found[1]) if (found := re.search(r"os error (\d+)", str(error))) else errno.EIO
+        raise OSError(number, os.strerror(number)) from error
     _flush(path)
 
 

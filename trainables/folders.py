@@ -1,5 +1,7 @@
-"""Where one trial reads and writes; no part of what it computes."""
+"""Where one trial reads and writes, and the node's cache; no part of what it computes."""
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,3 +31,11 @@ class TrialFolders:
     def last(self) -> Path:
         """Checkpoint of the newest epoch, with the optimiser's state."""
         return self.checkpoints / "last"
+
+
+def cache_folder(configured: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
+    """The node-local cache: as configured, else $THAW_CACHE_DIR, else ~/.cache/thaw."""
+    if configured is not None:
+        return configured.absolute()
+    wanted = environment.get("THAW_CACHE_DIR")
+    return Path(wanted).expanduser().absolute() if wanted else Path.home() / ".cache" / "thaw"

@@ -17,6 +17,7 @@ from trainables.learner import Learner
 from trainables.model.plan import freeze_plan
 from trainables.optim import count_plateaus, epochs_without_improvement
 from trainables.result import EndedBy, EpochReport, best_report
+from trainables.storage import keeping
 
 
 def train(config: TrialConfig, folders: TrialFolders, resume_from: Path | None = None) -> Iterator[EpochReport]:
@@ -27,7 +28,7 @@ def train(config: TrialConfig, folders: TrialFolders, resume_from: Path | None =
     trial that was never interrupted. Closing the iterator ends the trial and releases what it holds.
 
     Raises InvalidInput for data, weights or a checkpoint that cannot be used, TrialFailed when a loss is not finite,
-    OutOfMemory when not even one image at a time fits.
+    OutOfMemory when not even one image at a time fits, StorageFailed when a checkpoint cannot be written.
     """
     arrays = load_arrays(config.data, folders.cache, budget=folders.cache_budget)
     learner = Learner(config, arrays, NodeCache(folders.cache, folders.cache_budget))
@@ -62,11 +63,13 @@ def train(config: TrialConfig, folders: TrialFolders, resume_from: Path | None =
         reports.append(report)
         if learner.is_main:
             state = _state(learner, arrays, reports)
-            if improved:
-                evaluate.write_predictions(folders.predictions, arrays.dataset.splits["val"], arrays.classes, logits)
-                save_checkpoint(folders.best, learner.trained, state)
-            shared = folders.best if improved and learner.ema is None else None
-            save_checkpoint(folders.last, learner.model, state, learner.optimizer, learner.ema, weights_in=shared)
+            with keeping(folders.checkpoints):
+                if improved:
+                    samples = arrays.dataset.splits["val"]
+                    evaluate.write_predictions(folders.predictions, samples, arrays.classes, logits)
+                    save_checkpoint(folders.best, learner.trained, state)
+                shared = folders.best if improved and learner.ema is None else None
+                save_checkpoint(folders.last, learner.model, state, learner.optimizer, learner.ema, weights_in=shared)
         learner.accelerator.wait_for_everyone()
         yield report
 

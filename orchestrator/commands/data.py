@@ -42,10 +42,11 @@ def preview(
 
     from rich.table import Table
 
-    from orchestrator.preflight import cache_budget, cache_folder
+    from orchestrator.preflight import cache_budget
     from orchestrator.spec import load_data
     from trainables.data.arrays import load_arrays
     from trainables.data.preview import count_batches, picture_data
+    from trainables.folders import cache_folder
 
     settings, storage = load_data(file, set_ or [])
     if out.suffix.lower() != ".png" or out.is_dir():

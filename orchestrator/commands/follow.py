@@ -4,13 +4,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.commands.options import errors, escaped, output, prose
 from search_spaces.errors import InvalidInput, ThawError
+from trainables.storage import Place
 
 if TYPE_CHECKING:
     from orchestrator.events import EventLog
@@ -85,7 +85,7 @@ class Teller:
     def follow(
         self,
         spec: "SweepSpec",
-        run: Path,
+        run: Place,
         drive: "Callable[[Progress], Outcome]",
         known: "Sequence[TrialResult]" = (),
     ) -> None:
@@ -121,7 +121,7 @@ class Teller:
         if outcome.interrupted:
             raise typer.Exit(130)
 
-    def _start(self, spec: "SweepSpec", run: Path, known: "Sequence[TrialResult]") -> None:
+    def _start(self, spec: "SweepSpec", run: Place, known: "Sequence[TrialResult]") -> None:
         """Tell a machine, once, that nothing stands in the way any more."""
         if self.log is not None and not self.started:
             self.log.sweep_started(spec, run, known)
@@ -138,7 +138,7 @@ class Teller:
             yield view
 
     def _end(
-        self, spec: "SweepSpec", run: Path, status: "Status", trials: "list[TrialResult]", failure: str = ""
+        self, spec: "SweepSpec", run: Place, status: "Status", trials: "list[TrialResult]", failure: str = ""
     ) -> None:
         """Tell whoever is to know that the sweep is over; a person who has stopped it knows."""
         from analysis.leaderboard import Leaderboard
@@ -185,6 +185,6 @@ def _show(outcome: "Outcome", *, hints: bool) -> None:
         )
 
 
-def ended(reason: str, run: Path) -> str:
+def ended(reason: str, run: Place) -> str:
     """Which budget ended a run, and how it goes on."""
     return f"ended by {escaped(reason)}; go on with: thaw extend {escaped(run)} --set {reason.partition(':')[0]}=..."

@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from trainables.storage import as_place
+
 # Results go to standard output, everything about the way there to standard error.
 output = Console()
 errors = Console(stderr=True)
@@ -27,7 +29,13 @@ class Format(StrEnum):
 
 
 FormatOption = Annotated[Format, typer.Option("--format", help="json: one JSON document on standard output.")]
-RunArgument = Annotated[Path, typer.Argument(help="A run: the folder that a sweep wrote, e.g. runs/sweep.")]
+# A `Place`; typer has no unions.
+RunArgument = Annotated[
+    Any,
+    typer.Argument(
+        parser=as_place, metavar="RUN", help="A run: what a sweep wrote, e.g. runs/sweep or s3://bucket/runs/sweep."
+    ),
+]
 SweepArgument = Annotated[Path, typer.Argument(help="The sweep file; `thaw init` writes one.")]
 SetOption = Annotated[
     list[str] | None,

@@ -3,11 +3,14 @@
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from orchestrator.commands.options import Format, FormatOption, RunArgument, errors, escaped, output, print_json, prose
+from search_spaces.errors import InvalidInput
+from trainables.bucket import BucketPath
+from trainables.storage import as_place
 
 
 class Augmentation(StrEnum):
@@ -98,30 +101,36 @@ def retrain(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
 
 def export(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     """Export the winner to ONNX, and prove on the validation images that it predicts what PyTorch predicts."""
+    from analysis.run_folder import RunFolder
     from orchestrator import winner
     from orchestrator.tables import parity_text
 
     bundle, origin = winner.export(run)
+    place = RunFolder(run).export / bundle.model.name
     if format is Format.JSON:
-        model = {"model": str(bundle.model), "origin": origin, "opset": bundle.opset}
+        model = {"model": str(place), "origin": origin, "opset": bundle.opset}
         print_json({**model, "labels": list(bundle.labels), "parity": bundle.parity.to_json()})
         return
-    prose(output, f"{escaped(bundle.model)} ({origin}, opset {bundle.opset})")
+    prose(output, f"{escaped(place)} ({origin}, opset {bundle.opset})")
     prose(output, parity_text(bundle.parity))
-    prose(errors, f"\nuse it: thaw predict {escaped(bundle.model)} photo.jpg")
+    prose(errors, f"\nuse it: thaw predict {escaped(place)} photo.jpg")
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="A model.onnx that `thaw export` wrote.")],
+    model: Annotated[Any, typer.Argument(parser=as_place, metavar="MODEL", help="A model.onnx of `thaw export`.")],
     images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
     top: Annotated[int, typer.Option(min=1, help="How many labels to give for each image.")] = 5,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Classify images with an exported model; needs no PyTorch."""
+    from analysis.run_folder import RunFolder
     from orchestrator.tables import prediction_table
     from trainables.bundle.predict import Predictor
 
-    predictions = Predictor.open(model).predict_files(images, top=top)
+    if isinstance(model, BucketPath) and not model.is_file():
+        raise InvalidInput(f"{model}: no such model; give the model.onnx that `thaw export` wrote")
+    with RunFolder(model.parent).reading(model) as file:
+        predictions = Predictor.open(file).predict_files(images, top=top)
     if format is Format.JSON:
         print_json([prediction.to_json() for prediction in predictions])
         return

@@ -1,7 +1,7 @@
 """Commands for the start: demo, init, schema, doctor."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from orchestrator.commands.options import (
 )
 from search_spaces.errors import InvalidInput, ThawError
 from search_spaces.presets import preset_names, preset_summary, preset_text
+from trainables.storage import as_place
 
 
 def register(app: typer.Typer) -> None:
@@ -71,7 +72,10 @@ def doctor(
     ] = None,
     address: AddressOption = None,
     cache: Annotated[Path | None, typer.Option(help="The cache folder to look at, as in storage.cache_dir.")] = None,
-    storage: Annotated[Path | None, typer.Option(help="The folder of runs to look at, as in storage.root.")] = None,
+    storage: Annotated[
+        Any,
+        typer.Option(parser=as_place, metavar="PLACE", help="Where runs lie, as in storage.root: folder or s3://..."),
+    ] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Check what this machine has: versions, devices, memory, disks, W&B; with --address, what every node has.

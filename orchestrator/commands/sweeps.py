@@ -1,5 +1,6 @@
 """Commands for whoever runs sweeps: space, sweep, submit, resume, extend, status, logs, stop."""
 
+import codecs
 import time
 from typing import Annotated
 
@@ -24,6 +25,7 @@ from search_spaces.errors import InvalidInput, ThawError
 
 TOP = 10
 STOP_TIMEOUT = 120.0
+FOLLOW_SECONDS = 1.0
 
 
 def register(app: typer.Typer) -> None:
@@ -116,11 +118,11 @@ def resume(
     with teller(quiet=quiet, log_format=log_format) as tell:
         from analysis.ledger import Ledger
         from analysis.run_folder import open_run
-        from orchestrator.spec import load
+        from orchestrator.spec import load_run
         from orchestrator.sweep import resume_sweep
 
         folder = open_run(run)
-        known, spec = Ledger(folder).trials(), load(folder.sweep_yaml)
+        known, spec = Ledger(folder).trials(), load_run(folder)
         tell.follow(spec, run, lambda progress: resume_sweep(run, progress, address), known)
 
 
@@ -207,13 +209,14 @@ def logs(
         raise InvalidInput(
             f"{run}: log must be of a trial that ran, got {trial or 'no trial'}; there are {', '.join(there) or 'none'}"
         )
-    with path.open(encoding="utf-8", errors="replace") as file:
-        while True:
-            for line in file:
-                typer.echo(line, nl=False)
-            if not follow:
-                return
-            time.sleep(0.5)
+    decoder, printed = codecs.getincrementaldecoder("utf-8")("replace"), 0
+    while True:
+        content = path.read_bytes()
+        typer.echo(decoder.decode(content[printed:]), nl=False)
+        printed = len(content)
+        if not follow:
+            return
+        time.sleep(FOLLOW_SECONDS)
 
 
 def stop(run: RunArgument) -> None:

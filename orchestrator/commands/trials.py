@@ -74,12 +74,12 @@ def trial(
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from orchestrator.preflight import cache_budget, cache_folder
+    from orchestrator.preflight import cache_budget
     from orchestrator.spec import load_trial
     from orchestrator.tables import epoch_text
     from trainables import checkpoint
     from trainables.data.arrays import decode_rest, load_arrays
-    from trainables.folders import TrialFolders
+    from trainables.folders import TrialFolders, cache_folder
     from trainables.train import train
 
     settings = load_trial(config, set_ or [])

@@ -5,6 +5,7 @@ import pytest
 
 from orchestrator import doctor
 from orchestrator.doctor import PACKAGES, Check, examine
+from trainables.storage import as_place
 
 
 def by_name(checks: list[Check]) -> dict[str, Check]:
@@ -47,3 +48,14 @@ def test_a_full_disk_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_systems_that_do_not_tell_a_process_s_cores_are_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_getaffinity")
     assert f"{os.cpu_count()} cores" in by_name(examine())["cpu"].found
+
+
+def test_a_bucket_is_tried(bucket: str) -> None:
+    there, missing = (
+        next(check for check in examine(storage=as_place(place)) if check.name == "storage")
+        for place in (f"{bucket}/runs", f"{bucket}-other/runs")
+    )
+    assert there.ok
+    assert there.found == f"{bucket}/runs, may be written"
+    assert not missing.ok
+    assert "make the bucket, or mend its name" in missing.remedy

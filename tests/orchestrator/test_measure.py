@@ -102,7 +102,7 @@ def test_an_ensemble_is_of_the_best_completed(run: RunFolder, asked: list[Any]) 
         (
             ["0000", "0004"],
             None,
-            r"to be measured, got 0004, which is FAILED and has none; there are those of 0001, 0002",
+            r"must have a checkpoint, got 0004, which is FAILED and has none; there are those of 0001, 0002",
         ),
     ],
 )

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orchestrator.preflight import cache_budget, cache_folder, check_fresh, check_inputs, check_plans, preflight
+from orchestrator.preflight import cache_budget, check_fresh, check_inputs, check_plans, preflight
 from orchestrator.spec import SweepSpec
 from search_spaces.errors import InvalidInput
 from trainables.config import TrialConfig
+from trainables.folders import cache_folder
 
 
 def config(architecture: str, **changes: object) -> TrialConfig:

@@ -15,6 +15,7 @@ from orchestrator.assignment import Assignment, answer
 from orchestrator.searcher import LedgerSearcher
 from orchestrator.spec import SweepSpec
 from orchestrator.study import build_study
+from search_spaces.errors import StorageFailed
 from trainables.result import EpochReport, Failure, Status, TrialResult
 
 SmallSpec = Callable[..., SweepSpec]
@@ -33,6 +34,7 @@ class Driver:
     spec: SweepSpec
     folder: Path
     told: list[TrialResult] = field(default_factory=list)
+    given_up: list[StorageFailed] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(RunFolder(self.folder))
@@ -42,7 +44,9 @@ class Driver:
         """As after a kill: from the ledger alone."""
         self.study: optuna.Study = build_study(self.spec, self.ledger.trials(), self.folder / "study.log")
         first = self.spec.first_points()
-        self.searcher = LedgerSearcher(self.spec, self.ledger, self.study, self._assign, self.told.append, first)
+        self.searcher = LedgerSearcher(
+            self.spec, self.ledger, self.study, self._assign, self.told.append, first, self.given_up.append
+        )
 
     def _assign(self, trial: TrialResult) -> Assignment:
         run, wandb = self.folder, self.spec.tracking.wandb
@@ -269,6 +273,32 @@ def test_a_grid_is_run_in_order_and_resumed_where_it_stood(small_spec: SmallSpec
     for tune_id in "bcd":
         sweep.begin(tune_id)
     assert [trial.parameters for trial in sweep.ledger.trials()] == list(spec.search_space.grid())
+
+
+def test_a_trial_whose_storage_failed_is_no_failure_and_is_gone_on_with(driver: Callable[..., Driver]) -> None:
+    sweep = driver()
+    trial = sweep.epoch("a", sweep.begin("a"), 0.5)
+    update = {"status": Status.INTERRUPTED, "failure": Failure(message="runs: the disk is full; free some space")}
+    sweep.searcher.on_trial_complete("a", answer(trial.model_copy(update=update), done=True))
+    assert [str(error) for error in sweep.given_up] == ["runs: the disk is full; free some space"]
+    assert sweep.ledger.trials() == [trial]
+    assert sweep.states() == ["RUNNING"]
+    sweep.restart()
+    assert sweep.begin("b") == trial
+
+
+def test_a_record_that_cannot_be_written_ends_the_sweep(driver: Callable[..., Driver]) -> None:
+    sweep = driver()
+    trial = sweep.epoch("a", sweep.begin("a"), 0.5)
+    records = sweep.folder / "trials"
+    records.rename(sweep.folder / "moved")
+    records.touch()  # no folder: nothing can be written below it
+    sweep.epoch("a", trial, 0.6)
+    assert [trial.objective for trial in sweep.told][-1] == 0.5, "what is not in the ledger is not announced"
+    assert "trials: cannot write 0000.json" in str(sweep.given_up[0])
+    records.unlink()
+    (sweep.folder / "moved").rename(records)
+    assert sweep.ledger.trials() == [trial]
 
 
 def test_pickling_it_is_tiny_and_brings_nothing_along(driver: Callable[..., Driver], tmp_path: Path) -> None:

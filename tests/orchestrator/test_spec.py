@@ -359,3 +359,28 @@ def test_the_cache_s_budget_has_units(small: Small, written: Any, bytes_: int) -
 def test_a_cache_budget_that_is_no_number_of_bytes(small: Small, written: Any) -> None:
     with pytest.raises(InvalidInput, match=r"storage.cache_budget: must be a number of bytes.*; write e.g. 20GiB"):
         load(small(storage={"cache_budget": written}))
+
+
+def test_a_run_may_lie_in_a_bucket(small: Callable[..., Path], tmp_path: Path) -> None:
+    spec = load(small(name="trash", storage={"root": "s3://bucket/runs/", "keep_best": 3}))
+    assert str(spec.run_root) == "s3://bucket/runs/trash"
+    (tmp_path / "resolved.yaml").write_text(spec.to_yaml())
+    assert load(tmp_path / "resolved.yaml") == spec
+    for root, said in (
+        (
+            "gs://bucket/runs",
+            r"storage.root: must be a folder or s3://bucket/prefix, got 'gs://bucket/runs'; other",
+        ),
+        ("s3://", r"storage.root: a path in a bucket must be s3://bucket/prefix, got 's3://'; a bucket's name is"),
+    ):
+        with pytest.raises(InvalidInput, match=said):
+            load(small(storage={"root": root}))
+    with pytest.raises(InvalidInput, match=r"data.root: must be a path of this machine, got .s3://bucket.*; only"):
+        load(small(data={"root": "s3://bucket/photos"}))
+
+
+@pytest.mark.parametrize(("written", "kept"), [("none", None), (1, 1), (20, 20)])
+def test_how_many_trials_keep_their_weights(small: Callable[..., Path], written: object, kept: int | None) -> None:
+    assert load(small(storage={"keep_best": written})).storage.keep_best == kept
+    with pytest.raises(InvalidInput, match=r"storage.keep_best: .* greater than or equal to 1, got 0"):
+        load(small(storage={"keep_best": 0}))

@@ -9,7 +9,7 @@ import pytest
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder
 from orchestrator.spec import SweepSpec
-from orchestrator.winner import RETRAIN_JSON, _portable, export, retrain, winner_checkpoint
+from orchestrator.winner import RETRAIN_JSON, _portable, export, retrain, winner_weights
 from search_spaces.errors import InvalidInput
 from trainables.result import Status, TrialResult
 
@@ -70,11 +70,20 @@ def test_retraining_without_a_test_split_is_refused_before_anything_is_removed(
 
 def test_the_retrained_weights_are_exported_only_while_their_trial_is_the_winner(run: RunFolder, trial: Trial) -> None:
     first, second = trial("0000", [0.5], Status.COMPLETED), trial("0001", [0.6], Status.COMPLETED)
-    assert winner_checkpoint(run, first) == (run.best("0000"), "trial 0000, as trained in the sweep")
+    for name in ("0000", "0001"):
+        run.best(name).mkdir(parents=True)
+        (run.best(name) / "state.json").touch()
+
+    def found(winner: TrialResult) -> tuple[Path, str]:
+        weights, origin = winner_weights(run, winner)
+        with weights as folder:
+            return folder, origin
+
+    assert found(first) == (run.best("0000"), "trial 0000, as trained in the sweep")
     run.winner.mkdir()
     (run.winner / RETRAIN_JSON).write_text(json.dumps({"trial_id": "0000"}))
-    assert winner_checkpoint(run, first) == (run.winner / "checkpoints" / "best", "trial 0000, retrained")
-    assert winner_checkpoint(run, second)[0] == run.best("0001")
+    assert found(first) == (run.winner / "checkpoints" / "best", "trial 0000, retrained")
+    assert found(second)[0] == run.best("0001")
 
 
 def test_a_configuration_that_travels_names_no_folder_of_this_machine(trial: Trial) -> None:

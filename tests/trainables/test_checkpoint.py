@@ -11,11 +11,12 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInput, StorageFailed
 from trainables.checkpoint import CheckpointState, exists, load_checkpoint, load_trained, save_checkpoint
 from trainables.config import TrialConfig
 from trainables.model.build import bare_model
 from trainables.result import EpochReport
+from trainables.storage import keeping
 
 Config = Callable[..., TrialConfig]
 
@@ -46,6 +47,22 @@ def test_a_checkpoint_is_safetensors_and_json_and_leaves_nothing_else(state: Che
     files = sorted(path.name for path in (tmp_path / "last").iterdir())
     assert files == ["model.safetensors", "optimizer.safetensors", "state.json"]
     load_file(tmp_path / "last" / "optimizer.safetensors")
+
+
+def test_a_full_disk_is_said_as_such_and_the_old_checkpoint_stays(
+    state: CheckpointState, small_disk: tuple[Path, Callable[[int], None]]
+) -> None:
+    folder = small_disk[0] / "checkpoints" / "best"
+    small, large = nn.Linear(256, 256), nn.Linear(512, 512)  # 0.25 and 1 MiB
+    save_checkpoint(folder, small, state)
+    with (
+        pytest.raises(StorageFailed, match=r"best: the disk is full \(No space left on device\)"),
+        keeping(folder / "x"),
+    ):
+        save_checkpoint(folder, large, state)
+    other = nn.Linear(256, 256)
+    load_checkpoint(folder, other)
+    torch.testing.assert_close(other.state_dict(), small.state_dict(), rtol=0, atol=0)
 
 
 def test_tied_and_strided_weights(state: CheckpointState, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock, Timeout
 
-from search_spaces.errors import ThawError
+from search_spaces.errors import StorageFailed, ThawError
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[int, int], None]
@@ -49,7 +49,7 @@ class NodeCache:
         stand for everything that decides its content.
 
         To make room, arrays that no process has mapped are removed, those first that were opened longest ago. Raises
-        ThawError where the disk is full or not writable, and what `rows` raises; neither leaves a file.
+        StorageFailed where the disk is full or not writable, and what `rows` raises; neither leaves a file.
         """
         path = self.folder / kind / f"{key}.npy"
         array = _open_whole(path, shape, np.dtype(dtype))
@@ -66,7 +66,7 @@ class NodeCache:
                 self._build(path, header, _checked(rows(), shape, np.dtype(dtype)), shape[0], on_progress)
                 array = _open_whole(path, shape, np.dtype(dtype))
         except OSError as error:
-            raise ThawError(_cannot_write(path.parent, needed, error)) from error
+            raise StorageFailed(_cannot_write(path.parent, needed, error)) from error
         if array is None:
             raise ThawError(f"{path}: a built array must be whole, got a damaged file; check the disk")
         return array

@@ -1,0 +1,226 @@
+"""A path in a bucket: what a run needs of `pathlib.Path`, over pyarrow's S3 file system.
+
+An object is replaced by one request (or one upload of parts, which counts when its last part is there), so a reader,
+or a crash, finds the old object or the new one. Nothing is listed, cached or remembered between two calls.
+"""
+
+import os
+import re
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any, Self
+
+from search_spaces.errors import InvalidInput, StorageFailed
+
+SCHEME = "s3://"
+ATTEMPTS, FIRST_ATTEMPTS = 10, 4
+"""Tries of a request before it fails: about a minute and a half without a network, and a few seconds at first contact.
+
+$AWS_MAX_ATTEMPTS sets both. The waits between them grow, as AWS's standard strategy has it."""
+
+# What AWS's client, which does not number its errors, calls a request that is not allowed.
+_REFUSALS = ("ACCESS_DENIED", "HTTP status 403", "INVALID_ACCESS_KEY", "SIGNATURE", "CREDENTIALS", "TOKEN")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+
+
+@dataclass(frozen=True)
+class BucketPath:
+    """`s3://bucket/key`; methods are those of `pathlib.Path`, and raise StorageFailed where a bucket cannot be used."""
+
+    bucket: str
+    """Name of the bucket."""
+
+    key: PurePosixPath
+    """Path in it; `.` is the bucket itself."""
+
+    @classmethod
+    def parse(cls, uri: str) -> Self:
+        """The path of an `s3://` URI; raises InvalidInput when it names no bucket."""
+        bucket, _, key = uri.removeprefix(SCHEME).partition("/")
+        if not uri.startswith(SCHEME) or not _BUCKET.fullmatch(bucket):
+            raise InvalidInput(
+                f"a path in a bucket must be s3://bucket/prefix, got {uri!r}; "
+                "a bucket's name is 3 to 63 lower-case letters, digits, dots and dashes"
+            )
+        return cls(bucket, PurePosixPath(key.strip("/")))
+
+    def __str__(self) -> str:
+        return f"{SCHEME}{self._name}"
+
+    def __truediv__(self, other: str | PurePosixPath) -> Self:
+        return type(self)(self.bucket, self.key / other)
+
+    @property
+    def name(self) -> str:
+        """Last part of the path."""
+        return self.key.name or self.bucket
+
+    @property
+    def stem(self) -> str:
+        """Its name without the ending."""
+        return self.key.stem
+
+    @property
+    def suffix(self) -> str:
+        """Its ending, with the dot."""
+        return self.key.suffix
+
+    @property
+    def parent(self) -> Self:
+        """The folder it lies in."""
+        return type(self)(self.bucket, self.key.parent)
+
+    def with_name(self, name: str) -> Self:
+        """Its neighbour."""
+        return type(self)(self.bucket, self.key.with_name(name))
+
+    def relative_to(self, other: "BucketPath") -> PurePosixPath:
+        """What leads here from a folder above."""
+        return self.key.relative_to(other.key)
+
+    def resolve(self) -> Self:
+        """Itself: a path in a bucket is absolute."""
+        return self
+
+    def is_file(self) -> bool:
+        """Whether the object exists."""
+        return self._kind() == "File"
+
+    def is_dir(self) -> bool:
+        """Whether there are objects below."""
+        return self._kind() == "Directory"
+
+    def exists(self) -> bool:
+        """Whether it is an object, or has objects below it."""
+        return self._kind() != "NotFound"
+
+    def iterdir(self) -> Iterator[Self]:
+        """What lies directly below, in order of names; nothing where nothing is there."""
+        from pyarrow.fs import FileSelector
+
+        with _asking(self):
+            infos = _file_system(self.bucket).get_file_info(FileSelector(self._name, allow_not_found=True))
+        return iter([self / name for name in sorted(info.base_name for info in infos)])
+
+    def glob(self, pattern: str) -> Iterator[Self]:
+        """What of that matches a pattern of names, e.g. `*.json`."""
+        return (child for child in self.iterdir() if fnmatchcase(child.name, pattern))
+
+    def read_bytes(self) -> bytes:
+        """The whole object; raises FileNotFoundError where there is none."""
+        with _asking(self), _file_system(self.bucket).open_input_stream(self._name) as stream:
+            content: bytes = stream.read()
+        return content
+
+    def read_text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        """The whole object as text."""
+        return self.read_bytes().decode(encoding, errors)
+
+    def write_bytes(self, content: bytes) -> None:
+        """Replace the object."""
+        # In one piece: a stream that is left by an exception would put what it has so far in the object's place.
+        with _asking(self), _file_system(self.bucket).open_output_stream(self._name) as stream:
+            stream.write(content)
+
+    def touch(self) -> None:
+        """Make an empty object."""
+        self.write_bytes(b"")
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        """Remove the object."""
+        try:
+            with _asking(self):
+                _file_system(self.bucket).delete_file(self._name)
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
+
+    def upload(self, source: Path) -> None:
+        """Replace the object by a file, or by a folder, which becomes one tar archive."""
+        from pyarrow.fs import LocalFileSystem, copy_files
+
+        with tempfile.TemporaryDirectory(prefix=".upload-", dir=source.parent) as scratch:
+            if source.is_dir():
+                archive = Path(scratch) / "folder.tar"
+                with tarfile.open(archive, "w") as tar:
+                    tar.add(source, arcname=".")
+                source = archive
+            with _asking(self):
+                copy_files(str(source), self._name, LocalFileSystem(), _file_system(self.bucket))
+
+    def download(self, target: Path, *, unpack: bool = False) -> None:
+        """Put the object, or the folder that was archived in it, at `target`; raises FileNotFoundError without one.
+
+        What is there is replaced once the whole of it has arrived.
+        """
+        from pyarrow.fs import LocalFileSystem, copy_files
+
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=target.parent) as scratch:
+            arrived, unpacked = Path(scratch) / "object", Path(scratch) / "folder"
+            with _asking(self):
+                copy_files(self._name, str(arrived), _file_system(self.bucket), LocalFileSystem())
+            if unpack:
+                with tarfile.open(arrived) as tar:
+                    tar.extractall(unpacked, filter="data")
+                if target.exists():
+                    target.rename(Path(scratch) / "former")
+            (unpacked if unpack else arrived).rename(target)
+
+    @property
+    def _name(self) -> str:
+        return str(PurePosixPath(self.bucket) / self.key)
+
+    def _kind(self) -> str:
+        with _asking(self):
+            return str(_file_system(self.bucket).get_file_info(self._name).type.name)
+
+
+@cache
+def _file_system(bucket: str) -> Any:
+    """pyarrow's file system for a bucket that is there and may be looked into; once a process."""
+    from pyarrow.fs import AwsStandardS3RetryStrategy, FileType, S3FileSystem, resolve_s3_region
+
+    # Arrow reads credentials, profiles and regions from where AWS's own tools do, but not the place of the service.
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    region = None if endpoint else resolve_s3_region(bucket)
+
+    def connect(attempts: int) -> S3FileSystem:
+        wanted = int(os.environ.get("AWS_MAX_ATTEMPTS", attempts))
+        retries = AwsStandardS3RetryStrategy(max_attempts=wanted)
+        return S3FileSystem(endpoint_override=endpoint, region=region, retry_strategy=retries, allow_delayed_open=True)
+
+    if connect(FIRST_ATTEMPTS).get_file_info(bucket).type is FileType.NotFound:
+        raise OSError(f"AWS Error NO_SUCH_BUCKET: there is no bucket {bucket}")
+    return connect(ATTEMPTS)
+
+
+@contextmanager
+def _asking(path: BucketPath) -> Iterator[None]:
+    """Turn the errors of the client into StorageFailed."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None:  # a missing object, or this machine's disk: the service's errors have no number
+            raise
+        said = re.sub(r" \(Request ID: [^)]*\)", "", str(error))
+        raise StorageFailed(f"{path}: the bucket must be within reach, got: {said}; {_remedy(said)}") from error
+
+
+def _remedy(said: str) -> str:
+    if "NO_SUCH_BUCKET" in said or "NoSuchBucket" in said:
+        return "make the bucket, or mend its name"
+    if any(word in said for word in _REFUSALS):
+        return (
+            "list, read, write and delete must be allowed there: see that AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
+            "a profile, or the machine's role are those of someone who may"
+        )
+    if "NETWORK_CONNECTION" in said:
+        return "see to the network, and to AWS_ENDPOINT_URL where the service is not AWS's own"
+    return "see to the bucket and its rights"
