@@ -18,7 +18,8 @@ from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator.assignment import Assignment, answer
 from orchestrator.searcher import LedgerSearcher
-from orchestrator.spec import Asha, SweepSpec
+from orchestrator.sections import Asha
+from orchestrator.spec import SweepSpec
 from orchestrator.stopping import PlanAwareAsha, Rungs
 from orchestrator.study import STATES
 from orchestrator.suggest import make_sampler

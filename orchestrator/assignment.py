@@ -7,7 +7,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict
 
 from analysis.run_folder import RunFolder
-from orchestrator.spec import Resources, Wandb
+from orchestrator.sections import Resources, Wandb
 from trainables.folders import TrialFolders
 from trainables.result import TrialResult
 from trainables.storage import Place

@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestrator import ray_runtime  # noqa: F401  (sets Ray's environment)
 from orchestrator.gang import placement
-from orchestrator.spec import Resources as TrialResources
+from orchestrator.sections import Resources as TrialResources
 from search_spaces.errors import InvalidInput
 
 import ray  # isort: skip

@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 
 from orchestrator.preflight import check_writable
-from orchestrator.spec import SweepSpec, Wandb
+from orchestrator.sections import Wandb
+from orchestrator.spec import SweepSpec
 from orchestrator.tracking import resolve_mode
 from search_spaces.errors import StorageFailed
 from trainables.bucket import BucketPath

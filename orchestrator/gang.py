@@ -20,7 +20,7 @@ from typing import Any
 from orchestrator import work
 from orchestrator.assignment import Assignment
 from orchestrator.rank import Begin, Ended, Rank
-from orchestrator.spec import Resources
+from orchestrator.sections import Resources
 from trainables.result import EpochReport, Failure, Status
 
 import ray  # isort: skip  (after ray_runtime, through whoever starts a gang, has set Ray's environment)

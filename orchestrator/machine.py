@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from orchestrator.spec import Resources
+from orchestrator.sections import Resources
 
 # Ray ends processes when a node has less left; what the driver and Ray itself need is of the rest.
 USABLE = 0.95

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from orchestrator.spec import Tracking, Wandb
+from orchestrator.sections import Tracking, Wandb
 from orchestrator.tracking import resolve_mode
 from trainables.result import TrialResult
 from trainables.storage import Place

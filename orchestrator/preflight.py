@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator import warm_start
-from orchestrator.spec import Storage, SweepSpec
+from orchestrator.sections import Storage
+from orchestrator.spec import SweepSpec
 from search_spaces.errors import InvalidInput, StorageFailed
 from search_spaces.validation import parse
 from trainables.bucket import BucketPath

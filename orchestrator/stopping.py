@@ -22,7 +22,8 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from orchestrator.assignment import read_answer
-from orchestrator.spec import Asha, SweepSpec
+from orchestrator.sections import Asha
+from orchestrator.spec import SweepSpec
 from trainables.config import TrialConfig
 from trainables.model.plan import freeze_plan
 from trainables.result import TrialResult, best_report

@@ -17,7 +17,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from orchestrator.spec import Search
+from orchestrator.sections import Search
 from search_spaces.domains import Choice, Domain, Int, Scalar
 from search_spaces.space import Branch, Point, SearchSpace
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from orchestrator.spec import Wandb
+from orchestrator.sections import Wandb
 from trainables.config import TrialConfig
 from trainables.result import EpochReport, Status
 

@@ -9,7 +9,7 @@ import pytest
 
 from analysis.run_folder import RunFolder
 from orchestrator.assignment import Assignment, read_answer
-from orchestrator.spec import Wandb
+from orchestrator.sections import Wandb
 from orchestrator.trial import TrialActor
 from trainables import checkpoint
 from trainables.config import TrialConfig

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from orchestrator.assignment import Assignment, answer, read_answer
-from orchestrator.spec import Resources, Wandb
+from orchestrator.sections import Resources, Wandb
 from trainables.result import Status, TrialResult
 
 

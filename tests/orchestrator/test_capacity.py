@@ -2,7 +2,7 @@ import pytest
 from ray.tune.search import Searcher
 
 from orchestrator.capacity import NodeLimiter, fitting, limited
-from orchestrator.spec import Resources
+from orchestrator.sections import Resources
 
 
 @pytest.mark.parametrize(

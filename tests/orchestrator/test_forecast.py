@@ -5,7 +5,8 @@ import pytest
 
 from orchestrator.costs import Costs, Kind
 from orchestrator.forecast import drawn_sweeps, exempt_shares, expect, play
-from orchestrator.spec import Asha, SweepSpec
+from orchestrator.sections import Asha
+from orchestrator.spec import SweepSpec
 from orchestrator.stopping import Rungs, rungs_of
 from trainables.config import TrialConfig
 from trainables.cost import PhaseCost

@@ -15,7 +15,7 @@ from orchestrator import ray_runtime
 from orchestrator.assignment import Assignment
 from orchestrator.capacity import check_fit, fitting, nodes_now
 from orchestrator.gang import Gang, RankLost, TrialEnded, placement
-from orchestrator.spec import Resources, Wandb
+from orchestrator.sections import Resources, Wandb
 from search_spaces.errors import InvalidInput, OutOfMemory, TrialFailed
 from trainables.result import EpochReport, Status, TrialResult
 

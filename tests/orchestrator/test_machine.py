@@ -1,7 +1,7 @@
 import pytest
 
 from orchestrator.machine import Machine, at_once, memory_of_a_worker, this_machine
-from orchestrator.spec import Resources
+from orchestrator.sections import Resources
 
 GIB = 2**30
 LAPTOP = Machine(cores=8, memory=20 * GIB, gpus=0, gpu=None, gpu_memory=0)
@@ -34,7 +34,7 @@ def test_memory_limits_nothing_but_is_told() -> None:
 
 def test_who_shares_a_gpu_has_a_share_of_its_memory() -> None:
     assert memory_of_a_worker(Resources(gpus_per_worker=0.25), SERVER) == 20 * GIB
-    assert memory_of_a_worker(Resources(gpus_per_worker=2), SERVER) == 80 * GIB
+    assert memory_of_a_worker(Resources(gpus_per_worker=1), SERVER) == 80 * GIB
     assert memory_of_a_worker(Resources(), LAPTOP) == 19 * GIB
 
 

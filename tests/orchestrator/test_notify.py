@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator import notify as module
 from orchestrator.notify import Ending, notify, send_alert
-from orchestrator.spec import Tracking, Wandb
+from orchestrator.sections import Tracking, Wandb
 from trainables.result import Status, TrialResult
 
 Trial = Callable[..., TrialResult]

@@ -45,12 +45,14 @@ class Driver:
         self.study: optuna.Study = build_study(self.spec, self.ledger.trials(), self.folder / "study.log")
         first = self.spec.first_points()
         self.searcher = LedgerSearcher(
-            self.spec, self.ledger, self.study, self._assign, self.told.append, first, self.given_up.append
+            self.spec, self.ledger, self.study, self._assign, self.told.append, first, give_up=self.given_up.append
         )
 
     def _assign(self, trial: TrialResult) -> Assignment:
         run, wandb = self.folder, self.spec.tracking.wandb
-        return Assignment(trial=trial, sweep=self.spec.name, run=run, cache=run / "cache", threads=1, wandb=wandb)
+        return Assignment(
+            trial=trial, sweep=self.spec.name, run=run, cache=run / "cache", resources=self.spec.resources, wandb=wandb
+        )
 
     def begin(self, tune_id: str) -> TrialResult:
         config = self.searcher.suggest(tune_id)

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.spec import Asha, SweepSpec, load, load_trial
+from orchestrator.sections import Asha
+from orchestrator.spec import SweepSpec, load, load_trial
 from search_spaces.errors import InvalidInput
 from search_spaces.presets import preset_names, preset_text
 from trainables.config import Objective, TrialConfig

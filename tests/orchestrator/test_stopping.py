@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.assignment import answer
-from orchestrator.spec import Asha, SweepSpec
+from orchestrator.sections import Asha
+from orchestrator.spec import SweepSpec
 from orchestrator.stopping import PlanAwareAsha, Rungs, never_stopped
 from trainables.config import TrialConfig
 from trainables.model.plan import freeze_plan

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.spec import Search, SweepSpec
+from orchestrator.sections import Search
+from orchestrator.spec import SweepSpec
 from orchestrator.suggest import distributions, drawn_at_random, make_sampler, sample, suggest, to_parameters
 from search_spaces.domains import Int
 from search_spaces.space import SearchSpace

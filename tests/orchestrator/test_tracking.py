@@ -9,7 +9,7 @@ import pytest
 import wandb
 
 from orchestrator import tracking
-from orchestrator.spec import Wandb
+from orchestrator.sections import Wandb
 from orchestrator.tracking import WandbRun, resolve_mode
 from trainables.config import TrialConfig
 from trainables.result import EpochReport, Status, TrialResult

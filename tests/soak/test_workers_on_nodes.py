@@ -9,7 +9,8 @@ import pytest
 from analysis.ledger import Ledger
 from orchestrator.capacity import fitting, nodes_now
 from orchestrator.gang import placement
-from orchestrator.spec import Resources, load
+from orchestrator.sections import Resources
+from orchestrator.spec import load
 from orchestrator.sweep import run_sweep
 from trainables.result import Status, TrialResult
 

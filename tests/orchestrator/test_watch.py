@@ -10,7 +10,7 @@ from analysis import heartbeat
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder
 from orchestrator.budget import Budget, Spending
-from orchestrator.sweep import _Watch
+from orchestrator.watch import Watch
 from trainables.config import Objective
 from trainables.result import Status, TrialResult
 
@@ -35,8 +35,8 @@ def run(tmp_path: Path) -> RunFolder:
     return run
 
 
-def watched(run: RunFolder, seconds: float = 0.0, **budget: float) -> _Watch:
-    return _Watch(run, Spending(Budget.model_validate(budget), Objective(), 0, seconds=seconds))
+def watched(run: RunFolder, seconds: float = 0.0, **budget: float) -> Watch:
+    return Watch(run, Spending(Budget.model_validate(budget), Objective(), 0, seconds=seconds))
 
 
 def test_a_used_up_budget_lets_trials_end_their_epoch_and_is_noted(
