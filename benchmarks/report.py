@@ -41,7 +41,8 @@ def main() -> None:
         started = time.perf_counter()
         section = QUESTIONS[name](options.repeats)
         minutes = (time.perf_counter() - started) / 60
-        section += f"\n{datetime.date.today()}, {options.repeats} repeats in {minutes:.0f} minutes, on {machine()}.\n"
+        times = "once" if options.repeats == 1 else f"{options.repeats} times"
+        section += f"\nMeasured {times} in {minutes:.0f} minutes, {datetime.date.today()}, on {machine()}.\n"
         sections = known_sections() | {name: f"<!-- {name} -->\n{section}"}
         RESULTS.write_text("\n".join([HEAD, *(sections[name] for name in QUESTIONS if name in sections)]))
         print(section, flush=True)

@@ -427,9 +427,9 @@ def test_a_batch_that_does_not_fit_is_divided(cache_dir: Path, tmp_path: Path) -
     data = {"root": tmp_path / "digits", "image_size": 256, "resize_mode": "squash"}
     settings = {"weights": "none", "architecture": "resnet10t", "strategy": "full", "epochs": 1, "lr": 1e-3}
     config = TrialConfig.model_validate({"data": data, **settings, "batch_size": 64})
-    # Room for half of what a batch needs. Much less, and libraries below torch end the process when a small thing
-    # does not fit.
-    notes = limited(config, 900, tmp_path)
+    # Room for half of what a batch needs, and it ends with a large tensor. Where it ends with a small thing, libraries
+    # below torch end the process, or (at 900) oneDNN refuses every primitive that this thread asks for afterwards.
+    notes = limited(config, 750, tmp_path)
     assert isinstance(notes, list), notes
     assert notes[0].startswith("out of memory: micro-batch halved to 32")
 
