@@ -5,14 +5,16 @@ and the metric stand in `search_space.py`; they and the table were there before 
 """
 
 import argparse
-import contextlib
 import itertools
 import multiprocessing
+import sys
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import optuna
@@ -21,6 +23,7 @@ from scipy.stats import bootstrap
 from search_sides import NeverStop, Ours, Stock, StockAsha, one_name, plan_aware, untold
 from search_space import BUDGETS, EPOCHS, LATE, METRIC, SEEDS, TABLE, TRIALS, TUNING_SEEDS, WORKERS, sweep
 
+from orchestrator import suggest
 from orchestrator.spec import SweepSpec
 
 RESULTS = Path(__file__).with_suffix(".md")
@@ -39,11 +42,18 @@ SIDES: dict[str, Make] = {
     STOCK: lambda spec, table, seed: Stock(spec, seed),
     OURS: lambda spec, table, seed: Ours(spec, plan_aware(spec, table)),
     "random, stopped as ours": lambda spec, table, seed: _random(spec, plan_aware(spec, table)),
-    "ours, rungs in compute": lambda spec, table, seed: Ours(spec, plan_aware(spec, table, "compute")),
+    "ours, rungs in epochs": lambda spec, table, seed: Ours(spec, plan_aware(spec, table, "epochs")),
+    "ours, TPE alone": lambda spec, table, seed: Ours(spec, plan_aware(spec, table)),
     "ours without truth": lambda spec, table, seed: Ours(spec, plan_aware(spec, table)),
     "ours without exemption": lambda spec, table, seed: Ours(spec, StockAsha(spec)),
     "ours without a name a branch": lambda spec, table, seed: Ours(one_name(spec), plan_aware(spec, table)),
 }
+
+CHANGED: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+    "ours, TPE alone": lambda: mock.patch.object(suggest, "RANDOM_EVERY", sys.maxsize),
+    "ours without truth": untold,
+}
+"""What is changed in our code while a side is replayed."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,7 @@ def search(side: str, seed: int) -> Found:
     table = Table.read(TABLE)
     spec = sweep({"root": "photos"}, search={"trials": TRIALS, "seed": seed})
     budgets = [budget * table.unit for budget in BUDGETS]
-    with untold() if side == "ours without truth" else contextlib.nullcontext(), warnings.catch_warnings():
+    with CHANGED.get(side, nullcontext)(), warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         events = list(replay(table, SIDES[side](spec, table, seed), WORKERS, budgets[-1], TRIALS))
     return Found(tuple(regrets(table, events, budgets)), *_shares(events))

@@ -42,7 +42,14 @@ class Ours:
         ledger = _Memory(RunFolder(folder))
 
         def assign(trial: TrialResult) -> Assignment:
-            return Assignment(trial=trial, sweep="", run=folder, cache=folder, threads=1, wandb=spec.tracking.wandb)
+            return Assignment(
+                trial=trial,
+                sweep="",
+                run=folder,
+                cache=folder,
+                resources=spec.resources,
+                wandb=spec.tracking.wandb,
+            )
 
         self.searcher = LedgerSearcher(spec, ledger, self.study, assign, lambda trial: None, spec.first_points())
         self.trials: dict[str, TrialResult] = {}
@@ -154,7 +161,7 @@ def untold() -> Iterator[None]:
         yield
 
 
-def plan_aware(spec: SweepSpec, table: Table, resource: Literal["epochs", "compute"] = "epochs") -> PlanAwareAsha:
+def plan_aware(spec: SweepSpec, table: Table, resource: Literal["compute", "epochs"] = "compute") -> PlanAwareAsha:
     """Our scheduler; the FLOPs are the table's."""
     asha = Asha(grace=GRACE, reduction=REDUCTION, resource=resource)
     return PlanAwareAsha(Rungs(asha, spec.trial["epochs"], lambda config: table.find(config.model_dump()).flops))

@@ -83,8 +83,8 @@ def expect(sweeps: Sequence[Sequence[TrialConfig]], costs: Costs, at_once: int, 
     seconds = [one.seconds for one in played]
     tenths = quantiles(seconds, n=10, method="inclusive")
     means = {
-        epoch: Rung(*(fmean(getattr(one.rungs[epoch], name) for one in played) for name in vars(Rung())))
-        for epoch in played[0].rungs
+        rung: Rung(*(fmean(getattr(one.rungs[rung], name) for one in played) for name in vars(Rung())))
+        for rung in played[0].rungs
     }
     return Forecast(
         seconds=fmean(seconds),
@@ -130,7 +130,7 @@ def play(
     chance = random.Random(seed)
     trials = (_Trial(f"{n:04d}", config, costs.phases(config), chance.random()) for n, config in enumerate(configs))
     waiting = [trial for trial in trials if trial.epochs][::-1]
-    played = Played(rungs={epoch: Rung() for epoch in rungs.values} if rungs is not None else {})
+    played = Played(rungs={rung: Rung() for rung in rungs.values} if rungs is not None else {})
     ready: dict[Hashable, float] = {}
     known: list[set[Hashable]] = [set() for _ in range(at_once)]
     # Of each worker when the epoch of its trial ends.
@@ -172,11 +172,12 @@ def _keeps(trial: "_Trial", rungs: Rungs | None, played: Played) -> bool:
     if rungs is None:
         return True
     keeps = rungs.keeps(trial.result)
-    rung = played.rungs.get(trial.done)
-    if rung is not None:
-        rung.reached += 1
-        rung.unjudged += trial.name not in rungs.values[trial.done]
-        rung.stopped += not keeps
+    for number, passed in rungs.passed.items():
+        if passed.get(trial.name) == trial.done:
+            rung = played.rungs[number]
+            rung.reached += 1
+            rung.unjudged += trial.name not in rungs.values[number]
+            rung.stopped += not keeps
     return keeps
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, open_run
-from orchestrator.preflight import cache_budget
+from orchestrator.cache_budget import cache_budget
 from orchestrator.retention import trial_weights
 from orchestrator.spec import load_run
 from orchestrator.winner import winner_weights

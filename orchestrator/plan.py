@@ -99,8 +99,8 @@ class Plan:
             "before": self.before,
             "forecast": {"without_stopping": self._forecast(self.full), "with_stopping": self._forecast(self.stopped)},
             "rungs": [
-                {"epoch": epoch, **asdict(rung)}
-                for epoch, rung in (self.stopped.rungs if self.stopped is not None else {}).items()
+                {"rung": epochs, **asdict(rung)}
+                for epochs, rung in (self.stopped.rungs if self.stopped is not None else {}).items()
             ],
             "exempt": exempt,
             "problems": [asdict(problem) for problem in self.problems],

@@ -126,9 +126,9 @@ def _rungs(forecast: Forecast, trials: int) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("rung", "reached", "exempt", "stopped", "go on"):
         table.add_column(name, justify="left" if name == "rung" else "right", no_wrap=True)
-    for epoch, rung in forecast.rungs.items():
+    for epochs, rung in forecast.rungs.items():
         table.add_row(
-            f"epoch {epoch}",
+            str(epochs),
             *(f"{count:.1f}" for count in (rung.reached, rung.unjudged, rung.stopped, rung.reached - rung.stopped)),
         )
     table.caption = f"of {trials} trials, as an expected number"

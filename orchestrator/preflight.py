@@ -1,14 +1,11 @@
 """Everything that can be known to be wrong before the first trial: data, weights, architectures, stages."""
 
-import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from orchestrator import warm_start
-from orchestrator.sections import Storage
+from orchestrator.cache_budget import cache_budget
 from orchestrator.spec import SweepSpec
 from search_spaces.errors import InvalidInput, StorageFailed
-from search_spaces.validation import parse
 from trainables.bucket import BucketPath
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, Progress, decode_rest, load_arrays
@@ -75,14 +72,3 @@ def check_writable(place: BucketPath) -> None:
     probe = place / ".thaw-writable"
     probe.touch()
     probe.unlink(missing_ok=True)
-
-
-def cache_budget(configured: int | None, environment: Mapping[str, str] = os.environ) -> int | None:
-    """The bytes of the node-local cache: as configured, else $THAW_CACHE_BUDGET, else None: what NodeCache chooses.
-
-    Raises InvalidInput for a variable that is no number of bytes.
-    """
-    wanted = environment.get("THAW_CACHE_BUDGET")
-    if configured is not None or not wanted:
-        return configured
-    return parse(Storage, {"cache_budget": wanted}, "$THAW_CACHE_BUDGET").cache_budget

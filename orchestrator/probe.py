@@ -7,7 +7,7 @@ from pathlib import Path
 import ray
 import torch
 
-from orchestrator.preflight import cache_budget
+from orchestrator.cache_budget import cache_budget
 from orchestrator.spec import DEFAULT_RECIPE, SweepSpec
 from orchestrator.suggest import point_with
 from search_spaces.space import Point

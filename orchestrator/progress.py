@@ -139,14 +139,16 @@ class SweepProgress:
         """How many were judged at each rung, how many of them stopped, and how many passed it by."""
         assert self.rungs is not None
         texts = []
-        for epoch, values in self.rungs.values.items():
-            past = [trial for trial in trials if len(trial.reports) >= epoch]
-            stopped = sum(trial.status is Status.PRUNED and len(trial.reports) == epoch for trial in trials)
-            free = sum(trial.trial_id not in values for trial in past)
+        for rung, values in self.rungs.values.items():
+            passed = self.rungs.passed[rung]
+            stopped = sum(
+                trial.status is Status.PRUNED and len(trial.reports) == passed.get(trial.trial_id) for trial in trials
+            )
+            free = len(passed.keys() - values.keys())
             counts = {"judged": len(values), "stopped": stopped, "exempt": free}
             shown = [f"{count} {name}" for name, count in counts.items() if count or name == "judged"]
-            texts.append(f"epoch {epoch}: {', '.join(shown)}")
-        return Text("rungs  " + "   ".join(texts))
+            texts.append(f"rung {rung}: {', '.join(shown)}")
+        return Text("   ".join(texts))
 
     def _running(self, running: list[TrialResult], room: int) -> RenderableType:
         table = Table(box=None, pad_edge=False, header_style="bold", expand=True)

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ for _name, _value in _ENVIRONMENT.items():
 import ray  # noqa: E402  (after its environment)
 
 from search_spaces.errors import InvalidInput, ThawError  # noqa: E402
+
+KNOCK_SECONDS = 10
 
 
 def joined_address(address: str | None) -> str | None:
@@ -62,6 +65,8 @@ def connected(folder: Path, cpus: int | None = None, address: str | None = None)
     own: dict[str, Any] = {} if joined else {"num_cpus": cpus or _allowed_cores(), "include_dashboard": False}
     with contextlib.chdir(folder), _without_warnings():
         try:
+            if joined and ":" in joined:
+                _knock(joined)
             ray.init(address=joined or "local", log_to_driver=False, configure_logging=False, namespace="thaw", **own)
         except Exception as error:  # bare ones: it waits 30 s for its own processes, too little on a very busy machine
             if joined:
@@ -76,6 +81,13 @@ def connected(folder: Path, cpus: int | None = None, address: str | None = None)
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nothing listens at HOST:PORT; Ray itself waits for many minutes there."""
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS):
+        pass
 
 
 def cluster_size() -> dict[str, float]:

@@ -42,8 +42,8 @@ class Asha(Frozen):
     reduction: int = Field(default=3, ge=2)
     """Of the trials that reach a rung, one in this many goes on."""
 
-    resource: Literal["epochs", "compute"] = "epochs"
-    """What rungs count: epochs, or their training FLOPs, in units of the mean epoch of the trial itself."""
+    resource: Literal["compute", "epochs"] = "compute"
+    """What rungs count: the training FLOPs of epochs, in units of the mean epoch of the trial itself; or epochs."""
 
 
 class Stopping(Frozen):

@@ -1,16 +1,15 @@
 """ASHA that knows the freeze plan: a trial is never judged before it has thawed.
 
-Asynchronous successive halving (Li et al., arXiv 1810.05934). A rung is a number of epochs. A trial that reaches a rung
-is compared with everything that reached it before; outside the best 1/reduction it is stopped. A rung below the trial's
-last thaw plus the grace period compares a trial with itself frozen: it is passed unjudged, and the trial's value is
-never entered there.
+Asynchronous successive halving (Li et al., arXiv 1810.05934). A trial that reaches a rung is compared with everything
+that reached it before; outside the best 1/reduction it is stopped. A rung below the trial's last thaw plus the grace
+period compares a trial with itself frozen: it is passed unjudged, and the trial's value is never entered there.
 
-With `resource: compute` an epoch counts for its training FLOPs, in units of the mean epoch of the trial's own whole
-budget. A rung is then a share of each trial's budget (the resource of Hyperband, arXiv 1603.06560, is such a share),
+A rung is a number of epochs, each counted for its training FLOPs, in units of the mean epoch of the trial's own whole
+budget. A rung is thus a share of each trial's budget (the resource of Hyperband, arXiv 1603.06560, is such a share),
 the same for a small architecture and a large one: in plain FLOPs the small one would be asked for its score when it is
-all but trained, the large one after a few batches. For a plan that never changes nothing changes. A trial that thaws
-late has spent little by then, and is compared with others that have spent as little: in epochs it would have passed
-most rungs unjudged, and could hardly be stopped at all.
+all but trained, the large one after a few batches. For a plan that never changes, these are epochs. A trial that thaws
+late has spent little by then, and is compared with others that have spent as little. With `resource: epochs` it passes
+most rungs unjudged, and can hardly be stopped at all; `benchmarks/search_quality.md` shows what that costs.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -45,10 +44,13 @@ class Rungs:
         self.asha = asha
         self.flops = flops
         self.values: dict[int, dict[str, float]] = {}
+        self.passed: dict[int, dict[str, int]] = {}
+        """After which epoch (from 1) each trial has passed each rung, judged or not."""
         self._seen: dict[str, int] = {}
         rung = asha.grace
         while rung < max_epochs:
             self.values[rung] = {}
+            self.passed[rung] = {}
             rung *= asha.reduction
 
     def keeps(self, trial: TrialResult) -> bool:
@@ -56,11 +58,23 @@ class Rungs:
         seen = self._seen.get(trial.trial_id, 0)
         self._seen[trial.trial_id] = len(trial.reports)
         new = range(seen + 1, len(trial.reports) + 1)
-        verdicts = [self._keeps_at(trial, epoch, rung) for epoch, rung in self.judging(trial.config) if epoch in new]
+        verdicts = []
+        for epoch, rung, judged in self._passing(trial.config):
+            if epoch in new:
+                self.passed[rung][trial.trial_id] = epoch
+                verdicts.append(not judged or self._keeps_at(trial, epoch, rung))
         return all(verdicts)
 
     def judging(self, config: TrialConfig) -> Iterator[tuple[int, int]]:
-        """The epochs (from 1) after which a trial is judged, each with its rung.
+        """The epochs (from 1) after which a trial is judged, each with its rung."""
+        return ((epoch, rung) for epoch, rung, judged in self._passing(config) if judged)
+
+    def first_judged(self, config: TrialConfig) -> int | None:
+        """The first epoch (from 1) after which a trial of this configuration may be stopped; None: it never is."""
+        return min((epoch for epoch, _ in self.judging(config) if epoch < config.epochs), default=None)
+
+    def _passing(self, config: TrialConfig) -> Iterator[tuple[int, int, bool]]:
+        """The epochs (from 1) after which a trial has passed a rung: each with the rung, and whether it is judged.
 
         An epoch that passes several rungs is judged at the last: at the others the trial has had more than its rivals.
         So has a trial at its end, unless it ends at the rung.
@@ -68,12 +82,8 @@ class Rungs:
         first = freeze_plan(config).last_boundary + self.asha.grace
         for epoch, (before, after) in enumerate(pairwise(self._spent(config)), start=1):
             passed = [rung for rung in self.values if before < rung <= after]
-            if passed and epoch >= first and (epoch < config.epochs or after == passed[-1]):
-                yield epoch, passed[-1]
-
-    def first_judged(self, config: TrialConfig) -> int | None:
-        """The first epoch (from 1) after which a trial of this configuration may be stopped; None: it never is."""
-        return min((epoch for epoch, _ in self.judging(config) if epoch < config.epochs), default=None)
+            if passed:
+                yield epoch, passed[-1], epoch >= first and (epoch < config.epochs or after == passed[-1])
 
     def _spent(self, config: TrialConfig) -> list[float]:
         """The resource a trial has had before its first epoch, after it, after its second, and so on."""

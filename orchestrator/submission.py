@@ -23,6 +23,8 @@ NOT_FOUND = 127
 POLL_SECONDS = 0.5
 # Linux takes 128 KiB as one argument of a command.
 LONGEST_COMMAND = 120_000
+# A dashboard answers some seconds before the node's agent, which starts the jobs, has started.
+AGENT_SECONDS = 90
 
 
 class Job:
@@ -81,13 +83,24 @@ def submit(spec: SweepSpec, address: str) -> Job:
     with _without_ray_address():
         try:
             client = JobSubmissionClient(address)
-            job_id: str = client.submit_job(entrypoint=command, submission_id=f"{spec.name}-{uuid.uuid4().hex[:8]}")
+            job_id = _submit(client, command, f"{spec.name}-{uuid.uuid4().hex[:8]}")
         except (ConnectionError, RuntimeError) as error:
             raise InvalidInput(
                 f"--address: a Ray cluster's dashboard must answer at {address}, got: {error} "
                 "Is its port open to this machine, and is the cluster's token in ~/.ray/auth_token?"
             ) from error
     return Job(client, job_id)
+
+
+def _submit(client: JobSubmissionClient, command: str, job_id: str) -> str:
+    deadline = time.monotonic() + AGENT_SECONDS
+    while True:
+        try:
+            return str(client.submit_job(entrypoint=command, submission_id=job_id))
+        except RuntimeError as error:
+            if "No available agent" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(POLL_SECONDS)
 
 
 @contextmanager

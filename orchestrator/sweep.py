@@ -16,13 +16,14 @@ from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder, open_run, write_atomically
 from orchestrator import warm_start
 from orchestrator.assignment import Assignment
+from orchestrator.cache_budget import cache_budget
 from orchestrator.capacity import limited
 from orchestrator.cluster import joined
 from orchestrator.continuing import check_goes_on, spending
 from orchestrator.gang import placement
 from orchestrator.logs import LogFile
 from orchestrator.newcomers import Newcomers
-from orchestrator.preflight import cache_budget, preflight
+from orchestrator.preflight import preflight
 from orchestrator.probe import points_by_score, probe_architectures
 from orchestrator.progress import Progress, silent
 from orchestrator.ray_runtime import is_joined

@@ -10,7 +10,7 @@ from typing import Any
 
 from analysis.leaderboard import Leaderboard
 from analysis.run_folder import RunFolder, open_run, write_atomically
-from orchestrator.preflight import cache_budget
+from orchestrator.cache_budget import cache_budget
 from orchestrator.retention import trial_weights
 from orchestrator.spec import load_run
 from orchestrator.tracking import WandbRun

@@ -42,7 +42,7 @@ def preview(
 
     from rich.table import Table
 
-    from orchestrator.preflight import cache_budget
+    from orchestrator.cache_budget import cache_budget
     from orchestrator.spec import load_data
     from trainables.data.arrays import load_arrays
     from trainables.data.preview import count_batches, picture_data

@@ -74,7 +74,7 @@ def trial(
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from orchestrator.preflight import cache_budget
+    from orchestrator.cache_budget import cache_budget
     from orchestrator.spec import load_trial
     from orchestrator.tables import epoch_text
     from trainables import checkpoint

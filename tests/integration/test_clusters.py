@@ -169,7 +169,7 @@ def test_such_a_node_stops_a_sweep_that_it_joins(
         _, err = sweep.communicate(timeout=300)
     assert sweep.returncode == 1, err
     assert re.search(r"error: node .* which has joined the cluster: timm must be .* got 0\.0\.1", err)
-    assert f"go on with: thaw resume {run.root}" in err
+    assert f"go on: thaw resume {run.root}" in err
     assert {trial.status for trial in Ledger(run).trials()} == {Status.INTERRUPTED}
 
 

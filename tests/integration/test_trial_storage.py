@@ -9,7 +9,7 @@ import pytest
 
 from analysis.run_folder import RunFolder
 from orchestrator.assignment import Assignment, read_answer
-from orchestrator.sections import Wandb
+from orchestrator.sections import Resources, Wandb
 from orchestrator.trial import TrialActor
 from trainables import checkpoint
 from trainables.config import TrialConfig
@@ -32,7 +32,9 @@ def config(digits: Path) -> TrialConfig:
 def worker(config: TrialConfig, run: Place, cache: Path) -> Iterator[Callable[[], TrialResult]]:
     """A worker's steps; it ends as by a kill, having cleaned nothing up."""
     trial = TrialResult(trial_id="0000", config=config, parameters={}, status=Status.RUNNING)
-    assignment = Assignment(trial=trial, sweep="sweep", run=run, cache=cache, threads=1, wandb=Wandb(mode="disabled"))
+    assignment = Assignment(
+        trial=trial, sweep="sweep", run=run, cache=cache, resources=Resources(), wandb=Wandb(mode="disabled")
+    )
     actor = TrialActor(assignment.to_tune())
 
     def step() -> TrialResult:

@@ -73,7 +73,7 @@ def test_features_are_computed_once_and_awaited_by_others(config: Config, costed
 
 def test_stopping_saves_and_every_trial_is_accounted_for(config: Config, costed: Costed) -> None:
     configs = full(config, 60, epochs=9) + [config(strategy="progressive", unfreeze_epoch=2, epochs=9)] * 20
-    rungs = Rungs(Asha(grace=1, reduction=3), 9)
+    rungs = Rungs(Asha(resource="epochs", grace=1, reduction=3), 9)
     stopped, complete = play(configs, costed(), 4, rungs), play(configs, costed(), 4)
     assert stopped.seconds < complete.seconds
     assert stopped.epochs < complete.epochs == 80 * 9
@@ -92,7 +92,7 @@ def test_the_exempt_share_of_a_plan_worked_out_by_hand(config: Config, costed: C
     A full trial is judged at 2: 2 of 12 epochs, 20 of 120 s. One that thaws at 3 is judged at 6, the first rung from
     3 + 2 on: 6 of 12 epochs, 3 x 1 s + 3 x 10 s of 3 + 90 s. One that thaws at 5 is never judged: 5 + 2 is past 6.
     """
-    rungs = Rungs(Asha(grace=2, reduction=3), 12)
+    rungs = Rungs(Asha(resource="epochs", grace=2, reduction=3), 12)
     early, late = (config(strategy="progressive", unfreeze_epoch=epoch, epochs=12) for epoch in (3, 5))
     assert exempt_shares(full(config, 1, epochs=12), costed(), rungs) == pytest.approx((2 / 12, 20 / 120))
     assert exempt_shares([early], costed(), rungs) == pytest.approx((6 / 12, 33 / 93))
@@ -103,7 +103,7 @@ def test_the_exempt_share_of_a_plan_worked_out_by_hand(config: Config, costed: C
 
 def test_no_trial_is_stopped_before_its_exemption_ends(config: Config, costed: Costed) -> None:
     configs = [config(strategy="progressive", unfreeze_epoch=3, epochs=12)] * 50
-    played = play(configs, costed(), 4, Rungs(Asha(grace=2, reduction=3), 12))
+    played = play(configs, costed(), 4, Rungs(Asha(resource="epochs", grace=2, reduction=3), 12))
     assert (played.rungs[2].unjudged, played.rungs[2].stopped) == (50, 0)
     assert played.rungs[6].stopped > 20
 

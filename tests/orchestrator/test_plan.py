@@ -36,7 +36,7 @@ def sections() -> dict[str, Any]:
             "lr": {"log": [1e-3, 1e-2]},
         },
         "search": {"trials": 6, "seed": 3},
-        "stopping": {"asha": {"grace": 1, "reduction": 2}},
+        "stopping": {"asha": {"grace": 1, "reduction": 2, "resource": "epochs"}},
         "resources": {"concurrent": 1},
     }
 
@@ -71,7 +71,7 @@ def test_names_of_fields_are_frozen(planned: dict[str, Any]) -> None:
         assert list(forecast) == [
             *("trials", "epochs", "wall_seconds", "wall_low", "wall_high", "device", "device_hours"),
         ]
-    assert list(planned["rungs"][0]) == ["epoch", "reached", "unjudged", "stopped"]
+    assert list(planned["rungs"][0]) == ["rung", "reached", "unjudged", "stopped"]
     assert list(planned["exempt"]) == ["epochs", "seconds"]
 
 
@@ -104,7 +104,7 @@ def test_the_forecast_is_sane(planned: dict[str, Any]) -> None:
         assert planned["before"] < forecast["wall_low"] <= forecast["wall_seconds"] <= forecast["wall_high"]
         assert forecast["device"] == "core"
     assert 0 < planned["exempt"]["seconds"] < 1
-    assert [rung["epoch"] for rung in planned["rungs"]] == [1, 2, 4]
+    assert [rung["rung"] for rung in planned["rungs"]] == [1, 2, 4]
     assert (planned["at_once"]["trials"], planned["at_once"]["by_setting"]) == (1, 1)
     assert planned["problems"] == []
     (late,) = planned["warnings"]
@@ -115,7 +115,8 @@ def test_an_architecture_that_cannot_be_built_is_named_and_the_others_measured(
     thaw: Thaw, write_sweep: Callable[..., Path], tmp_path: Path
 ) -> None:
     space = {"architecture": {"choice": ["test_resnet", "resnet_18"]}, "lr": {"log": [1e-3, 1e-2]}}
-    result = thaw("plan", write_sweep(tmp_path, space=space), cwd=tmp_path)
+    sweep = write_sweep(tmp_path, trial={"strategy": "full", "epochs": 2}, space=space)
+    result = thaw("plan", sweep, cwd=tmp_path)
     assert result.returncode == 2
     assert "test_resnet, " in result.stdout
     assert "cannot be run: resnet_18, stages all: architecture must be a timm model name" in result.stdout

@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orchestrator.preflight import cache_budget, check_fresh, check_inputs, check_plans, preflight
+from orchestrator.preflight import check_fresh, check_inputs, check_plans, preflight
 from orchestrator.spec import SweepSpec
 from search_spaces.errors import InvalidInput
 from trainables.config import TrialConfig
-from trainables.folders import cache_folder
 
 
 def config(architecture: str, **changes: object) -> TrialConfig:
@@ -26,24 +25,6 @@ def photos(tmp_path: Path) -> Path:
             path.parent.mkdir(parents=True)
             Image.fromarray(np.full((32, 32, 3), shade, np.uint8)).save(path)
     return tmp_path / "photos"
-
-
-def test_the_cache_is_the_configured_folder_then_the_environment_s_then_home() -> None:
-    assert cache_folder(Path("/a"), {"THAW_CACHE_DIR": "/b"}) == Path("/a")
-    assert cache_folder(None, {"THAW_CACHE_DIR": "/b"}) == Path("/b")
-    assert cache_folder(None, {"THAW_CACHE_DIR": ""}) == cache_folder(None, {}) == Path.home() / ".cache" / "thaw"
-
-
-def test_the_cache_s_budget_is_the_configured_one_then_the_environment_s_then_the_cache_s_own() -> None:
-    assert cache_budget(5, {"THAW_CACHE_BUDGET": "2GiB"}) == 5
-    assert cache_budget(0, {"THAW_CACHE_BUDGET": "2GiB"}) == 0
-    assert cache_budget(None, {"THAW_CACHE_BUDGET": "2GiB"}) == 2 * 2**30
-    for wanted in ({}, {"THAW_CACHE_BUDGET": ""}, {"THAW_CACHE_BUDGET": "auto"}):
-        assert cache_budget(None, wanted) is None
-    with pytest.raises(
-        InvalidInput, match=r"^\$THAW_CACHE_BUDGET: cache_budget: must be a number of bytes.* got 'much'; write e.g. 20"
-    ):
-        cache_budget(None, {"THAW_CACHE_BUDGET": "much"})
 
 
 def test_images_beyond_the_budget_are_looked_at_all_the_same(photos: Path, tmp_path: Path) -> None:

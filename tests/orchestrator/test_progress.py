@@ -23,7 +23,7 @@ def progress(small_spec: Callable[..., SweepSpec]) -> View:
             name="trash",
             trial={"architecture": "resnet18", "weights": "none", "epochs": 27},
             search={"trials": 4},
-            stopping={"asha": {"grace": 1, "reduction": 3}},
+            stopping={"asha": {"grace": 1, "reduction": 3, "resource": "epochs"}},
             resources={"cpus_per_worker": 2},
         )
         return SweepProgress(console, spec, **more)
@@ -61,7 +61,7 @@ def test_trials_of_an_earlier_part_are_shown_and_not_announced(progress: View, t
     text = rendered(view)
     assert "1 of 4 trials" in text
     assert "0 running; best val/macro_f1 0.5000 (trial 0000, epoch 1)" in text
-    assert "epoch 1: 2 judged" in text
+    assert "rung 1: 2 judged" in text
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
@@ -95,7 +95,7 @@ def test_rungs_tell_who_was_judged_stopped_and_exempt(progress: View, trial: Tri
     view(trial("0001", [0.6]))
     view(trial("0002", [0.1], Status.PRUNED))
     view(trial("0003", [0.2], strategy="progressive", unfreeze_epoch=2))
-    assert "rungs  epoch 1: 3 judged, 1 stopped, 1 exempt   epoch 3: 0 judged   epoch 9: 0 judged" in rendered(view)
+    assert "rung 1: 3 judged, 1 stopped, 1 exempt   rung 3: 0 judged   rung 9: 0 judged" in rendered(view)
 
 
 def test_what_is_in_use_and_how_long_it_will_take(progress: View, trial: Trial) -> None:

@@ -30,10 +30,10 @@ def feed(rungs: Rungs, trial: TrialResult) -> int:
 @pytest.mark.parametrize(
     ("asha", "epochs", "rungs"),
     [
-        (Asha(grace=1, reduction=3), 27, [1, 3, 9]),
-        (Asha(grace=2, reduction=3), 6, [2]),
-        (Asha(grace=2, reduction=2), 9, [2, 4, 8]),
-        (Asha(grace=6, reduction=3), 6, []),
+        (Asha(resource="epochs", grace=1, reduction=3), 27, [1, 3, 9]),
+        (Asha(resource="epochs", grace=2, reduction=3), 6, [2]),
+        (Asha(resource="epochs", grace=2, reduction=2), 9, [2, 4, 8]),
+        (Asha(resource="epochs", grace=6, reduction=3), 6, []),
     ],
 )
 def test_rungs_are_the_grace_times_powers_of_the_reduction(asha: Asha, epochs: int, rungs: list[int]) -> None:
@@ -41,7 +41,7 @@ def test_rungs_are_the_grace_times_powers_of_the_reduction(asha: Asha, epochs: i
 
 
 def test_a_rung_holds_the_best_so_far_of_whoever_reached_it(trial: Trial) -> None:
-    rungs = Rungs(Asha(grace=1, reduction=3), 27)
+    rungs = Rungs(Asha(resource="epochs", grace=1, reduction=3), 27)
     assert feed(rungs, trial("0000", [0.5, 0.4, 0.3])) == 3
     assert feed(rungs, trial("0001", [0.4, 0.9, 0.9])) == 1
     assert feed(rungs, trial("0002", [0.6, 0.7, 0.6])) == 3
@@ -49,7 +49,7 @@ def test_a_rung_holds_the_best_so_far_of_whoever_reached_it(trial: Trial) -> Non
 
 
 def test_one_in_reduction_goes_on(trial: Trial) -> None:
-    rungs = Rungs(Asha(grace=1, reduction=3), 27)
+    rungs = Rungs(Asha(resource="epochs", grace=1, reduction=3), 27)
     scores = [number / 100 for number in range(100)]
     random.Random(0).shuffle(scores)
     for number, score in enumerate(scores):
@@ -67,12 +67,12 @@ def _copy(rungs: Rungs) -> Rungs:
 
 
 def test_equal_trials_go_on(trial: Trial) -> None:
-    rungs = Rungs(Asha(grace=1, reduction=3), 27)
+    rungs = Rungs(Asha(resource="epochs", grace=1, reduction=3), 27)
     assert [feed(rungs, trial(f"{number:04d}", [0.5] * 9)) for number in range(5)] == [9] * 5
 
 
 def test_a_trial_is_never_judged_before_it_has_thawed_and_had_its_grace(trial: Trial) -> None:
-    rungs = Rungs(Asha(grace=2, reduction=2), 20)  # 2, 4, 8, 16
+    rungs = Rungs(Asha(resource="epochs", grace=2, reduction=2), 20)  # 2, 4, 8, 16
     feed(rungs, trial("0000", [0.9] * 20, strategy="head"))
     thawing: dict[str, Any] = {"strategy": "progressive", "unfreeze_epoch": 5}
     # Epochs 2 and 4 are frozen: no verdict. At 8 it is thawed for 3 epochs: judged, and stopped.
@@ -81,14 +81,14 @@ def test_a_trial_is_never_judged_before_it_has_thawed_and_had_its_grace(trial: T
 
 
 def test_the_grace_counts_from_the_last_boundary_of_a_gradual_thaw(trial: Trial) -> None:
-    rungs = Rungs(Asha(grace=2, reduction=2), 20)
+    rungs = Rungs(Asha(resource="epochs", grace=2, reduction=2), 20)
     feed(rungs, trial("0000", [0.9] * 20))
     gradual: dict[str, Any] = {"strategy": "gradual", "last_stage_epoch": 3, "full_after": 4}
     assert feed(rungs, trial("0001", [0.1] * 20, **gradual)) == 16  # 3 + 4 + 2 = 9, beyond the rung at 8
 
 
 def test_the_grace_s_own_epoch_is_judged(trial: Trial) -> None:
-    rungs = Rungs(Asha(grace=2, reduction=2), 20)
+    rungs = Rungs(Asha(resource="epochs", grace=2, reduction=2), 20)
     feed(rungs, trial("0000", [0.9] * 20))
     assert feed(rungs, trial("0001", [0.1] * 20, strategy="progressive", unfreeze_epoch=2)) == 4
 
@@ -102,7 +102,7 @@ def test_over_a_whole_sweep_no_frozen_value_ever_stands_in_a_rung(trial: Trial, 
         *({"strategy": "progressive", "unfreeze_epoch": epoch} for epoch in (1, 4, 11, 25)),
         {"strategy": "full"},
     ]
-    asha = Asha(grace=1, reduction=3)
+    asha = Asha(resource="epochs", grace=1, reduction=3)
     scheduler = PlanAwareAsha(Rungs(asha, 27))
     rungs = scheduler.rungs
     going = {
@@ -149,7 +149,7 @@ def test_over_a_whole_sweep_no_frozen_value_ever_stands_in_a_rung(trial: Trial, 
 
 def test_a_loss_is_better_when_lower(trial: Trial) -> None:
     loss = {"objective": {"metric": "val/loss"}}
-    rungs = Rungs(Asha(grace=1, reduction=3), 9)
+    rungs = Rungs(Asha(resource="epochs", grace=1, reduction=3), 9)
     assert feed(rungs, trial("0000", [0.5] * 9, **loss)) == 9
     assert feed(rungs, trial("0001", [0.7] * 9, **loss)) == 1
     assert feed(rungs, trial("0002", [0.3] * 9, **loss)) == 9
@@ -157,7 +157,7 @@ def test_a_loss_is_better_when_lower(trial: Trial) -> None:
 
 
 def test_known_results_restore_the_rungs_and_are_not_judged_again(trial: Trial) -> None:
-    asha = Asha(grace=1, reduction=3)
+    asha = Asha(resource="epochs", grace=1, reduction=3)
     known = [
         trial("0000", [0.2, 0.3, 0.4, 0.5], Status.INTERRUPTED),
         trial("0001", [0.5] * 27, Status.COMPLETED),
@@ -181,11 +181,11 @@ def test_known_results_restore_the_rungs_and_are_not_judged_again(trial: Trial) 
 
 def test_restored_rungs_equal_those_of_the_sweep_itself(trial: Trial) -> None:
     chance = random.Random(3)
-    live, done = Rungs(Asha(grace=1, reduction=2), 16), []
+    live, done = Rungs(Asha(resource="epochs", grace=1, reduction=2), 16), []
     for number in range(30):
         result = trial(f"{number:04d}", [chance.random() for _ in range(chance.choice([4, 16]))])
         done.append(result.model_copy(update={"reports": result.reports[: feed(live, result)]}))
-    restored = Rungs(Asha(grace=1, reduction=2), 16)
+    restored = Rungs(Asha(resource="epochs", grace=1, reduction=2), 16)
     for result in done:
         restored.keeps(result)
     assert restored.values == live.values
@@ -193,7 +193,7 @@ def test_restored_rungs_equal_those_of_the_sweep_itself(trial: Trial) -> None:
 
 def test_a_trial_that_ends_at_a_rung_by_itself_is_entered_there(trial: Trial) -> None:
     """Otherwise a resumed sweep, which reads it from the ledger, would judge by other values than this one."""
-    scheduler = PlanAwareAsha(Rungs(Asha(grace=1, reduction=3), 9))
+    scheduler = PlanAwareAsha(Rungs(Asha(resource="epochs", grace=1, reduction=3), 9))
     result = trial("0000", [0.1, 0.2, 0.3], Status.COMPLETED)
     for epoch in (1, 2):
         state = result.model_copy(update={"reports": result.reports[:epoch], "status": Status.RUNNING})
@@ -209,7 +209,10 @@ def test_a_worker_s_empty_answer_decides_nothing() -> None:
 
 
 def test_several_epochs_at_once_are_each_entered(trial: Trial) -> None:
-    one, many = Rungs(Asha(grace=1, reduction=2), 16), Rungs(Asha(grace=1, reduction=2), 16)
+    one, many = (
+        Rungs(Asha(resource="epochs", grace=1, reduction=2), 16),
+        Rungs(Asha(resource="epochs", grace=1, reduction=2), 16),
+    )
     for number, score in enumerate([0.5, 0.6, 0.7]):
         result = trial(f"{number:04d}", [score] * 16)
         feed(one, result)
@@ -225,7 +228,7 @@ def _ascending(epochs: Iterable[int]) -> bool:
 
 
 def test_the_first_judged_rung_is_past_the_last_thaw_and_its_grace(trial: Trial) -> None:
-    rungs = Rungs(Asha(grace=2, reduction=3), 20)
+    rungs = Rungs(Asha(resource="epochs", grace=2, reduction=3), 20)
     assert list(rungs.values) == [2, 6, 18]
 
     def first(**settings: Any) -> int | None:
@@ -240,7 +243,7 @@ def test_the_first_judged_rung_is_past_the_last_thaw_and_its_grace(trial: Trial)
 
 
 def test_a_sweep_some_of_whose_trials_are_never_stopped_says_which(small_spec: Callable[..., SweepSpec]) -> None:
-    said = never_stopped(small_spec(stopping={"asha": {"grace": 2, "reduction": 2}}))
+    said = never_stopped(small_spec(stopping={"asha": {"grace": 2, "reduction": 2, "resource": "epochs"}}))
     assert said is not None
     assert said.startswith(
         "trials that thaw for the last time at epoch 3 or later (progressive) are never stopped early"
@@ -299,7 +302,7 @@ def test_a_trial_is_judged_at_shares_of_its_own_compute(
 def test_the_grace_counts_epochs_after_the_thaw_in_compute_too(trial: Trial) -> None:
     config = trial("0000", epochs=9, strategy="progressive", unfreeze_epoch=5).config
     assert dict(in_compute(grace=2, reduction=2).judging(config)) == {7: 4}
-    assert dict(Rungs(Asha(grace=2, reduction=2), 9).judging(config)) == {8: 8}
+    assert dict(Rungs(Asha(resource="epochs", grace=2, reduction=2), 9).judging(config)) == {8: 8}
 
 
 def test_the_scale_of_the_compute_is_each_trial_s_own(trial: Trial) -> None:
@@ -378,7 +381,7 @@ def test_a_sweep_that_is_killed_and_resumed_stops_the_same_trials_at_the_same_ru
 
 def test_a_plan_that_leaves_no_rung_is_warned_about(small_spec: Callable[..., SweepSpec]) -> None:
     """Rungs at 1 and 3 of 6 epochs; the space thaws from epoch 1 to 3."""
-    assert never_stopped(small_spec(stopping={"asha": {"grace": 1, "reduction": 3}})) == (
+    assert never_stopped(small_spec(stopping={"asha": {"grace": 1, "reduction": 3, "resource": "epochs"}})) == (
         "trials that thaw for the last time at epoch 3 or later (progressive) are never stopped early: with 1 of grace "
         "they are past epoch 3, the last rung before their end at 6; set a smaller stopping.asha.grace or reduction, "
         "thaw earlier, train longer, count stopping.asha.resource: compute, or set stopping: none"
