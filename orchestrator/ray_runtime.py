@@ -19,6 +19,11 @@ _ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
+
+# A driver that has the cluster's token offers it only when told to; a cluster that asks for none does not mind.
+if os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} or (Path.home() / ".ray" / "auth_token").exists():
+    _ENVIRONMENT["RAY_AUTH_MODE"] = "token"
+
 for _name, _value in _ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
 
@@ -71,8 +76,8 @@ def connected(folder: Path, cpus: int | None = None, address: str | None = None)
         except Exception as error:  # bare ones: it waits 30 s for its own processes, too little on a very busy machine
             if joined:
                 raise InvalidInput(
-                    f"--address: a Ray cluster must answer, got nothing at {joined}: {error} "
-                    "Is this machine a node of it? `ray status` asks the same."
+                    f"--address: a Ray cluster must answer, got nothing at {joined}: {str(error).rstrip('.')}. "
+                    "Is this machine a node of it, with its token? `ray status` asks the same."
                 ) from error
             raise ThawError(
                 f"Ray must start on this machine, got: {error} Try again, with `thaw resume {folder}`."

@@ -16,6 +16,7 @@ from orchestrator import ray_runtime  # noqa: F401  (sets Ray's environment)
 from orchestrator.spec import SweepSpec
 from search_spaces.errors import InvalidInput, ThawError
 
+from ray.exceptions import AuthenticationError  # isort: skip
 from ray.job_submission import JobStatus, JobSubmissionClient  # isort: skip
 
 INTERRUPTED = 130
@@ -84,10 +85,15 @@ def submit(spec: SweepSpec, address: str) -> Job:
         try:
             client = JobSubmissionClient(address)
             job_id = _submit(client, command, f"{spec.name}-{uuid.uuid4().hex[:8]}")
+        except AuthenticationError as error:
+            raise InvalidInput(
+                f"--address: the cluster at {address} asks for its token, and got none or another; "
+                "copy ~/.ray/auth_token from its head to this machine"
+            ) from error
         except (ConnectionError, RuntimeError) as error:
             raise InvalidInput(
-                f"--address: a Ray cluster's dashboard must answer at {address}, got: {error} "
-                "Is its port open to this machine, and is the cluster's token in ~/.ray/auth_token?"
+                f"--address: a Ray cluster's dashboard must answer at {address}, got: {str(error).rstrip('.')}. "
+                "Is its port open to this machine?"
             ) from error
     return Job(client, job_id)
 

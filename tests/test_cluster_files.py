@@ -74,11 +74,17 @@ def test_the_head_runs_no_trials(cluster: dict[str, Any], on_aws: dict[str, Any]
 
 
 def test_nodes_install_the_wheel_they_are_given(cluster: dict[str, Any]) -> None:
-    ((remote, local),) = cluster["file_mounts"].items()
-    assert local == "dist"
+    (remote,) = [remote for remote, local in cluster["file_mounts"].items() if local == "dist"]
     installs = [command for command in cluster["setup_commands"] if f"{remote}/thaw-*.whl" in command]
     assert len(installs) == 1
     assert installs[0].endswith('[train]"')
+
+
+def test_every_node_has_the_cluster_s_token_and_says_so(cluster: dict[str, Any]) -> None:
+    """A worker's `ray start` offers the token only if told to, and a head asks for it wherever the file exists."""
+    assert cluster["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
+    for node in ("head", "worker"):
+        assert "RAY_AUTH_MODE=token ~/thaw-venv/bin/ray start" in cluster[f"{node}_start_ray_commands"][-1]
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
@@ -72,14 +73,19 @@ def cluster(cache_dir: Path) -> Iterator[Started]:
     # The sockets below it have long names, and a path of a socket is short.
     folder = tempfile.mkdtemp(prefix="ray")
     environment = {
+        "RAY_AUTH_MODE": "token",
         "RAY_TMPDIR": folder,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
     port, dashboard = free_port(), free_port()
     started = Started(f"127.0.0.1:{port}", f"http://127.0.0.1:{dashboard}", environment)
     head = ("--head", f"--port={port}", "--num-cpus=0", f"--dashboard-port={dashboard}")
-    with started.node(*head), started.node(f"--address={started.address}", "--num-cpus=1"):
-        yield started
+    with pytest.MonkeyPatch.context() as patch:
+        # Whoever submits has the token, and need not say so.
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        patch.delenv("RAY_AUTH_MODE", raising=False)
+        with started.node(*head), started.node(f"--address={started.address}", "--num-cpus=1"):
+            yield started
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -96,6 +102,10 @@ def test_a_sweep_is_handed_over_followed_and_refused(
     assert [trial.status for trial in Ledger(run).trials()] == [Status.COMPLETED] * 2
     assert not list(run.root.glob(".node-*"))
     assert not list(run.root.glob(".driver-*"))
+
+    stranger = thaw("submit", file, "--address", cluster.dashboard, cwd=tmp_path, RAY_AUTH_TOKEN="0" * 64)
+    assert stranger.returncode == 2
+    assert f"error: --address: the cluster at {cluster.dashboard} asks for its token" in stranger.stderr
 
     again = thaw("submit", file, "--address", cluster.dashboard, cwd=tmp_path)
     assert again.returncode == 2
