@@ -46,7 +46,7 @@ def check_fit(resources: TrialResources, *, grows: bool) -> None:
     if not grows:
         raise InvalidInput(
             f"resources: a trial must fit on this machine, got {wanted} for one, and {largest} here; "
-            "lower resources.cpus_per_worker or resources.gpus_per_worker"
+            "lower resources.workers, cpus_per_worker or gpus_per_worker"
         )
     log.warning("no node has room for a trial (%s) yet: waiting for one that has; Ctrl-C ends that", wanted)
 

@@ -49,13 +49,15 @@ def joined(spec: SweepSpec, arrays: Arrays, address: str | None) -> Iterator[Non
     """Ray for the time of the block, with every node ready for the trials of `spec`.
 
     That is the cluster at `address`, or at $RAY_ADDRESS, else a Ray of our own, else the one that this process is
-    connected to already, which is used as it is. Raises InvalidInput for what is not ready, and leaves nothing behind.
+    connected to already, whose nodes are not looked at. Raises InvalidInput for what is not ready, and leaves nothing behind.
     """
+    grows = ray_runtime.is_joined(address)
     if ray.is_initialized():
+        if not grows:
+            check_fit(spec.resources, grows=False)
         yield
         return
     with _run_folder(spec) as folder, ray_runtime.connected(folder, address=address):
-        grows = ray_runtime.is_joined(address)
         if grows:
             check_nodes(spec, arrays.dataset)
         check_fit(spec.resources, grows=grows)
@@ -108,7 +110,10 @@ def examine_nodes(spec: SweepSpec | None = None, dataset: Dataset | None = None)
         asked = [ask(question, found) for found in nodes]
         ray.wait(asked, num_returns=len(asked), timeout=TIMEOUT)
         answers = [_answer(reference) for reference in asked]
-        return [report(question, found, answer) for found, answer in zip(nodes, answers, strict=True)]
+        reports = [report(question, found, answer) for found, answer in zip(nodes, answers, strict=True)]
+        # A node that was switched off while it was asked, or shortly before, is none of the cluster's any more.
+        there = {found["NodeID"] for found in living_nodes()}
+        return [each for each, found in zip(reports, nodes, strict=True) if found["NodeID"] in there]
     finally:
         if token is not None:
             token.unlink()

@@ -115,7 +115,7 @@ def test_every_sampler_leaves_the_truth_in_the_journal(
     lr = {"choice": [1e-3, 2e-3, 3e-3, 4e-3]} if sampler == "grid" else {"log": [1e-3, 4e-3]}
     file = write_sweep(
         tmp_path,
-        trial={"epochs": 3},
+        trial={"architecture": "test_efficientnet", "epochs": 3},
         space={"strategy": {"choice": ["head", "full"]}, "lr": lr},
         search={"trials": 8, "sampler": sampler, "seed": 2},
         stopping={"asha": {"grace": 1, "reduction": 2}},
@@ -144,7 +144,7 @@ def test_a_thousand_trials_leave_the_driver_as_it_was(
     file = write_sweep(
         tmp_path,
         data={"root": str(tmp_path / "few"), "image_size": 32, "resize_mode": "squash"},
-        trial={"epochs": 1},
+        trial={"architecture": "test_efficientnet", "strategy": "full", "epochs": 1},
         search={"trials": 1000, "sampler": "random"},
     )
     driver = start_thaw("sweep", file, "--quiet", cwd=tmp_path)

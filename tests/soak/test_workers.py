@@ -164,10 +164,11 @@ def test_a_loss_that_is_not_finite_ends_the_trial_and_leaves_the_ranks(sweep: Ca
 def test_what_can_never_fit_is_refused_before_anything_is_written(sweep: Callable[..., Outcome], tmp_path: Path):
     for resources in ({"workers": 3}, {"cpus_per_worker": 4}, {"workers": 2, "gpus_per_worker": 1}):
         with pytest.raises(
-            InvalidInput, match=r"^resources: a trial must fit into the cluster, got .* but there are 2 "
+            InvalidInput,
+            match=r"^resources: a trial must fit on this machine, got .* for one, and 2 CPU and 0 GPU here",
         ):
             sweep(resources=resources)
-    assert not list((tmp_path / "runs" / "sweep").iterdir())
+    assert not (tmp_path / "runs" / "sweep").exists()
 
 
 def rank_pids(run: RunFolder, trial_id: str) -> list[int]:

@@ -19,7 +19,7 @@ from ray.cluster_utils import Cluster  # isort: skip
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 
-TRIAL = {"architecture": "test_convnext", "strategy": "full", "epochs": 4, "optimizer": "sgd", "lr": 0.001}
+TRIAL = {"architecture": "test_convnext", "strategy": "full", "epochs": 4, "optimizer": "sgd"}
 
 
 @pytest.fixture
