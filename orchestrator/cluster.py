@@ -49,7 +49,8 @@ def joined(spec: SweepSpec, arrays: Arrays, address: str | None) -> Iterator[Non
     """Ray for the time of the block, with every node ready for the trials of `spec`.
 
     That is the cluster at `address`, or at $RAY_ADDRESS, else a Ray of our own, else the one that this process is
-    connected to already, whose nodes are not looked at. Raises InvalidInput for what is not ready, and leaves nothing behind.
+    connected to already, whose nodes are not looked at. Raises InvalidInput for what is not ready, and leaves nothing
+    behind.
     """
     grows = ray_runtime.is_joined(address)
     if ray.is_initialized():
