@@ -16,6 +16,7 @@ from search_spaces.documents import dump_yaml, read_document, read_mapping
 from search_spaces.errors import InvalidInput, closest
 from search_spaces.space import Point, SearchSpace
 from search_spaces.validation import parse
+from trainables.bucket import BucketPath
 from trainables.config import STRATEGY_PARAMETERS, DataConfig, Frozen, Objective, OrNone, TrialConfig
 from trainables.storage import Place
 
@@ -223,6 +224,12 @@ def _check(spec: SweepSpec, source: str) -> None:
     except InvalidInput as error:
         raise InvalidInput(f"{source}: {error}") from None
     workers = spec.resources.workers
+    if workers > 1 and isinstance(spec.storage.root, BucketPath):
+        raise InvalidInput(
+            f"{source}: storage.root must be a folder that every node sees where a trial has several workers, got "
+            f"{spec.storage.root} with resources.workers: {workers}: a worker on another node could not go on from a "
+            "checkpoint; use such a folder, or workers: 1"
+        )
     for point in [*space.corners(_TIED), *spec.first_points()]:
         batch_size = spec.trial_config(point, source).batch_size
         if workers > 1 and batch_size < 2 * workers:

@@ -175,6 +175,10 @@ def test_points_stand_in_the_file_or_in_one_of_their_own(small: Small, tmp_path:
             "batch_size must give every worker two images, got 32 with resources.workers: 17; set a batch_size of at "
             "least 34, or fewer workers",
         ),
+        (
+            {"resources": {"workers": 2}, "storage": {"root": "s3://bucket/runs"}},
+            "storage.root must be a folder that every node sees where a trial has several workers, got s3://bucket/runs",
+        ),
         ({"resources": {"concurrent": 0}}, "resources.concurrent: input should be greater than or equal to 1, got 0"),
         ({"resources": {"cpus_per_worker": 0}}, "resources.cpus_per_worker: input should be greater than 0, got 0"),
         ({"resources": {"epoch_timeout": 0}}, "resources.epoch_timeout: input should be greater than 0, got 0"),
