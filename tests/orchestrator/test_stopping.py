@@ -1,6 +1,7 @@
 import random
 from collections.abc import Callable, Iterable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from ray.tune.schedulers import TrialScheduler
 
 from orchestrator.assignment import answer
 from orchestrator.sections import Asha
-from orchestrator.spec import SweepSpec
+from orchestrator.spec import SweepSpec, load
 from orchestrator.stopping import PlanAwareAsha, Rungs, never_stopped
+from search_spaces.presets import preset_names, preset_text
 from trainables.config import TrialConfig
 from trainables.model.plan import freeze_plan
 from trainables.result import Status, TrialResult
@@ -404,3 +406,9 @@ def test_a_grace_beyond_the_end_is_said_of_all_trials(small_spec: Callable[..., 
     warning = never_stopped(small_spec(stopping={"asha": {"grace": 6}}))
     assert warning is not None and warning.startswith("no trial of this sweep can be stopped early: of 6 epochs none ")
     assert never_stopped(small_spec(stopping="none")) is None
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_trial_of_a_preset_can_be_stopped(name: str, tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(preset_text(name))
+    assert never_stopped(load(tmp_path / "sweep.yaml")) is None
