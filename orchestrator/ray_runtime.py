@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ _ENVIRONMENT = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 
-# A driver that has the cluster's token offers it only when told to; a cluster that asks for none does not mind.
-if os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} or (Path.home() / ".ray" / "auth_token").exists():
+# Whoever has the cluster's token offers it only when told to, and reads that once, when Ray is imported; a cluster that
+# asks for none does not mind.
+_HAS_TOKEN = (Path.home() / ".ray" / "auth_token").exists() or "RAY_AUTH_TOKEN" in os.environ
+if "ray" not in sys.modules and (_HAS_TOKEN or "RAY_AUTH_TOKEN_PATH" in os.environ):
     _ENVIRONMENT["RAY_AUTH_MODE"] = "token"
 
 for _name, _value in _ENVIRONMENT.items():

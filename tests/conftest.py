@@ -1,6 +1,7 @@
 """Fixtures of more than one room."""
 
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -12,6 +13,9 @@ import pytest
 from hypothesis import strategies as st
 
 import trainables  # noqa: F401  (sets OpenMP's environment before any test imports torch)
+
+# What a shell starts in the background, it lets ignore Ctrl-C, and so do all children: `make test &`.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The space as it stands in a sweep file, and the fixed settings beneath it.
 RawSpace = tuple[dict[str, Any], dict[str, Any]]
