@@ -81,11 +81,12 @@ class RunFolder:
             _remove(self.here(place))
 
     def remove(self, place: Place) -> None:
-        """Remove what lasts at `place`."""
+        """Remove what lasts at `place`, and what a process that was killed while it wrote there has left beside it."""
         if isinstance(place, BucketPath):
             _object(place).unlink(missing_ok=True)
-        else:
-            _remove(place)
+            return
+        for path in (place, *(place.with_name(f".{place.name}.{end}") for end in ("old", "new"))):
+            _remove(path)
 
     @property
     def run_json(self) -> Place:

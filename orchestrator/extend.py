@@ -15,12 +15,14 @@ from analysis.leaderboard import Leaderboard
 from analysis.ledger import Extension, Ledger, RunRecord
 from analysis.run_folder import RunFolder, open_run, write_atomically
 from orchestrator import warm_start
+from orchestrator.cluster import joined
 from orchestrator.continuing import check_goes_on, check_not_driven
 from orchestrator.overrides import apply_override, overridden
+from orchestrator.progress import Progress, silent
 from orchestrator.spec import DEFAULT_RECIPE, SweepSpec, load_run, resolve
-from orchestrator.study import locate
+from orchestrator.study import locate, located
 from orchestrator.suggest import point_with
-from orchestrator.sweep import told_of
+from orchestrator.sweep import Outcome, drive, told_of
 from orchestrator.tables import parameters_text
 from search_spaces.documents import read_mapping
 from search_spaces.domains import Choice
@@ -53,11 +55,28 @@ class Extended:
     outside: tuple[str, ...]
     """Ids of the finished trials that lie outside of the space now."""
 
+    warm: warm_start.WarmStart | None
+    """What it learns from other runs, where that has changed."""
 
-def extend(folder: Place, trials: int = 0, overrides: Sequence[str] = ()) -> Extended:
-    """Plan `trials` more than before and change the sweep file of a run; nothing is trained.
+    def write(self) -> None:
+        """Make the run the one that was planned."""
+        if self.warm is not None:
+            warm_start.keep(self.run, self.warm)
+        write_atomically(self.run.sweep_yaml, self.spec.to_yaml())
+        Ledger(self.run).write_run(self.record)
 
-    Raises InvalidInput, with nothing written, when `folder` is no run or is being driven, when a change would make old
+
+def extend_sweep(extended: Extended, progress: Progress = silent, address: str | None = None) -> Outcome:
+    """Write what was planned, once the cluster is ready for it, and run it to its end; see `resume_sweep`."""
+    with joined(extended.spec, extended.arrays, address):
+        extended.write()
+        return drive(extended.spec, extended.run, extended.arrays, progress, address)
+
+
+def plan_extension(folder: Place, trials: int = 0, overrides: Sequence[str] = ()) -> Extended:
+    """Plan `trials` more than before, and changes of the sweep file of a run; nothing is written or trained.
+
+    Raises InvalidInput when `folder` is no run or is being driven, when a change would make old
     results incomparable or leave nothing to do, and for everything that a new sweep would be refused for.
     """
     run = open_run(folder)
@@ -71,19 +90,14 @@ def extend(folder: Place, trials: int = 0, overrides: Sequence[str] = ()) -> Ext
             f"{folder}: an extension must change something, got nothing new; "
             "give --trials, or --set space.architecture+=NAME"
         )
-    outside = [trial for trial in known if locate(new.search_space, trial.config, trial.parameters) is None]
+    outside = [trial for trial in known if located(new, trial) is None]
     _check_work(folder, new, known, outside)
     first_trial = 1 + max((int(trial.trial_id) for trial in known), default=-1)
     extension = Extension(at=datetime.datetime.now(datetime.UTC), changes=tuple(changes), first_trial=first_trial)
     record = record.model_copy(update={**told_of(new), "ended": None, "extensions": (*record.extensions, extension)})
     warm = warm_start.collect(new, record.fingerprint) if new.search.warm_start != old.search.warm_start else None
     arrays = check_goes_on(new, run, record, folder)
-
-    if warm is not None:
-        warm_start.keep(run, warm)
-    write_atomically(run.sweep_yaml, new.to_yaml())
-    ledger.write_run(record)
-    return Extended(run, new, arrays, record, tuple(known), tuple(trial.trial_id for trial in outside))
+    return Extended(run, new, arrays, record, tuple(known), tuple(trial.trial_id for trial in outside), warm)
 
 
 def _changed(

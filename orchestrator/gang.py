@@ -4,6 +4,7 @@ A gang looks like the trial that it runs: `begin` gives an iterator of epochs. B
 ranks at once. What becomes of it when one of them does not answer as it should:
 
 - A rank dies, or waits for another in vain: `RankLost`. The trial is worth another try, from its checkpoint.
+- Its storage fails: `StorageFailed`. The sweep ends, and a resumed one goes on with the trial.
 - A rank raises: `TrialEnded`, with its traceback. The others wait for it in some collective operation; unless they have
   all raised alike, the gang is of no more use.
 - An epoch takes too long: `TrialEnded` as TIMED_OUT.
@@ -21,6 +22,7 @@ from orchestrator import work
 from orchestrator.assignment import Assignment
 from orchestrator.rank import Begin, Ended, Rank
 from orchestrator.sections import Resources
+from search_spaces.errors import StorageFailed
 from trainables.result import EpochReport, Failure, Status
 
 import ray  # isort: skip  (after ray_runtime, through whoever starts a gang, has set Ray's environment)
@@ -174,7 +176,7 @@ class Gang:
         return answers
 
 
-def diagnosis(answers: Mapping[int, Any], ranks: int) -> RankLost | TrialEnded:
+def diagnosis(answers: Mapping[int, Any], ranks: int) -> RankLost | TrialEnded | StorageFailed:
     """What has happened to a trial of so many ranks, not all of which have answered as they should.
 
     A death explains everything else; then comes what a rank says of itself, and only then what it says of others.
@@ -184,6 +186,8 @@ def diagnosis(answers: Mapping[int, Any], ranks: int) -> RankLost | TrialEnded:
         rank, error = min(died.items(), key=lambda item: item[0])
         return RankLost(f"rank {rank} of {ranks} has died: {error!s}")
     for _, answer in sorted(answers.items(), key=lambda item: item[0]):
+        if isinstance(answer, Ended) and answer.storage_lost:
+            return StorageFailed(answer.failure.message)
         if isinstance(answer, Ended) and not answer.peer_lost:
             return TrialEnded(answer.status, answer.failure)
     silent = ", ".join(str(rank) for rank in range(ranks) if rank not in answers)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from analysis.run_folder import RunFolder
 from orchestrator.sections import Tracking, Wandb
 from orchestrator.tracking import resolve_mode
 from trainables.result import TrialResult
@@ -107,7 +108,7 @@ def send_alert(settings: Wandb, ending: Ending, mode: Literal["online", "offline
         group=ending.name,
         job_type="sweep",
         name=f"{ending.name}-end",
-        dir=str(ending.run),
+        dir=str(RunFolder(ending.run).local),
         mode=mode,
         settings=wandb.Settings(
             console="off", silent=True, disable_git=True, disable_code=True, x_disable_stats=True, init_timeout=30

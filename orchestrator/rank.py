@@ -11,7 +11,9 @@ from typing import IO, TYPE_CHECKING
 
 from orchestrator.assignment import Assignment
 from orchestrator.work import Begun, ended_by, log_to, stop_logging
+from search_spaces.errors import StorageFailed
 from trainables.result import EpochReport, Failure, Status
+from trainables.storage import disk_is_full
 
 import ray  # isort: skip  (after ray_runtime, through whoever starts ranks, has set Ray's environment)
 
@@ -31,6 +33,9 @@ class Ended:
     failure: Failure
     peer_lost: bool
     """Whether all that it has to say is that it waited for another rank in vain."""
+
+    storage_lost: bool
+    """Whether its storage has failed: nothing that the trial could help."""
 
 
 class Rank:
@@ -75,10 +80,10 @@ class Rank:
         self.end()
         run = assignment.run_folder
         path = run.here(run.log(assignment.trial.trial_id))
-        self._handler = log_to(path)
-        self._dump = path.open("a")
-        log.info("rank %d of %d on %s", rank, assignment.resources.workers, socket.gethostname())
         try:
+            self._handler = log_to(path)
+            self._dump = path.open("a")
+            log.info("rank %d of %d on %s", rank, assignment.resources.workers, socket.gethostname())
             reports, self._epochs = self._begin(assignment)
         except Exception as error:
             return _ended(error)
@@ -121,7 +126,10 @@ def _ended(error: Exception) -> Ended:
     peer_lost = is_peer_lost(error)
     # What has happened to the other rank is its own to say, or its death's.
     log.error("%s", failure.message if peer_lost else failure.traceback)
-    return Ended(status, failure, peer_lost)
+    storage_lost = isinstance(error, StorageFailed) or disk_is_full(error)
+    if storage_lost:
+        failure = failure.model_copy(update={"message": str(error)})
+    return Ended(status, failure, peer_lost, storage_lost)
 
 
 def is_peer_lost(error: Exception) -> bool:

@@ -11,6 +11,7 @@ from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
+from orchestrator.assignment import read_answer
 from trainables.result import Status
 
 MAX_RESTARTS = 2
@@ -29,6 +30,7 @@ class Restarts(Callback):
 
     def __init__(self) -> None:
         self._out_of_memory: set[str] = set()
+        self._epochs: dict[str, int] = {}
 
     def setup(self, stop: Any = None, num_samples: Any = None, total_num_samples: Any = None, **info: Any) -> None:
         """Have Tune take a process that Ray killed for want of memory for one that died."""
@@ -37,7 +39,11 @@ class Restarts(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        """Grant new starts after an epoch."""
+        """Grant new starts after an epoch, though not after one that a trial shows again, having been started again."""
+        state = read_answer(result)
+        if state is None or len(state.reports) <= self._epochs.get(trial.trial_id, 0):
+            return
+        self._epochs[trial.trial_id] = len(state.reports)
         trial.max_failures = trial.num_failures + MAX_RESTARTS
         self._out_of_memory.discard(trial.trial_id)
 

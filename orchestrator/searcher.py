@@ -16,7 +16,7 @@ from analysis.ledger import Ledger
 from orchestrator.assignment import Assignment, read_answer
 from orchestrator.restarts import Restarts
 from orchestrator.spec import SweepSpec
-from orchestrator.study import locate, tell
+from orchestrator.study import located, tell
 from orchestrator.suggest import make_sampler, suggest, to_parameters
 from search_spaces.errors import StorageFailed
 from search_spaces.space import Point
@@ -60,7 +60,7 @@ class LedgerSearcher(Searcher):
         known = ledger.trials()
         self._unfinished = deque(trial for trial in known if trial.status.unfinished)
         self._first_points = deque(first_points)
-        for point in (locate(spec.search_space, trial.config, trial.parameters) for trial in known):
+        for point in (located(spec, trial) for trial in known):
             if point is not None and point in self._first_points:
                 self._first_points.remove(point)
         self._next_number = 1 + max((int(trial.trial_id) for trial in known), default=-1)
@@ -77,7 +77,7 @@ class LedgerSearcher(Searcher):
             return Searcher.FINISHED
         if self._unfinished:
             trial = self._unfinished.popleft().model_copy(update={"status": Status.RUNNING})
-            point = locate(self.spec.search_space, trial.config, trial.parameters)
+            point = located(self.spec, trial)
             asked, _ = self._ask(point, int(trial.trial_id))
             self._report(asked, trial, since=0)
         elif self._next_number < self.spec.search.trials:

@@ -42,7 +42,7 @@ def build_study(
         direction="maximize" if spec.objective.mode == "max" else "minimize",
     )
     ended = [result for result in results if not result.status.unfinished]
-    found = [(result, locate(spec.search_space, result.config, result.parameters)) for result in ended]
+    found = [(result, located(spec, result)) for result in ended]
     frozen = [
         *others,
         *(to_frozen(spec.search_space, result, point) for result, point in found if point is not None),
@@ -82,6 +82,19 @@ def locate(space: SearchSpace, config: TrialConfig, parameters: Mapping[str, Any
         return space.walk(value)
     except LookupError:
         return None
+
+
+def located(spec: SweepSpec, trial: TrialResult) -> Point | None:
+    """The point of the sweep's space at which a trial of its run lies, None where it lies outside.
+
+    It does so too where what it was proposed with is no dimension of that point any more, and fixed at another value.
+    """
+    point = locate(spec.search_space, trial.config, trial.parameters)
+    if point is None:
+        return None
+    own = spec.trial_config(point)
+    gone = trial.parameters.keys() - point.keys()
+    return point if all(getattr(own, name) == getattr(trial.config, name) for name in gone) else None
 
 
 class _Journal(JournalFileBackend):

@@ -12,6 +12,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import aiohttp
+
 from orchestrator import ray_runtime  # noqa: F401  (sets Ray's environment)
 from orchestrator.spec import SweepSpec
 from search_spaces.errors import InvalidInput, ThawError
@@ -45,7 +47,7 @@ class Job:
             # The end of what it prints comes a moment before its own.
             while not (found := self._client.get_job_info(self.job_id)).status.is_terminal():
                 time.sleep(POLL_SECONDS)
-        except (RuntimeError, OSError) as error:  # the client's own, and the network's
+        except (RuntimeError, OSError, aiohttp.ClientError) as error:  # the client's own, and the network's
             raise ThawError(f"job {self.job_id} can no longer be seen, but goes on: {error}") from error
         if found.status is JobStatus.STOPPED:
             return INTERRUPTED
@@ -55,6 +57,11 @@ class Job:
             raise ThawError(
                 "the head node must find the command `thaw`, but it is not on the PATH that Ray was started with; "
                 "activate Thaw's environment there before `ray start`"
+            )
+        if found.driver_exit_code not in (0, 1, 2, INTERRUPTED):
+            raise ThawError(
+                f"job {self.job_id} must run to its end, but its process ended with {found.driver_exit_code}, as by a "
+                "signal; go on with `thaw resume` on a node of the cluster"
             )
         return int(found.driver_exit_code)
 
@@ -90,7 +97,7 @@ def submit(spec: SweepSpec, address: str) -> Job:
                 f"--address: the cluster at {address} asks for its token, and got none or another; "
                 "copy ~/.ray/auth_token from its head to this machine"
             ) from error
-        except (ConnectionError, RuntimeError) as error:
+        except (OSError, RuntimeError) as error:  # those of `requests` are OSError
             raise InvalidInput(
                 f"--address: a Ray cluster's dashboard must answer at {address}, got: {str(error).rstrip('.')}. "
                 "Is its port open to this machine?"

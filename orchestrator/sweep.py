@@ -74,8 +74,8 @@ def run_sweep(
     run = RunFolder(spec.run_root)
     warm = warm_start.collect(spec, arrays.fingerprint)
     with joined(spec, arrays, address):
-        _create(run, spec, arrays)
         warm_start.keep(run, warm)
+        _create(run, spec, arrays)
         return drive(spec, run, arrays, progress, address)
 
 

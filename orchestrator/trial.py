@@ -118,7 +118,12 @@ class TrialActor(tune.Trainable):
             self.trial = self.trial.model_copy(update={"status": Status.COMPLETED})
 
     def _finish(self) -> None:
-        """Release what the trial holds. A trial that was not done has been stopped by the scheduler, or by a person."""
+        """Release what the trial holds. A trial that was not done has been stopped by the scheduler, or by a person.
+
+        Tune dismisses a worker that starts late unused; by then another may be at work on the trial, on this node.
+        """
+        if self._handler is None:
+            return
         if isinstance(self.epochs, Iterator) and hasattr(self.epochs, "close"):
             self.epochs.close()
         self.epochs = None
@@ -128,8 +133,8 @@ class TrialActor(tune.Trainable):
         best = {} if self.trial.best is None else {f"best/{k}": v for k, v in self.trial.best.metrics.items()}
         if self.wandb is not None:
             self.wandb.finish(status, best)
-        if self._handler is not None:
-            work.stop_logging(self._handler)
+        work.stop_logging(self._handler)
+        self._handler = None
         self.run.release(self.run.checkpoints(self.trial.trial_id))
 
     def _begin(self) -> Iterator[EpochReport]:
@@ -157,8 +162,10 @@ class TrialActor(tune.Trainable):
         begin = work.begin if self.gang is None else self.gang.begin
         reports, epochs = begin(self.assignment)
         if reports:
-            self.trial = self.trial.model_copy(update={"reports": reports})
             log.info("resumed after epoch %d", len(reports))
+        elif self.trial.reports:
+            log.warning("its %d epochs have left no checkpoint: begun anew", len(self.trial.reports))
+        self.trial = self.trial.model_copy(update={"reports": reports})
         return epochs
 
     def _publish(self, report: EpochReport) -> None:

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 BEAT_SECONDS = 5.0
 POLL_SECONDS = 0.5
 NOTE_SECONDS = 60.0
+_LATER = b"each trial after its epoch"
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -95,13 +96,22 @@ class Watch(tune.Stopper):
             self.ended = self.spent.used_up(now - self._begun)
             if self.ended is not None:
                 log.info("%s", self.ended)
-                self.run.stop_request.touch()  # the workers see by it that their trials are not stopped by ASHA
-        if not self._stop and not self.is_over() and now - self._polled > POLL_SECONDS:
+                # The workers see by it that ASHA has not stopped their trials.
+                self.run.stop_request.write_bytes(_LATER)
+        if not self._stop and now - self._polled > POLL_SECONDS:
             self._polled = now
-            self._stop = self.run.stop_request.exists()
-            self.complaint = self.newcomers.complaint() if self.newcomers else None
-            if self.complaint:
-                self._ask_to_end()
+            self._stop = self._is_asked_to_end()
+            if not self.is_over():
+                self.complaint = self.newcomers.complaint() if self.newcomers else None
+                if self.complaint:
+                    self._ask_to_end()
+
+    def _is_asked_to_end(self) -> bool:
+        """Whether a person has asked to end at once; a used-up budget has not."""
+        try:
+            return self.run.stop_request.read_bytes() != _LATER
+        except FileNotFoundError:
+            return False
 
     def give_up(self, error: StorageFailed) -> None:
         """End the sweep for want of storage; the first reason is the one that is told."""

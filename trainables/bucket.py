@@ -4,19 +4,22 @@ An object is replaced by one request (or one upload of parts, which counts when 
 or a crash, finds the old object or the new one. Nothing is listed, cached or remembered between two calls.
 """
 
+import errno
 import os
 import re
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from search_spaces.errors import InvalidInput, StorageFailed
+
+Read = TypeVar("Read")
 
 SCHEME = "s3://"
 ATTEMPTS, FIRST_ATTEMPTS = 10, 4
@@ -114,9 +117,13 @@ class BucketPath:
 
     def read_bytes(self) -> bytes:
         """The whole object; raises FileNotFoundError where there is none."""
-        with _asking(self), _file_system(self.bucket).open_input_stream(self._name) as stream:
-            content: bytes = stream.read()
-        return content
+
+        def read() -> bytes:
+            with _file_system(self.bucket).open_input_file(self._name) as file:
+                content: bytes = file.read()
+            return content
+
+        return self._undisturbed(read)
 
     def read_text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """The whole object as text."""
@@ -164,8 +171,9 @@ class BucketPath:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=target.parent) as scratch:
             arrived, unpacked = Path(scratch) / "object", Path(scratch) / "folder"
-            with _asking(self):
-                copy_files(self._name, str(arrived), _file_system(self.bucket), LocalFileSystem())
+            self._undisturbed(
+                lambda: copy_files(self._name, str(arrived), _file_system(self.bucket), LocalFileSystem())
+            )
             if unpack:
                 with tarfile.open(arrived) as tar:
                     tar.extractall(unpacked, filter="data")
@@ -178,8 +186,28 @@ class BucketPath:
         return str(PurePosixPath(self.bucket) / self.key)
 
     def _kind(self) -> str:
+        return str(self._info().type.name)
+
+    def _info(self) -> Any:
         with _asking(self):
-            return str(_file_system(self.bucket).get_file_info(self._name).type.name)
+            return _file_system(self.bucket).get_file_info(self._name)
+
+    def _undisturbed(self, read: Callable[[], Read]) -> Read:
+        """What `read` gives of one and the same object: arrow asks in pieces, and between two it may be replaced."""
+        before = self._info()
+        while before.type.name == "File":
+            try:
+                with _asking(self):
+                    found = read()
+            except StorageFailed:
+                if self._kind() == "NotFound":
+                    break
+                raise
+            after = self._info()
+            if (after.size, after.mtime_ns) == (before.size, before.mtime_ns):
+                return found
+            before = after
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self))
 
 
 @cache

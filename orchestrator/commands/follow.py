@@ -170,10 +170,10 @@ def _show(outcome: "Outcome", *, hints: bool) -> None:
 
     root = escaped(outcome.run.root)
     output.print(trial_table(outcome.leaderboard.entries[:TOP], outcome.leaderboard.objective, output))
-    if outcome.interrupted:
-        prose(errors, f"\nstopped; nothing is lost. Go on with: thaw resume {root}")
-    elif outcome.ended is not None:
+    if outcome.ended is not None:
         prose(errors, f"\n{ended(outcome.ended, outcome.run.root)}")
+    elif outcome.interrupted:
+        prose(errors, f"\nstopped; nothing is lost. Go on with: thaw resume {root}")
     if hints and not outcome.interrupted:
         if any(outcome.run.wandb.glob("offline-run-*")):
             prose(errors, f"\nsend the runs to W&B:      wandb sync {escaped(outcome.run.wandb)}/offline-run-*")

@@ -146,10 +146,9 @@ def extend(
     All old results stay on the leaderboard, and the sampler learns from those that lie in the space.
     """
     with teller(quiet=quiet, log_format=log_format) as tell:
-        from orchestrator.extend import extend as plan
-        from orchestrator.sweep import drive
+        from orchestrator.extend import extend_sweep, plan_extension
 
-        extended = plan(run, trials, set_ or [])
+        extended = plan_extension(run, trials, set_ or [])
         for change in extended.record.extensions[-1].changes:
             tell.say(escaped(change))
         if extended.outside:
@@ -158,8 +157,7 @@ def extend(
                 "on the leaderboard, and the sampler is not told of them"
             )
         known = list(extended.trials)
-        spec, folder, arrays = extended.spec, extended.run, extended.arrays
-        tell.follow(spec, run, lambda progress: drive(spec, folder, arrays, progress, address), known)
+        tell.follow(extended.spec, run, lambda progress: extend_sweep(extended, progress, address), known)
 
 
 def status(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
@@ -227,7 +225,7 @@ def stop(run: RunArgument) -> None:
     folder = open_run(run)
     if not heartbeat.is_alive(folder):
         raise InvalidInput(f"{run}: must be running to be stopped, but it is not; see `thaw status {run}`")
-    folder.stop_request.touch()
+    folder.stop_request.write_bytes(b"")  # also in place of the request that a used-up budget has left
     deadline = time.monotonic() + STOP_TIMEOUT
     with errors.status("waiting for the driver to stop"):
         while heartbeat.is_alive(folder):

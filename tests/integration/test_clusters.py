@@ -40,7 +40,9 @@ class Started:
     @contextlib.contextmanager
     def node(self, *arguments: str, **variables: str) -> Iterator[None]:
         """A node for the time of the block. Never by `ray stop`, which ends whatever Ray there is on the machine."""
-        command = [RAY, "start", "--block", "--disable-usage-stats", *arguments]
+        # Its agent, which starts jobs, would do without a port that another Ray on this machine has taken.
+        agent = f"--dashboard-agent-listen-port={free_port()}"
+        command = [RAY, "start", "--block", "--disable-usage-stats", agent, *arguments]
         with tempfile.TemporaryFile("w+") as log:
             process = subprocess.Popen(
                 command, env={**os.environ, **self.environment, **variables}, stdout=log, stderr=log, cwd="/"
@@ -158,7 +160,7 @@ def test_a_node_with_other_versions_is_named_before_anything_is_trained(
     assert not (tmp_path / "runs" / "sweep").exists()
     assert examined.returncode == 1
     nodes = [check for check in json.loads(examined.stdout) if check["name"].startswith("node ")]
-    assert [check["found"] for check in nodes if check["ok"]] == ["0 CPU, 0 GPU", "1 CPU, 0 GPU"]
+    assert sorted(check["found"] for check in nodes if check["ok"]) == ["0 CPU, 0 GPU", "1 CPU, 0 GPU"]
     (bad,) = [check["remedy"] for check in nodes if not check["ok"]]
     assert bad.endswith("install the same thaw wheel, with its [train] extra, on every node")
 

@@ -12,10 +12,10 @@ from optuna.storages.journal import JournalFileBackend
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
-from orchestrator.extend import extend
+from orchestrator.extend import extend_sweep, plan_extension
 from orchestrator.spec import load
 from orchestrator.study import STATES
-from orchestrator.sweep import Outcome, drive, resume_sweep, run_sweep
+from orchestrator.sweep import Outcome, resume_sweep, run_sweep
 from search_spaces.errors import InvalidInput, SweepFailed
 from trainables.checkpoint import CheckpointState
 from trainables.result import Status
@@ -29,8 +29,7 @@ ONE_ARCHITECTURE = {"architecture": "test_efficientnet", **TRIAL}
 
 
 def go_on(folder: Path, trials: int = 0, *changes: str) -> Outcome:
-    extended = extend(folder, trials, changes)
-    return drive(extended.spec, extended.run, lambda _trial: None)
+    return extend_sweep(plan_extension(folder, trials, changes))
 
 
 def open_study(run: RunFolder) -> optuna.Study:
@@ -85,7 +84,7 @@ def test_a_budget_of_time_ends_trials_at_an_epoch_and_more_of_it_goes_on(sweep: 
     ):
         resume_sweep(run.root)
     with pytest.raises(InvalidInput, match="goes on while there is some budget left"):
-        extend(run.root, 1, ["budget.wall_clock=0.2s"])
+        plan_extension(run.root, 1, ["budget.wall_clock=0.2s"])
 
     outcome = go_on(run.root, 0, "budget.wall_clock=1d")
     assert (outcome.interrupted, outcome.ended) == (False, None)

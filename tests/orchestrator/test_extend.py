@@ -9,7 +9,7 @@ import pytest
 from analysis import heartbeat
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
-from orchestrator.extend import Extended, extend
+from orchestrator.extend import Extended, plan_extension
 from orchestrator.preflight import check_inputs
 from orchestrator.spec import load
 from orchestrator.study import build_study
@@ -66,6 +66,13 @@ def run(write_sweep: Write, tmp_path: Path) -> Make:
 
 def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def extend(folder: Path, trials: int = 0, changes: Sequence[str] = ()) -> Extended:
+    """Plan an extension, and make the run what was planned."""
+    extended = plan_extension(folder, trials, changes)
+    extended.write()
+    return extended
 
 
 def told(extended: Extended) -> list[dict[str, Any]]:

@@ -7,8 +7,10 @@ from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.exceptions import OutOfMemoryError, RayActorError
 
 from orchestrator import restarts
+from orchestrator.assignment import answer
 from orchestrator.restarts import MAX_RESTARTS, Restarts
-from trainables.result import Status
+from trainables.config import TrialConfig
+from trainables.result import EpochReport, Status, TrialResult
 
 CRASH = "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR"
 NODE = "The actor died because its node has died. Node Id: 1b1e35760c83481e3d03973baeced6e71dc491613eee91a36d13992b"
@@ -32,6 +34,18 @@ class Trial(SimpleNamespace):
         return True
 
 
+def after(epochs: int) -> dict[str, Any]:
+    """What a trial answers when it has completed so many."""
+    values = {"data": {"root": "/photos"}, "architecture": "resnet18", "strategy": "head", "epochs": 27, "lr": 0.01}
+    reports = tuple(
+        EpochReport(epoch=epoch, metrics={"val/macro_f1": 0.5}, seconds=1.0, checkpoint="best", ended_by=None)
+        for epoch in range(1, epochs + 1)
+    )
+    config = TrialConfig.model_validate(values)
+    running = TrialResult(trial_id="0000", config=config, parameters={}, status=Status.RUNNING, reports=reports)
+    return answer(running, done=False)
+
+
 @pytest.fixture
 def trial(tmp_path: Path) -> Trial:
     return Trial(tmp_path)
@@ -47,11 +61,22 @@ def test_a_trial_that_dies_in_vain_ends_after_three_tries(trial: Trial):
 
 def test_a_trial_that_gets_on_is_started_without_end(trial: Trial):
     rule = Restarts()
-    for _ in range(20):
+    for epochs in range(1, 21):
         assert trial.dies(CRASH, rule)
         assert trial.dies(CRASH, rule)
-        rule.on_trial_result(0, [], trial, {})
+        rule.on_trial_result(0, [], trial, after(epochs))
     assert [trial.dies(CRASH, rule) for _ in range(3)] == [True, True, False]
+
+
+def test_what_a_checkpoint_shows_again_is_no_progress(trial: Trial):
+    rule = Restarts()
+    rule.on_trial_result(0, [], trial, after(3))
+    deaths = []
+    for _ in range(4):
+        deaths.append(trial.dies(MEMORY, rule))
+        rule.on_trial_result(0, [], trial, after(3))
+    assert deaths[:3] == [True, True, False]
+    assert rule.verdict("a")[0] is Status.PRUNED_OOM
 
 
 def test_the_death_of_a_node_is_free(trial: Trial):
@@ -64,7 +89,7 @@ def test_want_of_memory_has_its_own_status(trial: Trial):
     rule = Restarts()
     assert [trial.dies(MEMORY, rule) for _ in range(3)] == [True, True, False]
     assert rule.verdict("a")[0] is Status.PRUNED_OOM
-    rule.on_trial_result(0, [], trial, {})
+    rule.on_trial_result(0, [], trial, after(1))
     assert rule.verdict("a")[0] is Status.FAILED, "that was in an earlier epoch"
 
 
