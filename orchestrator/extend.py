@@ -112,6 +112,11 @@ def _changed(
         raw, written = read_mapping(path), read_mapping(path)
     for override in overrides:
         apply_override(raw, override)
+    searched = raw.get("space")
+    for key in map(overridden, overrides):
+        section, _, name = key.partition(".")
+        if section == "trial" and isinstance(searched, dict) and name in searched:
+            raise InvalidInput(f"{key}: must not be set, since {name} is searched; change space.{name}")
     _check_comparable(run, written, raw)
     search, space, fixed = (raw.get(section) for section in ("search", "space", "trial"))
     if isinstance(space, dict) and isinstance(fixed, dict):

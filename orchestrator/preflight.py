@@ -1,5 +1,6 @@
 """Everything that can be known to be wrong before the first trial: data, weights, architectures, stages."""
 
+import os
 from pathlib import Path
 
 from orchestrator import warm_start
@@ -56,6 +57,8 @@ def check_fresh(root: Place) -> None:
     try:
         if isinstance(root, BucketPath):
             check_writable(root.parent)
+        else:
+            check_creatable(root)
         if root.exists() and not root.is_dir():
             raise InvalidInput(f"run folder must be new, got {root}, which is a file; choose another name with --name")
         if root.exists() and any(root.iterdir()):
@@ -65,6 +68,14 @@ def check_fresh(root: Place) -> None:
             )
     except StorageFailed as error:  # nothing has been done yet
         raise InvalidInput(str(error)) from error
+
+
+def check_creatable(root: Path) -> None:
+    """Raise InvalidInput when a folder cannot be made at `root`."""
+    there = next(folder for folder in root.absolute().parents if os.path.lexists(folder))
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        found = "a folder in which nothing can be made" if there.is_dir() else "no folder"
+        raise InvalidInput(f"storage.root must be a folder that can be written, but {there} is {found}; choose another")
 
 
 def check_writable(place: BucketPath) -> None:

@@ -20,8 +20,16 @@ def parse(
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        lines = [f"{source}: {_line(model, detail, section)}" for detail in error.errors()]
+        lines = [
+            f"{source}: {_line(model, detail, section)}"
+            for detail in error.errors()
+            if detail["type"] not in _FOLLOWING
+        ]
         raise InvalidInput("\n".join(lines)) from None
+
+
+# Said of a field whose default depends on another one that is wrong.
+_FOLLOWING = ("default_factory_not_called",)
 
 
 def _line(model: type[BaseModel], detail: Any, section: Callable[[str], str]) -> str:

@@ -186,28 +186,27 @@ class BucketPath:
         return str(PurePosixPath(self.bucket) / self.key)
 
     def _kind(self) -> str:
-        return str(self._info().type.name)
-
-    def _info(self) -> Any:
         with _asking(self):
-            return _file_system(self.bucket).get_file_info(self._name)
+            return str(_file_system(self.bucket).get_file_info(self._name).type.name)
 
     def _undisturbed(self, read: Callable[[], Read]) -> Read:
         """What `read` gives of one and the same object: arrow asks in pieces, and between two it may be replaced."""
-        before = self._info()
-        while before.type.name == "File":
-            try:
-                with _asking(self):
-                    found = read()
-            except StorageFailed:
-                if self._kind() == "NotFound":
-                    break
-                raise
-            after = self._info()
-            if (after.size, after.mtime_ns) == (before.size, before.mtime_ns):
-                return found
-            before = after
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self))
+        try:
+            with _asking(self):
+                before = self._version()
+                while True:
+                    found, after = read(), self._version()
+                    if after == before:
+                        return found
+                    before = after
+        except StorageFailed:
+            if self._kind() == "NotFound":  # removed meanwhile
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self)) from None
+            raise
+
+    def _version(self) -> bytes:
+        with _file_system(self.bucket).open_input_file(self._name) as file:
+            return bytes(file.metadata()["ETag"])
 
 
 @cache

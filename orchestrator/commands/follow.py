@@ -115,7 +115,8 @@ class Teller:
                 self._end(spec, run, "failed", list(seen.values()), str(error) or type(error).__name__)
                 raise
         self._start(spec, run, known)  # where nothing was left to do
-        self._end(spec, run, "interrupted" if outcome.interrupted else "completed", list(seen.values()))
+        status: Status = "interrupted" if outcome.interrupted else "completed"
+        self._end(spec, run, status, list(seen.values()), ended=outcome.ended)
         if self.log is None:
             _show(outcome, hints=not self.quiet)
         if outcome.interrupted:
@@ -138,7 +139,13 @@ class Teller:
             yield view
 
     def _end(
-        self, spec: "SweepSpec", run: Place, status: "Status", trials: "list[TrialResult]", failure: str = ""
+        self,
+        spec: "SweepSpec",
+        run: Place,
+        status: "Status",
+        trials: "list[TrialResult]",
+        failure: str = "",
+        ended: str | None = None,
     ) -> None:
         """Tell whoever is to know that the sweep is over; a person who has stopped it knows."""
         from analysis.leaderboard import Leaderboard
@@ -146,7 +153,10 @@ class Teller:
 
         board = Leaderboard.from_trials(spec.objective, trials)
         best = next((entry.trial for entry in board.entries if entry.rank == 1), None)
-        ending = Ending(spec.name, run, status, failure or _summary(spec, trials, best), tuple(trials), best)
+        message = failure or _summary(spec, trials, best)
+        if ended is not None:
+            message += f"; ended by {ended}"
+        ending = Ending(spec.name, run, status, message, tuple(trials), best)
         if self.log is not None:
             self.log.sweep_ended(ending)
         self.ended = True

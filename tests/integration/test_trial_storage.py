@@ -1,6 +1,7 @@
 """One trial as a worker runs it, without Ray: what it leaves in a bucket, and what it says of a disk that is full."""
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,9 +30,11 @@ def config(digits: Path) -> TrialConfig:
 
 
 @contextmanager
-def worker(config: TrialConfig, run: Place, cache: Path) -> Iterator[Callable[[], TrialResult]]:
+def worker(
+    config: TrialConfig, run: Place, cache: Path, known: TrialResult | None = None
+) -> Iterator[Callable[[], TrialResult]]:
     """A worker's steps; it ends as by a kill, having cleaned nothing up."""
-    trial = TrialResult(trial_id="0000", config=config, parameters={}, status=Status.RUNNING)
+    trial = known or TrialResult(trial_id="0000", config=config, parameters={}, status=Status.RUNNING)
     assignment = Assignment(
         trial=trial, sweep="sweep", run=run, cache=cache, resources=Resources(), wandb=Wandb(mode="disabled")
     )
@@ -79,6 +82,19 @@ def test_a_trial_goes_on_on_another_node_from_what_is_in_the_bucket(
         _, state = checkpoint.load_trained(folder)
     assert trial.best is not None
     assert state.reports == trial.reports[: trial.best.epoch]
+
+
+def test_a_trial_whose_checkpoint_is_gone_begins_anew_and_says_so(
+    config: TrialConfig, cache_dir: Path, tmp_path: Path
+) -> None:
+    with worker(config, tmp_path / "run", cache_dir) as step:
+        known = [step() for _ in range(2)][-1]
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    with worker(config, tmp_path / "run", cache_dir, known) as step:
+        anew = step()
+    assert [report.epoch for report in anew.reports] == [1]
+    assert anew.reports[0].metrics == known.reports[0].metrics
+    assert "its 2 epochs have left no checkpoint: begun anew" in RunFolder(tmp_path / "run").log("0000").read_text()
 
 
 def test_a_full_disk_is_no_fault_of_the_trial(

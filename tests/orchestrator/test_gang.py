@@ -16,7 +16,7 @@ from orchestrator.assignment import Assignment
 from orchestrator.capacity import check_fit, fitting, nodes_now
 from orchestrator.gang import Gang, RankLost, TrialEnded, placement
 from orchestrator.sections import Resources, Wandb
-from search_spaces.errors import InvalidInput, OutOfMemory, TrialFailed
+from search_spaces.errors import InvalidInput, OutOfMemory, StorageFailed, TrialFailed
 from trainables.result import EpochReport, Status, TrialResult
 
 import ray  # isort: skip
@@ -79,6 +79,8 @@ def scripted(assignment: Assignment) -> tuple[tuple[EpochReport, ...], Iterator[
                 raise TrialFailed("loss must be finite")
             case "raise" if rank == 1:
                 raise ValueError("only here")
+            case "disk" if rank == 1:
+                raise StorageFailed("the disk is full; free some space")
             case "memory" if rank == 1:
                 raise OutOfMemory("a micro-batch must fit")
             case "die" if rank == 1:
@@ -144,6 +146,12 @@ def test_what_one_rank_raises_ends_the_trial(
     assert "in act" in end.failure.traceback
     assert not before & pids(gang, assign)
     assert_gone(before)
+
+
+def test_a_storage_that_fails_is_no_fault_of_the_trial(gang: Gang, assign: Callable[..., Assignment]):
+    _, epochs = gang.begin(assign("disk"))
+    with pytest.raises(StorageFailed, match=r"^the disk is full; free some space$"):
+        list(epochs)
 
 
 @pytest.mark.parametrize(("script", "number"), [("die", 1), ("first dies", 0)])

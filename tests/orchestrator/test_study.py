@@ -9,7 +9,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.spec import SweepSpec
-from orchestrator.study import STATES, build_study, tell, to_frozen
+from orchestrator.study import STATES, build_study, located, tell, to_frozen
 from orchestrator.suggest import suggest, to_parameters
 from trainables.result import Status, TrialResult
 
@@ -125,3 +125,12 @@ def test_a_loss_is_minimised(small_spec: Callable[..., SweepSpec], trial: Trial,
     study = build_study(spec, [result], tmp_path / "study.log")
     assert study.direction == optuna.study.StudyDirection.MINIMIZE
     assert study.best_value == 0.4
+
+
+def test_a_result_with_another_value_of_what_is_no_dimension_any_more_lies_outside(
+    spec: SweepSpec, trial: Trial
+) -> None:
+    fixed = spec.trial_config(HEAD).dropout
+    for dropout, lies in ((fixed, HEAD), (fixed + 0.1, None)):
+        old = trial("0000", [0.5], Status.COMPLETED, {**HEAD, "dropout": dropout}, **HEAD, dropout=dropout)
+        assert located(spec, old) == lies

@@ -1,5 +1,7 @@
+import itertools
 import os
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,27 @@ def test_a_file_arrives_whole_or_not_at_all(bucket: str, tmp_path: Path) -> None
     assert not path.is_dir()
     assert path.is_file()
     assert [child.name for child in path.parent.iterdir()] == ["big.bin"]
+
+
+def test_an_object_that_is_replaced_meanwhile_is_read_whole(bucket: str) -> None:
+    path = BucketPath.parse(bucket) / "run.json"
+    versions = [bytes([65 + number]) * (60_000 + 10_000 * (number % 3)) for number in range(20)]
+    path.write_bytes(versions[0])
+    stop = threading.Event()
+
+    def write() -> None:
+        for version in itertools.cycle(versions):
+            if stop.wait(0.05):
+                return
+            path.write_bytes(version)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert all(path.read_bytes() in versions for _ in range(40))
+    finally:
+        stop.set()
+        writer.join()
 
 
 def test_a_bucket_that_is_not_there(bucket: str) -> None:
