@@ -1,5 +1,6 @@
 """How often a trial is started again after its process died. Its own errors never come here: they end it at once."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,11 @@ MAX_RESTARTS = 2
 # What Ray writes of a death: in the exceptions that reach Tune neither is a type or a field of its own.
 _NODE_DIED = "its node has died"
 _LOW_ON_MEMORY = "node running low on memory"
+_UNREACHABLE = "ActorUnavailableError"
+
+MAX_UNREACHABLE = 30
+"""Of one epoch. Until Ray knows that a node has died, some seconds, its processes are out of reach, one after another
+and each several times; a process that crashes may be told of in that way too, and must not be started for ever."""
 
 
 class Restarts(Callback):
@@ -31,6 +37,7 @@ class Restarts(Callback):
     def __init__(self) -> None:
         self._out_of_memory: set[str] = set()
         self._epochs: dict[str, int] = {}
+        self._unreachable: Counter[str] = Counter()
 
     def setup(self, stop: Any = None, num_samples: Any = None, total_num_samples: Any = None, **info: Any) -> None:
         """Have Tune take a process that Ray killed for want of memory for one that died."""
@@ -46,11 +53,14 @@ class Restarts(Callback):
         self._epochs[trial.trial_id] = len(state.reports)
         trial.max_failures = trial.num_failures + MAX_RESTARTS
         self._out_of_memory.discard(trial.trial_id)
+        del self._unreachable[trial.trial_id]
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Give back the start that the death of a node has cost; remember who died for want of memory."""
         reason = _last_error(trial)
-        if _NODE_DIED in reason:
+        if _UNREACHABLE in reason:
+            self._unreachable[trial.trial_id] += 1
+        if _NODE_DIED in reason or (_UNREACHABLE in reason and self._unreachable[trial.trial_id] <= MAX_UNREACHABLE):
             trial.max_failures += 1
         if _LOW_ON_MEMORY in reason:
             self._out_of_memory.add(trial.trial_id)

@@ -8,12 +8,15 @@ from ray.exceptions import OutOfMemoryError, RayActorError
 
 from orchestrator import restarts
 from orchestrator.assignment import answer
-from orchestrator.restarts import MAX_RESTARTS, Restarts
+from orchestrator.restarts import MAX_RESTARTS, MAX_UNREACHABLE, Restarts
 from trainables.config import TrialConfig
 from trainables.result import EpochReport, Status, TrialResult
 
 CRASH = "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR"
 NODE = "The actor died because its node has died. Node Id: 1b1e35760c83481e3d03973baeced6e71dc491613eee91a36d13992b"
+UNREACHABLE = (
+    "ray.exceptions.ActorUnavailableError: The actor 5fc5 is unavailable: The actor is temporarily unavailable"
+)
 MEMORY = "1 worker(s) were killed due to the node running low on memory."
 
 
@@ -83,6 +86,12 @@ def test_the_death_of_a_node_is_free(trial: Trial):
     rule = Restarts()
     assert all(trial.dies(NODE, rule) for _ in range(20))
     assert [trial.dies(CRASH, rule) for _ in range(3)] == [True, True, False]
+
+
+def test_a_process_out_of_reach_is_free_for_a_while(trial: Trial):
+    rule = Restarts()
+    assert all(trial.dies(UNREACHABLE, rule) for _ in range(MAX_UNREACHABLE))
+    assert [trial.dies(UNREACHABLE, rule) for _ in range(3)] == [True, True, False]
 
 
 def test_want_of_memory_has_its_own_status(trial: Trial):

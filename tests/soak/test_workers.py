@@ -18,8 +18,8 @@ from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator import ray_runtime
 from orchestrator.spec import load
-from orchestrator.sweep import Outcome, run_sweep
-from search_spaces.errors import InvalidInput
+from orchestrator.sweep import Outcome, resume_sweep, run_sweep
+from search_spaces.errors import InvalidInput, StorageFailed
 from trainables.result import Status, TrialResult
 
 import ray  # isort: skip
@@ -125,7 +125,9 @@ def test_trials_that_hang_time_out_and_the_sweep_goes_on(sweep: Callable[..., Ou
         assert_nothing_is_left({pid for number in range(3) for pid in rank_pids(run, f"{number:04d}")})
 
 
-def test_what_one_rank_raises_ends_its_trial_and_no_other(sweep: Callable[..., Outcome], tmp_path: Path):
+def test_a_storage_that_fails_one_rank_ends_the_sweep_which_can_be_resumed(
+    sweep: Callable[..., Outcome], tmp_path: Path
+):
     run = RunFolder(tmp_path / "runs" / "sweep")
 
     def obstruct(trial: TrialResult) -> None:
@@ -134,13 +136,13 @@ def test_what_one_rank_raises_ends_its_trial_and_no_other(sweep: Callable[..., O
             run.checkpoints("0001").parent.mkdir(parents=True, exist_ok=True)
             run.checkpoints("0001").write_text("in the way")
 
-    outcome = sweep(obstruct, resources={"workers": 2})
-    trials = Ledger(outcome.run).trials()
-    assert [trial.status for trial in trials] == [Status.COMPLETED, Status.FAILED, Status.COMPLETED]
-    failure = trials[1].failure
-    assert failure is not None
-    assert "save_checkpoint" in failure.traceback
-    assert run.log("0001").read_text().count(" trial 0001: ") == 1, "a deterministic error is not run again"
+    with pytest.raises(StorageFailed, match=r"checkpoints: cannot write 0001 .*: go on with `thaw resume "):
+        sweep(obstruct, resources={"workers": 2})
+    assert Ledger(run).trials()[0].status is Status.COMPLETED
+    run.checkpoints("0001").unlink()
+    resume_sweep(run.root)
+    trials = Ledger(run).trials()
+    assert [trial.status for trial in trials] == [Status.COMPLETED] * 3
     assert_nothing_is_left({pid for number in range(3) for pid in rank_pids(run, f"{number:04d}")})
 
 
