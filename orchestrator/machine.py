@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from orchestrator.capacity import fitting
+from orchestrator.gang import placement
 from orchestrator.sections import Resources
 
 # Ray ends processes when a node has less left; what the driver and Ray itself need is of the rest.
@@ -67,8 +69,8 @@ def at_once(resources: Resources, machine: Machine, peak: int | None = None) -> 
 
     So too little memory does not lower the number of trials; whoever asks has to say so.
     """
-    by_cores = int(machine.cores / (resources.cpus_per_worker * resources.workers))
-    by_gpus = int(machine.gpus / (resources.gpus_per_worker * resources.workers)) if resources.gpus_per_worker else None
+    by_cores = _by(resources, "CPU", machine.cores)
+    by_gpus = _by(resources, "GPU", machine.gpus) if resources.gpus_per_worker else None
     fits = max(1, min(by_cores, by_cores if by_gpus is None else by_gpus))
     return AtOnce(
         trials=min(fits, resources.concurrent or fits),
@@ -84,6 +86,12 @@ def memory_of_a_worker(resources: Resources, machine: Machine) -> int:
     if not machine.gpus:
         return int(machine.memory * USABLE)
     return int(machine.gpu_memory / max(1, int(1 / (resources.gpus_per_worker or 1))))
+
+
+def _by(resources: Resources, name: str, there: float) -> int:
+    """What one of the resources allows, counted as a sweep counts it."""
+    bundles = [{name: bundle.get(name, 0)} for bundle in placement(resources).bundles]
+    return fitting(bundles, [{name: there}])
 
 
 def _by_memory(resources: Resources, machine: Machine, peak: int) -> int:

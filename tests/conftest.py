@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -209,3 +210,24 @@ def thaw(start_thaw: Callable[..., subprocess.Popen[str]]) -> Callable[..., subp
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def assert_nothing_is_left() -> Callable[[set[int]], None]:
+    """No resource and no placement group is held, no actor lives, and the processes of the trials are gone."""
+    import psutil
+    import ray
+
+    def check(pids: set[int]) -> None:
+        assert pids
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            groups = [group for group in ray.util.placement_group_table().values() if group["state"] != "REMOVED"]
+            alive = [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+            free = ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"]
+            if free and not groups and not alive:
+                return
+            time.sleep(0.5)
+        pytest.fail(f"left: placement groups {groups}, processes {alive}, all cores free: {free}")
+
+    return check

@@ -118,10 +118,9 @@ class BucketPath:
     def read_bytes(self) -> bytes:
         """The whole object; raises FileNotFoundError where there is none."""
 
-        def read() -> bytes:
+        def read() -> tuple[bytes, bytes]:
             with _file_system(self.bucket).open_input_file(self._name) as file:
-                content: bytes = file.read()
-            return content
+                return _version(file), file.read()
 
         return self._undisturbed(read)
 
@@ -171,9 +170,13 @@ class BucketPath:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=target.parent) as scratch:
             arrived, unpacked = Path(scratch) / "object", Path(scratch) / "folder"
-            self._undisturbed(
-                lambda: copy_files(self._name, str(arrived), _file_system(self.bucket), LocalFileSystem())
-            )
+
+            def read() -> tuple[bytes, None]:
+                version = self._version()
+                copy_files(self._name, str(arrived), _file_system(self.bucket), LocalFileSystem())
+                return version, None
+
+            self._undisturbed(read)
             if unpack:
                 with tarfile.open(arrived) as tar:
                     tar.extractall(unpacked, filter="data")
@@ -189,16 +192,17 @@ class BucketPath:
         with _asking(self):
             return str(_file_system(self.bucket).get_file_info(self._name).type.name)
 
-    def _undisturbed(self, read: Callable[[], Read]) -> Read:
-        """What `read` gives of one and the same object: arrow asks in pieces, and between two it may be replaced."""
+    def _undisturbed(self, read: Callable[[], tuple[bytes, Read]]) -> Read:
+        """What `read` gives, beside the version that it began with, once that is the object's version still.
+
+        Arrow asks in pieces, and between two the object may be replaced.
+        """
         try:
             with _asking(self):
-                before = self._version()
                 while True:
-                    found, after = read(), self._version()
-                    if after == before:
+                    version, found = read()
+                    if version == self._version():
                         return found
-                    before = after
         except StorageFailed:
             if self._kind() == "NotFound":  # removed meanwhile
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self)) from None
@@ -206,7 +210,11 @@ class BucketPath:
 
     def _version(self) -> bytes:
         with _file_system(self.bucket).open_input_file(self._name) as file:
-            return bytes(file.metadata()["ETag"])
+            return _version(file)
+
+
+def _version(file: Any) -> bytes:
+    return bytes(file.metadata()["ETag"])
 
 
 @cache

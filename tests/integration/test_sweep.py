@@ -3,16 +3,13 @@
 import os
 import re
 import signal
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import optuna
-import psutil
 import pyarrow.parquet as pq
 import pytest
-import ray
 import torch
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -92,7 +89,9 @@ def test_predictions_are_left_by_every_trial(searched: tuple[Outcome, list[Trial
         assert right / 79 == pytest.approx(trial.best.metrics["val/accuracy"])
 
 
-def test_workers_are_used_again_and_gone_at_the_end(searched: tuple[Outcome, list[TrialResult]]):
+def test_workers_are_used_again_and_gone_at_the_end(
+    assert_nothing_is_left: Callable[[set[int]], None], searched: tuple[Outcome, list[TrialResult]]
+):
     run = searched[0].run
     pids = {pid for trial in Ledger(run).trials() for pid in worker_pids(run, trial.trial_id)}
     assert len(pids) == 2, "two trials at once: two processes serve all six"
@@ -225,19 +224,6 @@ def worker_pids(run: RunFolder, trial_id: str) -> list[int]:
 def open_study(run: RunFolder) -> optuna.Study:
     storage = JournalStorage(JournalFileBackend(str(run.study_log)))
     return optuna.load_study(study_name="sweep", storage=storage)
-
-
-def assert_nothing_is_left(pids: set[int]) -> None:
-    """No resource and no placement group is held, so no actor lives, and the processes of the trials are gone."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        groups = [group for group in ray.util.placement_group_table().values() if group["state"] != "REMOVED"]
-        alive = [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
-        free = ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"]
-        if free and not groups and not alive:
-            return
-        time.sleep(0.5)
-    pytest.fail(f"left: placement groups {groups}, processes {alive}, all cores free: {free}")
 
 
 def test_architectures_are_probed_once_and_the_best_is_tried_first(write_sweep: Callable[..., Path], tmp_path: Path):

@@ -18,6 +18,7 @@ SERVER = Machine(cores=32, memory=200 * GIB, gpus=4, gpu="H100", gpu_memory=80 *
         ({"concurrent": 20}, LAPTOP, 8),
         ({"gpus_per_worker": 1}, SERVER, 4),
         ({"gpus_per_worker": 0.5}, SERVER, 8),
+        ({"gpus_per_worker": 0.6}, SERVER, 4),  # what is left of two GPUs is not another one
         ({"gpus_per_worker": 0.25, "cpus_per_worker": 4}, SERVER, 8),
     ],
 )

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -11,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from analysis.ledger import Ledger
@@ -21,8 +19,6 @@ from orchestrator.spec import load
 from orchestrator.sweep import Outcome, resume_sweep, run_sweep
 from search_spaces.errors import InvalidInput, StorageFailed
 from trainables.result import Status, TrialResult
-
-import ray  # isort: skip
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1200)]
 
@@ -55,7 +51,7 @@ def sweep(write_sweep: Callable[..., Path], tmp_path: Path) -> Callable[..., Out
 
 
 def test_two_workers_compute_what_one_computes_also_when_each_of_them_is_killed(
-    sweep: Callable[..., Outcome], tmp_path: Path
+    assert_nothing_is_left: Callable[[set[int]], None], sweep: Callable[..., Outcome], tmp_path: Path
 ):
     run = RunFolder(tmp_path / "runs" / "two")
     killed: dict[str, int] = {}
@@ -83,7 +79,9 @@ def test_two_workers_compute_what_one_computes_also_when_each_of_them_is_killed(
             assert mine.checkpoint == yours.checkpoint
 
 
-def test_ranks_stay_from_trial_to_trial_under_asha_and_go_with_the_sweep(sweep: Callable[..., Outcome]):
+def test_ranks_stay_from_trial_to_trial_under_asha_and_go_with_the_sweep(
+    assert_nothing_is_left: Callable[[set[int]], None], sweep: Callable[..., Outcome]
+):
     outcome = sweep(
         trial={"architecture": "test_convnext", "strategy": "head", "epochs": 3},
         space={"lr": {"log": [1e-4, 1e-1]}},
@@ -101,7 +99,9 @@ def test_ranks_stay_from_trial_to_trial_under_asha_and_go_with_the_sweep(sweep: 
     assert_nothing_is_left(pids)
 
 
-def test_trials_that_hang_time_out_and_the_sweep_goes_on(sweep: Callable[..., Outcome], tmp_path: Path):
+def test_trials_that_hang_time_out_and_the_sweep_goes_on(
+    assert_nothing_is_left: Callable[[set[int]], None], sweep: Callable[..., Outcome], tmp_path: Path
+):
     for workers in (1, 2):
         name = f"workers-{workers}"
         run = RunFolder(tmp_path / "runs" / name)
@@ -126,7 +126,7 @@ def test_trials_that_hang_time_out_and_the_sweep_goes_on(sweep: Callable[..., Ou
 
 
 def test_a_storage_that_fails_one_rank_ends_the_sweep_which_can_be_resumed(
-    sweep: Callable[..., Outcome], tmp_path: Path
+    assert_nothing_is_left: Callable[[set[int]], None], sweep: Callable[..., Outcome], tmp_path: Path
 ):
     run = RunFolder(tmp_path / "runs" / "sweep")
 
@@ -188,17 +188,3 @@ def between_trials(run: RunFolder, trials: list[TrialResult]) -> list[float]:
         if " rank 0 of 2 " in line or " orchestrator: epoch " in line
     )
     return [(begun - ended).total_seconds() for (ended, _), (begun, is_begin) in pairwise(moments) if is_begin]
-
-
-def assert_nothing_is_left(pids: set[int]) -> None:
-    """No resource and no placement group is held, no actor lives, and the processes of the trials are gone."""
-    assert pids
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        groups = [group for group in ray.util.placement_group_table().values() if group["state"] != "REMOVED"]
-        alive = [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
-        free = ray.available_resources().get("CPU") == ray.cluster_resources()["CPU"]
-        if free and not groups and not alive:
-            return
-        time.sleep(0.5)
-    pytest.fail(f"left: placement groups {groups}, processes {alive}, all cores free: {free}")
