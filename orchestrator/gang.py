@@ -42,7 +42,7 @@ SETTLE_SECONDS = 5.0
 """After the first bad news, what the other ranks have left to say: whether they failed alike, or who has died."""
 
 DUMP_SECONDS = 0.5
-"""For ranks to write where they are, once their time is over."""
+"""For a rank to write where it is, once its time is over: one after another, since they write bit by bit to one log."""
 
 END_TIMEOUT = 30.0
 """Seconds for ranks to release a trial."""
@@ -116,7 +116,7 @@ class Gang:
         try:
             while True:
                 try:
-                    reports = self._ask("advance", [(limit,)] * len(self._ranks), limit and limit + DUMP_SECONDS)
+                    reports = self._advance(limit)
                 except TooLong as error:
                     message = (
                         f"epoch {done + 1} must end within {limit:g} s (resources.epoch_timeout), but has not; its log "
@@ -130,6 +130,13 @@ class Gang:
                 yield reports[0]
         finally:
             self._end()
+
+    def _advance(self, limit: float | None) -> list[Any]:
+        ranks = len(self._ranks)
+        if limit is None:
+            return self._ask("advance", [(None,)] * ranks, None)
+        dumps = [(limit + rank * DUMP_SECONDS,) for rank in range(ranks)]
+        return self._ask("advance", dumps, limit + ranks * DUMP_SECONDS)
 
     def _end(self) -> None:
         try:

@@ -1,6 +1,7 @@
 """Gangs of real processes on a real Ray, whose ranks do what a trial should not: raise, hang, fall silent, die."""
 
 import os
+import re
 import signal
 import sys
 import time
@@ -191,7 +192,11 @@ def test_an_epoch_that_takes_too_long_ends_the_trial(
     assert end.failure.message.startswith("epoch 2 must end within 2 s (resources.epoch_timeout), but has not; ")
     assert_gone(before)
     if script == "hang":
-        assert "in act" in RunFolder(tmp_path).log("hang").read_text(), "the log says where it was"
+        log = RunFolder(tmp_path).log("hang").read_text()
+        stacks = log.split("Timeout (")[1:]
+        assert len(stacks) == len(before)
+        for stack in stacks:
+            assert re.search(r"in act\n  File .* in epochs\n", stack), f"each says where it was, in one piece: {log}"
 
 
 def test_trials_are_counted_with_all_their_workers_and_refused_where_none_can_fit(cores: None):
