@@ -12,7 +12,7 @@ from trainables.folders import TrialFolders
 from trainables.result import TrialResult
 from trainables.storage import Place
 
-_ASSIGNMENT, _ANSWER = "assignment", "trial_result"
+_ASSIGNMENT, ANSWER = "assignment", "trial_result"
 
 
 class Assignment(BaseModel):
@@ -68,9 +68,9 @@ class Assignment(BaseModel):
 
 def answer(trial: TrialResult, *, done: bool) -> dict[str, Any]:
     """A trial's state as a Tune result; `done` ends it."""
-    return {_ANSWER: trial.to_json(), "done": done}
+    return {ANSWER: trial.to_json(), "done": done}
 
 
 def read_answer(result: Mapping[str, Any] | None) -> TrialResult | None:
     """The trial's state in a Tune result; None when the worker has not answered yet."""
-    return None if not result or _ANSWER not in result else TrialResult.from_json(result[_ANSWER])
+    return None if not result or ANSWER not in result else TrialResult.from_json(result[ANSWER])

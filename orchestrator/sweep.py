@@ -20,6 +20,7 @@ from orchestrator.cache_budget import cache_budget
 from orchestrator.capacity import limited
 from orchestrator.cluster import joined
 from orchestrator.continuing import check_goes_on, spending
+from orchestrator.forgetting import Forgetting
 from orchestrator.gang import placement
 from orchestrator.logs import LogFile
 from orchestrator.newcomers import Newcomers
@@ -217,7 +218,7 @@ def _tuner(
             name=run.tune.name,
             storage_path=str(run.local),
             failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
-            callbacks=[searcher.restarts],
+            callbacks=[searcher.restarts, Forgetting()],
             # A trial writes its own checkpoints: RUN/checkpoints, not Tune's folder, is where they are looked for.
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             stop=watch,

@@ -1,5 +1,6 @@
 """Whole sweeps, in process: what is on disk, in Optuna's study and in W&B afterwards, and what is left of Ray."""
 
+import json
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ from optuna.storages.journal import JournalFileBackend
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
+from orchestrator.assignment import ANSWER
 from orchestrator.preflight import preflight
 from orchestrator.spec import load
 from orchestrator.study import STATES
@@ -54,6 +56,15 @@ def test_the_winner_is_what_the_ledger_says(searched: tuple[Outcome, list[TrialR
     told = {name.removeprefix("val/"): value for name, value in winner.best.metrics.items() if name.startswith("val/")}
     assert measured == pytest.approx(told, abs=1e-6)
     assert run.leaderboard_csv.read_text().splitlines()[1].startswith(f"1,{winner.trial_id},COMPLETED,")
+
+
+def test_tune_remembers_of_a_trial_its_last_answer_alone(searched: tuple[Outcome, list[TrialResult]]):
+    (state,) = searched[0].run.tune.glob("experiment_state-*.json")
+    trials = [json.loads(remembered) for _, remembered in json.loads(state.read_text())["trial_data"]]
+    assert len(trials) == 6
+    for trial in trials:
+        assert not trial["metric_analysis"], "statistics of every number in a result"
+        assert set(trial["last_result"]) - {"trial_id", "experiment_tag"} == {ANSWER, "node_ip", "pid"}
 
 
 def test_the_study_tells_the_truth(searched: tuple[Outcome, list[TrialResult]]):

@@ -160,5 +160,5 @@ def test_a_thousand_trials_leave_the_driver_as_it_was(
     assert len(Ledger(run).trials()) == 1000
     after_hundred = min(size for count, size in memory.items() if 100 <= count < 200)
     at_the_end = max(size for count, size in memory.items() if count >= 900)
-    # Tune keeps a record of every trial, some 25 kB each; a tenth of a percent of the driver a hundred trials.
-    assert at_the_end - after_hundred < 50 * 2**20
+    # Tune and Optuna keep a record of every trial, some 12 kB of the two; the driver itself has a GiB.
+    assert at_the_end - after_hundred < 25 * 2**20
