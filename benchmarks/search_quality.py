@@ -20,10 +20,10 @@ import numpy as np
 import optuna
 from replay import Event, Side, Table, regrets, replay
 from scipy.stats import bootstrap
-from search_sides import NeverStop, Ours, Stock, StockAsha, one_name, plan_aware, untold
+from search_sides import Stock, never_stopped, one_name, ours, ours_judged_before_the_thaw, untold
 from search_space import BUDGETS, EPOCHS, LATE, METRIC, SEEDS, TABLE, TRIALS, TUNING_SEEDS, WORKERS, sweep
 
-from orchestrator import suggest
+from orchestrator import draws
 from orchestrator.spec import SweepSpec
 
 RESULTS = Path(__file__).with_suffix(".md")
@@ -32,25 +32,26 @@ OURS, STOCK = "ours", "stock: OptunaSearch, ASHA"
 Make = Callable[[SweepSpec, Table, int], Side]
 
 
-def _random(spec: SweepSpec, scheduler: Any) -> Side:
-    search = spec.search.model_copy(update={"sampler": "random"})
-    return Ours(spec.model_copy(update={"search": search}), scheduler)
+def _random(spec: SweepSpec) -> SweepSpec:
+    return spec.model_copy(update={"search": spec.search.model_copy(update={"sampler": "random"})})
 
 
 SIDES: dict[str, Make] = {
-    "random, nothing stopped": lambda spec, table, seed: _random(spec, NeverStop()),
+    "random, nothing stopped": lambda spec, table, seed: never_stopped(_random(spec), table),
     STOCK: lambda spec, table, seed: Stock(spec, seed),
-    OURS: lambda spec, table, seed: Ours(spec, plan_aware(spec, table)),
-    "random, stopped as ours": lambda spec, table, seed: _random(spec, plan_aware(spec, table)),
-    "ours, rungs in epochs": lambda spec, table, seed: Ours(spec, plan_aware(spec, table, "epochs")),
-    "ours, TPE alone": lambda spec, table, seed: Ours(spec, plan_aware(spec, table)),
-    "ours without truth": lambda spec, table, seed: Ours(spec, plan_aware(spec, table)),
-    "ours without exemption": lambda spec, table, seed: Ours(spec, StockAsha(spec)),
-    "ours without a name a branch": lambda spec, table, seed: Ours(one_name(spec), plan_aware(spec, table)),
+    OURS: lambda spec, table, seed: ours(spec, table),
+    "random, stopped as ours": lambda spec, table, seed: ours(_random(spec), table),
+    "ours, rungs in epochs": lambda spec, table, seed: ours(spec, table, "epochs"),
+    "ours, TPE alone": lambda spec, table, seed: ours(spec, table),
+    "ours, draws at any price": lambda spec, table, seed: ours(spec, table),
+    "ours without truth": lambda spec, table, seed: ours(spec, table),
+    "ours without exemption": lambda spec, table, seed: ours_judged_before_the_thaw(spec, table),
+    "ours without a name a branch": lambda spec, table, seed: ours(one_name(spec), table),
 }
 
 CHANGED: dict[str, Callable[[], AbstractContextManager[Any]]] = {
-    "ours, TPE alone": lambda: mock.patch.object(suggest, "RANDOM_EVERY", sys.maxsize),
+    "ours, TPE alone": lambda: mock.patch.object(draws, "EVERY", sys.maxsize),
+    "ours, draws at any price": lambda: mock.patch.object(draws, "DRAWS", 1),
     "ours without truth": untold,
 }
 """What is changed in our code while a side is replayed."""

@@ -17,6 +17,7 @@ from replay import Table
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator.assignment import Assignment, answer
+from orchestrator.draws import Price, drawn, price_by
 from orchestrator.searcher import LedgerSearcher
 from orchestrator.sections import Asha
 from orchestrator.spec import SweepSpec
@@ -32,9 +33,9 @@ SCORE, EPOCH = "score", "training_iteration"
 
 
 class Ours:
-    """LedgerSearcher on a study of its own, and the given scheduler."""
+    """LedgerSearcher on a study of its own, and the given scheduler; `price` is what a look at a trial costs."""
 
-    def __init__(self, spec: SweepSpec, scheduler: Any) -> None:
+    def __init__(self, spec: SweepSpec, scheduler: Any, price: Price) -> None:
         self.scheduler = scheduler
         folder = Path("/nowhere")
         # As `build_study` makes it, but in memory: where a study lies decides nothing, and its journal takes time.
@@ -51,7 +52,15 @@ class Ours:
                 wandb=spec.tracking.wandb,
             )
 
-        self.searcher = LedgerSearcher(spec, ledger, self.study, assign, lambda trial: None, spec.first_points())
+        self.searcher = LedgerSearcher(
+            spec,
+            ledger,
+            self.study,
+            assign,
+            lambda trial: None,
+            spec.first_points(),
+            draw=lambda number: drawn(spec, number, price),
+        )
         self.trials: dict[str, TrialResult] = {}
 
     def suggest(self, key: str) -> Point | None:
@@ -159,6 +168,22 @@ def untold() -> Iterator[None]:
     """Stopped trials are told as complete, with what they had reached."""
     with mock.patch.dict(STATES, {Status.PRUNED: TrialState.COMPLETE}):
         yield
+
+
+def ours(spec: SweepSpec, table: Table, resource: Literal["compute", "epochs"] = "compute") -> Ours:
+    """All of ours."""
+    scheduler = plan_aware(spec, table, resource)
+    return Ours(spec, scheduler, price_by(scheduler.rungs))
+
+
+def ours_judged_before_the_thaw(spec: SweepSpec, table: Table) -> Ours:
+    """Ours with Ray's scheduler, which looks at every trial after the same epoch."""
+    return Ours(spec, StockAsha(spec), lambda config: sum(table.find(config.model_dump()).flops[:GRACE]))
+
+
+def never_stopped(spec: SweepSpec, table: Table) -> Ours:
+    """Our searcher, and nothing is stopped."""
+    return Ours(spec, NeverStop(), lambda config: sum(table.find(config.model_dump()).flops))
 
 
 def plan_aware(spec: SweepSpec, table: Table, resource: Literal["compute", "epochs"] = "compute") -> PlanAwareAsha:

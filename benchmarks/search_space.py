@@ -39,6 +39,9 @@ CHOICES: dict[str, Any] = {
 SEEDS = tuple(range(60))
 """Of the searchers; each seed is one sweep of each."""
 
+MORE_SEEDS = tuple(range(2000, 2300))
+"""Also named before anything was run on them, when the first had shown that sixty are too few for small differences."""
+
 TUNING_SEEDS = tuple(range(1000, 1040))
 """Whoever tunes a searcher looks at these."""
 

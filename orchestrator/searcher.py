@@ -6,7 +6,7 @@ results without private state; so this is Ray's public Searcher over Optuna's pu
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -31,7 +31,7 @@ def raise_it(error: StorageFailed) -> None:
 
 
 class LedgerSearcher(Searcher):
-    """Hands out unfinished trials first, then the points to try first, then the sampler's proposals."""
+    """Hands out unfinished trials first, then the points to try first, then what is drawn and the sampler proposes."""
 
     def __init__(
         self,
@@ -43,10 +43,13 @@ class LedgerSearcher(Searcher):
         first_points: Sequence[Point],
         over: Callable[[], bool] = lambda: False,
         give_up: Callable[[StorageFailed], None] = raise_it,
+        outdone: Container[str] = (),
+        draw: Callable[[int], Point | None] = lambda number: None,
     ) -> None:
         """`over` says that a budget is used up: nothing is begun any more, and what runs is stopped at its epoch.
 
-        `give_up` is told when what must last cannot be written.
+        `give_up` is told when what must last cannot be written; `outdone` has the trials that, stopped so, were at a
+        rung and would have been stopped anyway. `draw` gives the point of a trial that the sampler is not to propose.
         """
         super().__init__()
         self.spec = spec
@@ -56,6 +59,8 @@ class LedgerSearcher(Searcher):
         self.on_change = on_change
         self.over = over
         self.give_up = give_up
+        self.outdone = outdone
+        self.draw = draw
         self.restarts = Restarts()
         known = ledger.trials()
         self._unfinished = deque(trial for trial in known if trial.status.unfinished)
@@ -81,8 +86,8 @@ class LedgerSearcher(Searcher):
             asked, _ = self._ask(point, int(trial.trial_id))
             self._report(asked, trial, since=0)
         elif self._next_number < self.spec.search.trials:
-            first = self._first_points.popleft() if self._first_points else None
-            asked, point = self._ask(first, self._next_number)
+            given = self._first_points.popleft() if self._first_points else self.draw(self._next_number)
+            asked, point = self._ask(given, self._next_number)
             trial = TrialResult(
                 trial_id=f"{self._next_number:04d}",
                 config=self.spec.trial_config(point, "suggestion"),
@@ -108,7 +113,7 @@ class LedgerSearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Settle a trial: its own end where it has one, FAILED where it died, else PRUNED, as the scheduler stopped it.
 
-        One that was stopped because a budget is used up is INTERRUPTED: a resumed sweep goes on with it. One whose
+        One that was stopped because a budget is used up is INTERRUPTED: an extended sweep goes on with it. One whose
         storage failed is left as it is known, for a resumed sweep to go on with; this one ends.
         """
         trial = read_answer(result) or self._running[trial_id][0]
@@ -121,7 +126,8 @@ class LedgerSearcher(Searcher):
             failure = Failure(message=reason, log=f"logs/{trial.trial_id}.log")
             trial = trial.model_copy(update={"status": status, "failure": failure})
         elif trial.status is Status.RUNNING:
-            status = Status.INTERRUPTED if self.over() else Status.PRUNED
+            goes_on = self.over() and trial_id not in self.outdone
+            status = Status.INTERRUPTED if goes_on else Status.PRUNED
             trial = trial.model_copy(update={"status": status})
         self._report(asked, trial, since=len(known.reports))
         self._record(trial)

@@ -146,6 +146,8 @@ class PlanAwareAsha(FIFOScheduler):
     def __init__(self, rungs: Rungs) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.rungs = rungs
+        self.outdone: set[str] = set()
+        """Tune's names of the trials that ended where they would have been stopped."""
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, object]) -> str:
         """Stop a trial that falls behind at a rung, by the best objective it has reached so far."""
@@ -154,7 +156,7 @@ class PlanAwareAsha(FIFOScheduler):
         return TrialScheduler.CONTINUE if keeps else TrialScheduler.STOP
 
     def on_trial_complete(self, tune_controller: TuneController, trial: Trial, result: dict[str, object]) -> None:
-        """Enter the last epoch of a trial that ended by itself, at a rung perhaps: Tune does not show it before."""
+        """Judge the last epoch of a trial that a budget or its own end has stopped: Tune does not show it before."""
         state = read_answer(result)
-        if state is not None:
-            self.rungs.keeps(state)
+        if state is not None and not self.rungs.keeps(state):
+            self.outdone.add(trial.trial_id)

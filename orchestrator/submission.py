@@ -24,6 +24,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient  # isort: skip
 INTERRUPTED = 130
 NOT_FOUND = 127
 POLL_SECONDS = 0.5
+SILENT_SECONDS = 30
 # Linux takes 128 KiB as one argument of a command.
 LONGEST_COMMAND = 120_000
 # A dashboard answers some seconds before the node's agent, which starts the jobs, has started.
@@ -66,7 +67,23 @@ class Job:
         return int(found.driver_exit_code)
 
     async def _listen(self, write: Callable[[str], None]) -> None:
-        async for text in self._client.tail_job_logs(self.job_id):
+        """Pass on what the job prints, to its end, also where the connection is dropped and nobody says so."""
+        written = 0
+        texts = self._client.tail_job_logs(self.job_id)
+        while True:
+            coming = asyncio.ensure_future(anext(texts))
+            while not (await asyncio.wait({coming}, timeout=SILENT_SECONDS))[0]:
+                # The job may be at work, or a router between may have forgotten the connection: a new one tells.
+                status = await asyncio.to_thread(self._client.get_job_status, self.job_id)
+                if status.is_terminal() and not coming.done():
+                    coming.cancel()
+                    write((await asyncio.to_thread(self._client.get_job_logs, self.job_id))[written:])
+                    return
+            try:
+                text = coming.result()
+            except StopAsyncIteration:
+                return
+            written += len(text)
             write(text)
 
 

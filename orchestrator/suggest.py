@@ -23,11 +23,6 @@ from search_spaces.space import Branch, Point, SearchSpace
 
 _DRAWN = 500
 
-RANDOM_EVERY = 2
-"""Every so many trials of TPE one is drawn at random, as in BOHB (Falkner et al., arXiv 1807.01774), where it is one in
-three. TPE by itself proposes what it knows again: most of a space of a few hundred configurations it never tries, and
-random search overtakes it; `benchmarks/search_quality.md` has both."""
-
 
 def suggest(space: SearchSpace, trial: optuna.Trial) -> Point:
     """Ask `trial` for a value of every active dimension."""
@@ -83,7 +78,7 @@ def make_sampler(search: Search, number: int = 0) -> optuna.samplers.BaseSampler
         # Optuna calls these settings experimental; their behaviour is fixed by our tests.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         match search.sampler:
-            case "tpe" if (number + 1) % RANDOM_EVERY:
+            case "tpe":
                 # group: conditional parameters are modelled jointly. constant_liar: trials that still run count as
                 # poor, so that several workers do not try the same thing.
                 return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
@@ -93,7 +88,7 @@ def make_sampler(search: Search, number: int = 0) -> optuna.samplers.BaseSampler
                 return _NumberedQmc(number, seed)
             case "nsga2":
                 return optuna.samplers.NSGAIISampler(seed=seed, population_size=population_size(search))
-            case "tpe" | "random" | "grid":
+            case "random" | "grid":
                 return optuna.samplers.RandomSampler(seed=seed)
 
 

@@ -20,6 +20,7 @@ from orchestrator.cache_budget import cache_budget
 from orchestrator.capacity import limited
 from orchestrator.cluster import joined
 from orchestrator.continuing import check_goes_on, spending
+from orchestrator.draws import drawn, price_by
 from orchestrator.forgetting import Forgetting
 from orchestrator.gang import placement
 from orchestrator.logs import LogFile
@@ -153,7 +154,20 @@ def drive(
         shutil.rmtree(run.tune, ignore_errors=True)
         study = build_study(spec, trials, run.study_log, warm_start.others(spec, run))
         first_points = points_by_score(spec, _probe_scores(spec, ledger, watch))
-        searcher = LedgerSearcher(spec, ledger, study, assign, changed, first_points, watch.is_over, watch.give_up)
+        asha = _asha(spec, trials)
+        price = price_by(asha.rungs if asha else None)
+        searcher = LedgerSearcher(
+            spec,
+            ledger,
+            study,
+            assign,
+            changed,
+            first_points,
+            watch.is_over,
+            watch.give_up,
+            asha.outdone if asha else (),
+            lambda number: drawn(spec, number, price),
+        )
         if is_joined(address):
             watch.newcomers = Newcomers(spec, arrays.dataset)
         log.info("%s: %d trials to go, %d known", spec.name, searcher.remaining, len(trials))
@@ -161,9 +175,11 @@ def drive(
         if late is not None:
             log.warning("%s", late)
         if searcher.remaining:
-            _tuner(spec, run, searcher, trials, watch, address).fit()
+            _tuner(spec, run, searcher, asha, watch, address).fit()
         # After a failure nothing more can be written; what is RUNNING in the ledger is resumed as well.
-        interrupted = watch.failed is None and (bool(searcher.interrupt()) or watch.stop_all())
+        interrupted = watch.failed is None and (
+            bool(searcher.interrupt()) or (watch.is_stopped and searcher.remaining > 0)
+        )
     if watch.failed is not None:
         raise StorageFailed(f"{watch.failed}; nothing that was written is lost: go on with `thaw resume {run.root}`")
     board = Leaderboard.from_run(run)
@@ -190,26 +206,30 @@ def _probe_scores(spec: SweepSpec, ledger: Ledger, watch: Watch) -> dict[str, fl
     return scores
 
 
+def _asha(spec: SweepSpec, trials: list[TrialResult]) -> PlanAwareAsha | None:
+    """What stops trials early, its rungs as the trials so far have left them; None where nothing is stopped."""
+    rungs = rungs_of(spec)
+    if rungs is None:
+        return None
+    for trial in trials:
+        rungs.keeps(trial)
+    return PlanAwareAsha(rungs)
+
+
 def _tuner(
     spec: SweepSpec,
     run: RunFolder,
     searcher: LedgerSearcher,
-    trials: list[TrialResult],
+    asha: PlanAwareAsha | None,
     watch: Watch,
     address: str | None,
 ) -> tune.Tuner:
-    scheduler: tune.schedulers.TrialScheduler = tune.schedulers.FIFOScheduler()  # type: ignore[no-untyped-call]
-    rungs = rungs_of(spec)
-    if rungs is not None:
-        for trial in trials:
-            rungs.keeps(trial)
-        scheduler = PlanAwareAsha(rungs)
     return tune.Tuner(
         tune.with_resources(TrialActor, placement(spec.resources)),
         tune_config=tune.TuneConfig(
             # Without an explicit limit a searcher gets one pending trial at a time, and actors start one by one.
             search_alg=limited(searcher, spec.resources, searcher.remaining, follow=is_joined(address)),
-            scheduler=scheduler,
+            scheduler=asha or tune.schedulers.FIFOScheduler(),  # type: ignore[no-untyped-call]
             num_samples=searcher.remaining,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,

@@ -76,6 +76,11 @@ class Watch(tune.Stopper):
         """Whether a budget is used up."""
         return self.ended is not None
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the sweep was ended at once: a person asked for it, a node is bad, or the storage failed."""
+        return self._stop
+
     def stop_all(self) -> bool:
         """Called by Tune in every turn of its loop."""
         try:

@@ -123,6 +123,8 @@ def resume(
 
         folder = open_run(run)
         known, spec = Ledger(folder).trials(), load_run(folder)
+        if len(known) >= spec.search.trials and not any(trial.status.unfinished for trial in known):
+            tell.say(f"nothing is left to do; for more: thaw extend {escaped(run)} --trials 10")
         tell.follow(spec, run, lambda progress: resume_sweep(run, progress, address), known)
 
 
@@ -181,7 +183,8 @@ def status(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     state = f"driven by process {driver.pid} on {driver.host}" if alive and driver else "not running"
     prose(output, f"[bold]{escaped(record.name)}[/bold]: {state}")
     by_status = ", ".join(f"{count} {state}" for state, count in counts.items()) or "none yet"
-    prose(output, f"{len(board.entries)} of {record.trials_planned} trials: {by_status}")
+    done = sum(count for state, count in counts.items() if not state.unfinished)
+    prose(output, f"{done} of {record.trials_planned} trials done: {by_status}")
     output.print(trial_table(board.entries[:TOP], board.objective, output))
     unfinished = any(state.unfinished for state in counts) or len(board.entries) < record.trials_planned
     if record.ended is not None:

@@ -252,7 +252,7 @@ def test_an_empty_run(
         assert cli([command, str(run.root), "--format", "json"]) == 0
     told = capsys.readouterr()
     assert "no trials yet" in told.err
-    assert "0 of 3 trials: none yet" in told.out
+    assert "0 of 3 trials done: none yet" in told.out
     assert tree(tmp_path) == before
 
 

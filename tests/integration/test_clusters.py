@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -130,6 +131,72 @@ def test_whoever_follows_may_go(
     stopped = subprocess.run([RAY, *stop.split()], env={**os.environ, **cluster.environment}, capture_output=True)
     assert stopped.returncode == 0, stopped.stderr
     assert {trial.status.unfinished for trial in Ledger(run).trials()} == {True}
+
+
+class Forgetful(threading.Thread):
+    """A router: passes connections on to `port`, until it forgets those that there are, and tells neither side."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(daemon=True)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = port
+        self.known: list[threading.Event] = []
+        self.sockets = [self.listener]
+
+    def run(self) -> None:
+        with contextlib.suppress(OSError):  # until it is closed
+            while True:
+                near, _ = self.listener.accept()
+                far = socket.create_connection(("127.0.0.1", self.port))
+                self.sockets += [near, far]
+                forgotten = threading.Event()
+                self.known.append(forgotten)
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self.copy, args=(one, other, forgotten), daemon=True).start()
+
+    @staticmethod
+    def copy(one: socket.socket, other: socket.socket, forgotten: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while data := one.recv(65536):
+                if not forgotten.is_set():
+                    other.sendall(data)
+            if not forgotten.is_set():
+                other.shutdown(socket.SHUT_WR)
+
+    def forget_all(self) -> None:
+        for forgotten in self.known:
+            forgotten.set()
+
+    def close(self) -> None:
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.join()
+        for each in self.sockets:
+            each.close()
+
+
+@pytest.mark.timeout(300)
+def test_a_job_is_followed_to_its_end_over_a_connection_that_is_dropped_in_silence(cluster: Started):
+    router = Forgetful(int(cluster.dashboard.rpartition(":")[2]))
+    router.start()
+    code = f"""
+from orchestrator import submission
+from ray.job_submission import JobSubmissionClient
+submission.SILENT_SECONDS = 1
+client = JobSubmissionClient("http://127.0.0.1:{router.listener.getsockname()[1]}")
+job_id = client.submit_job(entrypoint="echo begun; sleep 8; echo more; exit 1")
+print("ended", submission.Job(client, job_id).follow(lambda text: print(text, end="", flush=True)))
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env={**os.environ, **cluster.environment}, stdout=subprocess.PIPE, text=True
+    ) as follower:
+        assert follower.stdout is not None
+        said = []
+        for line in follower.stdout:
+            said.append(line)
+            if line == "begun\n":
+                router.forget_all()
+    router.close()
+    assert said[-3:] == ["begun\n", "more\n", "ended 1\n"], said
 
 
 @pytest.fixture

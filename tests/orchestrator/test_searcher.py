@@ -266,6 +266,15 @@ def test_once_a_budget_is_used_up_nothing_begins_and_what_is_stopped_can_be_resu
     assert (sweep.states(), sweep.searcher.remaining) == ([], 4)
 
 
+def test_what_would_have_been_stopped_anyway_when_the_budget_ended_is_stopped(driver: Callable[..., Driver]) -> None:
+    sweep = driver()
+    trial = sweep.begin("a")
+    sweep.searcher.over, sweep.searcher.outdone = lambda: True, {"a"}
+    sweep.searcher.on_trial_complete("a", answer(grown(trial, 0.1), done=False))
+    assert sweep.ledger.read_trial("0000").status is Status.PRUNED
+    assert sweep.states() == ["PRUNED"]
+
+
 def test_a_grid_is_run_in_order_and_resumed_where_it_stood(small_spec: SmallSpec, tmp_path: Path) -> None:
     space = {"strategy": {"choice": ["head", "full"]}, "lr": {"choice": [1e-3, 1e-2]}}
     spec = small_spec(space=space, search={"sampler": "grid", "trials": 4})

@@ -2,6 +2,7 @@ import random
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ from trainables.model.plan import freeze_plan
 from trainables.result import Status, TrialResult
 
 Trial = Callable[..., TrialResult]
+
+TUNE_S = SimpleNamespace(trial_id="t")
 
 
 def feed(rungs: Rungs, trial: TrialResult) -> int:
@@ -124,7 +127,7 @@ def test_over_a_whole_sweep_no_frozen_value_ever_stands_in_a_rung(trial: Trial, 
         seen = going[key].model_copy(update={"reports": going[key].reports[: epochs[key]]})
         stopped = False
         if epochs[key] == 27:  # Tune tells a scheduler of the last epoch only that the trial is complete
-            scheduler.on_trial_complete(None, None, answer(seen, done=True))  # type: ignore[arg-type]
+            scheduler.on_trial_complete(None, TUNE_S, answer(seen, done=True))  # type: ignore[arg-type]
         else:
             verdict = scheduler.on_trial_result(None, None, answer(seen, done=False))  # type: ignore[arg-type]
             stopped = verdict == TrialScheduler.STOP
@@ -200,8 +203,16 @@ def test_a_trial_that_ends_at_a_rung_by_itself_is_entered_there(trial: Trial) ->
     for epoch in (1, 2):
         state = result.model_copy(update={"reports": result.reports[:epoch], "status": Status.RUNNING})
         scheduler.on_trial_result(None, None, answer(state, done=False))  # type: ignore[arg-type]
-    scheduler.on_trial_complete(None, None, answer(result, done=True))  # type: ignore[arg-type]
+    scheduler.on_trial_complete(None, TUNE_S, answer(result, done=True))  # type: ignore[arg-type]
     assert scheduler.rungs.values == {1: {"0000": 0.1}, 3: {"0000": 0.3}}
+
+
+def test_a_trial_that_a_budget_ends_at_a_rung_is_judged(trial: Trial) -> None:
+    scheduler = PlanAwareAsha(Rungs(Asha(resource="epochs", grace=1, reduction=3), 9))
+    for number, score in enumerate([0.9, 0.8, 0.1, 0.95]):  # once a budget is used up, Tune asks no scheduler
+        state = trial(f"{number:04d}", [score], Status.RUNNING)
+        scheduler.on_trial_complete(None, SimpleNamespace(trial_id=f"t{number}"), answer(state, done=False))  # type: ignore[arg-type]
+    assert scheduler.outdone == {"t1", "t2"}
 
 
 def test_a_worker_s_empty_answer_decides_nothing() -> None:
