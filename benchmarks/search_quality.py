@@ -21,12 +21,14 @@ import optuna
 from replay import Event, Side, Table, regrets, replay
 from scipy.stats import bootstrap
 from search_sides import Stock, never_stopped, one_name, ours, ours_judged_before_the_thaw, untold
-from search_space import BUDGETS, EPOCHS, LATE, METRIC, SEEDS, TABLE, TRIALS, TUNING_SEEDS, WORKERS, sweep
+from search_space import BUDGETS, EPOCHS, LATE, METRIC, MORE_SEEDS, SEEDS, TABLE, TRIALS, TUNING_SEEDS, WORKERS, sweep
 
 from orchestrator import draws
 from orchestrator.spec import SweepSpec
 
-RESULTS = Path(__file__).with_suffix(".md")
+HERE = Path(__file__)
+RESULTS = {"first": HERE.with_suffix(".md"), "more": HERE.with_name("search_quality_more.md")}
+SEEDS_OF = {"first": SEEDS, "more": MORE_SEEDS, "tuning": TUNING_SEEDS}
 OURS, STOCK = "ours", "stock: OptunaSearch, ASHA"
 
 Make = Callable[[SweepSpec, Table, int], Side]
@@ -101,19 +103,19 @@ def interval(values: Any) -> tuple[float, float]:
 def main() -> None:
     """Replay every side with every seed, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tuning", action="store_true", help="the tuning seeds; nothing is written")
+    parser.add_argument("--seeds", choices=SEEDS_OF, default="first", help="nothing is written of tuning")
     parser.add_argument("--sides", nargs="*", default=list(SIDES), choices=list(SIDES))
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    seeds = TUNING_SEEDS if arguments.tuning else SEEDS
+    seeds = SEEDS_OF[arguments.seeds]
     jobs = list(itertools.product(arguments.sides, seeds))
     with multiprocessing.get_context("spawn").Pool(arguments.processes, _quietly) as pool:
         found = dict(zip(jobs, pool.starmap(search, jobs, chunksize=5), strict=True))
     text = report(Table.read(TABLE), {side: [found[side, seed] for seed in seeds] for side in arguments.sides})
     print(text)
-    if not arguments.tuning:
-        RESULTS.write_text(text)
+    if arguments.seeds != "tuning":
+        RESULTS[arguments.seeds].write_text(text)
 
 
 def _quietly() -> None:

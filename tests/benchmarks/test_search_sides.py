@@ -7,7 +7,7 @@ import pytest
 from optuna.trial import TrialState
 from replay import Event, Row, Side, Table, replay
 from search_quality import OURS, SIDES, STOCK
-from search_sides import Ours, Stock, one_name, plan_aware, untold
+from search_sides import Stock, one_name, ours, untold
 from search_space import LATE, TABLE, sweep
 
 from orchestrator.spec import SweepSpec
@@ -46,7 +46,7 @@ def run(table: Table, side: Side) -> list[Event]:
 
 
 def test_ours_is_told_the_truth(spec: SweepSpec, table: Table) -> None:
-    side = Ours(spec, plan_aware(spec, table))
+    side = ours(spec, table)
     ended = {event.key: event for event in run(table, side) if not event.goes_on}
     states = {str(trial.number): trial for trial in side.study.trials}
     assert len(ended) == 30 and {trial.state for trial in states.values()} == {TrialState.COMPLETE, TrialState.PRUNED}
@@ -60,7 +60,7 @@ def test_ours_is_told_the_truth(spec: SweepSpec, table: Table) -> None:
 
 def test_without_truth_a_stopped_trial_is_complete_with_what_it_had_reached(spec: SweepSpec, table: Table) -> None:
     with untold():
-        side = Ours(spec, plan_aware(spec, table))
+        side = ours(spec, table)
         ended = {event.key: event for event in run(table, side) if not event.goes_on}
     assert min(event.epoch for event in ended.values()) < 9
     for trial in side.study.trials:
@@ -81,7 +81,7 @@ def test_only_ours_lets_a_late_thaw_live(spec: SweepSpec, table: Table) -> None:
     def late_ends(side: Side) -> set[int]:
         return {event.epoch for event in run(table, side) if not event.goes_on and event.row.boundary >= LATE}
 
-    assert late_ends(Ours(spec, plan_aware(spec, table))) == {9}
+    assert late_ends(ours(spec, table)) == {9}
     assert min(late_ends(SIDES["ours without exemption"](spec, table, 3))) <= 3
     assert min(late_ends(Stock(spec, seed=3))) <= 3
 
