@@ -163,10 +163,10 @@ def drive(
             assign,
             changed,
             first_points,
-            watch.is_over,
-            watch.give_up,
-            asha.outdone if asha else (),
-            lambda number: drawn(spec, number, price),
+            over=watch.is_over,
+            give_up=watch.give_up,
+            outdone=asha.outdone if asha else (),
+            draw=lambda number: drawn(spec, number, price),
         )
         if is_joined(address):
             watch.newcomers = Newcomers(spec, arrays.dataset)
