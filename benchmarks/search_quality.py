@@ -112,7 +112,8 @@ def main() -> None:
     jobs = list(itertools.product(arguments.sides, seeds))
     with multiprocessing.get_context("spawn").Pool(arguments.processes, _quietly) as pool:
         found = dict(zip(jobs, pool.starmap(search, jobs, chunksize=5), strict=True))
-    text = report(Table.read(TABLE), {side: [found[side, seed] for seed in seeds] for side in arguments.sides})
+    sweeps = {side: [found[side, seed] for seed in seeds] for side in arguments.sides}
+    text = report(Table.read(TABLE), sweeps, arguments.seeds)
     print(text)
     if arguments.seeds != "tuning":
         RESULTS[arguments.seeds].write_text(text)
@@ -122,19 +123,20 @@ def _quietly() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def report(table: Table, found: dict[str, list[Found]]) -> str:
-    """The page."""
+def report(table: Table, found: dict[str, list[Found]], named: str) -> str:
+    """The page; `named` are the seeds."""
     regret = {side: np.array([each.regret for each in sweeps]) for side, sweeps in found.items()}
     late = sum(row.boundary >= LATE for row in table.rows) / len(table.rows)
     top = sorted(table.rows, key=lambda row: -max(row.scores))[:10]
     late_on_top = sum(row.boundary >= LATE for row in top)
     differences = {side: values - regret[OURS] for side, values in regret.items() if side != OURS}
-    seeds = len(next(iter(found.values())))
+    seeds, numbers = len(next(iter(found.values()))), SEEDS_OF[named]
     return f"""# Search quality
 
-`.venv/bin/python benchmarks/search_quality.py`: {seeds} seeds a side, {WORKERS} workers, replayed from a table of
-{len(table.rows)} configurations that were trained to their ends (`search_table.py`); {late:.0%} of them thaw late (in
-epoch {LATE} of {EPOCHS} or later), of the best ten {late_on_top}. The best score is {table.best:.3f}.
+`.venv/bin/python benchmarks/search_quality.py --seeds {named}`: {seeds} seeds a side ({numbers[0]} to {numbers[-1]}),
+{WORKERS} workers, replayed from a table of {len(table.rows)} configurations that were trained to their ends
+(`search_table.py`); {late:.0%} of them thaw late (in epoch {LATE} of {EPOCHS} or later), of the best ten {late_on_top}.
+The best score is {table.best:.3f}.
 
 Regret: {METRIC}.
 A budget of 1 is what a trial of the table takes on average. Means over the seeds with 95 % intervals (bootstrap).
