@@ -14,9 +14,11 @@ from orchestrator.preflight import check_writable
 from orchestrator.sections import Wandb
 from orchestrator.spec import SweepSpec
 from orchestrator.tracking import resolve_mode
-from search_spaces.errors import StorageFailed
+from search_spaces.errors import InvalidInput, StorageFailed
 from trainables.bucket import BucketPath
+from trainables.data.readers import open_dataset
 from trainables.folders import cache_folder
+from trainables.model.weights import weights_file, weights_path
 from trainables.storage import Place
 
 PACKAGES = ("thaw", "torch", "torchvision", "timm", "accelerate", "ray", "optuna", "wandb", "onnx", "onnxruntime")
@@ -46,6 +48,25 @@ def examine(cache: Path | None = None, storage: Place | None = None) -> list[Che
     mode = resolve_mode(Wandb())
     hint = "" if mode == "online" else "runs stay on this machine; `wandb login` or WANDB_API_KEY for online"
     return [*checks, Check("wandb", mode, ok=True, remedy=hint)]
+
+
+def examine_data(spec: SweepSpec) -> list[Check]:
+    """Look at what `spec` reads on this machine: its photos, which are listed and not opened, and its weights."""
+    root, manifest = spec.data.root, spec.data.manifest
+    checks = []
+    try:
+        dataset = open_dataset(root, manifest)
+        counts = ", ".join(f"{len(samples)} {split}" for split, samples in dataset.splits.items())
+        checks.append(Check("data", f"{manifest or root}, {len(dataset.classes)} classes, {counts} images", ok=True))
+    except InvalidInput as error:
+        checks.append(Check("data", str(manifest or root), ok=False, remedy=str(error)))
+    paths = {path for config in spec.corner_configs() if (path := weights_path(config)) is not None}
+    for path in sorted(paths):
+        try:
+            checks.append(Check("weights", str(weights_file(path)), ok=True))
+        except InvalidInput as error:
+            checks.append(Check("weights", str(path), ok=False, remedy=str(error)))
+    return checks
 
 
 def examine_nodes(address: str, spec: SweepSpec | None = None) -> list[Check]:

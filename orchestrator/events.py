@@ -57,6 +57,10 @@ class EventLog:
                 failure=None if trial.failure is None else trial.failure.message,
             )
 
+    def ending(self, reason: str) -> None:
+        """No more trials are begun; those that run end their epoch first."""
+        self._write("sweep_ending", reason=reason)
+
     def sweep_ended(self, ending: Ending) -> None:
         """Nothing runs any more."""
         best, shown = ending.best, None

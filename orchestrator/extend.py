@@ -18,7 +18,7 @@ from orchestrator import warm_start
 from orchestrator.cluster import joined
 from orchestrator.continuing import check_goes_on, check_not_driven
 from orchestrator.overrides import apply_override, overridden
-from orchestrator.progress import Progress, silent
+from orchestrator.progress import OnEnding, Progress, silent
 from orchestrator.spec import DEFAULT_RECIPE, SweepSpec, load_run, resolve
 from orchestrator.study import locate, located
 from orchestrator.suggest import point_with
@@ -66,11 +66,13 @@ class Extended:
         Ledger(self.run).write_run(self.record)
 
 
-def extend_sweep(extended: Extended, progress: Progress = silent, address: str | None = None) -> Outcome:
+def extend_sweep(
+    extended: Extended, progress: Progress = silent, address: str | None = None, on_ending: OnEnding = silent
+) -> Outcome:
     """Write what was planned, once the cluster is ready for it, and run it to its end; see `resume_sweep`."""
     with joined(extended.spec, extended.arrays, address):
         extended.write()
-        return drive(extended.spec, extended.run, extended.arrays, progress, address)
+        return drive(extended.spec, extended.run, extended.arrays, progress, address, on_ending)
 
 
 def plan_extension(folder: Place, trials: int = 0, overrides: Sequence[str] = ()) -> Extended:

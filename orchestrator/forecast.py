@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, quantiles
 
 from orchestrator.costs import Costs, Phase
+from orchestrator.draws import drawn, price_by
 from orchestrator.spec import SweepSpec
 from orchestrator.stopping import Rungs, rungs_of
 from orchestrator.suggest import sample
@@ -97,15 +98,20 @@ def expect(sweeps: Sequence[Sequence[TrialConfig]], costs: Costs, at_once: int, 
 
 
 def drawn_sweeps(spec: SweepSpec) -> list[list[TrialConfig]]:
-    """The trials of several sweeps of this file: those tried first, which are in each, and others at random."""
-    first = spec.first_points()
-    size = spec.search.trials - len(first)
+    """The trials of several sweeps of this file: those tried first, which are in each, and others at random.
+
+    What a search draws by itself is drawn as it does; in the place of what it proposes stand plain draws.
+    """
+    first, price = spec.first_points(), price_by(rungs_of(spec))
+    rest = range(len(first), spec.search.trials)
     count = min(max(math.ceil(_PLAYED / spec.search.trials), _LEAST), _MOST)
-    drawn = sample(spec.search_space, count * size, spec.search.seed)
-    return [
-        [spec.trial_config(point) for point in [*first, *drawn[number * size : (number + 1) * size]]]
-        for number in range(count)
-    ]
+    sweeps = []
+    for seed in range(spec.search.seed, spec.search.seed + count):
+        seeded = spec.model_copy(update={"search": spec.search.model_copy(update={"seed": seed})})
+        plain = sample(spec.search_space, len(rest), seed)
+        points = [drawn(seeded, number, price) or point for number, point in zip(rest, plain, strict=True)]
+        sweeps.append([spec.trial_config(point) for point in (*first, *points)])
+    return sweeps
 
 
 def exempt_shares(configs: Sequence[TrialConfig], costs: Costs, rungs: Rungs) -> tuple[float, float]:

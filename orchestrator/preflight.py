@@ -30,8 +30,9 @@ def preflight(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays:
 
 def check_inputs(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays:
     """Open and decode the data, build every model of the space once with its weights, and try every plan on it."""
-    budget = cache_budget(spec.storage.cache_budget)
-    arrays = load_arrays(spec.data, cache_folder(spec.storage.cache_dir), on_progress=on_progress, budget=budget)
+    cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
+    check_folder("storage.cache_dir", cache)
+    arrays = load_arrays(spec.data, cache, on_progress=on_progress, budget=budget)
     decode_rest(arrays, on_progress)
     by_model: dict[tuple[str, Path | None, str], list[TrialConfig]] = {}
     for config in spec.corner_configs():
@@ -58,7 +59,7 @@ def check_fresh(root: Place) -> None:
         if isinstance(root, BucketPath):
             check_writable(root.parent)
         else:
-            check_creatable(root)
+            check_folder("storage.root", root.absolute().parent)
         if root.exists() and not root.is_dir():
             raise InvalidInput(f"run folder must be new, got {root}, which is a file; choose another name with --name")
         if root.exists() and any(root.iterdir()):
@@ -70,12 +71,12 @@ def check_fresh(root: Place) -> None:
         raise InvalidInput(str(error)) from error
 
 
-def check_creatable(root: Path) -> None:
-    """Raise InvalidInput when a folder cannot be made at `root`."""
-    there = next(folder for folder in root.absolute().parents if os.path.lexists(folder))
+def check_folder(key: str, folder: Path) -> None:
+    """Raise InvalidInput, naming `key` of the sweep file, when `folder` cannot be made or written."""
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     if not there.is_dir() or not os.access(there, os.W_OK):
         found = "a folder in which nothing can be made" if there.is_dir() else "no folder"
-        raise InvalidInput(f"storage.root must be a folder that can be written, but {there} is {found}; choose another")
+        raise InvalidInput(f"{key} must be a folder that can be written, but {there} is {found}; choose another")
 
 
 def check_writable(place: BucketPath) -> None:

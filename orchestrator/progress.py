@@ -1,6 +1,6 @@
 """What a person sees of a running sweep: a live view on a terminal, one line a finished trial elsewhere."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -26,11 +26,15 @@ _OTHERS = 10
 class Progress(Protocol):
     """Told of every change of a trial."""
 
-    def __call__(self, trial: TrialResult) -> None:
+    def __call__(self, trial: TrialResult, /) -> None:
         """A trial has begun, completed an epoch, or ended."""
 
 
-def silent(trial: TrialResult) -> None:
+OnEnding = Callable[[str], None]
+"""Told why no more trials are begun, while those that run end their epoch."""
+
+
+def silent(news: object) -> None:
     """Show nothing."""
 
 
@@ -48,6 +52,7 @@ class SweepProgress:
         for trial in known:
             self._judge(trial)
         self.size: dict[str, float] = {}
+        self.reason: str | None = None
         self.live = Live(console=console, get_renderable=self.render, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> Self:
@@ -70,6 +75,11 @@ class SweepProgress:
         self.size = cluster_size()
         if trial.status is not Status.RUNNING:
             self.console.print(self.line(trial), soft_wrap=True)
+
+    def ending(self, reason: str) -> None:
+        """Say why no more trials are begun, and that those which run may take their time."""
+        self.reason = reason
+        self.console.print(f"{reason}: what runs ends its epoch first", markup=False, highlight=False, soft_wrap=True)
 
     def line(self, trial: TrialResult) -> Text:
         """A finished trial in one line."""
@@ -111,6 +121,8 @@ class SweepProgress:
         head.add_column(no_wrap=True)
         remaining = self.pace.remaining()
         left = "" if remaining is None else f", about {_rough(remaining)} to go"
+        if self.reason is not None:
+            left = ", ending"
         times = f"{done} of {planned} trials, {_clock(self.pace.elapsed)}{left}"
         bar = ProgressBar(total=planned, completed=done)
         head.add_row(Text(self.spec.name, style="bold"), bar, times)
@@ -125,7 +137,7 @@ class SweepProgress:
         for name, label, share in (("CPU", "cores", each.cpus_per_worker), ("GPU", "GPUs", each.gpus_per_worker)):
             if share and name in self.size:
                 parts.append(f"{len(running) * share * workers:g} of {self.size[name]:g} {label}")
-        if not any(trial.reports for trial in trials):
+        if not any(trial.reports for trial in trials) and self.reason is None:
             parts.append("workers are starting")
         text = Text(", ".join(parts))
         best = _best(trials)

@@ -49,6 +49,10 @@ def joined_address(address: str | None) -> str | None:
             f"--address: must be `auto` or HOST:PORT of the cluster that this machine is a node of, got {wanted}; "
             "from another machine, hand the sweep over: thaw submit SWEEP.yaml --address http://HOST:8265"
         )
+    if wanted not in ("auto", "local") and not wanted.rpartition(":")[2].isdecimal():
+        raise InvalidInput(
+            f"--address: must be `auto` or HOST:PORT, got {wanted}; Ray's own port is 6379: {wanted.rstrip(':')}:6379"
+        )
     return None if wanted == "local" else wanted
 
 
@@ -73,7 +77,7 @@ def connected(folder: Path, cpus: int | None = None, address: str | None = None)
     own: dict[str, Any] = {} if joined else {"num_cpus": cpus or _allowed_cores(), "include_dashboard": False}
     with contextlib.chdir(folder), _without_warnings():
         try:
-            if joined and ":" in joined:
+            if joined and joined != "auto":
                 _knock(joined)
             ray.init(address=joined or "local", log_to_driver=False, configure_logging=False, namespace="thaw", **own)
         except Exception as error:  # bare ones: it waits 30 s for its own processes, too little on a very busy machine

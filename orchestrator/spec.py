@@ -1,5 +1,6 @@
 """SweepSpec: the sweep file, read, resolved and checked as a whole before anything runs."""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import islice
@@ -93,6 +94,17 @@ class SweepSpec(Frozen):
             raise ValueError(
                 "budget.gpu_hours: needs trials that use a GPU, got resources.gpus_per_worker=0; "
                 "raise that, or set budget.wall_clock instead"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _target_can_be_reached(self) -> Self:
+        target, most = self.budget.target, 1.0 if self.objective.mode == "max" else math.inf
+        if target is not None and not 0 <= target <= most:
+            between = "between 0 and 1" if most == 1 else "at least 0"
+            raise ValueError(
+                f"budget.target: must be a value that {self.objective.metric} can have, {between}, got {target:g}; "
+                "write e.g. 0.8 for 80 %"
             )
         return self
 

@@ -27,7 +27,7 @@ from orchestrator.logs import LogFile
 from orchestrator.newcomers import Newcomers
 from orchestrator.preflight import preflight
 from orchestrator.probe import points_by_score, probe_architectures
-from orchestrator.progress import Progress, silent
+from orchestrator.progress import OnEnding, Progress, silent
 from orchestrator.ray_runtime import is_joined
 from orchestrator.restarts import MAX_RESTARTS
 from orchestrator.retention import remove_weights
@@ -65,7 +65,11 @@ class Outcome:
 
 
 def run_sweep(
-    spec: SweepSpec, arrays: Arrays | None = None, progress: Progress = silent, address: str | None = None
+    spec: SweepSpec,
+    arrays: Arrays | None = None,
+    progress: Progress = silent,
+    address: str | None = None,
+    on_ending: OnEnding = silent,
 ) -> Outcome:
     """Run a new sweep to its end; `arrays` is what `preflight` returned, where that has been done already.
 
@@ -78,10 +82,12 @@ def run_sweep(
     with joined(spec, arrays, address):
         warm_start.keep(run, warm)
         _create(run, spec, arrays)
-        return drive(spec, run, arrays, progress, address)
+        return drive(spec, run, arrays, progress, address, on_ending)
 
 
-def resume_sweep(folder: Place, progress: Progress = silent, address: str | None = None) -> Outcome:
+def resume_sweep(
+    folder: Place, progress: Progress = silent, address: str | None = None, on_ending: OnEnding = silent
+) -> Outcome:
     """Go on with a run: unfinished trials from their last checkpoints, then what is left of the planned ones.
 
     Raises InvalidInput when `folder` is no run, another process drives it, its budget is used up, or data or weights
@@ -90,7 +96,7 @@ def resume_sweep(folder: Place, progress: Progress = silent, address: str | None
     run = open_run(folder)
     spec = load_run(run)
     arrays = check_goes_on(spec, run, Ledger(run).read_run(), folder)
-    return drive(spec, run, arrays, progress, address)
+    return drive(spec, run, arrays, progress, address, on_ending)
 
 
 def told_of(spec: SweepSpec) -> dict[str, Any]:
@@ -121,7 +127,12 @@ def _create(run: RunFolder, spec: SweepSpec, arrays: Arrays) -> None:
 
 
 def drive(
-    spec: SweepSpec, run: RunFolder, arrays: Arrays, progress: Progress = silent, address: str | None = None
+    spec: SweepSpec,
+    run: RunFolder,
+    arrays: Arrays,
+    progress: Progress = silent,
+    address: str | None = None,
+    on_ending: OnEnding = silent,
 ) -> Outcome:
     """Run what is left of a run to its end; raises SweepFailed when it has no completed trial then."""
     # Resolved, since the workers' working directory is not ours.
@@ -150,7 +161,7 @@ def drive(
 
     run.local.mkdir(parents=True, exist_ok=True)
     interrupted = False
-    with Watch(run, spent) as watch, joined(spec, arrays, address), _log_to(run), watch.giving_up():
+    with Watch(run, spent, on_ending) as watch, joined(spec, arrays, address), _log_to(run), watch.giving_up():
         shutil.rmtree(run.tune, ignore_errors=True)
         study = build_study(spec, trials, run.study_log, warm_start.others(spec, run))
         first_points = points_by_score(spec, _probe_scores(spec, ledger, watch))

@@ -14,6 +14,7 @@ from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator.budget import Spending
 from orchestrator.newcomers import Newcomers
+from orchestrator.progress import OnEnding, silent
 from search_spaces.errors import StorageFailed
 from trainables.storage import disk_is_full
 
@@ -37,12 +38,16 @@ class Watch(tune.Stopper):
     ends with the epoch that it is at.
     """
 
-    def __init__(self, run: RunFolder, spent: Spending) -> None:
+    def __init__(self, run: RunFolder, spent: Spending, on_ending: OnEnding = silent) -> None:
+        """`on_ending` is told, once, why no more trials are begun; epochs that run may take their time."""
         self.run = run
         self.spent = spent
         self.ended: str | None = None
+        self._on_ending: OnEnding | None = on_ending
         self._begun = time.monotonic()
-        self._beaten = self._polled = self._noted = 0.0
+        self._polled = self._noted = 0.0
+        self._left = threading.Event()
+        self._beating = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
         self.failed: StorageFailed | None = None
         self._stop = False
         self.newcomers: Newcomers | None = None
@@ -52,6 +57,7 @@ class Watch(tune.Stopper):
     def __enter__(self) -> "Watch":
         self.run.stop_request.unlink(missing_ok=True)
         heartbeat.beat(self.run)
+        self._beating.start()
         if threading.current_thread() is threading.main_thread():
             self._former = {number: signal.signal(number, self._on_interrupt) for number in _ENDING}
         return self
@@ -59,6 +65,8 @@ class Watch(tune.Stopper):
     def __exit__(self, *_error: object) -> None:
         for number, former in self._former.items():
             signal.signal(number, former)
+        self._left.set()
+        self._beating.join()
         try:
             self._publish_log()
             self.run.stop_request.unlink(missing_ok=True)
@@ -67,6 +75,10 @@ class Watch(tune.Stopper):
             self.give_up(error)
         finally:
             heartbeat.clear(self.run)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles what ends it, but a resumed sweep has a watch of its own."""
+        return {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Called by Tune with each epoch of a trial; whether it was the last one."""
@@ -87,13 +99,28 @@ class Watch(tune.Stopper):
             self._look_around(time.monotonic())
         except StorageFailed as error:
             self.give_up(error)
+        reason = self._reason()
+        if reason is not None and self._on_ending is not None:
+            self._on_ending(reason)
+            self._on_ending = None
         return self._stop
 
+    def _reason(self) -> str | None:
+        """Why no more trials are begun; None while some are."""
+        if self.failed is not None or self.complaint is not None:
+            return str(self.failed or self.complaint)
+        return "asked to stop" if self._stop else self.ended
+
+    def _beat(self) -> None:
+        """Show that the driver lives, whatever it is busy with: a look at the nodes takes minutes, a proposal may."""
+        while not self._left.wait(BEAT_SECONDS):
+            try:
+                heartbeat.beat(self.run)
+                self._publish_log()
+            except StorageFailed as error:
+                self.give_up(error)
+
     def _look_around(self, now: float) -> None:
-        if now - self._beaten > BEAT_SECONDS:
-            self._beaten = now
-            heartbeat.beat(self.run)
-            self._publish_log()
         if now - self._noted > NOTE_SECONDS:
             self._noted = now
             self._note()

@@ -15,7 +15,7 @@ from trainables.storage import Place
 if TYPE_CHECKING:
     from orchestrator.events import EventLog
     from orchestrator.notify import Status
-    from orchestrator.progress import Progress
+    from orchestrator.progress import OnEnding, Progress
     from orchestrator.spec import SweepSpec
     from orchestrator.sweep import Outcome
     from trainables.result import TrialResult
@@ -86,7 +86,7 @@ class Teller:
         self,
         spec: "SweepSpec",
         run: Place,
-        drive: "Callable[[Progress], Outcome]",
+        drive: "Callable[[Progress, OnEnding], Outcome]",
         known: "Sequence[TrialResult]" = (),
     ) -> None:
         """Have a sweep driven to its end, and tell of it; `known` are the trials of an earlier part of `run`.
@@ -100,7 +100,7 @@ class Teller:
             if problem is not None and not self.quiet:
                 self.warn(problem)
         seen = {trial.trial_id: trial for trial in known}
-        with self._view(spec, known) as progress:
+        with self._view(spec, known) as (progress, on_ending):
 
             def tell(trial: "TrialResult") -> None:
                 self._start(spec, run, known)
@@ -108,7 +108,7 @@ class Teller:
                 progress(trial)
 
             try:
-                outcome = drive(tell)
+                outcome = drive(tell, on_ending)
             except InvalidInput:
                 raise  # nothing has begun, so nothing has ended
             except Exception as error:
@@ -129,14 +129,16 @@ class Teller:
         self.started = True
 
     @contextmanager
-    def _view(self, spec: "SweepSpec", known: "Sequence[TrialResult]") -> "Iterator[Progress]":
+    def _view(self, spec: "SweepSpec", known: "Sequence[TrialResult]") -> "Iterator[tuple[Progress, OnEnding]]":
         from orchestrator.progress import SweepProgress, silent
 
-        if self.log is not None or self.quiet:
-            yield self.log or silent
-            return
-        with SweepProgress(errors, spec, known) as view:
-            yield view
+        if self.log is not None:
+            yield self.log, self.log.ending
+        elif self.quiet:
+            yield silent, silent
+        else:
+            with SweepProgress(errors, spec, known) as view:
+                yield view, view.ending
 
     def _end(
         self,

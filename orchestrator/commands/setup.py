@@ -86,13 +86,15 @@ def doctor(
 
     from rich.table import Table
 
-    from orchestrator.doctor import examine, examine_nodes
+    from orchestrator.doctor import examine, examine_data, examine_nodes
     from orchestrator.spec import load
 
     spec = None if file is None else load(file)
     if spec is not None:
         cache, storage = cache or spec.storage.cache_dir, storage or spec.storage.root
     checks = examine(cache, storage)
+    if spec is not None:
+        checks += examine_data(spec)
     if address is not None:
         checks += examine_nodes(address, spec)
     if format is Format.JSON:

@@ -76,7 +76,11 @@ def sweep(
             arrays = preflight(spec, on_decoding)
         counts = ", ".join(f"{len(samples)} {split}" for split, samples in arrays.dataset.splits.items())
         tell.say(f"{spec.name}: {len(arrays.classes)} classes, {counts} images; run {escaped(spec.run_root)}")
-        tell.follow(spec, spec.run_root, lambda progress: run_sweep(spec, arrays, progress, address))
+        tell.follow(
+            spec,
+            spec.run_root,
+            lambda progress, on_ending: run_sweep(spec, arrays, progress, address, on_ending),
+        )
 
 
 def submit(
@@ -125,7 +129,7 @@ def resume(
         known, spec = Ledger(folder).trials(), load_run(folder)
         if len(known) >= spec.search.trials and not any(trial.status.unfinished for trial in known):
             tell.say(f"nothing is left to do; for more: thaw extend {escaped(run)} --trials 10")
-        tell.follow(spec, run, lambda progress: resume_sweep(run, progress, address), known)
+        tell.follow(spec, run, lambda progress, on_ending: resume_sweep(run, progress, address, on_ending), known)
 
 
 def extend(
@@ -159,7 +163,12 @@ def extend(
                 "on the leaderboard, and the sampler is not told of them"
             )
         known = list(extended.trials)
-        tell.follow(extended.spec, run, lambda progress: extend_sweep(extended, progress, address), known)
+        tell.follow(
+            extended.spec,
+            run,
+            lambda progress, on_ending: extend_sweep(extended, progress, address, on_ending),
+            known,
+        )
 
 
 def status(run: RunArgument, format: FormatOption = Format.TABLE) -> None:

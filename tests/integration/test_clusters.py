@@ -264,6 +264,7 @@ def wait_for_an_epoch(run: RunFolder, process: subprocess.Popen[str]) -> None:
     ("command", "address", "message"),
     [
         ("sweep", "ray://head:10001", "from another machine, hand the sweep over: thaw submit SWEEP.yaml --address"),
+        ("sweep", "10.0.0.7", "must be `auto` or HOST:PORT, got 10.0.0.7; Ray's own port is 6379: 10.0.0.7:6379"),
         ("sweep", "127.0.0.1:1", "a Ray cluster must answer, got nothing at 127.0.0.1:1"),
         ("submit", "auto", "must be the address of the cluster's dashboard, got auto; write http://HOST:8265"),
         ("submit", "http://127.0.0.1:1", "a Ray cluster's dashboard must answer at http://127.0.0.1:1"),

@@ -42,6 +42,16 @@ def test_gpu_hours_need_a_gpu(small_spec: Callable[..., SweepSpec]) -> None:
     assert small_spec(budget={"gpu_hours": 10}, resources={"gpus_per_worker": 0.5}).budget.gpu_hours == 10
 
 
+def test_a_target_is_a_value_of_the_objective(small_spec: Callable[..., SweepSpec]) -> None:
+    for target in (80, -0.1):
+        with pytest.raises(InvalidInput, match=r"budget.target: must be .* val/macro_f1 .* between 0 and 1, got"):
+            small_spec(budget={"target": target})
+    with pytest.raises(InvalidInput, match=r"budget.target: must be .* val/loss .* at least 0, got -1"):
+        small_spec(budget={"target": -1}, objective={"metric": "val/loss"})
+    assert small_spec(budget={"target": 1.5}, objective={"metric": "val/loss"}).budget.target == 1.5
+    assert small_spec(budget={"target": 1}).budget.target == 1
+
+
 def spent(budget: dict[str, Any], *trials: TrialResult, mode: str = "max", **more: Any) -> Spending:
     objective = Objective() if mode == "max" else Objective(metric="val/loss")
     return Spending(Budget.model_validate(budget), objective, more.pop("gpus", 0), trials, **more)

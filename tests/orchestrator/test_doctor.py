@@ -1,10 +1,13 @@
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from orchestrator import doctor
-from orchestrator.doctor import PACKAGES, Check, examine
+from orchestrator.doctor import PACKAGES, Check, examine, examine_data
+from orchestrator.spec import SweepSpec
 from trainables.storage import as_place
 
 
@@ -59,3 +62,23 @@ def test_a_bucket_is_tried(bucket: str) -> None:
     assert there.found == f"{bucket}/runs, may be written"
     assert not missing.ok
     assert "make the bucket, or mend its name" in missing.remedy
+
+
+def test_the_photos_and_weights_of_a_sweep_are_looked_for(
+    small_spec: Callable[..., SweepSpec], tmp_path: Path, digits: Path
+) -> None:
+    trial = {"architecture": "resnet18", "weights": "pretrained", "strategy": "head", "epochs": 1}
+    space = {"lr": {"log": [1e-3, 1e-2]}}
+    data = {"root": str(digits), "weights_dir": str(tmp_path), "image_size": 32}
+    found = by_name(examine_data(small_spec(data=data, trial=trial, space=space)))
+    assert found["data"].ok
+    assert re.fullmatch(rf"{digits}, \d+ classes, \d+ train, \d+ val.* images", found["data"].found)
+    path = tmp_path / "resnet18.safetensors"
+    assert (found["weights"].ok, found["weights"].found) == (False, str(path))
+    assert found["weights"].remedy.startswith(f"weights file must exist, got {path}")
+    path.touch()
+    data["root"] = str(tmp_path / "none")
+    checks = examine_data(small_spec(data=data, trial=trial, space=space))
+    expected = [("data", False, data["root"]), ("weights", True, str(path))]
+    assert [(check.name, check.ok, check.found) for check in checks] == expected
+    assert data["root"] in checks[0].remedy

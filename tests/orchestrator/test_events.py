@@ -47,6 +47,11 @@ def test_a_trial_is_told_from_its_start_to_its_end(log: EventLog, trial: Trial) 
         assert datetime.fromisoformat(event["time"]).tzinfo is not None
 
 
+def test_that_a_sweep_is_ending_is_told(log: EventLog) -> None:
+    log.ending("asked to stop")
+    assert [(event["event"], event["reason"]) for event in events(log)] == [("sweep_ending", "asked to stop")]
+
+
 def test_a_resumed_trial_does_not_tell_its_epochs_again(log: EventLog, trial: Trial) -> None:
     log(trial("0000", [0.5, 0.6]))
     log(trial("0000", [0.5, 0.6, 0.7]))

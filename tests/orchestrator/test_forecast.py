@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from orchestrator.costs import Costs, Kind
+from orchestrator.draws import drawn, price_by
 from orchestrator.forecast import drawn_sweeps, exempt_shares, expect, play
 from orchestrator.sections import Asha
 from orchestrator.spec import SweepSpec
@@ -123,6 +124,17 @@ def test_drawn_sweeps_have_the_first_points_in_each(small_spec: Callable[..., Sw
     assert {(sweep[0].lr, sweep[1].lr) for sweep in sweeps} == {(1e-3, 2e-3)}
     assert len({sweep[2].lr for sweep in sweeps}) == len(sweeps)
     assert sweeps == drawn_sweeps(small_spec(search={"trials": 10, "points": points}))
+
+
+def test_drawn_sweeps_draw_what_the_search_draws(small_spec: Callable[..., SweepSpec]) -> None:
+    spec = small_spec(search={"trials": 12, "sampler": "tpe", "seed": 3}, stopping={"asha": {}})
+    price = price_by(rungs_of(spec))
+    points = {number: drawn(spec, number, price) for number in range(len(spec.first_points()), 12)}
+    expected = {number: spec.trial_config(point) for number, point in points.items() if point is not None}
+    assert len(expected) > 4
+    sweeps = drawn_sweeps(spec)
+    assert {number: sweeps[0][number] for number in expected} == expected
+    assert sweeps[0] != sweeps[1]
 
 
 def test_the_forecast_is_a_mean_with_its_spread(

@@ -84,6 +84,8 @@ def test_preflight_opens_the_data_and_leaves_no_run_behind(photos: Path, small_s
     ("changes", "message"),
     [
         ({"data": {"root": "elsewhere"}}, "elsewhere"),
+        ({"storage": {"cache_dir": "photos/val/day/one.png"}}, r"storage.cache_dir must be .*one.png is no folder"),
+        ({"storage": {"root": "photos/val/day/one.png/runs"}}, r"storage.root must be .*one.png is no folder"),
         (
             {"trial": {"epochs": 2, "architecture": "resnet10t", "weights": "w.safetensors", "strategy": "head"}},
             "w.safe",

@@ -1,4 +1,5 @@
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -53,6 +54,16 @@ def test_each_finished_trial_is_one_line_and_a_running_one_none(progress: View, 
         "trial 0000  COMPLETED  val/macro_f1 0.7500 at epoch 2 of 3, 4.5 s  lr=0.00123, weights=[b]w[/b] :warning:",
         "trial 0001  FAILED  NaN in [epoch 2]  lr=0.1",
     ]
+
+
+def test_a_person_who_has_stopped_it_sees_what_it_waits_for(progress: View, trial: Trial) -> None:
+    view = progress(width=60)
+    with view:
+        view(trial("0000", [0.5]))
+        assert "ending" not in rendered(view)
+        view.ending("asked to stop")
+    assert written(view) == "asked to stop: what runs ends its epoch first\n"
+    assert re.search(r"trash .* 0 of 4 trials, 0 s, ending", rendered(view))
 
 
 def test_trials_of_an_earlier_part_are_shown_and_not_announced(progress: View, trial: Trial) -> None:

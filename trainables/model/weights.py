@@ -52,6 +52,14 @@ def weights_path(config: TrialConfig) -> Path | None:
     return config.data.weights_dir / f"{config.architecture}.safetensors"
 
 
+def weights_file(path: Path) -> Path:
+    """The file of weights at `path`, or in the checkpoint folder there; raises InvalidInput when there is none."""
+    file = path / CHECKPOINT_FILE if path.is_dir() else path
+    if not file.is_file():
+        raise InvalidInput(_not_there(path))
+    return file
+
+
 def load_weights(model: nn.Module, architecture: str, path: Path) -> None:
     """Load a file in timm's key layout; only a head of another size or form is replaced, with a message.
 
@@ -93,9 +101,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     `model_state_dict`, such as Lightning's .ckpt. Raises InvalidInput when it is missing, when it is nothing of these,
     and, without having run any of it, when it is a pickle of more than tensors and plain values.
     """
-    file = path / CHECKPOINT_FILE if path.is_dir() else path
-    if not file.is_file():
-        raise InvalidInput(_not_there(path))
+    file = weights_file(path)
     if file.suffix not in ENDINGS:
         raise InvalidInput(f"weights file must end in {', '.join(ENDINGS)}, got {file}; rename or convert it")
     if file.suffix in TORCH_ENDINGS:
