@@ -1,15 +1,17 @@
 """How often a trial is started again after its process died. Its own errors never come here: they end it at once."""
 
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
-# Private: Tune knows one way for an actor to end, and what Ray raises for a process that it killed for want of memory
-# is none of it: the sweep would end with `RuntimeError: Caught unexpected exception`.
+# Private, for two faults of Tune 2.60. It knows one way for an actor to end, and what Ray raises for a process that it
+# killed for want of memory is none of it: the sweep would end with `RuntimeError: Caught unexpected exception`. And if
+# a warm process has died before it takes up its next trial, Tune counts that death twice, gives the trial up at the
+# second, and would not start it again, because it still waits for it to be taken up.
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune import Callback
+from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
 from orchestrator.assignment import read_answer
@@ -20,7 +22,7 @@ MAX_RESTARTS = 2
 # What Ray writes of a death: in the exceptions that reach Tune neither is a type or a field of its own.
 _NODE_DIED = "its node has died"
 _LOW_ON_MEMORY = "node running low on memory"
-_UNREACHABLE = "ActorUnavailableError"
+_UNREACHABLE = " is unavailable: "
 
 MAX_UNREACHABLE = 30
 """Of one epoch. Until Ray knows that a node has died, some seconds, its processes are out of reach, one after another
@@ -40,8 +42,18 @@ class Restarts(Callback):
         self._unreachable: Counter[str] = Counter()
 
     def setup(self, stop: Any = None, num_samples: Any = None, total_num_samples: Any = None, **info: Any) -> None:
-        """Have Tune take a process that Ray killed for want of memory for one that died."""
+        """Have Tune take a process that Ray killed for want of memory for one that died, and count each death once."""
+        told: dict[str, Exception] = {}
+
+        def trial_failed(controller: TuneController, trial: Trial, exception: Any) -> None:
+            if told.get(trial.trial_id) is not exception:
+                told[trial.trial_id] = exception
+                self.on_death(trial, str(exception))
+                controller._resetting_trials.discard(trial)
+                _tunes_own_of_trials(controller, trial, exception)
+
         RayActorManager._actor_task_failed = _task_failed  # type: ignore[method-assign]
+        TuneController._process_trial_failure = trial_failed  # type: ignore[method-assign, assignment]
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
@@ -55,9 +67,8 @@ class Restarts(Callback):
         self._out_of_memory.discard(trial.trial_id)
         del self._unreachable[trial.trial_id]
 
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Give back the start that the death of a node has cost; remember who died for want of memory."""
-        reason = _last_error(trial)
+    def on_death(self, trial: Trial, reason: str) -> None:
+        """Grant a start for the death of a node, which costs none; remember who died for want of memory."""
         if _UNREACHABLE in reason:
             self._unreachable[trial.trial_id] += 1
         if _NODE_DIED in reason or (_UNREACHABLE in reason and self._unreachable[trial.trial_id] <= MAX_UNREACHABLE):
@@ -74,12 +85,8 @@ class Restarts(Callback):
         return Status.FAILED, f"its process died {times}, by a signal or for lack of memory; see its log"
 
 
-def _last_error(trial: Trial) -> str:
-    """What Ray said of the last death; Tune appends each to the trial's error file."""
-    return Path(trial.error_file).read_text(errors="replace").rpartition("Failure # ")[2] if trial.error_file else ""
-
-
 _tunes_own = RayActorManager._actor_task_failed
+_tunes_own_of_trials = TuneController._process_trial_failure
 
 
 def _task_failed(self: RayActorManager, tracked_actor_task: TrackedActorTask, exception: Exception) -> None:

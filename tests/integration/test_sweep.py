@@ -210,6 +210,21 @@ def test_a_trial_survives_the_death_of_its_process(sweep: Sweep, tmp_path: Path,
     assert [report.metrics for report in second.reports] == [report.metrics for report in third.reports]
 
 
+def test_a_process_that_dies_between_two_trials_costs_neither(sweep: Sweep, tmp_path: Path):
+    run = RunFolder(tmp_path / "runs" / "sweep")
+    killed: list[int] = []
+
+    def kill_once(trial: TrialResult) -> None:
+        if trial.status is Status.COMPLETED and not killed:
+            killed.extend(worker_pids(run, trial.trial_id))
+            os.kill(killed[0], signal.SIGKILL)
+
+    search = {"trials": 3, "points": [{"lr": lr} for lr in (0.001, 0.002, 0.004)]}
+    sweep(kill_once, trial=small(), search=search, resources=ONE_AT_A_TIME)
+    assert [trial.status for trial in Ledger(run).trials()] == [Status.COMPLETED] * 3
+    assert worker_pids(run, "0001") != killed
+
+
 def alone(trial: TrialResult, folder: Path, cache: Path) -> list[dict[str, float]]:
     """The metrics of the same trial in this process, one thread as in a sweep, undisturbed."""
     threads = torch.get_num_threads()

@@ -1,10 +1,10 @@
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ray.air.execution._internal.actor_manager import RayActorManager
-from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorError
+from ray.tune.execution.tune_controller import TuneController
 
 from orchestrator import restarts
 from orchestrator.assignment import answer
@@ -14,27 +14,23 @@ from trainables.result import EpochReport, Status, TrialResult
 
 CRASH = "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR"
 NODE = "The actor died because its node has died. Node Id: 1b1e35760c83481e3d03973baeced6e71dc491613eee91a36d13992b"
-UNREACHABLE = (
-    "ray.exceptions.ActorUnavailableError: The actor 5fc5 is unavailable: The actor is temporarily unavailable"
-)
+UNREACHABLE = str(ActorUnavailableError("The actor is temporarily unavailable: RpcError", b"5" * 16))
 MEMORY = "1 worker(s) were killed due to the node running low on memory."
 
 
 class Trial(SimpleNamespace):
     """What Tune does to a trial whose process dies."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(trial_id="a", num_failures=0, max_failures=MAX_RESTARTS, error_file=str(folder / "error.txt"))
+    __hash__ = object.__hash__
+
+    def __init__(self) -> None:
+        super().__init__(trial_id="a", num_failures=0, max_failures=MAX_RESTARTS)
 
     def dies(self, of: str, restarts: Restarts) -> bool:
         """Whether it is started again."""
+        restarts.on_death(self, of)  # type: ignore[arg-type]
         self.num_failures += 1
-        with Path(self.error_file).open("a") as file:
-            file.write(f"Failure # {self.num_failures} (occurred at noon)\n{of}\n")
-        if self.num_failures > self.max_failures:
-            return False
-        restarts.on_trial_recover(0, [], self)
-        return True
+        return self.num_failures <= self.max_failures
 
 
 def after(epochs: int) -> dict[str, Any]:
@@ -50,8 +46,8 @@ def after(epochs: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def trial(tmp_path: Path) -> Trial:
-    return Trial(tmp_path)
+def trial() -> Trial:
+    return Trial()
 
 
 def test_a_trial_that_dies_in_vain_ends_after_three_tries(trial: Trial):
@@ -88,6 +84,11 @@ def test_the_death_of_a_node_is_free(trial: Trial):
     assert [trial.dies(CRASH, rule) for _ in range(3)] == [True, True, False]
 
 
+def test_the_death_of_a_node_is_free_though_no_try_is_left(trial: Trial):
+    rule = Restarts()
+    assert [trial.dies(of, rule) for of in (CRASH, CRASH, NODE, CRASH)] == [True, True, True, False]
+
+
 def test_a_process_out_of_reach_is_free_for_a_while(trial: Trial):
     rule = Restarts()
     assert all(trial.dies(UNREACHABLE, rule) for _ in range(MAX_UNREACHABLE))
@@ -105,11 +106,30 @@ def test_want_of_memory_has_its_own_status(trial: Trial):
 def test_tune_is_taught_that_a_killed_process_is_a_dead_one(monkeypatch: pytest.MonkeyPatch):
     seen: list[Any] = []
     monkeypatch.setattr(restarts, "_tunes_own", lambda manager, task, error: seen.append(error))
-    monkeypatch.setattr(RayActorManager, "_actor_task_failed", RayActorManager._actor_task_failed)
-    Restarts().setup()
+    set_up(Restarts(), monkeypatch)
     other = RayActorError()
     for error in (OutOfMemoryError(MEMORY), other):
         RayActorManager._actor_task_failed(None, None, error)  # type: ignore[arg-type]
     assert isinstance(seen[0], RayActorError)
     assert MEMORY in str(seen[0])
     assert seen[1] is other
+
+
+def test_a_death_is_counted_once_however_often_tune_tells_of_it(monkeypatch: pytest.MonkeyPatch, trial: Trial):
+    seen: list[Any] = []
+    monkeypatch.setattr(restarts, "_tunes_own_of_trials", lambda controller, trial, error: seen.append(error))
+    set_up(Restarts(), monkeypatch)
+    controller = SimpleNamespace(_resetting_trials={trial})
+    first, second = RayActorError(error_msg=NODE), RayActorError(error_msg=NODE)
+    for error in (first, first, second):
+        TuneController._process_trial_failure(controller, trial, error)  # type: ignore[arg-type, call-arg]
+    assert seen == [first, second]
+    assert trial.max_failures == MAX_RESTARTS + 2
+    assert not controller._resetting_trials, "another process may take it up"
+
+
+def set_up(rule: Restarts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it changes of Tune is undone after the test."""
+    monkeypatch.setattr(RayActorManager, "_actor_task_failed", RayActorManager._actor_task_failed)
+    monkeypatch.setattr(TuneController, "_process_trial_failure", TuneController._process_trial_failure)
+    rule.setup()
