@@ -23,7 +23,7 @@ from scipy.stats import bootstrap
 from search_sides import Stock, never_stopped, one_name, ours, ours_judged_before_the_thaw, untold
 from search_space import BUDGETS, EPOCHS, LATE, METRIC, MORE_SEEDS, SEEDS, TABLE, TRIALS, TUNING_SEEDS, WORKERS, sweep
 
-from orchestrator import draws
+from orchestrator import draws, untried
 from orchestrator.spec import SweepSpec
 
 HERE = Path(__file__)
@@ -46,6 +46,7 @@ SIDES: dict[str, Make] = {
     "ours, rungs in epochs": lambda spec, table, seed: ours(spec, table, "epochs"),
     "ours, TPE alone": lambda spec, table, seed: ours(spec, table),
     "ours, draws at any price": lambda spec, table, seed: ours(spec, table),
+    "ours, what is tried may come again": lambda spec, table, seed: ours(spec, table),
     "ours without truth": lambda spec, table, seed: ours(spec, table),
     "ours without exemption": lambda spec, table, seed: ours_judged_before_the_thaw(spec, table),
     "ours without a name a branch": lambda spec, table, seed: ours(one_name(spec), table),
@@ -54,6 +55,7 @@ SIDES: dict[str, Make] = {
 CHANGED: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "ours, TPE alone": lambda: mock.patch.object(draws, "EVERY", sys.maxsize),
     "ours, draws at any price": lambda: mock.patch.object(draws, "DRAWS", 1),
+    "ours, what is tried may come again": lambda: mock.patch.object(untried, "NEAR", -1),
     "ours without truth": untold,
 }
 """What is changed in our code while a side is replayed."""

@@ -59,7 +59,7 @@ class Ours:
             assign,
             lambda trial: None,
             spec.first_points(),
-            draw=lambda number: drawn(spec, number, price),
+            draw=lambda number: drawn(spec, number, price, self.study),
         )
         self.trials: dict[str, TrialResult] = {}
 

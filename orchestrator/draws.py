@@ -14,10 +14,12 @@ a part of the dearest a price makes no difference, or frozen heads, all but free
 from collections.abc import Callable
 
 import numpy as np
+import optuna
 
 from orchestrator.spec import SweepSpec
 from orchestrator.stopping import Rungs, training_flops
-from orchestrator.suggest import sample
+from orchestrator.suggest import sample, seed_of
+from orchestrator.untried import Tried
 from search_spaces.space import Point
 from trainables.config import TrialConfig
 
@@ -40,12 +42,16 @@ def price_by(rungs: Rungs | None) -> Price:
     return lambda config: sum(rungs.flops(config)[: rungs.first_judged(config)])
 
 
-def drawn(spec: SweepSpec, number: int, price: Price) -> Point | None:
-    """The point of trial `number` where it is drawn, the same for the same seed; None where the sampler proposes it."""
+def drawn(spec: SweepSpec, number: int, price: Price, study: optuna.Study | None = None) -> Point | None:
+    """The point of trial `number` where it is drawn, the same for the same seed; None where the sampler proposes it.
+
+    What `study` has tried is drawn only where nothing else comes up.
+    """
     if spec.search.sampler != "tpe" or (number + 1) % EVERY:
         return None
-    seed = int(np.random.SeedSequence([spec.search.seed, number]).generate_state(1)[0])
-    points = sample(spec.search_space, DRAWS, seed)
+    space, seed = spec.search_space, seed_of(spec.search, number)
+    new = [] if study is None else Tried(study, space).new_points(seed, DRAWS)
+    points = new or sample(space, DRAWS, seed)
     prices = [price(spec.trial_config(point)) for point in points]
     alike = max(prices) / ALIKE
     return points[int(np.argmin([max(each, alike) for each in prices]))]

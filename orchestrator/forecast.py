@@ -97,12 +97,16 @@ def expect(sweeps: Sequence[Sequence[TrialConfig]], costs: Costs, at_once: int, 
     )
 
 
-def drawn_sweeps(spec: SweepSpec) -> list[list[TrialConfig]]:
+def drawn_sweeps(spec: SweepSpec, costs: Costs) -> list[list[TrialConfig]]:
     """The trials of several sweeps of this file: those tried first, which are in each, and others at random.
 
     What a search draws by itself is drawn as it does; in the place of what it proposes stand plain draws.
     """
-    first, price = spec.first_points(), price_by(rungs_of(spec))
+    first, known = spec.first_points(), price_by(rungs_of(spec))
+
+    def price(config: TrialConfig) -> float:
+        return math.inf if costs.phases(config) is None else known(config)
+
     rest = range(len(first), spec.search.trials)
     count = min(max(math.ceil(_PLAYED / spec.search.trials), _LEAST), _MOST)
     sweeps = []

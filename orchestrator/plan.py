@@ -157,7 +157,7 @@ def make_plan(spec: SweepSpec, forked: Forked, done: Done) -> Plan:
     costs, problems = calibrate(spec, sample, forked, max(1, side_by_side), done)
     rows = _rows(corners, costs, memory_of_a_worker(spec.resources, machine), besides=0 if machine.gpus else BESIDES)
     fitting = at_once(spec.resources, machine, max((row.memory for row in rows), default=None))
-    sweeps = drawn_sweeps(spec) if rows else []
+    sweeps = drawn_sweeps(spec, costs) if rows else []
     rungs = rungs_of(spec)
     configs = [config for sweep in sweeps for config in sweep]
     return Plan(

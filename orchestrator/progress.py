@@ -15,7 +15,7 @@ from orchestrator.pace import Pace
 from orchestrator.ray_runtime import cluster_size
 from orchestrator.spec import SweepSpec
 from orchestrator.stopping import rungs_of
-from orchestrator.tables import duration, parameters_text, status_text, trial_table
+from orchestrator.tables import duration, parameters_text, short_text, status_text, trial_table
 from trainables.result import Status, TrialResult
 
 BEST = 5
@@ -171,16 +171,9 @@ class SweepProgress:
         for trial in shown:
             objective = "" if trial.objective is None else f"{trial.objective:.4f}"
             epoch = f"{len(trial.reports)}/{trial.config.epochs}"
-            table.add_row(trial.trial_id, epoch, objective, Text(_short(trial)))
+            table.add_row(trial.trial_id, epoch, objective, Text(short_text(trial.parameters)))
         more = len(running) - len(shown)
         return Group(table, Text(f"and {more} more", style="dim")) if more else table
-
-
-def _short(trial: TrialResult) -> str:
-    """The parameters of a trial; two that everybody knows by their values come first, without their names."""
-    plain = [str(trial.parameters[name]) for name in ("architecture", "strategy") if name in trial.parameters]
-    named = {name: value for name, value in trial.parameters.items() if name not in ("architecture", "strategy")}
-    return ", ".join([*plain, parameters_text(named)] if named else plain)
 
 
 def _clock(seconds: float) -> str:

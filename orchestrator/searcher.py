@@ -17,7 +17,8 @@ from orchestrator.assignment import Assignment, read_answer
 from orchestrator.restarts import Restarts
 from orchestrator.spec import SweepSpec
 from orchestrator.study import located, tell
-from orchestrator.suggest import make_sampler, suggest, to_parameters
+from orchestrator.suggest import make_sampler, seed_of, suggest, to_parameters
+from orchestrator.untried import Untried
 from search_spaces.errors import StorageFailed
 from search_spaces.space import Point
 from trainables.result import Failure, Status, TrialResult
@@ -171,12 +172,13 @@ class LedgerSearcher(Searcher):
 
     def _ask(self, point: Mapping[str, Any] | None, number: int) -> tuple[optuna.Trial, Point]:
         """An Optuna trial of the given point, or of the sampler's choice for the trial with this number."""
-        space = self.spec.search_space
-        self.study.sampler = make_sampler(self.spec.search, number)
+        space, search = self.spec.search_space, self.spec.search
+        sampler = make_sampler(search, number)
+        self.study.sampler = Untried(sampler, space, seed_of(search, number)) if search.sampler == "tpe" else sampler
         if point is not None:
             self.study.enqueue_trial(to_parameters(space, point))
         asked = self.study.ask()
-        if self.spec.search.sampler == "nsga2":
+        if search.sampler == "nsga2":
             _ = asked.relative_params  # by asking for them, a given point too is counted in its generation
         return asked, suggest(space, asked)
 

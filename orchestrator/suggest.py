@@ -6,6 +6,7 @@ the first range it saw, and most proposals fall silently out of its joint model.
 
 import warnings
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, cast
 
 import numpy as np
@@ -40,9 +41,7 @@ def suggest(space: SearchSpace, trial: optuna.Trial) -> Point:
 
 def sample(space: SearchSpace, count: int, seed: int) -> list[Point]:
     """`count` random points, the same for the same seed."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-    return [suggest(space, study.ask()) for _ in range(count)]
+    return list(islice(space.draws(seed), count))
 
 
 def to_parameters(space: SearchSpace, point: Mapping[str, Any]) -> dict[str, Scalar]:
@@ -67,13 +66,18 @@ def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
     }
 
 
+def seed_of(search: Search, number: int) -> int:
+    """The seed of what is drawn for trial `number` of a sweep."""
+    return int(np.random.SeedSequence([search.seed, number]).generate_state(1)[0])
+
+
 def make_sampler(search: Search, number: int = 0) -> optuna.samplers.BaseSampler:
     """The sampler that proposes trial `number` of a sweep. A grid is enqueued point by point: its sampler is not asked.
 
     A sampler of its own for every trial, because the state of one that has been asked before dies with the driver: a
     resumed sweep would draw the same numbers again, and propose its first points once more.
     """
-    seed = int(np.random.SeedSequence([search.seed, number]).generate_state(1)[0])
+    seed = seed_of(search, number)
     with warnings.catch_warnings():
         # Optuna calls these settings experimental; their behaviour is fixed by our tests.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

@@ -177,7 +177,7 @@ def drive(
             over=watch.is_over,
             give_up=watch.give_up,
             outdone=asha.outdone if asha else (),
-            draw=lambda number: drawn(spec, number, price),
+            draw=lambda number: drawn(spec, number, price, study),
         )
         if is_joined(address):
             watch.newcomers = Newcomers(spec, arrays.dataset)

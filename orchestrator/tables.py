@@ -74,7 +74,7 @@ def _trial_table(
         if split:
             cells = [value_text(own[name]) if name in own else "" for name in varying] + [reason] * failed
         else:
-            cells = ["\n".join(text for text in (parameters_text(own), reason) if text)]
+            cells = ["\n".join(text for text in (short_text(own), reason) if text)]
         times = ["" if entry.epoch is None else f"{entry.epoch}/{len(trial.reports)}", f"{trial.seconds:.1f}"]
         table.add_row(
             "" if entry.rank is None else str(entry.rank),
@@ -96,6 +96,13 @@ def status_text(status: Status) -> Text:
 def parameters_text(parameters: Mapping[str, Any]) -> str:
     """Parameters in one line."""
     return ", ".join(f"{name}={value_text(value)}" for name, value in parameters.items())
+
+
+def short_text(parameters: Mapping[str, Any]) -> str:
+    """Parameters in one line; two that everybody knows by their values come first, without their names."""
+    known = [name for name in ("architecture", "strategy") if name in parameters]
+    named = {name: value for name, value in parameters.items() if name not in known}
+    return ", ".join([*(str(parameters[name]) for name in known), *([parameters_text(named)] if named else [])])
 
 
 def value_text(value: Any) -> str:

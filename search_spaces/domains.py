@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 from search_spaces.errors import InvalidInput, closest
@@ -28,6 +29,10 @@ class Choice:
         """Number of values."""
         return len(self.values)
 
+    def draw(self, chance: Random) -> Scalar:
+        """A value at random, each as likely as any other."""
+        return chance.choice(self.values)
+
     def __str__(self) -> str:
         return " | ".join(map(str, self.values))
 
@@ -50,6 +55,10 @@ class Int:
     def size(self) -> int | None:
         """Number of values."""
         return self.high - self.low + 1
+
+    def draw(self, chance: Random) -> Scalar:
+        """A value at random, each as likely as any other."""
+        return chance.randint(self.low, self.high)
 
     def __str__(self) -> str:
         return f"{self.low} .. {self.high}"
@@ -74,6 +83,13 @@ class Float:
     def size(self) -> int | None:
         """None: uncountably many."""
         return None
+
+    def draw(self, chance: Random) -> Scalar:
+        """A value at random, uniform, or uniform in its logarithm."""
+        if not self.log:
+            return chance.uniform(self.low, self.high)
+        drawn = math.exp(chance.uniform(math.log(self.low), math.log(self.high)))
+        return min(max(drawn, self.low), self.high)
 
     def __str__(self) -> str:
         return f"{self.low:g} .. {self.high:g}{' (log)' if self.log else ''}"

@@ -7,6 +7,7 @@ are active. The form follows Google Vizier's conditional parameters.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from random import Random
 from typing import Any
 
 from search_spaces.domains import Choice, Domain, Float, Scalar, parse_domain
@@ -122,6 +123,12 @@ class SearchSpace:
             return self.walk(pick)
         except LookupError:
             return None
+
+    def draws(self, seed: int) -> Iterator[Point]:
+        """Random points without end, the same for the same seed; parents are drawn first, uniformly."""
+        chance = Random(seed)
+        while True:
+            yield self.walk(lambda name, branch: branch.domain.draw(chance))
 
     def grid(self) -> Iterator[Point]:
         """Every point, in order; raises InvalidInput when a dimension is continuous."""

@@ -63,7 +63,7 @@ def test_what_is_cheap_to_judge_is_drawn_more_often(
     points = [drawn(spec(), number, by_strategy(prices)) for number in range(1, 400, 2)]
     share = {name: sum(point is not None and point["strategy"] == name for point in points) / 200 for name in prices}
     assert sum(share[name] for name in most) > 0.75
-    assert 0 < share[least] < 0.2, "though nothing is left out"
+    assert 0 < share[least] < 0.25, "though nothing is left out"
 
 
 def test_what_is_cheap_anyway_is_drawn_as_often_as_chance_has_it(spec: Callable[..., SweepSpec]) -> None:

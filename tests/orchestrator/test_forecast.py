@@ -116,23 +116,23 @@ def test_what_could_not_be_measured_is_passed_over(config: Config, costed: Coste
     assert exempt_shares([unknown], costed(), Rungs(Asha(), 4)) == (0, 0)
 
 
-def test_drawn_sweeps_have_the_first_points_in_each(small_spec: Callable[..., SweepSpec]) -> None:
+def test_drawn_sweeps_have_the_first_points_in_each(small_spec: Callable[..., SweepSpec], costed: Costed) -> None:
     points = [{"strategy": "head", "lr": 1e-3}, {"strategy": "progressive", "unfreeze_epoch": 2, "lr": 2e-3}]
-    sweeps = drawn_sweeps(small_spec(search={"trials": 10, "points": points}))
+    sweeps = drawn_sweeps(small_spec(search={"trials": 10, "points": points}), costed())
     assert {len(sweep) for sweep in sweeps} == {10}
     assert len(sweeps) > 10
     assert {(sweep[0].lr, sweep[1].lr) for sweep in sweeps} == {(1e-3, 2e-3)}
     assert len({sweep[2].lr for sweep in sweeps}) == len(sweeps)
-    assert sweeps == drawn_sweeps(small_spec(search={"trials": 10, "points": points}))
+    assert sweeps == drawn_sweeps(small_spec(search={"trials": 10, "points": points}), costed())
 
 
-def test_drawn_sweeps_draw_what_the_search_draws(small_spec: Callable[..., SweepSpec]) -> None:
+def test_drawn_sweeps_draw_what_the_search_draws(small_spec: Callable[..., SweepSpec], costed: Costed) -> None:
     spec = small_spec(search={"trials": 12, "sampler": "tpe", "seed": 3}, stopping={"asha": {}})
     price = price_by(rungs_of(spec))
     points = {number: drawn(spec, number, price) for number in range(len(spec.first_points()), 12)}
     expected = {number: spec.trial_config(point) for number, point in points.items() if point is not None}
     assert len(expected) > 4
-    sweeps = drawn_sweeps(spec)
+    sweeps = drawn_sweeps(spec, costed())
     assert {number: sweeps[0][number] for number in expected} == expected
     assert sweeps[0] != sweeps[1]
 
@@ -141,7 +141,7 @@ def test_the_forecast_is_a_mean_with_its_spread(
     small_spec: Callable[..., SweepSpec], costed: Costed, config: Config
 ) -> None:
     spec = small_spec(search={"trials": 8}, stopping={"asha": {"grace": 1, "reduction": 3}})
-    sweeps: Sequence[Sequence[TrialConfig]] = drawn_sweeps(spec)
+    sweeps: Sequence[Sequence[TrialConfig]] = drawn_sweeps(spec, costed())
     complete, stopped = expect(sweeps, costed(), 2, None), expect(sweeps, costed(), 2, spec)
     for forecast in (complete, stopped):
         assert forecast.low <= forecast.seconds <= forecast.high

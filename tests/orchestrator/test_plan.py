@@ -149,7 +149,7 @@ def made(design_spec: SweepSpec) -> Plan:
             )
     costs = Costs({"train": 12_345, "val": 2_345}, 1, measured, {})
     machine = Machine(cores=16, memory=32 * gib, gpus=0, gpu=None, gpu_memory=0)
-    sweeps, rungs = drawn_sweeps(design_spec), rungs_of(design_spec)
+    sweeps, rungs = drawn_sweeps(design_spec, costs), rungs_of(design_spec)
     assert rungs is not None
     rows = {
         (config.architecture, config.strategy, *freeze_plan(config).boundaries.values()): config
