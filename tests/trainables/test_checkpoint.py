@@ -176,4 +176,4 @@ for line in sys.stdin:
             assert {float(parameter.detach().unique()) for parameter in model.parameters()} == {float(read.fingerprint)}
             seen.add(tuple(sorted(path.name for path in tmp_path.iterdir())))
         process.stdin.close()
-    assert len(seen) > 1, "no kill fell into a save"
+    assert any(len(names) > 1 for names in seen), "no kill fell into a save"
