@@ -285,3 +285,20 @@ def test_the_tree_shows_every_dimension_below_its_parent() -> None:
         "    rare: x",
         "always: z",
     ]
+
+
+def test_draws_lie_in_the_space_and_depend_on_the_seed_alone() -> None:
+    raw = {
+        "strategy": {"choice": ["head", "progressive"]},
+        "unfreeze_epoch": {"int": [1, 3], "when": {"strategy": "progressive"}},
+        "lr": {"log": [1e-4, 1e-2]},
+        "dropout": {"float": [0.0, 0.5]},
+    }
+    space = SearchSpace.parse(raw, {})
+    first, again, other = (
+        [point for point, _ in zip(space.draws(seed), range(200), strict=False)] for seed in (1, 1, 2)
+    )
+    assert first == again != other
+    assert all(space.contains(point) for point in first)
+    assert {point.get("unfreeze_epoch") for point in first} == {None, 1, 2, 3}
+    assert 80 < sum(point["lr"] < 1e-3 for point in first) < 120, "half of the decades"
