@@ -15,7 +15,7 @@ from analysis.run_folder import RunFolder, open_run, write_atomically
 from search_spaces.errors import InvalidInput
 from trainables.config import Objective
 from trainables.result import EpochReport, Status, TrialResult, best_report
-from trainables.storage import Place, as_place
+from trainables.storage.place import Place, as_place
 
 # Which trials come first; a status within the same group is no advantage.
 _GROUPS = {
@@ -127,7 +127,7 @@ class Leaderboard:
 
 def rank(objective: Objective, trials: Iterable[TrialResult]) -> tuple[Entry, ...]:
     """The entries of `trials`, best first."""
-    judged = [(trial, _best(objective, trial)) for trial in trials]
+    judged = [(trial, _best_epoch(objective, trial)) for trial in trials]
     judged.sort(key=lambda pair: _place(objective, *pair))
     entries = []
     for place, (trial, best) in enumerate(judged, start=1):
@@ -146,7 +146,7 @@ def columns(entries: Iterable[Entry]) -> list[str]:
     return [name for name in _parameter_names(listed) if len({_spelled(entry, name) for entry in listed}) > 1]
 
 
-def _best(objective: Objective, trial: TrialResult) -> EpochReport | None:
+def _best_epoch(objective: Objective, trial: TrialResult) -> EpochReport | None:
     """The trial's best epoch by the run's objective, which an older record may lack."""
     return best_report([report for report in trial.reports if objective.metric in report.metrics], objective)
 

@@ -11,10 +11,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from analysis.run_folder import RunFolder, write_atomically
 from search_spaces.errors import InvalidInput, closest
-from trainables.bucket import BucketPath
 from trainables.config import Objective
 from trainables.result import SCHEMA_VERSION, TrialResult
-from trainables.storage import Place
+from trainables.storage.bucket import BucketPath
+from trainables.storage.place import Place
 
 READERS = 32
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search_spaces.errors import InvalidInput, StorageFailed
-from trainables.bucket import BucketPath
-from trainables.folders import cache_folder
-from trainables.storage import Place, keeping
+from trainables.storage.bucket import BucketPath
+from trainables.storage.folders import cache_folder
+from trainables.storage.place import Place, storage_errors
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class RunFolder:
     def publish(self, place: Place) -> None:
         """Make what has been written `here` last, as a whole; raises StorageFailed when that cannot be done."""
         if isinstance(place, BucketPath):
-            with keeping(self.here(place)):
+            with storage_errors(self.here(place)):
                 _object(place).upload(self.here(place))
 
     def fetch(self, place: Place) -> Path:
@@ -188,7 +188,7 @@ class RunFolder:
         return self.root
 
     def _download(self, place: BucketPath, path: Path) -> None:
-        with keeping(path), suppress(FileNotFoundError):
+        with storage_errors(path), suppress(FileNotFoundError):
             _object(place).download(path, unpack=not place.suffix)
 
 
@@ -219,7 +219,7 @@ def write_atomically(path: Place, text: str) -> None:
         path.write_bytes(content)
         return
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    with keeping(path):
+    with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:

@@ -24,11 +24,11 @@ from safetensors.torch import load_file
 from setting import ARCHITECTURES, BATCH, EPOCHS, SIZE, WEIGHTS, process_age
 from torch import Tensor, nn
 
-from trainables import evaluate
 from trainables.config import DataConfig
 from trainables.data.arrays import load_arrays
-from trainables.memory import forward_batch
+from trainables.model.device_memory import forward_batch
 from trainables.model.stages import stage_table
+from trainables.task import inference
 
 WORKERS = len(os.sched_getaffinity(0))
 # As quick as it gets: 128 at once take more than twice as long.
@@ -67,7 +67,7 @@ def prepare(data: DataConfig, cache_folder: Path) -> None:
         images = split.batch(np.arange(len(split)), torch.device("cpu"))
         for architecture in ARCHITECTURES:
             wanted = timm.get_pretrained_cfg(architecture)
-            _images.setdefault(architecture, {})[name] = evaluate.to_input(images, wanted.mean, wanted.std)
+            _images.setdefault(architecture, {})[name] = inference.to_input(images, wanted.mean, wanted.std)
 
 
 def wait(barrier: Any) -> None:

@@ -25,8 +25,8 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from trainables.config import TrialConfig
-from trainables.folders import TrialFolders
-from trainables.train import train
+from trainables.loop.train import train
+from trainables.storage.folders import TrialFolders
 
 RESULTS = Path(__file__).with_suffix(".md")
 

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from setting import WEIGHTS, machine, trashnet
 
-from trainables.bootstrap import Difference, paired_bootstrap
-from trainables.checkpoint import load_trained
 from trainables.config import TrialConfig
 from trainables.data.arrays import load_arrays
-from trainables.evaluate import predict_logits
-from trainables.folders import TrialFolders
-from trainables.train import train
+from trainables.loop.checkpoint import load_trained
+from trainables.loop.train import train
+from trainables.storage.folders import TrialFolders
+from trainables.task.bootstrap import Difference, paired_bootstrap
+from trainables.task.inference import predict_logits
 
 SEEDS = (0, 1, 2, 3, 4)
 RARE = "trash"

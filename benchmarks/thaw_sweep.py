@@ -9,15 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 from setting import process_age
 
 from analysis.run_folder import RunFolder
-from orchestrator import ray_runtime
-from orchestrator.spec import load
-from orchestrator.sweep import run_sweep
+from orchestrator.cluster import runtime
+from orchestrator.driver.sweep import run_sweep
+from orchestrator.spec.loading import load
 from trainables.result import TrialResult
-
-import psutil  # isort: skip
 
 
 def main() -> None:
@@ -39,7 +38,7 @@ def main() -> None:
             driver_memory.append(psutil.Process().memory_info().rss / 2**20)
 
     before = time.perf_counter()
-    with ray_runtime.connected(path.parent):
+    with runtime.connected(path.parent):
         ray = time.perf_counter() - before
         before = time.perf_counter()
         outcome = run_sweep(spec, progress=note)

@@ -7,6 +7,7 @@ are active. The form follows Google Vizier's conditional parameters.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -14,6 +15,9 @@ from search_spaces.domains import Choice, Domain, Float, Scalar, parse_domain
 from search_spaces.errors import InvalidInput, closest
 
 Point = dict[str, Scalar]
+
+# Points that `point_with` draws until one has the value.
+_CANDIDATES = 500
 
 
 @dataclass(frozen=True)
@@ -297,3 +301,25 @@ def _parents_first(dimensions: Mapping[str, tuple[Branch, ...]], source: str) ->
     while len(order) < len(parents):
         order.append(next(name for name in parents if name not in order and parents[name] <= set(order)))
     return order
+
+
+def parameters_text(parameters: Mapping[str, Any]) -> str:
+    """Parameters in one line."""
+    return ", ".join(f"{name}={value_text(value)}" for name, value in parameters.items())
+
+
+def value_text(value: Any) -> str:
+    """A parameter's value, rounded for reading."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def sample(space: SearchSpace, count: int, seed: int) -> list[Point]:
+    """`count` random points, the same for the same seed."""
+    return list(islice(space.draws(seed), count))
+
+
+def point_with(space: SearchSpace, preferred: Mapping[str, Scalar], name: str, value: Scalar) -> Point | None:
+    """The preferred point but for `name`, or, where the space is without it, a point drawn with that value."""
+    nearest = space.nearest_default({**preferred, name: value})
+    drawn = (point for point in sample(space, _CANDIDATES, seed=0) if point.get(name) == value)
+    return nearest if nearest is not None and nearest.get(name) == value else next(drawn, None)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
+import orchestrator  # noqa: F401  (sets Ray's environment before any test imports Ray)
 import trainables  # noqa: F401  (sets OpenMP's environment before any test imports torch)
 
 # What a shell starts in the background, it lets ignore Ctrl-C, and so do all children: `make test &`.
@@ -137,7 +138,7 @@ def bucket(s3_server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterat
     """A new bucket of that service, `s3://...`, for whatever runs in this process or is started by it."""
     from pyarrow.fs import S3FileSystem
 
-    from trainables.bucket import _file_system
+    from trainables.storage.bucket import _file_system
 
     for name, value in s3_server.items():
         monkeypatch.setenv(name, value)

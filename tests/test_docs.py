@@ -16,7 +16,7 @@ import pytest
 import typer
 
 from orchestrator.cli import app, run
-from orchestrator.spec import load
+from orchestrator.spec.loading import load
 from trainables.data.digits import write_digits
 
 ROOT = Path(__file__).parents[1]
@@ -258,23 +258,9 @@ def test_every_word_of_the_glossary_is_used() -> None:
     assert [word for word in words if word not in before and word.split()[-1] not in before] == []
 
 
-def test_the_file_tree_names_exactly_the_source_files() -> None:
-    (tree,) = blocks("text", section("Files"))
-    named, parents = set(), [""]
-    for line in tree.splitlines():
-        found = re.fullmatch(r"( *)(\S+)  +(\S.*)", line)
-        assert found is not None, f"one phrase a file: {line!r}"
-        depth, name = len(found[1]) // 2, found[2]
-        parents[depth + 1 :] = [f"{parents[depth]}{name}"] if name.endswith("/") else []
-        named.add(f"{parents[depth]}{name}")
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
-    files = {name for name in listed if name and (ROOT / name).is_file()}
-    wanted = {name for name in files if name.partition("/")[0] in ROOMS or "/" not in name or name.startswith(".ci/")}
-    wanted |= {name for name in files if name.startswith("clusters/")}
-    # Of the benchmarks the questions, not what they have written.
-    wanted |= {name for name in files if name.startswith("benchmarks/") and name.endswith(".py")}
-    assert {name for name in named if not name.endswith("/")} == {
-        name for name in wanted if not name.endswith("__init__.py")
-    }
-    assert [name for name in named if name.endswith("/") and not (ROOT / name).is_dir()] == []
+def test_the_table_of_folders_names_every_room_of_the_second_level() -> None:
+    table = section("Four rooms, imports run one way", (ROOT / "CONTRIBUTING.md").read_text())
+    named = set(re.findall(r"(?m)^\| `(\w+(?:/\w+)?)/` \|", table))
+    rooms = {path.relative_to(ROOT).as_posix() for room in ROOMS for path in (ROOT / room).glob("*/__init__.py")}
+    folders = {path.removesuffix("/__init__.py") for path in rooms} - {"search_spaces/presets"}
+    assert named == folders | {"search_spaces", "analysis"}

@@ -42,11 +42,11 @@ def preview(
 
     from rich.table import Table
 
-    from orchestrator.cache_budget import cache_budget
-    from orchestrator.spec import load_data
+    from orchestrator.spec.loading import load_data
+    from orchestrator.spec.sections import cache_budget
     from trainables.data.arrays import load_arrays
     from trainables.data.preview import count_batches, picture_data
-    from trainables.folders import cache_folder
+    from trainables.storage.folders import cache_folder
 
     settings, storage = load_data(file, set_ or [])
     if out.suffix.lower() != ".png" or out.is_dir():

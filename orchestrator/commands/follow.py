@@ -10,17 +10,17 @@ import typer
 
 from orchestrator.commands.options import errors, escaped, output, prose
 from search_spaces.errors import InvalidInput, ThawError
-from trainables.storage import Place
+from trainables.storage.place import Place
 
 if TYPE_CHECKING:
-    from orchestrator.events import EventLog
-    from orchestrator.notify import Status
-    from orchestrator.progress import OnEnding, Progress
-    from orchestrator.spec import SweepSpec
-    from orchestrator.sweep import Outcome
+    from orchestrator.driver.sweep import SweepOutcome
+    from orchestrator.spec.sweep_spec import SweepSpec
+    from orchestrator.terminal.event_log import EventLog
+    from orchestrator.tracking.notify import SweepStatus
+    from orchestrator.tracking.observer import OnEnding, Progress
     from trainables.result import TrialResult
 
-TOP = 10
+SHOWN_TRIALS = 10
 
 
 class LogFormat(StrEnum):
@@ -37,17 +37,17 @@ LogFormatOption = Annotated[
 
 
 @contextmanager
-def teller(*, quiet: bool, log_format: LogFormat) -> "Iterator[Teller]":
+def sweep_reporter(*, quiet: bool, log_format: LogFormat) -> "Iterator[SweepReporter]":
     """Speak of what is done in the block; where machines listen, an error is an event too."""
-    from orchestrator.events import EventLog
+    from orchestrator.terminal.event_log import EventLog
 
     if quiet and log_format is LogFormat.JSON:
         raise InvalidInput("--quiet must not be given with --log-format json, which it would silence; give one of them")
     if log_format is LogFormat.TEXT:
-        yield Teller(quiet)
+        yield SweepReporter(quiet)
         return
     log = EventLog(sys.stderr)
-    told = Teller(quiet, log)
+    told = SweepReporter(quiet, log)
     try:
         yield told
     except ThawError as error:
@@ -56,7 +56,7 @@ def teller(*, quiet: bool, log_format: LogFormat) -> "Iterator[Teller]":
         raise typer.Exit(error.exit_code) from error
 
 
-class Teller:
+class SweepReporter:
     """Speaks of a sweep: to a person, to a machine (`log`), or to nobody until the end."""
 
     def __init__(self, quiet: bool, log: "EventLog | None" = None) -> None:
@@ -86,17 +86,17 @@ class Teller:
         self,
         spec: "SweepSpec",
         run: Place,
-        drive: "Callable[[Progress, OnEnding], Outcome]",
+        drive: "Callable[[Progress, OnEnding], SweepOutcome]",
         known: "Sequence[TrialResult]" = (),
     ) -> None:
         """Have a sweep driven to its end, and tell of it; `known` are the trials of an earlier part of `run`.
 
         Raises what `drive` raises, and typer.Exit where a person stopped the sweep.
         """
-        from orchestrator.stopping import never_stopped
-        from orchestrator.suggest import sampler_warning
+        from orchestrator.search.rungs import unstoppable_warning
+        from orchestrator.search.samplers import sampler_warning
 
-        for problem in (never_stopped(spec), sampler_warning(spec.search, spec.search_space)):
+        for problem in (unstoppable_warning(spec), sampler_warning(spec.search, spec.search_space)):
             if problem is not None and not self.quiet:
                 self.warn(problem)
         seen = {trial.trial_id: trial for trial in known}
@@ -115,7 +115,7 @@ class Teller:
                 self._end(spec, run, "failed", list(seen.values()), str(error) or type(error).__name__)
                 raise
         self._start(spec, run, known)  # where nothing was left to do
-        status: Status = "interrupted" if outcome.interrupted else "completed"
+        status: SweepStatus = "interrupted" if outcome.interrupted else "completed"
         self._end(spec, run, status, list(seen.values()), ended=outcome.ended)
         if self.log is None:
             _show(outcome, hints=not self.quiet)
@@ -130,28 +130,30 @@ class Teller:
 
     @contextmanager
     def _view(self, spec: "SweepSpec", known: "Sequence[TrialResult]") -> "Iterator[tuple[Progress, OnEnding]]":
-        from orchestrator.progress import SweepProgress, silent
+        from orchestrator.cluster.runtime import cluster_size
+        from orchestrator.terminal.live_view import LiveView
+        from orchestrator.tracking.observer import silent
 
         if self.log is not None:
             yield self.log, self.log.ending
         elif self.quiet:
             yield silent, silent
         else:
-            with SweepProgress(errors, spec, known) as view:
+            with LiveView(errors, spec, known, cluster_size) as view:
                 yield view, view.ending
 
     def _end(
         self,
         spec: "SweepSpec",
         run: Place,
-        status: "Status",
+        status: "SweepStatus",
         trials: "list[TrialResult]",
         failure: str = "",
         ended: str | None = None,
     ) -> None:
         """Tell whoever is to know that the sweep is over; a person who has stopped it knows."""
         from analysis.leaderboard import Leaderboard
-        from orchestrator.notify import Ending, notify
+        from orchestrator.tracking.notify import Ending, notify
 
         board = Leaderboard.from_trials(spec.objective, trials)
         best = next((entry.trial for entry in board.entries if entry.rank == 1), None)
@@ -177,11 +179,11 @@ def _summary(spec: "SweepSpec", trials: "list[TrialResult]", best: "TrialResult 
     )
 
 
-def _show(outcome: "Outcome", *, hints: bool) -> None:
-    from orchestrator.tables import trial_table
+def _show(outcome: "SweepOutcome", *, hints: bool) -> None:
+    from orchestrator.terminal.tables import trial_table
 
     root = escaped(outcome.run.root)
-    output.print(trial_table(outcome.leaderboard.entries[:TOP], outcome.leaderboard.objective, output))
+    output.print(trial_table(outcome.leaderboard.entries[:SHOWN_TRIALS], outcome.leaderboard.objective, output))
     if outcome.ended is not None:
         prose(errors, f"\n{ended(outcome.ended, outcome.run.root)}")
     elif outcome.interrupted:

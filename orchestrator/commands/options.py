@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from trainables.storage import as_place
+from trainables.storage.place import as_place
 
 # Results go to standard output, everything about the way there to standard error.
 output = Console()

@@ -9,8 +9,8 @@ import typer
 
 from orchestrator.commands.options import Format, FormatOption, RunArgument, errors, escaped, output, print_json, prose
 from search_spaces.errors import InvalidInput
-from trainables.bucket import BucketPath
-from trainables.storage import as_place
+from trainables.storage.bucket import BucketPath
+from trainables.storage.place import as_place
 
 
 class Augmentation(StrEnum):
@@ -34,7 +34,7 @@ def leaderboard(
 ) -> None:
     """Show the trials of a run, best first."""
     from analysis.leaderboard import Leaderboard
-    from orchestrator.tables import trial_table
+    from orchestrator.terminal.tables import trial_table
 
     board = Leaderboard.from_run(run)
     if format is Format.JSON:
@@ -63,10 +63,10 @@ def evaluate(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Measure the winner, other trials, or a vote of several on a split, with 95 % intervals."""
-    from orchestrator.measure import measure_trials
-    from orchestrator.tables import evaluation_tables, metrics_table
+    from orchestrator.results.evaluate import evaluate_trials
+    from orchestrator.terminal.tables import evaluation_tables, metrics_table
 
-    measured = measure_trials(run, trials or [], split=split, tta=tta.value, ensemble=ensemble)
+    measured = evaluate_trials(run, trials or [], split=split, tta=tta.value, ensemble=ensemble)
     evaluation = measured.evaluation
     if format is Format.JSON:
         what = {"trial_ids": list(measured.trial_ids), "origin": measured.origin, "tta": tta.value}
@@ -83,14 +83,14 @@ def evaluate(
 
 def retrain(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     """Train the winner's configuration again, and measure it once on the test split: never seen by the search."""
-    from orchestrator import winner
-    from orchestrator.tables import epoch_text, evaluation_tables, metrics_text
+    from orchestrator.driver.retrain import retrain_winner
+    from orchestrator.terminal.tables import epoch_text, evaluation_tables, metrics_text
     from trainables.result import EpochReport
 
     def show(report: EpochReport) -> None:
         prose(errors, epoch_text(report))
 
-    retrained = winner.retrain(run, show)
+    retrained = retrain_winner(run, show)
     if format is Format.JSON:
         print_json({"trial_id": retrained.trial.trial_id, **retrained.test.to_json()})
         return
@@ -102,10 +102,10 @@ def retrain(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
 def export(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     """Export the winner to ONNX, and prove on the validation images that it predicts what PyTorch predicts."""
     from analysis.run_folder import RunFolder
-    from orchestrator import winner
-    from orchestrator.tables import parity_text
+    from orchestrator.results.export import export_winner
+    from orchestrator.terminal.tables import parity_text
 
-    bundle, origin = winner.export(run)
+    bundle, origin = export_winner(run)
     place = RunFolder(run).export / bundle.model.name
     if format is Format.JSON:
         model = {"model": str(place), "origin": origin, "opset": bundle.opset}
@@ -124,7 +124,7 @@ def predict(
 ) -> None:
     """Classify images with an exported model; needs no PyTorch."""
     from analysis.run_folder import RunFolder
-    from orchestrator.tables import prediction_table
+    from orchestrator.terminal.tables import prediction_table
     from trainables.bundle.predict import Predictor
 
     if isinstance(model, BucketPath) and not model.is_file():

@@ -17,7 +17,7 @@ from orchestrator.commands.options import (
 )
 from search_spaces.errors import InvalidInput, ThawError
 from search_spaces.presets import preset_names, preset_summary, preset_text
-from trainables.storage import as_place
+from trainables.storage.place import as_place
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +34,7 @@ def demo(
     ),
 ) -> None:
     """See the whole chain on handwritten digits: sweep, leaderboard, retrain, export, predict. Offline, two minutes."""
-    from orchestrator.demo import run_demo
+    from orchestrator.commands.demo import run_demo
 
     run_demo(folder, output)
 
@@ -61,7 +61,7 @@ def init(
 
 def schema() -> None:
     """Print the JSON schema of the sweep file, for editors."""
-    from orchestrator.schema import sweep_schema
+    from orchestrator.spec.schema import sweep_schema
 
     print_json(sweep_schema())
 
@@ -86,8 +86,8 @@ def doctor(
 
     from rich.table import Table
 
-    from orchestrator.doctor import examine, examine_data, examine_nodes
-    from orchestrator.spec import load
+    from orchestrator.cluster.doctor import doctor_nodes, examine, examine_data
+    from orchestrator.spec.loading import load
 
     spec = None if file is None else load(file)
     if spec is not None:
@@ -96,7 +96,7 @@ def doctor(
     if spec is not None:
         checks += examine_data(spec)
     if address is not None:
-        checks += examine_nodes(address, spec)
+        checks += doctor_nodes(address, spec)
     if format is Format.JSON:
         print_json([asdict(check) for check in checks])
     else:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.commands.follow import LogFormat, LogFormatOption, QuietOption, ended, teller
+from orchestrator.commands.follow import LogFormat, LogFormatOption, QuietOption, ended, sweep_reporter
 from orchestrator.commands.options import (
     AddressOption,
     Format,
@@ -23,7 +23,7 @@ from orchestrator.commands.options import (
 )
 from search_spaces.errors import InvalidInput, ThawError
 
-TOP = 10
+SHOWN_TRIALS = 10
 STOP_TIMEOUT = 120.0
 FOLLOW_SECONDS = 1.0
 
@@ -36,8 +36,9 @@ def register(app: typer.Typer) -> None:
 
 def space(file: SweepArgument, set_: SetOption = None, format: FormatOption = Format.TABLE) -> None:
     """Show the search space of a sweep file: its tree, its size, the points tried first, three samples."""
-    from orchestrator.spec import load
-    from orchestrator.suggest import sample, sampler_warning
+    from orchestrator.search.samplers import sampler_warning
+    from orchestrator.spec.loading import load
+    from search_spaces.space import sample
 
     spec = load(file, set_ or [])
     problem = sampler_warning(spec.search, spec.search_space)
@@ -65,10 +66,10 @@ def sweep(
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
     """Run a sweep. Ctrl-C (or `thaw stop` elsewhere) ends it cleanly; `thaw resume` goes on."""
-    with teller(quiet=quiet, log_format=log_format) as tell:
-        from orchestrator.preflight import preflight
-        from orchestrator.spec import load
-        from orchestrator.sweep import run_sweep
+    with sweep_reporter(quiet=quiet, log_format=log_format) as tell:
+        from orchestrator.driver.preflight import preflight
+        from orchestrator.driver.sweep import run_sweep
+        from orchestrator.spec.loading import load
 
         spec = load(file, set_ or [], name)
         tell.say(f"{spec.name}: looking at the images, and building every model once")
@@ -92,8 +93,8 @@ def submit(
     name: Annotated[str | None, typer.Option(help="Name of the run; by default that of the sweep file.")] = None,
 ) -> None:
     """Hand a sweep over to a cluster, and follow it; its paths are the cluster's. Ctrl-C lets it go on alone."""
-    from orchestrator.spec import load
-    from orchestrator.submission import submit as hand_over
+    from orchestrator.cluster.submission import submit as hand_over
+    from orchestrator.spec.loading import load
 
     spec = load(file, set_ or [], name)
     job = hand_over(spec, address)
@@ -119,11 +120,11 @@ def resume(
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
     """Go on with a run that was stopped, killed or cut off: finished trials stay, others resume at their last epoch."""
-    with teller(quiet=quiet, log_format=log_format) as tell:
+    with sweep_reporter(quiet=quiet, log_format=log_format) as tell:
         from analysis.ledger import Ledger
         from analysis.run_folder import open_run
-        from orchestrator.spec import load_run
-        from orchestrator.sweep import resume_sweep
+        from orchestrator.driver.sweep import resume_sweep
+        from orchestrator.spec.loading import load_run
 
         folder = open_run(run)
         known, spec = Ledger(folder).trials(), load_run(folder)
@@ -151,8 +152,8 @@ def extend(
 
     All old results stay on the leaderboard, and the sampler learns from those that lie in the space.
     """
-    with teller(quiet=quiet, log_format=log_format) as tell:
-        from orchestrator.extend import extend_sweep, plan_extension
+    with sweep_reporter(quiet=quiet, log_format=log_format) as tell:
+        from orchestrator.driver.extend import extend_sweep, plan_extension
 
         extended = plan_extension(run, trials, set_ or [])
         for change in extended.record.extensions[-1].changes:
@@ -179,7 +180,7 @@ def status(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     from analysis.leaderboard import Leaderboard
     from analysis.ledger import Ledger
     from analysis.run_folder import open_run
-    from orchestrator.tables import trial_table
+    from orchestrator.terminal.tables import trial_table
 
     folder = open_run(run)
     record, board, alive = Ledger(folder).read_run(), Leaderboard.from_run(folder), heartbeat.is_alive(folder)
@@ -194,7 +195,7 @@ def status(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     by_status = ", ".join(f"{count} {state}" for state, count in counts.items()) or "none yet"
     done = sum(count for state, count in counts.items() if not state.unfinished)
     prose(output, f"{done} of {record.trials_planned} trials done: {by_status}")
-    output.print(trial_table(board.entries[:TOP], board.objective, output))
+    output.print(trial_table(board.entries[:SHOWN_TRIALS], board.objective, output))
     unfinished = any(state.unfinished for state in counts) or len(board.entries) < record.trials_planned
     if record.ended is not None:
         prose(output, ended(record.ended, run))

@@ -32,11 +32,11 @@ def explain(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show epoch by epoch what a trial would train: stages, parameters, learning rates. Nothing is trained."""
-    from orchestrator.spec import load_trial
-    from orchestrator.tables import phase_table
+    from orchestrator.spec.loading import load_trial
+    from orchestrator.terminal.tables import phase_table
     from trainables.data.balance import batches
     from trainables.data.readers import open_dataset
-    from trainables.explain import explain as phases_of
+    from trainables.estimate.explain import explain_plan
     from trainables.model.build import bare_model, check_image_size
 
     settings = load_trial(config, set_ or [])
@@ -44,7 +44,7 @@ def explain(
     steps = len(batches(dataset.labels("train"), settings.batch_size))
     check_image_size(settings.architecture, settings.data.image_size)
     # Names and sizes are all that is looked at: nobody should have to download weights for that.
-    phases = phases_of(settings, bare_model(settings.architecture, len(dataset.classes)), steps)
+    phases = explain_plan(settings, bare_model(settings.architecture, len(dataset.classes)), steps)
     if format is Format.JSON:
         print_json([phase.to_json() for phase in phases])
         return
@@ -74,13 +74,13 @@ def trial(
 
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from orchestrator.cache_budget import cache_budget
-    from orchestrator.spec import load_trial
-    from orchestrator.tables import epoch_text
-    from trainables import checkpoint
+    from orchestrator.spec.loading import load_trial
+    from orchestrator.spec.sections import cache_budget
+    from orchestrator.terminal.tables import epoch_text
     from trainables.data.arrays import decode_rest, load_arrays
-    from trainables.folders import TrialFolders, cache_folder
-    from trainables.train import train
+    from trainables.loop import checkpoint
+    from trainables.loop.train import train
+    from trainables.storage.folders import TrialFolders, cache_folder
 
     settings = load_trial(config, set_ or [])
     root = out or config.parent / "runs" / config.stem
@@ -108,7 +108,7 @@ def import_config(
     out: Annotated[Path, typer.Option(help="The trial file to write.")] = Path("trial.yaml"),
 ) -> None:
     """Write a trial file from an old training configuration; what was not understood is listed, nothing is dropped."""
-    from orchestrator.import_config import import_file
+    from orchestrator.migrate.config import import_file
 
     imported = import_file(old, out)
     lists = (

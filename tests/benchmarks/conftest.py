@@ -1,6 +1,7 @@
-"""Benchmarks are scripts that import one another by name: their folder is put on the path."""
+"""Benchmarks are scripts that import one another by name: their folders are put on the path."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+sys.path[:0] = [str(BENCHMARKS), str(BENCHMARKS / "search")]

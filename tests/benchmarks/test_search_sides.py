@@ -11,9 +11,9 @@ from search_quality import OURS, SIDES, STOCK
 from search_sides import Stock, one_name, ours, untold
 from search_space import LATE, TABLE, sweep
 
-from orchestrator.spec import SweepSpec
-from orchestrator.suggest import distributions
-from trainables.model.plan import freeze_plan
+from orchestrator.search.optuna_space import distributions
+from orchestrator.spec.sweep_spec import SweepSpec
+from trainables.model.freeze_plan import freeze_plan
 
 
 @pytest.fixture(autouse=True)

@@ -15,14 +15,14 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from trainables import frozen_phase, learner
-from trainables.checkpoint import CheckpointState
 from trainables.config import TrialConfig
 from trainables.data.digits import write_digits
-from trainables.folders import TrialFolders
-from trainables.model.plan import freeze_plan
+from trainables.loop import feature_training, learner
+from trainables.loop.checkpoint import CheckpointState
+from trainables.loop.train import train
+from trainables.model.freeze_plan import freeze_plan
 from trainables.result import EpochReport
-from trainables.train import train
+from trainables.storage.folders import TrialFolders
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -144,7 +144,7 @@ def test_every_setting(settings: str, run: Run, tmp_path: Path, monkeypatch: pyt
 
 
 def refuse(*_: Any) -> None:
-    raise frozen_phase.CannotCache("this is the other half of a test")
+    raise feature_training.CannotCache("this is the other half of a test")
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_what_cannot_be_cut_says_so_and_is_the_same(
         return model  # type: ignore[no-any-return]
 
     monkeypatch.setattr(learner, "build_model", build)
-    monkeypatch.setattr(frozen_phase, "_cuts", {})
+    monkeypatch.setattr(feature_training, "_cuts", {})
     ours, theirs = run("cached", **PLANS["head"]), run("uncached", **PLANS["head"], feature_views=0)
     assert cached(tmp_path) == []
     assert [report.metrics for report in ours[0]] == [report.metrics for report in theirs[0]]
@@ -243,7 +243,7 @@ def test_what_cannot_be_cut_says_so_and_is_the_same(
 
 
 def test_features_larger_than_the_budget_are_done_without(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frozen_phase, "open_rows", lambda *_, **__: None)
+    monkeypatch.setattr(feature_training, "open_rows", lambda *_, **__: None)
     ours, theirs = run("cached", **PLANS["head"]), run("uncached", **PLANS["head"], feature_views=0)
     assert [report.metrics for report in ours[0]] == [report.metrics for report in theirs[0]]
     assert ours[0][0].notes[0].endswith("MiB of them do not fit into the node's cache")

@@ -11,10 +11,10 @@ from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder, open_run, write_atomically
 from search_spaces.errors import InvalidInput
-from trainables.bucket import BucketPath
 from trainables.config import Objective, TrialConfig
 from trainables.result import EpochReport, Status, TrialResult
-from trainables.storage import as_place
+from trainables.storage.bucket import BucketPath
+from trainables.storage.place import as_place
 
 CONFIG = {"data": {"root": "photos"}, "architecture": "resnet18", "strategy": "head", "epochs": 2, "lr": 0.1}
 

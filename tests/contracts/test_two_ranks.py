@@ -22,10 +22,10 @@ from pathlib import Path
 import trainables  # OpenMP's environment, before torch
 import torch
 import torch.distributed as dist
-from trainables import learner as module
+from trainables.loop import learner as module
 from trainables.config import TrialConfig
-from trainables.folders import TrialFolders
-from trainables.train import train
+from trainables.storage.folders import TrialFolders
+from trainables.loop.train import train
 
 torch.set_num_threads(1)
 ranks, configs, root = int(sys.argv[1]), json.loads(sys.argv[2]), Path(sys.argv[3])

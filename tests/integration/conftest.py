@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator import ray_runtime
-from orchestrator.spec import load
-from orchestrator.sweep import Outcome, run_sweep
+from orchestrator.cluster import runtime
+from orchestrator.driver.sweep import SweepOutcome, run_sweep
+from orchestrator.spec.loading import load
 from trainables.result import TrialResult
 
 ARCHITECTURES = ["test_efficientnet", "test_resnet", "mobilenetv3_small_050"]
@@ -16,15 +16,15 @@ ARCHITECTURES = ["test_efficientnet", "test_resnet", "mobilenetv3_small_050"]
 @pytest.fixture(scope="session")
 def ray_here(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[None]:
     """A Ray with two cores; `thaw` in this process joins it."""
-    with ray_runtime.connected(tmp_path_factory.mktemp("ray"), cpus=2):
+    with runtime.connected(tmp_path_factory.mktemp("ray"), cpus=2):
         yield
 
 
 @pytest.fixture
-def sweep(ray_here: None, write_sweep: Callable[..., Path], tmp_path: Path) -> Callable[..., Outcome]:
+def sweep(ray_here: None, write_sweep: Callable[..., Path], tmp_path: Path) -> Callable[..., SweepOutcome]:
     """Runs a sweep of the given sections to its end."""
 
-    def run(progress: Callable[[TrialResult], None] = lambda _trial: None, **sections: object) -> Outcome:
+    def run(progress: Callable[[TrialResult], None] = lambda _trial: None, **sections: object) -> SweepOutcome:
         return run_sweep(load(write_sweep(tmp_path, **sections)), progress=progress)
 
     return run
@@ -33,7 +33,7 @@ def sweep(ray_here: None, write_sweep: Callable[..., Path], tmp_path: Path) -> C
 @pytest.fixture(scope="session")
 def searched(
     ray_here: None, write_sweep: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Outcome, list[TrialResult]]:
+) -> tuple[SweepOutcome, list[TrialResult]]:
     """A search as people run it, TPE and ASHA, and every change of a trial that was announced on the way."""
     changes: list[TrialResult] = []
     sections = {

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder
 from orchestrator.cli import run as cli
-from orchestrator.preflight import preflight
-from orchestrator.spec import load
+from orchestrator.driver.preflight import preflight
+from orchestrator.spec.loading import load
 from search_spaces.documents import dump_yaml
 from trainables.config import Objective
 from trainables.model.build import bare_model

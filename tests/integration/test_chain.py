@@ -13,12 +13,12 @@ import yaml
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator.cli import run as cli
-from orchestrator.sweep import Outcome
-from trainables import checkpoint
+from orchestrator.driver.sweep import SweepOutcome
 from trainables.bundle.predict import Predictor
 from trainables.data.arrays import load_arrays
-from trainables.evaluate import predict_logits
+from trainables.loop import checkpoint
 from trainables.result import TrialResult
+from trainables.task.inference import predict_logits
 
 LEADERBOARD_FIELDS = [
     "rank",
@@ -36,7 +36,7 @@ LEADERBOARD_FIELDS = [
 
 
 @pytest.fixture(scope="module")
-def exported(searched: tuple[Outcome, list[TrialResult]]) -> RunFolder:
+def exported(searched: tuple[SweepOutcome, list[TrialResult]]) -> RunFolder:
     """The run, its winner retrained and exported by the commands."""
     run = searched[0].run
     assert cli(["retrain", str(run.root)]) == 0
@@ -44,7 +44,7 @@ def exported(searched: tuple[Outcome, list[TrialResult]]) -> RunFolder:
     return run
 
 
-def test_leaderboard(searched: tuple[Outcome, list[TrialResult]], capsys: pytest.CaptureFixture[str]):
+def test_leaderboard(searched: tuple[SweepOutcome, list[TrialResult]], capsys: pytest.CaptureFixture[str]):
     run = searched[0].run
     entries = printed(capsys, "leaderboard", run.root)
     assert [list(entry) for entry in entries] == [LEADERBOARD_FIELDS] * 6
@@ -160,7 +160,7 @@ def test_predict_needs_no_torch(exported: RunFolder, digits: Path, tmp_path: Pat
     assert json.loads(ended.stdout)[0]["path"] == str(image)
 
 
-def test_logs(searched: tuple[Outcome, list[TrialResult]], capsys: pytest.CaptureFixture[str]):
+def test_logs(searched: tuple[SweepOutcome, list[TrialResult]], capsys: pytest.CaptureFixture[str]):
     run = searched[0].run
     assert cli(["logs", str(run.root), "0000"]) == 0
     assert "epoch 1: train/loss" in capsys.readouterr().out
@@ -187,7 +187,7 @@ def test_one_trial_alone_needs_no_ray(digits: Path, cache_dir: Path, tmp_path: P
 import sys
 from orchestrator.cli import run
 from orchestrator.commands import trials
-from trainables import train
+from trainables.loop import train
 
 whole = train.train
 def half(*arguments):

@@ -182,7 +182,7 @@ def test_a_job_is_followed_to_its_end_over_a_connection_that_is_dropped_in_silen
     router = Forgetful(int(cluster.dashboard.rpartition(":")[2]))
     router.start()
     code = f"""
-from orchestrator import submission
+from orchestrator.cluster import submission
 from ray.job_submission import JobSubmissionClient
 submission.SILENT_SECONDS = 1
 client = JobSubmissionClient("http://127.0.0.1:{router.listener.getsockname()[1]}")

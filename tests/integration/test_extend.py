@@ -12,15 +12,15 @@ from optuna.storages.journal import JournalFileBackend
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
-from orchestrator.extend import extend_sweep, plan_extension
-from orchestrator.spec import load
-from orchestrator.study import STATES
-from orchestrator.sweep import Outcome, resume_sweep, run_sweep
+from orchestrator.driver.extend import extend_sweep, plan_extension
+from orchestrator.driver.sweep import SweepOutcome, resume_sweep, run_sweep
+from orchestrator.search.study import STATES
+from orchestrator.spec.loading import load
 from search_spaces.errors import InvalidInput, SweepFailed
-from trainables.checkpoint import CheckpointState
+from trainables.loop.checkpoint import CheckpointState
 from trainables.result import Status
 
-Sweep = Callable[..., Outcome]
+Sweep = Callable[..., SweepOutcome]
 
 ONE = {"concurrent": 1}
 SPACE = {"architecture": {"choice": ["test_efficientnet"]}, "lr": {"log": [1e-3, 4e-3]}}
@@ -28,7 +28,7 @@ TRIAL = {"strategy": "full", "epochs": 1}
 ONE_ARCHITECTURE = {"architecture": "test_efficientnet", **TRIAL}
 
 
-def go_on(folder: Path, trials: int = 0, *changes: str) -> Outcome:
+def go_on(folder: Path, trials: int = 0, *changes: str) -> SweepOutcome:
     return extend_sweep(plan_extension(folder, trials, changes))
 
 

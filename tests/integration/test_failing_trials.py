@@ -16,15 +16,15 @@ import pytest
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
-from orchestrator.restarts import MAX_RESTARTS
-from orchestrator.sweep import Outcome
+from orchestrator.driver.sweep import SweepOutcome
+from orchestrator.tuner.restarts import MAX_RESTARTS
 from trainables.result import Status
 
 KILLER, DIVERGING, GOOD = 0.002, 100.0, 0.004
 
 
 @pytest.mark.timeout(900)
-def test_each_ends_with_its_own_reason_and_the_sweep_goes_on(sweep: Callable[..., Outcome], tmp_path: Path):
+def test_each_ends_with_its_own_reason_and_the_sweep_goes_on(sweep: Callable[..., SweepOutcome], tmp_path: Path):
     run = RunFolder(tmp_path / "runs" / "sweep")
     with crashing_at_birth(run, "0000"):
         outcome = sweep(

@@ -18,24 +18,24 @@ from optuna.storages.journal import JournalFileBackend
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
-from orchestrator.assignment import ANSWER
-from orchestrator.preflight import preflight
-from orchestrator.spec import load
-from orchestrator.study import STATES
-from orchestrator.sweep import Outcome, run_sweep
+from orchestrator.driver.preflight import preflight
+from orchestrator.driver.sweep import SweepOutcome, run_sweep
+from orchestrator.search.study import STATES
+from orchestrator.spec.loading import load
+from orchestrator.worker.assignment import ANSWER
 from search_spaces.errors import SweepFailed
-from trainables.evaluation import evaluate_checkpoint
-from trainables.folders import TrialFolders
+from trainables.loop.evaluate_checkpoints import evaluate_checkpoint
+from trainables.loop.train import train
 from trainables.model.build import build_model
 from trainables.result import Status, TrialResult
-from trainables.train import train
+from trainables.storage.folders import TrialFolders
 
-Sweep = Callable[..., Outcome]
+Sweep = Callable[..., SweepOutcome]
 
 ONE_AT_A_TIME = {"concurrent": 1}
 
 
-def test_every_trial_is_in_the_ledger_once_and_has_ended(searched: tuple[Outcome, list[TrialResult]]):
+def test_every_trial_is_in_the_ledger_once_and_has_ended(searched: tuple[SweepOutcome, list[TrialResult]]):
     outcome, changes = searched
     trials = Ledger(outcome.run).trials()
     assert [trial.trial_id for trial in trials] == [f"{number:04d}" for number in range(6)]
@@ -46,7 +46,7 @@ def test_every_trial_is_in_the_ledger_once_and_has_ended(searched: tuple[Outcome
     assert ends == {trial.trial_id: 1 for trial in trials}
 
 
-def test_the_winner_is_what_the_ledger_says(searched: tuple[Outcome, list[TrialResult]], cache_dir: Path):
+def test_the_winner_is_what_the_ledger_says(searched: tuple[SweepOutcome, list[TrialResult]], cache_dir: Path):
     run = searched[0].run
     board = Leaderboard.from_run(run)
     winner = board.winner()
@@ -58,7 +58,7 @@ def test_the_winner_is_what_the_ledger_says(searched: tuple[Outcome, list[TrialR
     assert run.leaderboard_csv.read_text().splitlines()[1].startswith(f"1,{winner.trial_id},COMPLETED,")
 
 
-def test_tune_remembers_of_a_trial_its_last_answer_alone(searched: tuple[Outcome, list[TrialResult]]):
+def test_tune_remembers_of_a_trial_its_last_answer_alone(searched: tuple[SweepOutcome, list[TrialResult]]):
     (state,) = searched[0].run.tune.glob("experiment_state-*.json")
     trials = [json.loads(remembered) for _, remembered in json.loads(state.read_text())["trial_data"]]
     assert len(trials) == 6
@@ -67,7 +67,7 @@ def test_tune_remembers_of_a_trial_its_last_answer_alone(searched: tuple[Outcome
         assert set(trial["last_result"]) - {"trial_id", "experiment_tag"} == {ANSWER, "node_ip", "pid"}
 
 
-def test_the_study_tells_the_truth(searched: tuple[Outcome, list[TrialResult]]):
+def test_the_study_tells_the_truth(searched: tuple[SweepOutcome, list[TrialResult]]):
     run = searched[0].run
     trials = {trial.trial_id: trial for trial in Ledger(run).trials()}
     study = open_study(run)
@@ -81,7 +81,7 @@ def test_the_study_tells_the_truth(searched: tuple[Outcome, list[TrialResult]]):
         assert trial.status is not Status.COMPLETED or asked.value == trial.objective
 
 
-def test_wandb_mirrors_every_trial(searched: tuple[Outcome, list[TrialResult]]):
+def test_wandb_mirrors_every_trial(searched: tuple[SweepOutcome, list[TrialResult]]):
     run = searched[0].run
     folders = list(run.wandb.glob("offline-run-*-sweep-0*"))
     assert sorted(re.sub(r"offline-run-\d+_\d+-", "", folder.name) for folder in folders) == [
@@ -90,7 +90,7 @@ def test_wandb_mirrors_every_trial(searched: tuple[Outcome, list[TrialResult]]):
     assert all(list(folder.glob("*.wandb")) for folder in folders)
 
 
-def test_predictions_are_left_by_every_trial(searched: tuple[Outcome, list[TrialResult]]):
+def test_predictions_are_left_by_every_trial(searched: tuple[SweepOutcome, list[TrialResult]]):
     run = searched[0].run
     for trial in Ledger(run).trials():
         table = pq.read_table(run.predictions(trial.trial_id))
@@ -101,7 +101,7 @@ def test_predictions_are_left_by_every_trial(searched: tuple[Outcome, list[Trial
 
 
 def test_workers_are_used_again_and_gone_at_the_end(
-    assert_nothing_is_left: Callable[[set[int]], None], searched: tuple[Outcome, list[TrialResult]]
+    assert_nothing_is_left: Callable[[set[int]], None], searched: tuple[SweepOutcome, list[TrialResult]]
 ):
     run = searched[0].run
     pids = {pid for trial in Ledger(run).trials() for pid in worker_pids(run, trial.trial_id)}

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from analysis.run_folder import RunFolder
-from orchestrator.assignment import Assignment, read_answer
-from orchestrator.sections import Resources, Wandb
-from orchestrator.trial import TrialActor
-from trainables import checkpoint
+from orchestrator.spec.sections import Resources, Wandb
+from orchestrator.worker.assignment import Assignment, read_answer
+from orchestrator.worker.trial_actor import TrialActor
 from trainables.config import TrialConfig
-from trainables.folders import TrialFolders
+from trainables.loop import checkpoint
+from trainables.loop.train import train
 from trainables.result import Status, TrialResult
-from trainables.storage import Place, as_place
-from trainables.train import train
+from trainables.storage.folders import TrialFolders
+from trainables.storage.place import Place, as_place
 
 EPOCHS = 4
 

@@ -7,7 +7,8 @@ from typing import Any
 import optuna
 import pytest
 
-from orchestrator.spec import SweepSpec, load
+from orchestrator.spec.loading import load
+from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.documents import dump_yaml
 from trainables.config import TrialConfig
 from trainables.result import EpochReport, Failure, Status, TrialResult

@@ -13,7 +13,7 @@ from analysis import heartbeat
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from trainables.result import Status
-from trainables.storage import as_place
+from trainables.storage.place import as_place
 
 pytestmark = pytest.mark.soak
 

@@ -18,10 +18,10 @@ from optuna.storages.journal import JournalFileBackend
 from analysis import heartbeat
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
-from orchestrator.study import STATES
-from trainables.folders import TrialFolders
+from orchestrator.search.study import STATES
+from trainables.loop.train import train
 from trainables.result import Status, TrialResult
-from trainables.train import train
+from trainables.storage.folders import TrialFolders
 
 pytestmark = pytest.mark.soak
 

@@ -17,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
-from orchestrator.study import STATES
+from orchestrator.search.study import STATES
 from trainables.result import TrialResult
 
 pytestmark = pytest.mark.soak

@@ -5,14 +5,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ray.cluster_utils import Cluster
 
 from analysis.ledger import Ledger
-from orchestrator import ray_runtime  # noqa: F401  (sets Ray's environment)
-from orchestrator.spec import load
-from orchestrator.sweep import run_sweep
+from orchestrator.driver.sweep import run_sweep
+from orchestrator.spec.loading import load
 from trainables.result import Status, TrialResult
-
-from ray.cluster_utils import Cluster  # isort: skip
 
 pytestmark = pytest.mark.soak
 

@@ -13,10 +13,10 @@ import torch
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from trainables.bundle.predict import Predictor
-from trainables.checkpoint import load_trained
 from trainables.data.arrays import load_arrays
-from trainables.evaluate import predict_logits
+from trainables.loop.checkpoint import load_trained
 from trainables.result import Status
+from trainables.task.inference import predict_logits
 
 pytestmark = pytest.mark.soak
 

@@ -14,9 +14,9 @@ import pytest
 
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
-from orchestrator import ray_runtime
-from orchestrator.spec import load
-from orchestrator.sweep import Outcome, resume_sweep, run_sweep
+from orchestrator.cluster import runtime
+from orchestrator.driver.sweep import SweepOutcome, resume_sweep, run_sweep
+from orchestrator.spec.loading import load
 from search_spaces.errors import InvalidInput, StorageFailed
 from trainables.result import Status, TrialResult
 
@@ -34,15 +34,15 @@ POINTS = [{"lr": lr} for lr in (0.001, 0.002, 0.004)]
 @pytest.fixture(scope="module", autouse=True)
 def two_cores(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[None]:
     """A Ray with two cores: room for one trial with two workers."""
-    with ray_runtime.connected(tmp_path_factory.mktemp("ray"), cpus=2):
+    with runtime.connected(tmp_path_factory.mktemp("ray"), cpus=2):
         yield
 
 
 @pytest.fixture
-def sweep(write_sweep: Callable[..., Path], tmp_path: Path) -> Callable[..., Outcome]:
+def sweep(write_sweep: Callable[..., Path], tmp_path: Path) -> Callable[..., SweepOutcome]:
     """Runs the three points with the given resources to their end."""
 
-    def run(on_change: Change = lambda _trial: None, name: str = "sweep", **sections: Any) -> Outcome:
+    def run(on_change: Change = lambda _trial: None, name: str = "sweep", **sections: Any) -> SweepOutcome:
         trial = {key: value for key, value in ALIKE.items() if key != "lr"}
         given = {"trial": trial, "space": ONE_SPACE, "search": {"trials": 3, "points": POINTS}, **sections}
         return run_sweep(load(write_sweep(tmp_path, name=name, **given)), progress=on_change)
@@ -51,7 +51,7 @@ def sweep(write_sweep: Callable[..., Path], tmp_path: Path) -> Callable[..., Out
 
 
 def test_two_workers_compute_what_one_computes_also_when_each_of_them_is_killed(
-    assert_nothing_is_left: Callable[[set[int]], None], sweep: Callable[..., Outcome], tmp_path: Path
+    assert_nothing_is_left: Callable[[set[int]], None], sweep: Callable[..., SweepOutcome], tmp_path: Path
 ):
     run = RunFolder(tmp_path / "runs" / "two")
     killed: dict[str, int] = {}
@@ -80,7 +80,7 @@ def test_two_workers_compute_what_one_computes_also_when_each_of_them_is_killed(
 
 
 def test_ranks_stay_from_trial_to_trial_under_asha_and_go_with_the_sweep(
-    assert_nothing_is_left: Callable[[set[int]], None], sweep: Callable[..., Outcome]
+    assert_nothing_is_left: Callable[[set[int]], None], sweep: Callable[..., SweepOutcome]
 ):
     outcome = sweep(
         trial={"architecture": "test_convnext", "strategy": "head", "epochs": 3},
@@ -100,7 +100,7 @@ def test_ranks_stay_from_trial_to_trial_under_asha_and_go_with_the_sweep(
 
 
 def test_trials_that_hang_time_out_and_the_sweep_goes_on(
-    assert_nothing_is_left: Callable[[set[int]], None], sweep: Callable[..., Outcome], tmp_path: Path
+    assert_nothing_is_left: Callable[[set[int]], None], sweep: Callable[..., SweepOutcome], tmp_path: Path
 ):
     for workers in (1, 2):
         name = f"workers-{workers}"
@@ -126,7 +126,7 @@ def test_trials_that_hang_time_out_and_the_sweep_goes_on(
 
 
 def test_a_storage_that_fails_one_rank_ends_the_sweep_which_can_be_resumed(
-    assert_nothing_is_left: Callable[[set[int]], None], sweep: Callable[..., Outcome], tmp_path: Path
+    assert_nothing_is_left: Callable[[set[int]], None], sweep: Callable[..., SweepOutcome], tmp_path: Path
 ):
     run = RunFolder(tmp_path / "runs" / "sweep")
 
@@ -146,7 +146,7 @@ def test_a_storage_that_fails_one_rank_ends_the_sweep_which_can_be_resumed(
     assert_nothing_is_left({pid for number in range(3) for pid in rank_pids(run, f"{number:04d}")})
 
 
-def test_a_loss_that_is_not_finite_ends_the_trial_and_leaves_the_ranks(sweep: Callable[..., Outcome]):
+def test_a_loss_that_is_not_finite_ends_the_trial_and_leaves_the_ranks(sweep: Callable[..., SweepOutcome]):
     trial = {"architecture": "test_efficientnet", "strategy": "full", "epochs": 2}
     points = [{"lr": 1e-3}, {"lr": 90.0}, {"lr": 1e-3}]
     outcome = sweep(
@@ -163,7 +163,7 @@ def test_a_loss_that_is_not_finite_ends_the_trial_and_leaves_the_ranks(sweep: Ca
     assert len({pid for trial in trials for pid in rank_pids(outcome.run, trial.trial_id)}) == 2
 
 
-def test_what_can_never_fit_is_refused_before_anything_is_written(sweep: Callable[..., Outcome], tmp_path: Path):
+def test_what_can_never_fit_is_refused_before_anything_is_written(sweep: Callable[..., SweepOutcome], tmp_path: Path):
     for resources in ({"workers": 3}, {"cpus_per_worker": 4}, {"workers": 2, "gpus_per_worker": 1}):
         with pytest.raises(
             InvalidInput,

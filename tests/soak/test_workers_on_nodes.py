@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
+from ray.cluster_utils import Cluster
 
 from analysis.ledger import Ledger
-from orchestrator.capacity import fitting, nodes_now
-from orchestrator.gang import placement
-from orchestrator.sections import Resources
-from orchestrator.spec import load
-from orchestrator.sweep import run_sweep
+from orchestrator.cluster.capacity import fitting
+from orchestrator.cluster.runtime import nodes_now
+from orchestrator.driver.sweep import run_sweep
+from orchestrator.spec.loading import load
+from orchestrator.spec.sections import Resources
+from orchestrator.tuner.tuner import placement
 from trainables.result import Status, TrialResult
-
-import ray  # isort: skip
-from ray.cluster_utils import Cluster  # isort: skip
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 

@@ -9,7 +9,7 @@ import torch
 
 from trainables.config import TrialConfig
 from trainables.data.digits import write_digits
-from trainables.folders import TrialFolders
+from trainables.storage.folders import TrialFolders
 
 
 @pytest.fixture(scope="module")

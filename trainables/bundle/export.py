@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from search_spaces.errors import ExportRefused, InvalidInput
-from trainables.bundle.parity import Parity, measure, reference
+from trainables.bundle.parity import Parity, measure_parity, reference
 from trainables.bundle.predict import Predictor
 from trainables.data.preprocess import Preprocessing
 
@@ -76,7 +76,7 @@ def export_bundle(
             "thaw.version": version("thaw"),
         }
         write_metadata(draft, metadata)
-        parity = measure(model, Predictor.open(draft), preprocessing, images)
+        parity = measure_parity(model, Predictor.open(draft), preprocessing, images)
         if not parity.holds:
             raise ExportRefused(_refusal(parity, folder))
         write_metadata(draft, {"thaw.parity": parity.to_json()})

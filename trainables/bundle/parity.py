@@ -74,7 +74,7 @@ class Parity:
         return asdict(self)
 
 
-def measure(
+def measure_parity(
     model: nn.Module,
     predictor: Predictor,
     preprocessing: Preprocessing,

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from trainables.data.chance import Stream
+from trainables.data.sample_random import Stream
 
 Balance = Literal["none", "sampler", "loss"]
 Weighting = Literal["inverse", "effective"]

@@ -17,7 +17,7 @@ import torch
 from trainables.config import ResizeMode
 from trainables.data.lazy_images import LazyImages, Pixels
 from trainables.data.node_cache import NodeCache, Progress
-from trainables.data.preprocess import PREPROCESSING_VERSION, load
+from trainables.data.preprocess import PREPROCESSING_VERSION, load_image
 from trainables.data.readers import Dataset
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def open_images(
 
     def decode(index: int) -> Pixels:
         sample = samples[index]
-        return load(dataset.read(sample), str(dataset.root / sample.path), size, mode)
+        return load_image(dataset.read(sample), str(dataset.root / sample.path), size, mode)
 
     def rows() -> Iterator[Pixels]:
         # All cores of the node, since every trial on it waits; handed on one by one, for the progress.

@@ -16,7 +16,7 @@ from search_spaces.errors import InvalidInput, closest
 from trainables.config import ResizeMode
 from trainables.data.decode import decode as decode  # named here for those who preprocess step by step
 
-# Raise it whenever the pixels that `load` gives for some file change: caches of the old pixels then go unused.
+# Raise it whenever the pixels that `load_image` gives for some file change: caches of the old pixels then go unused.
 PREPROCESSING_VERSION = 1
 
 PAD_COLOUR = (124, 116, 104)
@@ -57,7 +57,7 @@ class Preprocessing:
 
     def __call__(self, data: bytes, name: str) -> npt.NDArray[np.float32]:
         """The model's input for one file, shape (3, image_size, image_size); `name` is for the error message."""
-        pixels = load(data, name, self.image_size, self.resize_mode)
+        pixels = load_image(data, name, self.image_size, self.resize_mode)
         batch = normalize(pixels[None], self.mean, self.std)
         return batch.reshape(batch.shape[1:])
 
@@ -80,7 +80,7 @@ class Preprocessing:
         return cls(size, mode, (red, green, blue), (std_red, std_green, std_blue))
 
 
-def load(data: bytes, name: str, size: int, mode: ResizeMode) -> npt.NDArray[np.uint8]:
+def load_image(data: bytes, name: str, size: int, mode: ResizeMode) -> npt.NDArray[np.uint8]:
     """Decode and resize one image file: uint8, shape (size, size, 3), RGB."""
     return resize(decode(data, name), size, mode)
 

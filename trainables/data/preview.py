@@ -10,11 +10,11 @@ from PIL import Image
 from torch import Tensor
 
 from trainables.data.arrays import Split
-from trainables.data.augment import POLICIES, Policy, augment
+from trainables.data.augmentation.erasing import erase
+from trainables.data.augmentation.mixing import Mixing, mix
+from trainables.data.augmentation.policies import POLICIES, Policy, augment
 from trainables.data.balance import Balance, Weighting, batches, class_weights, epoch_order
 from trainables.data.charts import Bars, Row, draw_bars, draw_rows, stack
-from trainables.data.erasing import erase
-from trainables.data.mixing import Mixing, mix
 
 # Pretrained weights of timm are normalised by about this; what is erased has this colour.
 _MEAN = (0.485, 0.456, 0.406)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from search_spaces.errors import OutOfMemory
 from trainables.data.node_cache import Array, NodeCache
 from trainables.data.preprocess import PREPROCESSING_VERSION
-from trainables.memory import is_out_of_memory, release
-from trainables.model.cut import Cut
+from trainables.model.device_memory import is_out_of_memory, release
+from trainables.model.split_model import Cut
 
 Indices = npt.NDArray[np.int64]
 Inputs = Callable[[Indices], Tensor]

@@ -12,7 +12,7 @@ from timm.models import VGG, group_parameters
 from torch import nn
 
 from search_spaces.errors import InvalidInput
-from trainables.model.plan import Stages
+from trainables.model.freeze_plan import Stages
 
 
 @dataclass(frozen=True)

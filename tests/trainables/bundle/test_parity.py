@@ -9,7 +9,7 @@ from torch import nn
 
 from search_spaces.errors import InvalidInput
 from trainables.bundle.export import ExportBundle
-from trainables.bundle.parity import TIE, TOLERANCE, compare, measure, reference
+from trainables.bundle.parity import TIE, TOLERANCE, compare, measure_parity, reference
 from trainables.bundle.predict import Predictor
 
 Small = tuple[nn.Module, ExportBundle]
@@ -25,7 +25,7 @@ def predictor(small: Small) -> Predictor:
 @pytest.mark.parametrize("architecture", ["resnet18", "mobilenetv3_small_050", "efficientnet_b0"])
 def test_real_photos_agree(exported: Exported, real_photos: Photos, architecture: str) -> None:
     model, bundle = exported(architecture)
-    parity = measure(model, Predictor.open(bundle.model), bundle.preprocessing, real_photos)
+    parity = measure_parity(model, Predictor.open(bundle.model), bundle.preprocessing, real_photos)
     assert parity.holds
     assert (parity.images, parity.same_label, parity.ties, parity.differing) == (40, 40, 0, ())
     assert parity.max_rel_difference < TOLERANCE / 10
@@ -33,17 +33,17 @@ def test_real_photos_agree(exported: Exported, real_photos: Photos, architecture
 
 
 def test_generated_photos_agree(small: Small, predictor: Predictor, photos: Photos) -> None:
-    parity = measure(small[0], predictor, small[1].preprocessing, iter(photos), batch_size=4)
+    parity = measure_parity(small[0], predictor, small[1].preprocessing, iter(photos), batch_size=4)
     assert parity.holds
     assert (parity.images, parity.same_label, parity.batch_sizes) == (11, 11, (1, 3, 4))
-    assert measure(small[0], predictor, small[1].preprocessing, photos[:2]).batch_sizes == (1, 2)
+    assert measure_parity(small[0], predictor, small[1].preprocessing, photos[:2]).batch_sizes == (1, 2)
 
 
 def test_the_model_is_left_as_it_is(small: Small, predictor: Predictor, photos: Photos) -> None:
     model = small[0].train()
     frozen = next(module for module in model.modules() if isinstance(module, nn.BatchNorm2d)).eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    assert measure(model, predictor, small[1].preprocessing, photos).holds
+    assert measure_parity(model, predictor, small[1].preprocessing, photos).holds
     assert model.training
     assert not frozen.training
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
@@ -52,7 +52,7 @@ def test_the_model_is_left_as_it_is(small: Small, predictor: Predictor, photos: 
 def test_another_preprocessing_is_noticed(small: Small, predictor: Predictor, photos: Photos) -> None:
     for change in ({"resize_mode": "pad"}, {"mean": (0.5, 0.5, 0.5)}):
         changed = dataclasses.replace(small[1].preprocessing, **change)
-        parity = measure(small[0], predictor, changed, photos)
+        parity = measure_parity(small[0], predictor, changed, photos)
         assert not parity.holds
         assert parity.max_rel_difference > TOLERANCE
         assert parity.differing == ("photo0.jpg", "photo1.jpg", "photo2.jpg")
@@ -62,7 +62,7 @@ def test_other_weights_are_noticed(small: Small, predictor: Predictor, photos: P
     other = reference(small[0])
     with torch.no_grad():
         other.get_classifier().bias[0] += 100  # type: ignore[operator, index]
-    parity = measure(other, predictor, small[1].preprocessing, photos)
+    parity = measure_parity(other, predictor, small[1].preprocessing, photos)
     assert not parity.holds
     assert parity.max_abs_difference == pytest.approx(100, rel=1e-3)
 
@@ -71,12 +71,12 @@ def test_a_model_that_answers_nan_never_passes(small: Small, predictor: Predicto
     other = reference(small[0])
     with torch.no_grad():
         other.get_classifier().bias[0] = float("nan")  # type: ignore[operator, index]
-    assert not measure(other, predictor, small[1].preprocessing, photos).holds
+    assert not measure_parity(other, predictor, small[1].preprocessing, photos).holds
 
 
 def test_without_images_nothing_is_measured(small: Small, predictor: Predictor) -> None:
     with pytest.raises(InvalidInput, match="parity is measured on the images of the validation split, got none"):
-        measure(small[0], predictor, small[1].preprocessing, [])
+        measure_parity(small[0], predictor, small[1].preprocessing, [])
 
 
 def test_compare_by_hand() -> None:
@@ -126,7 +126,7 @@ def test_what_is_accepted(
     assert (TOLERANCE, TIE) == (1e-3, 1e-4)
     row = np.array(answer, np.float32)
     monkeypatch.setattr(Predictor, "logits", lambda self, batch: np.tile(row, (len(batch), 1)))
-    parity = measure(Answers(expected), predictor, small[1].preprocessing, photos[:1])
+    parity = measure_parity(Answers(expected), predictor, small[1].preprocessing, photos[:1])
     assert (parity.same_label, parity.ties, parity.holds) == (same_label, ties, holds)
     assert parity.differing == (() if holds else ("photo0.jpg",))
 
@@ -137,7 +137,7 @@ def test_a_batch_size_that_differs_is_noticed(
     """A graph that bakes the batch of the export in: right for four at once, wrong for one."""
     logits = Predictor.logits
     monkeypatch.setattr(Predictor, "logits", lambda self, batch: logits(self, batch) + 9 * (len(batch) == 1))
-    parity = measure(small[0], predictor, small[1].preprocessing, photos[:4], batch_size=4)
+    parity = measure_parity(small[0], predictor, small[1].preprocessing, photos[:4], batch_size=4)
     assert not parity.holds
     assert parity.max_abs_difference == pytest.approx(9, abs=1e-3)
 

@@ -8,7 +8,7 @@ from search_spaces.errors import InvalidInput
 from trainables.data.image_cache import open_images
 from trainables.data.lazy_images import LazyImages
 from trainables.data.node_cache import NodeCache
-from trainables.data.preprocess import load
+from trainables.data.preprocess import load_image
 from trainables.data.readers import open_dataset
 
 KEY = "f" * 64
@@ -33,7 +33,7 @@ def test_it_holds_the_images_in_order_and_is_built_once(photos, cache):
     assert not images.flags.writeable
     assert seen == [(done, 7) for done in range(1, 8)]
     for image, sample in zip(images, dataset.splits["train"], strict=True):
-        np.testing.assert_array_equal(image, load(dataset.read(sample), sample.path, 8, "crop"))
+        np.testing.assert_array_equal(image, load_image(dataset.read(sample), sample.path, 8, "crop"))
     again = _open(photos, cache, on_progress=lambda *_: pytest.fail("decoded a second time"))
     np.testing.assert_array_equal(again, images)
     assert not list((cache.folder / "images").glob("*.partial"))

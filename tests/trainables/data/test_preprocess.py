@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from search_spaces.errors import InvalidInput
-from trainables.data.preprocess import PAD_COLOUR, Preprocessing, decode, load, normalize, resize
+from trainables.data.preprocess import PAD_COLOUR, Preprocessing, decode, load_image, normalize, resize
 
 modes = st.sampled_from(["crop", "squash", "pad"])
 fractions = st.floats(0.01, 1)
@@ -79,7 +79,7 @@ def test_an_unknown_mode_is_refused():
 
 def test_load_is_decode_then_resize():
     data = _png(Image.effect_noise((40, 20), 60))
-    np.testing.assert_array_equal(load(data, "a", 16, "pad"), resize(decode(data, "a"), 16, "pad"))
+    np.testing.assert_array_equal(load_image(data, "a", 16, "pad"), resize(decode(data, "a"), 16, "pad"))
 
 
 def test_normalize_agrees_with_the_formula():

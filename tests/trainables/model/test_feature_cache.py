@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from search_spaces.errors import OutOfMemory
 from trainables.data.node_cache import NodeCache
 from trainables.model.build import bare_model
-from trainables.model.cut import Cut, find_cut
 from trainables.model.feature_cache import open_rows
 from trainables.model.freeze import set_trainable
+from trainables.model.split_model import Cut, find_cut
 from trainables.model.stages import stage_table
 
 Open = Callable[..., Any]

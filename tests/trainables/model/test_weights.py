@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from search_spaces.errors import InvalidInput
-from trainables import checkpoint
 from trainables.config import TrialConfig
+from trainables.loop import checkpoint
 from trainables.model.build import bare_model, build_model
 from trainables.model.stages import classifier_parameters
 from trainables.model.weights import CHECKPOINT_FILE, load_weights, read_weights, weights_path

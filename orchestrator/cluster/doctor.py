@@ -1,0 +1,139 @@
+"""What this machine has, and what a sweep would miss on it."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from orchestrator.spec.sections import Wandb
+from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.tracking.wandb_tracker import resolve_mode
+from search_spaces.errors import InvalidInput, StorageFailed
+from trainables.data.readers import open_dataset
+from trainables.model.weights import weights_file, weights_path
+from trainables.storage.bucket import BucketPath
+from trainables.storage.folders import cache_folder
+from trainables.storage.place import Place, check_writable
+
+CHECKED_PACKAGES = (
+    "thaw",
+    "torch",
+    "torchvision",
+    "timm",
+    "accelerate",
+    "ray",
+    "optuna",
+    "wandb",
+    "onnx",
+    "onnxruntime",
+)
+ENOUGH_DISK_GB = 5
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the doctor's report."""
+
+    name: str
+    found: str
+    ok: bool
+    remedy: str = ""
+
+
+def examine(cache: Path | None = None, storage: Place | None = None) -> list[Check]:
+    """Look at Python, packages, devices, memory, disks and W&B; nothing is changed."""
+    checks = [
+        Check("python", f"{platform.python_version()} ({sys.executable})", sys.version_info >= (3, 11)),
+        *(_package(name) for name in CHECKED_PACKAGES),
+        Check("cpu", f"{_cores()} cores, {_memory_gb():.0f} GB of memory", ok=True),
+        _gpu(),
+        _folder("cache", cache_folder(cache)),
+        _bucket("storage", storage) if isinstance(storage, BucketPath) else _folder("storage", storage or Path("runs")),
+    ]
+    mode = resolve_mode(Wandb())
+    hint = "" if mode == "online" else "runs stay on this machine; `wandb login` or WANDB_API_KEY for online"
+    return [*checks, Check("wandb", mode, ok=True, remedy=hint)]
+
+
+def examine_data(spec: SweepSpec) -> list[Check]:
+    """Look at what `spec` reads on this machine: its photos, which are listed and not opened, and its weights."""
+    root, manifest = spec.data.root, spec.data.manifest
+    checks = []
+    try:
+        dataset = open_dataset(root, manifest)
+        counts = ", ".join(f"{len(samples)} {split}" for split, samples in dataset.splits.items())
+        checks.append(Check("data", f"{manifest or root}, {len(dataset.classes)} classes, {counts} images", ok=True))
+    except InvalidInput as error:
+        checks.append(Check("data", str(manifest or root), ok=False, remedy=str(error)))
+    paths = {path for config in spec.corner_configs() if (path := weights_path(config)) is not None}
+    for path in sorted(paths):
+        try:
+            checks.append(Check("weights", str(weights_file(path)), ok=True))
+        except InvalidInput as error:
+            checks.append(Check("weights", str(path), ok=False, remedy=str(error)))
+    return checks
+
+
+def doctor_nodes(address: str, spec: SweepSpec | None = None) -> list[Check]:
+    """Look at every node of the Ray cluster at `address`, for what `spec` needs of it; nothing is left behind.
+
+    Raises InvalidInput where no cluster answers.
+    """
+    from orchestrator.cluster.node_checks import examine_cluster
+
+    checks: list[Check] = []
+    for node in examine_cluster(address, spec):
+        name = f"node {node.name}"
+        checks += [Check(name, node.resources, False, complaint) for complaint in node.complaints] or [
+            Check(name, node.resources, ok=True)
+        ]
+    return checks
+
+
+def _package(name: str) -> Check:
+    try:
+        return Check(name, importlib.metadata.version(name), ok=True)
+    except importlib.metadata.PackageNotFoundError:
+        return Check(name, "not installed", ok=False, remedy="install thaw[train]")
+
+
+def _gpu() -> Check:
+    count = torch.cuda.device_count()
+    if count == 0:
+        return Check("gpu", "none; trials run on the CPU", ok=True)
+    names = {torch.cuda.get_device_properties(index).name for index in range(count)}
+    return Check("gpu", f"{count} x {', '.join(sorted(names))}", ok=True)
+
+
+def _folder(name: str, folder: Path) -> Check:
+    there = folder.absolute()
+    while not there.exists():
+        there = there.parent
+    free = shutil.disk_usage(there).free / 1e9
+    writable = there.is_dir() and os.access(there, os.W_OK)
+    remedy = "" if writable else f"make {there} a writable folder, or set another folder in `storage`"
+    if writable and free < ENOUGH_DISK_GB:
+        remedy = f"free some space: a sweep needs about {ENOUGH_DISK_GB} GB"
+    return Check(name, f"{folder}, {free:.0f} GB free", writable and free >= ENOUGH_DISK_GB, remedy)
+
+
+def _bucket(name: str, place: BucketPath) -> Check:
+    try:
+        check_writable(place)
+    except StorageFailed as error:
+        return Check(name, str(place), ok=False, remedy=str(error))
+    return Check(name, f"{place}, may be written", ok=True)
+
+
+def _cores() -> int:
+    # Only Linux tells how many this process may use.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory_gb() -> float:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9

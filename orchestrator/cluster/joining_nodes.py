@@ -1,0 +1,53 @@
+"""Nodes that join while a sweep runs. A bad one would fail trial after trial, each in a second, until none is left."""
+
+import logging
+import math
+import time
+from dataclasses import replace
+from typing import Any
+
+import ray
+
+from analysis.run_folder import RunFolder
+from orchestrator.cluster.node_checks import RayNode, ask, living_nodes, make_node_question, node_name, report
+from orchestrator.spec.sweep_spec import SweepSpec
+from trainables.data.readers import Dataset
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 5.0
+
+
+class JoiningNodes:
+    """Looks at each node that joins, as the others were looked at before the first trial, without waiting for it."""
+
+    def __init__(self, spec: SweepSpec, dataset: Dataset) -> None:
+        # The run's own record stands for the file that the driver leaves beforehand.
+        self._question = replace(make_node_question(spec, dataset), token=RunFolder(spec.run_root).run_json.name)
+        # Nobody is known yet: between the look beforehand and this one, minutes may have passed.
+        self._known: set[str] = set()
+        self._asked: dict[ray.ObjectRef[dict[str, Any]], RayNode] = {}
+        self._looked = -math.inf
+
+    def complaint(self) -> str | None:
+        """What is wrong with a node that has joined, once it is known; to be asked again and again."""
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return None
+        self._looked = time.monotonic()
+        for found in living_nodes():
+            if found["NodeID"] not in self._known:
+                self._known.add(found["NodeID"])
+                self._asked[ask(self._question, found)] = found
+        done, _ = ray.wait(list(self._asked), num_returns=len(self._asked), timeout=0) if self._asked else ([], [])
+        for reference in done:
+            found = self._asked.pop(reference)
+            try:
+                answer = ray.get(reference)
+            except ray.exceptions.RayError as error:  # it has gone again; if not, it is asked once more
+                log.warning("node %s has not answered: %s", node_name(found), error)
+                self._known.discard(found["NodeID"])
+                continue
+            complaints = report(self._question, found, answer).complaints
+            if complaints:
+                return f"node {node_name(found)}, which has joined the cluster: {complaints[0]}"
+        return None

@@ -1,0 +1,243 @@
+"""The nodes of a cluster, looked at before anything is trained on them."""
+
+import contextlib
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import cloudpickle
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from analysis.run_folder import RunFolder
+from orchestrator.cluster import node_probe, runtime
+from orchestrator.cluster.capacity import check_fit
+from orchestrator.cluster.node_probe import NodeQuestion
+from orchestrator.spec.sweep_spec import SweepSpec
+from search_spaces.errors import InvalidInput
+from trainables.data.arrays import Arrays
+from trainables.data.readers import Dataset, open_dataset
+from trainables.storage.folders import cache_folder
+
+RayNode = Mapping[str, Any]
+
+NODE_PACKAGES = ("thaw", "torch", "timm", "ray")
+CHECKED_IMAGES = 64
+ENOUGH_CACHE = 2**30
+TIMEOUT = 120.0
+
+
+@dataclass(frozen=True)
+class NodeReport:
+    """What is wrong with one node; nothing, where it is ready."""
+
+    name: str
+    """See `node_name`."""
+
+    resources: str
+    """What it has for trials."""
+
+    complaints: tuple[str, ...]
+    """Rule, value, remedy of each thing that is wrong."""
+
+
+@contextlib.contextmanager
+def joined(spec: SweepSpec, arrays: Arrays, address: str | None) -> Iterator[None]:
+    """Ray for the time of the block, with every node ready for the trials of `spec`.
+
+    That is the cluster at `address`, or at $RAY_ADDRESS, else a Ray of our own, else the one that this process is
+    connected to already, whose nodes are not looked at. Raises InvalidInput for what is not ready, and leaves nothing
+    behind.
+    """
+    grows = runtime.is_joined(address)
+    if ray.is_initialized():
+        if not grows:
+            check_fit(spec.resources, runtime.nodes_now(), grows=False)
+        yield
+        return
+    with _run_folder(spec) as folder, runtime.connected(folder, address=address):
+        if grows:
+            check_nodes(spec, arrays.dataset)
+        check_fit(spec.resources, runtime.nodes_now(), grows=grows)
+        yield
+
+
+def examine_cluster(address: str, spec: SweepSpec | None) -> list[NodeReport]:
+    """Look at every node of the cluster at `address`, for what `spec` needs of it, as a sweep does before it starts."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        dataset = None
+        if spec is not None:
+            dataset = open_dataset(spec.data.root, spec.data.manifest)
+            folder = stack.enter_context(_run_folder(spec))
+        stack.enter_context(runtime.connected(folder, address=address))
+        return doctor_nodes(spec, dataset)
+
+
+@contextlib.contextmanager
+def _run_folder(spec: SweepSpec) -> Iterator[Path]:
+    """This node's folder of the run for the time of the block; after it only where something has been put into it."""
+    folder = RunFolder(spec.run_root, cache_folder(spec.storage.cache_dir)).local
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield folder
+    finally:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def check_nodes(spec: SweepSpec, dataset: Dataset) -> None:
+    """Raise InvalidInput naming every node that could not run the trials of a sweep, and why."""
+    bad = [report for report in doctor_nodes(spec, dataset) if report.complaints]
+    if bad:
+        lines = [f"node {report.name}: {complaint}" for report in bad for complaint in report.complaints]
+        raise InvalidInput("\n".join(lines))
+
+
+def doctor_nodes(spec: SweepSpec | None = None, dataset: Dataset | None = None) -> list[NodeReport]:
+    """Ask every node of the joined cluster for versions, and for what `spec` needs: paths, images, devices, cache.
+
+    The run folder of `spec` must exist, on the driver at least; what is written there for the test is removed again.
+    """
+    question = make_node_question(spec, dataset)
+    token = None if question.run is None else Path(question.run, question.token)
+    if token is not None:
+        token.touch()
+    try:
+        nodes = living_nodes()
+        asked = [ask(question, found) for found in nodes]
+        ray.wait(asked, num_returns=len(asked), timeout=TIMEOUT)
+        answers = [_answer(reference) for reference in asked]
+        reports = [report(question, found, answer) for found, answer in zip(nodes, answers, strict=True)]
+        # A node that was switched off while it was asked, or shortly before, is none of the cluster's any more.
+        there = {found["NodeID"] for found in living_nodes()}
+        return [each for each, found in zip(reports, nodes, strict=True) if found["NodeID"] in there]
+    finally:
+        if token is not None:
+            token.unlink()
+
+
+def living_nodes() -> list[RayNode]:
+    """The nodes of the cluster, as Ray describes them."""
+    return [found for found in ray.nodes() if found["Alive"]]  # type: ignore[no-untyped-call]
+
+
+def node_name(found: RayNode) -> str:
+    """A node's address, and the first digits of its id: one machine may run several nodes."""
+    return f"{found['NodeManagerAddress']} ({found['NodeID'][:8]})"
+
+
+def make_node_question(spec: SweepSpec | None, dataset: Dataset | None) -> NodeQuestion:
+    """What every node is asked before the trials of `spec` run on it; without one, its versions and its cache."""
+    if spec is None:
+        return NodeQuestion(NODE_PACKAGES, str(cache_folder(None)))
+    paths = {
+        "data.root": spec.data.root,
+        "data.manifest": spec.data.manifest,
+        "data.weights_dir": spec.data.weights_dir,
+    }
+    weights = {config.weights for config in spec.corner_configs()} - {"none", "pretrained"}
+    return NodeQuestion(
+        NODE_PACKAGES,
+        str(cache_folder(spec.storage.cache_dir)),
+        folders={key: str(path) for key, path in paths.items() if path is not None}
+        | {f"weights {path}": path for path in sorted(weights)},
+        run=str(spec.run_root.resolve()) if isinstance(spec.run_root, Path) else None,
+        token=f".driver-{uuid.uuid4().hex}",
+        images={} if dataset is None else _some_images(dataset),
+        devices=spec.resources.gpus_per_worker > 0,
+    )
+
+
+def _some_images(dataset: Dataset) -> dict[str, int]:
+    """Images from all over the data set with their sizes: a cheap stand-in for its fingerprint."""
+    root = dataset.root.absolute()
+    paths = [root / sample.path for samples in dataset.splits.values() for sample in samples]
+    return {str(path): path.stat().st_size for path in paths[:: max(1, len(paths) // CHECKED_IMAGES)]}
+
+
+def ask(question: NodeQuestion, found: RayNode) -> ray.ObjectRef[dict[str, Any]]:
+    """Have a node look around; it takes no CPU there."""
+    cloudpickle.register_pickle_by_value(node_probe)  # type: ignore[no-untyped-call]
+    there = NodeAffinitySchedulingStrategy(found["NodeID"], soft=False)
+    look = ray.remote(num_cpus=0, max_retries=0)(node_probe.probe_node).options(scheduling_strategy=there)
+    return look.remote(asdict(question))
+
+
+def report(question: NodeQuestion, found: RayNode, answer: dict[str, Any] | str) -> NodeReport:
+    """What a node's answer says of it; or, in its place, the reason why there is none."""
+    has = found["Resources"]
+    try:
+        return NodeReport(node_name(found), _node_text(has), tuple(_complaints(question, has, answer)))
+    finally:
+        if question.run is not None and isinstance(answer, dict) and answer["left"] is not None:
+            Path(question.run, answer["left"]).unlink(missing_ok=True)
+
+
+def _answer(reference: ray.ObjectRef[dict[str, Any]]) -> dict[str, Any] | str:
+    try:
+        return ray.get(reference, timeout=0)
+    except ray.exceptions.GetTimeoutError:
+        return f"it has not answered within {TIMEOUT:.0f} s"
+    except ray.exceptions.RayError as error:
+        return str(error).strip().splitlines()[-1]
+
+
+def _complaints(question: NodeQuestion, has: Mapping[str, float], answer: dict[str, Any] | str) -> Iterator[str]:
+    if isinstance(answer, str):
+        yield f"must answer, but {answer}; see the logs of Ray on it"
+        return
+    for name, version in node_probe.versions(question.packages).items():
+        found = answer["versions"][name]
+        # `2.9.0+cpu` and `2.9.0+cu128` are the same PyTorch for other devices.
+        if str(found).partition("+")[0] != str(version).partition("+")[0]:
+            yield (
+                f"{name} must be {version} as on the driver, got {found} in {answer['executable']}; "
+                "install the same thaw wheel, with its [train] extra, on every node"
+            )
+    for key in answer["unreadable"]:
+        path = question.folders[key]
+        yield f"{key} must be readable on every node, got nothing at {path}; mount it there, or copy it to that path"
+    if answer["wrong_images"] and "data.root" not in answer["unreadable"]:
+        yield (
+            f"data.root must hold the driver's images, but {len(answer['wrong_images'])} of {len(question.images)} "
+            f"looked at are missing or of another size, e.g. {answer['wrong_images'][0]}; copy the data set anew"
+        )
+    if question.run is not None:
+        yield from _folder_complaints(Path(question.run), answer)
+    if answer["cache_error"] is not None:
+        yield f"storage.cache_dir must be writable, got {answer['cache_error']} at {question.cache}; choose another"
+    elif answer["cache_free"] < ENOUGH_CACHE:
+        yield (
+            f"storage.cache_dir must have {ENOUGH_CACHE / 1e9:.0f} GB free, got {answer['cache_free'] / 1e9:.1f} GB at "
+            f"{question.cache}; free some space, or choose another disk"
+        )
+    seen = answer["gpus"]
+    if question.devices and _gpus(has) and (isinstance(seen, str) or seen < _gpus(has)):
+        yield (
+            f"PyTorch must see the {_gpus(has):g} GPUs that Ray counts, got {seen}; "
+            "look at the driver with nvidia-smi, and install a PyTorch for its version"
+        )
+
+
+def _folder_complaints(run: Path, answer: Mapping[str, Any]) -> Iterator[str]:
+    if not answer["sees_driver"]:
+        yield (
+            f"storage.root must be one folder that all nodes share, but what the driver has written to {run} is not "
+            "there; mount the same folder on every node"
+        )
+    elif answer["left"] is None:
+        yield f"storage.root must be writable on every node, but {run} is not; give its user the right to write there"
+    elif not (run / answer["left"]).is_file():
+        yield f"storage.root must show all nodes the same files at once, but {run} does not; mount it without caching"
+
+
+def _gpus(has: Mapping[str, float]) -> float:
+    return has.get("GPU", 0)
+
+
+def _node_text(has: Mapping[str, float]) -> str:
+    return f"{has.get('CPU', 0):g} CPU, {_gpus(has):g} GPU"

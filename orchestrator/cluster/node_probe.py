@@ -1,0 +1,114 @@
+"""What one node of a cluster finds when it looks around. Standard library only: it runs where Thaw may be missing.
+
+It is sent to the nodes by value, so that a node without Thaw, or with an old one, can still say so.
+"""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class NodeQuestion:
+    """What every node is asked. It travels as a plain mapping, like the answer: Thaw's classes may not be there."""
+
+    packages: tuple[str, ...]
+    """Distributions whose versions are wanted."""
+
+    cache: str
+    """The node-local cache."""
+
+    folders: dict[str, str] = field(default_factory=dict)
+    """Folders and files that must be readable, by the key of the sweep file that names them."""
+
+    run: str | None = None
+    """The run folder, where the node leaves a file."""
+
+    token: str = ""
+    """Name of a file that the driver has left there."""
+
+    images: dict[str, int] = field(default_factory=dict)
+    """Some of the images, with their sizes in bytes."""
+
+    devices: bool = False
+    """Whether PyTorch is to be asked for GPUs, which takes seconds."""
+
+
+def probe_node(question: dict[str, Any]) -> dict[str, Any]:
+    """Answer a Question on the node where this runs; what is wrong is the driver's to say."""
+    cache = Path(question["cache"])
+    return {
+        "executable": sys.executable,
+        "versions": versions(question["packages"]),
+        "unreadable": [key for key, path in question["folders"].items() if not os.access(path, os.R_OK)],
+        "wrong_images": [path for path, size in question["images"].items() if _size(path) != size],
+        "sees_driver": question["run"] is None or Path(question["run"], question["token"]).is_file(),
+        "left": _leave(question["run"]),
+        "cache_error": _write_below(cache),
+        "cache_free": shutil.disk_usage(_existing(cache)).free,
+        "gpus": _gpus() if question["devices"] else None,
+    }
+
+
+def versions(packages: Iterable[str]) -> dict[str, str | None]:
+    """The versions of Python, as far as they must agree, and of `packages`; None where one is not installed."""
+    return {"python": ".".join(platform.python_version_tuple()[:2]), **{name: _version(name) for name in packages}}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _size(path: str) -> int | None:
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return None
+
+
+def _leave(run: str | None) -> str | None:
+    """Write a file into the run folder: its name, or None where that cannot be done. Folders are not made."""
+    if run is None:
+        return None
+    path = Path(run, f".node-{uuid.uuid4().hex}")
+    try:
+        path.touch()
+    except OSError:
+        return None
+    return path.name
+
+
+def _existing(folder: Path) -> Path:
+    while not folder.exists():
+        folder = folder.parent
+    return folder
+
+
+def _write_below(folder: Path) -> str | None:
+    """Why no file can be written into `folder`, or into what there is of it; None where one can."""
+    path = _existing(folder) / f".thaw-{uuid.uuid4().hex}"
+    try:
+        path.touch()
+        path.unlink()
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def _gpus() -> int | str:
+    """How many GPUs PyTorch sees, or why it cannot say. In a process that Ray has not told to see none."""
+    environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    command = [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd="/")
+    return int(ended.stdout) if ended.returncode == 0 else (ended.stderr.strip().splitlines() or ["no output"])[-1]

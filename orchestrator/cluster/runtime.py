@@ -1,0 +1,112 @@
+"""Ray, started or joined in a way that leaves the user's folder and our code apart."""
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from search_spaces.errors import InvalidInput, ThawError
+
+KNOCK_SECONDS = 10
+
+
+def joined_address(address: str | None) -> str | None:
+    """The cluster to join: `address`, else $RAY_ADDRESS; None for a Ray of our own.
+
+    Raises InvalidInput for an address of another kind: a sweep's driver is a process of the cluster, because it shares
+    its folders.
+    """
+    wanted = address or os.environ.get("RAY_ADDRESS") or "local"
+    if "://" in wanted:
+        raise InvalidInput(
+            f"--address: must be `auto` or HOST:PORT of the cluster that this machine is a node of, got {wanted}; "
+            "from another machine, hand the sweep over: thaw submit SWEEP.yaml --address http://HOST:8265"
+        )
+    if wanted not in ("auto", "local") and not wanted.rpartition(":")[2].isdecimal():
+        raise InvalidInput(
+            f"--address: must be `auto` or HOST:PORT, got {wanted}; Ray's own port is 6379: {wanted.rstrip(':')}:6379"
+        )
+    return None if wanted == "local" else wanted
+
+
+def is_joined(address: str | None) -> bool:
+    """Whether a sweep with this `address` joins a cluster, whose nodes may come and go."""
+    return joined_address(address) is not None
+
+
+@contextlib.contextmanager
+def connected(folder: Path, cpus: int | None = None, address: str | None = None) -> Iterator[None]:
+    """Ray for the time of the block: the cluster at `address`, or $RAY_ADDRESS, where one is set, else one of our own.
+
+    One that this process is already connected to is used and kept. Ray puts the driver's working directory into the
+    import path of its workers, where a user's own folder named `analysis` would shadow ours: so it is started from
+    `folder`, which is ours. Raises InvalidInput where no cluster answers at the address.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    joined = joined_address(address)
+    # Without `local`, Ray would join whatever cluster it finds on this machine.
+    own: dict[str, Any] = {} if joined else {"num_cpus": cpus or _allowed_cores(), "include_dashboard": False}
+    with contextlib.chdir(folder), _without_warnings():
+        try:
+            if joined and joined != "auto":
+                _knock(joined)
+            ray.init(address=joined or "local", log_to_driver=False, configure_logging=False, namespace="thaw", **own)
+        except Exception as error:  # bare ones: it waits 30 s for its own processes, too little on a very busy machine
+            if joined:
+                raise InvalidInput(
+                    f"--address: a Ray cluster must answer, got nothing at {joined}: {str(error).rstrip('.')}. "
+                    "Is this machine a node of it, with its token? `ray status` asks the same."
+                ) from error
+            raise ThawError(
+                f"Ray must start on this machine, got: {error} Try again, with `thaw resume {folder}`."
+            ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nothing listens at HOST:PORT; Ray itself waits for many minutes there."""
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS):
+        pass
+
+
+def cluster_size() -> dict[str, float]:
+    """What the cluster has in all, e.g. CPU and GPU; nothing while there is no connection."""
+    if not ray.is_initialized():
+        return {}
+    size: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return size
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Ray's warning, at every start of its own cluster, that a token protects it."""
+    logger = logging.getLogger("ray")
+    former = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(former)
+
+
+def _allowed_cores() -> int | None:
+    """The cores this process may use where they are fewer than the machine's, which is what Ray counts; else None."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    return allowed if allowed != os.cpu_count() else None
+
+
+def nodes_now() -> list[dict[str, float]]:
+    """What each living node of the cluster has in all, e.g. {"CPU": 4, "GPU": 1}."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node["Resources"] for node in nodes if node["Alive"]]

@@ -1,0 +1,1 @@
+"""Sweeps from start to end on a cluster: run, resume, extend, retrain."""

@@ -1,0 +1,215 @@
+"""More of a run: more trials, more architectures, wider ranges, a larger budget. What is known is kept.
+
+The run's own sweep file is changed, once everything has been checked, and the run then goes on as after a resume: the
+study is rebuilt from the ledger under the new distributions, since Optuna refuses a choice whose values change. A trial
+that lies outside of a space that has been narrowed keeps its place on the leaderboard, and is left out of the study.
+"""
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from analysis.leaderboard import Leaderboard
+from analysis.ledger import Extension, Ledger, RunRecord
+from analysis.run_folder import RunFolder, open_run, write_atomically
+from orchestrator.cluster.node_checks import joined
+from orchestrator.driver.resume_checks import check_not_driven, check_resumable
+from orchestrator.driver.sweep import SweepOutcome, drive, space_record
+from orchestrator.search import warm_start
+from orchestrator.search.study import locate, locate_trial
+from orchestrator.spec.loading import load_run, resolve
+from orchestrator.spec.overrides import apply_override, overridden
+from orchestrator.spec.sweep_spec import DEFAULT_RECIPE, SweepSpec
+from orchestrator.tracking.observer import OnEnding, Progress, silent
+from search_spaces.documents import read_mapping
+from search_spaces.domains import Choice
+from search_spaces.errors import InvalidInput
+from search_spaces.space import Point, parameters_text, point_with
+from trainables.data.arrays import Arrays
+from trainables.result import TrialResult
+from trainables.storage.place import Place
+
+
+@dataclass(frozen=True)
+class Extended:
+    """What an extension has made of a run."""
+
+    run: RunFolder
+    """The run."""
+
+    spec: SweepSpec
+    """The sweep as it is now."""
+
+    arrays: Arrays
+    """Its images."""
+
+    record: RunRecord
+    """The record of the run as it is now, the extension its last one."""
+
+    trials: tuple[TrialResult, ...]
+    """All trials so far."""
+
+    outside: tuple[str, ...]
+    """Ids of the finished trials that lie outside of the space now."""
+
+    warm: warm_start.WarmStart | None
+    """What it learns from other runs, where that has changed."""
+
+    def write(self) -> None:
+        """Make the run the one that was planned."""
+        if self.warm is not None:
+            warm_start.store(self.run, self.warm)
+        write_atomically(self.run.sweep_yaml, self.spec.to_yaml())
+        Ledger(self.run).write_run(self.record)
+
+
+def extend_sweep(
+    extended: Extended, progress: Progress = silent, address: str | None = None, on_ending: OnEnding = silent
+) -> SweepOutcome:
+    """Write what was planned, once the cluster is ready for it, and run it to its end; see `resume_sweep`."""
+    with joined(extended.spec, extended.arrays, address):
+        extended.write()
+        return drive(extended.spec, extended.run, extended.arrays, progress, address, on_ending)
+
+
+def plan_extension(folder: Place, trials: int = 0, overrides: Sequence[str] = ()) -> Extended:
+    """Plan `trials` more than before, and changes of the sweep file of a run; nothing is written or trained.
+
+    Raises InvalidInput when `folder` is no run or is being driven, when a change would make old
+    results incomparable or leave nothing to do, and for everything that a new sweep would be refused for.
+    """
+    run = open_run(folder)
+    check_not_driven(run, folder)
+    ledger = Ledger(run)
+    known, record, old = ledger.trials(), ledger.read_run(), load_run(run)
+    new = _changed(run, old, trials, overrides, known)
+    changes = _changes(old, new, points=any(overridden(change).startswith("search.points") for change in overrides))
+    if not changes:
+        raise InvalidInput(
+            f"{folder}: an extension must change something, got nothing new; "
+            "give --trials, or --set space.architecture+=NAME"
+        )
+    outside = [trial for trial in known if locate_trial(new, trial) is None]
+    _check_work(folder, new, known, outside)
+    first_trial = 1 + max((int(trial.trial_id) for trial in known), default=-1)
+    extension = Extension(at=datetime.datetime.now(datetime.UTC), changes=tuple(changes), first_trial=first_trial)
+    record = record.model_copy(
+        update={**space_record(new), "ended": None, "extensions": (*record.extensions, extension)}
+    )
+    warm = (
+        warm_start.collect_trials(new, record.fingerprint) if new.search.warm_start != old.search.warm_start else None
+    )
+    arrays = check_resumable(new, run, record, folder)
+    return Extended(run, new, arrays, record, tuple(known), tuple(trial.trial_id for trial in outside), warm)
+
+
+def _changed(
+    run: RunFolder, old: SweepSpec, trials: int, overrides: Sequence[str], known: Sequence[TrialResult]
+) -> SweepSpec:
+    """The sweep with the changes, in which what has moved to `space` no longer stands under `trial`.
+
+    Unless the changes say what is tried first, that is what it was, as far as it lies in the space, and after it every
+    choice that is new, on top of the best configuration so far: of old results the sampler can tell nothing about it.
+    """
+    with run.reading(run.sweep_yaml) as path:
+        raw, written = read_mapping(path), read_mapping(path)
+    for override in overrides:
+        apply_override(raw, override)
+    searched = raw.get("space")
+    for key in map(overridden, overrides):
+        section, _, name = key.partition(".")
+        if section == "trial" and isinstance(searched, dict) and name in searched:
+            raise InvalidInput(f"{key}: must not be set, since {name} is searched; change space.{name}")
+    _check_comparable(run, written, raw)
+    search, space, fixed = (raw.get(section) for section in ("search", "space", "trial"))
+    if isinstance(space, dict) and isinstance(fixed, dict):
+        raw["trial"] = {name: value for name, value in fixed.items() if name not in space}
+    if isinstance(search, dict) and isinstance(search.get("trials"), int):
+        search["trials"] += trials
+    given = any(overridden(override).startswith("search.points") for override in overrides)
+    if isinstance(search, dict) and not given:
+        search.pop("points", None)
+    # Relative paths in a change start from where the user stands; those of the run are absolute.
+    new = resolve(raw, Path.cwd(), str(run.sweep_yaml))
+    if given:
+        return new
+    found = _new_choices(old, new, known)
+    before = old.search.points or (old.first_points() if found else [])
+    points = [locate(new.search_space, old.trial_config(point), point) for point in before]
+    first = [point for point in (*points, *found) if point is not None]
+    return new.model_copy(update={"search": new.search.model_copy(update={"points": first or None})})
+
+
+def _new_choices(old: SweepSpec, new: SweepSpec, known: Sequence[TrialResult]) -> list[Point]:
+    """A point for each choice that is new, at most as many as half of the trials that are left."""
+    if new.search.sampler == "grid":
+        return []
+    best = Leaderboard.from_trials(old.objective, known).entries[:1]
+    preferred = {**DEFAULT_RECIPE, **(best[0].trial.parameters if best and best[0].rank else {})}
+    points = [
+        point_with(new.search_space, preferred, name, value)
+        for name, branches in new.search_space.dimensions.items()
+        for branch in branches
+        if isinstance(branch.domain, Choice) and not (name == "architecture" and new.search.probe)
+        for value in branch.domain.values
+        if not any(other.domain.contains(value) for other in old.search_space.dimensions.get(name, ()))
+        and not any(getattr(trial.config, name) == value for trial in known)
+    ]
+    left = new.search.trials - len(known)
+    return [point for point in points if point is not None][: max(1, left // 2)]
+
+
+def _check_comparable(run: RunFolder, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Old and new results must mean the same: only what the sampler proposes, and how long, may change."""
+    was, now = _flat(before), _flat(after)
+    for key in dict.fromkeys((*was, *now)):
+        section, _, name = key.partition(".")
+        fixed = section in ("name", "data", "objective", "trial") or key == "storage.root"
+        if fixed and was.get(key) != now.get(key) and not (section == "trial" and name in (after.get("space") or ())):
+            raise InvalidInput(
+                f"--set {key}: must stay {was.get(key, 'unset')!r}, got {now.get(key)!r}: {run.root} could not "
+                "compare its old results with the new ones; launch a new sweep"
+            )
+
+
+def _check_work(folder: Place, new: SweepSpec, known: Sequence[TrialResult], outside: Sequence[TrialResult]) -> None:
+    unfinished = [trial for trial in known if trial.status.unfinished]
+    for trial in outside:
+        if trial in unfinished:
+            raise InvalidInput(
+                f"{folder}: unfinished trials must stay in the space, but {trial.trial_id} would not "
+                f"({parameters_text(trial.parameters)}); `thaw resume {folder}` finishes it, or keep its values"
+            )
+    if not unfinished and new.search.trials <= len(known):
+        raise InvalidInput(
+            f"{folder}: an extension must leave something to do, but {len(known)} of {new.search.trials} trials have "
+            "ended; give --trials, the number to add"
+        )
+
+
+def _changes(old: SweepSpec, new: SweepSpec, *, points: bool) -> list[str]:
+    """Every key of the sweep file that differs, as `key: old -> new`; of lists what came and went."""
+    before, after = (_flat(spec.model_dump(mode="json", exclude_none=True)) for spec in (old, new))
+    changes = []
+    for key in dict.fromkeys((*before, *after)):
+        was, now = before.get(key), after.get(key)
+        if was == now or (key == "search.points" and not points):
+            continue
+        if key.endswith(".choice") and isinstance(was, list) and isinstance(now, list):
+            signs = [f"+ {value}" for value in now if value not in was] + [
+                f"- {value}" for value in was if value not in now
+            ]
+            changes.append(f"{key}: {', '.join(signs) or now}")
+        else:
+            changes.append(f"{key}: {'unset' if was is None else was} -> {'unset' if now is None else now}")
+    return changes
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested sections under their dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

@@ -1,0 +1,79 @@
+"""Everything that can be known to be wrong before the first trial: data, weights, architectures, stages."""
+
+import os
+from pathlib import Path
+
+from orchestrator.search import warm_start
+from orchestrator.spec.sections import cache_budget
+from orchestrator.spec.sweep_spec import SweepSpec
+from search_spaces.errors import InvalidInput, StorageFailed
+from trainables.config import TrialConfig
+from trainables.data.arrays import Arrays, Progress, decode_rest, load_arrays
+from trainables.model.build import build_model
+from trainables.model.freeze_plan import freeze_plan
+from trainables.model.stages import stage_table
+from trainables.model.weights import weights_path
+from trainables.storage.bucket import BucketPath
+from trainables.storage.folders import cache_folder
+from trainables.storage.place import Place, check_writable
+
+
+def preflight(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays:
+    """What a new sweep needs: a free run folder, the runs it learns from, and what `check_inputs` looks at.
+
+    Raises InvalidInput for the first thing that no trial could use.
+    """
+    check_fresh(spec.run_root)
+    warm_start.records(spec)
+    return check_inputs(spec, on_progress)
+
+
+def check_inputs(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays:
+    """Open and decode the data, build every model of the space once with its weights, and try every plan on it."""
+    cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
+    check_folder("storage.cache_dir", cache)
+    arrays = load_arrays(spec.data, cache, on_progress=on_progress, budget=budget)
+    decode_rest(arrays, on_progress)
+    by_model: dict[tuple[str, Path | None, str], list[TrialConfig]] = {}
+    for config in spec.corner_configs():
+        by_model.setdefault((config.architecture, weights_path(config), config.weights), []).append(config)
+    for configs in by_model.values():
+        check_plans(configs, len(arrays.classes))
+    return arrays
+
+
+def check_plans(configs: list[TrialConfig], num_classes: int) -> None:
+    """Build the model that `configs` share, and see that each of their freeze plans fits its stages."""
+    stages = stage_table(build_model(configs[0], num_classes))
+    for config in configs:
+        for thawed in freeze_plan(config).boundaries.values():
+            try:
+                stages.trainable(thawed)
+            except InvalidInput as error:
+                raise InvalidInput(f"{config.architecture}: {error}") from None
+
+
+def check_fresh(root: Place) -> None:
+    """Raise InvalidInput when the run folder is already taken, or lies in a bucket that cannot be written."""
+    try:
+        if isinstance(root, BucketPath):
+            check_writable(root.parent)
+        else:
+            check_folder("storage.root", root.absolute().parent)
+        if root.exists() and not root.is_dir():
+            raise InvalidInput(f"run folder must be new, got {root}, which is a file; choose another name with --name")
+        if root.exists() and any(root.iterdir()):
+            raise InvalidInput(
+                f"run folder must be new, got {root}, which is not empty; "
+                f"go on with `thaw resume {root}`, or choose another name with --name"
+            )
+    except StorageFailed as error:  # nothing has been done yet
+        raise InvalidInput(str(error)) from error
+
+
+def check_folder(key: str, folder: Path) -> None:
+    """Raise InvalidInput, naming `key` of the sweep file, when `folder` cannot be made or written."""
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        found = "a folder in which nothing can be made" if there.is_dir() else "no folder"
+        raise InvalidInput(f"{key} must be a folder that can be written, but {there} is {found}; choose another")

@@ -1,0 +1,70 @@
+"""Probe first: score every architecture by a linear probe before the sweep, and try the best ones first."""
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import ray
+import torch
+
+from orchestrator.spec.sections import cache_budget
+from orchestrator.spec.sweep_spec import DEFAULT_RECIPE, SweepSpec
+from search_spaces.space import Point, point_with
+from trainables.config import TrialConfig
+from trainables.estimate.linear_probe import linear_probe
+from trainables.storage.folders import cache_folder
+
+log = logging.getLogger(__name__)
+
+PROBE_POLL_SECONDS = 0.5
+
+
+def probe_architectures(
+    spec: SweepSpec, stopped: Callable[[], bool], known: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """The score of every architecture of the space, probed side by side on the Ray that is connected, best first.
+
+    Those in `known` are not probed again. One that cannot be probed has no score, and a line in the sweep's log. Once
+    `stopped` says so, what is not there yet is left out.
+    """
+    configs: dict[str, TrialConfig] = {}
+    for config in spec.corner_configs():
+        if config.architecture not in (known or {}):
+            configs.setdefault(config.architecture, config)
+    resources = spec.resources
+    run = ray.remote(_probe).options(num_cpus=resources.cpus_per_worker, num_gpus=resources.gpus_per_worker)
+    cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
+    waiting = {run.remote(config, cache, budget, resources.threads): name for name, config in configs.items()}
+    scores = dict(known or {})
+    while waiting and not stopped():
+        ready, _ = ray.wait(list(waiting), num_returns=1, timeout=PROBE_POLL_SECONDS)
+        for reference in ready:
+            name = waiting.pop(reference)
+            try:
+                scores[name] = ray.get(reference)
+            except ray.exceptions.RayError as error:
+                # Its trials will say the same, with more words; the others are worth knowing all the same.
+                log.warning("%s cannot be probed: %s", name, str(error).strip().splitlines()[-1])
+            else:
+                log.info("%s: linear probe %.4f", name, scores[name])
+    for reference in waiting:
+        ray.cancel(reference, force=True)
+    descending = spec.objective.mode == "max"
+    return dict(sorted(scores.items(), key=lambda item: item[1], reverse=descending))
+
+
+def points_by_score(spec: SweepSpec, scores: Mapping[str, float]) -> list[Point]:
+    """What is tried first: the sweep's own points, then each probed architecture once, best first.
+
+    Only half of the trials are spent so; the other half is the sampler's.
+    """
+    given = spec.first_points() if spec.search.points or spec.search.sampler == "grid" or not scores else []
+    space = spec.search_space
+    points = (point_with(space, DEFAULT_RECIPE, "architecture", name) for name in scores)
+    probed = [point for point in points if point is not None and point not in given]
+    return [*given, *probed[: max(1, spec.search.trials // 2)]][: spec.search.trials]
+
+
+def _probe(config: TrialConfig, cache: Path, budget: int | None, threads: int) -> float:
+    torch.set_num_threads(threads)
+    return linear_probe(config, cache, budget)

@@ -1,0 +1,51 @@
+"""Whether a run can go on: nobody drives it, there is budget left, and it would see the images it began with."""
+
+from collections.abc import Iterable
+
+from analysis import heartbeat
+from analysis.ledger import Ledger, RunRecord
+from analysis.run_folder import RunFolder
+from orchestrator.driver.preflight import check_inputs
+from orchestrator.spec.budget import BudgetMeter
+from orchestrator.spec.sweep_spec import SweepSpec
+from search_spaces.errors import InvalidInput
+from trainables.data.arrays import Arrays
+from trainables.result import TrialResult
+from trainables.storage.place import Place
+
+
+def check_resumable(spec: SweepSpec, run: RunFolder, record: RunRecord, named: Place) -> Arrays:
+    """The images of a run that can go on as `spec` and `record` say; `named` is what the user called it.
+
+    Raises InvalidInput where it cannot.
+    """
+    trials = Ledger(run).trials()
+    exhausted = budget_meter(spec, record, trials).exhausted()
+    if exhausted and (len(trials) < spec.search.trials or any(trial.status.unfinished for trial in trials)):
+        raise InvalidInput(
+            f"{named}: a run goes on while there is some budget left, but {exhausted}; "
+            f"raise it with `thaw extend {named} --set {exhausted.partition(':')[0]}=...`, or set it to none"
+        )
+    # A trial that fails for want of its images or weights is not tried again: none may start.
+    arrays = check_inputs(spec)
+    if arrays.fingerprint != record.fingerprint:
+        raise InvalidInput(
+            f"{spec.data.root}: a run must go on with the images it began with, but they have changed since; "
+            "restore them, or launch a new sweep"
+        )
+    # Last, since two may be started at once: from here on the heartbeat is all but immediate.
+    check_not_driven(run, named)
+    return arrays
+
+
+def check_not_driven(run: RunFolder, named: Place) -> None:
+    """Raise InvalidInput when another process drives the run."""
+    if heartbeat.is_alive(run):
+        raise InvalidInput(f"{named}: a run must have one driver, but it is being driven; see `thaw status {named}`")
+
+
+def budget_meter(spec: SweepSpec, record: RunRecord, trials: Iterable[TrialResult]) -> BudgetMeter:
+    """What a run has used up of its budget so far."""
+    gpus = spec.resources.gpus_per_worker * spec.resources.workers
+    since = max((extension.first_trial for extension in record.extensions), default=0)
+    return BudgetMeter(spec.budget, spec.objective, gpus, trials, record.driven_seconds, since)

@@ -1,0 +1,1 @@
+"""Old training configurations as trial files."""

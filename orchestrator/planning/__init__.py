@@ -1,0 +1,1 @@
+"""Forecast of the cost of a sweep (`thaw plan`)."""

@@ -1,0 +1,228 @@
+"""`thaw plan`: what a sweep would cost on this machine, before it is launched."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from orchestrator.cluster.machine import (
+    WORKER_OVERHEAD,
+    ConcurrentTrials,
+    Machine,
+    at_once,
+    this_machine,
+    worker_memory,
+)
+from orchestrator.planning.calibrate import Done, PhaseProblem, calibrate
+from orchestrator.planning.cost_model import CostModel, TrialPhase
+from orchestrator.planning.simulate import Forecast, exempt_shares, forecast_sweeps, sample_sweeps
+from orchestrator.planning.subprocesses import SubprocessRunner
+from orchestrator.search.rungs import make_rungs, unstoppable_warning
+from orchestrator.spec.sweep_spec import SweepSpec
+from trainables.config import TrialConfig
+from trainables.estimate.phase_cost import ImageSample, sample_images
+from trainables.model.freeze_plan import freeze_plan
+
+# Starting Ray; benchmarks/results.md saw 3.4 to 12 s, by what else the machine had to do.
+RAY_SECONDS = 6.0
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """One architecture under one strategy."""
+
+    architecture: str
+    strategy: str
+    phases: tuple[TrialPhase, ...]
+    """Of the first corner of the space with these stages."""
+
+    memory: int
+    """Peak of a worker in bytes, in whichever phase and under whichever settings it is highest."""
+
+    fits: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep would cost."""
+
+    spec: SweepSpec
+    machine: Machine
+    sample: ImageSample
+    rows: tuple[PlanRow, ...]
+    problems: tuple[PhaseProblem, ...]
+    warnings: tuple[str, ...]
+    at_once: ConcurrentTrials
+    imports: float
+    """Seconds until a fresh worker has imported what training needs."""
+
+    decoding: float
+    """Seconds to decode all images, which a machine does once."""
+
+    full: Forecast | None
+    """Without stopping; None where nothing could be measured."""
+
+    stopped: Forecast | None
+    """With the sweep's own stopping; None where it has none."""
+
+    exempt: tuple[float, float] | None
+    """The share of the epochs, and of the time, that stopping cannot touch."""
+
+    @property
+    def device(self) -> str:
+        """What the hours of a forecast are hours of."""
+        return "GPU" if self.spec.resources.gpus_per_worker else "core"
+
+    @property
+    def before(self) -> float:
+        """Seconds before the first trial: decoding, where that has not been done, Ray, and imports."""
+        return self.decoding + RAY_SECONDS + self.imports
+
+    def device_hours(self, forecast: Forecast) -> float:
+        """GPU-hours, or core-hours where trials use no GPU; workers hold what they have while they start."""
+        resources = self.spec.resources
+        share = resources.gpus_per_worker or resources.cpus_per_worker
+        seconds = forecast.busy + self.at_once.trials * self.imports
+        return seconds * share * resources.workers / 3600
+
+    @property
+    def refused(self) -> bool:
+        """Whether `thaw sweep` would refuse the file."""
+        return any(not problem.of_memory for problem in self.problems)
+
+    def to_json(self) -> dict[str, Any]:
+        """As a JSON-ready mapping; times in seconds, memory in bytes."""
+        resources = self.spec.resources
+        exempt = None if self.exempt is None else dict(zip(("epochs", "seconds"), self.exempt, strict=True))
+        return {
+            "name": self.spec.name,
+            "machine": asdict(self.machine),
+            "data": {
+                "images": self.sample.counts,
+                "classes": len(self.sample.arrays.classes),
+                "decoding": self.decoding,
+            },
+            "table": [self._row(row) for row in self.rows],
+            "at_once": asdict(self.at_once) | {"workers": resources.workers},
+            "before": self.before,
+            "forecast": {"without_stopping": self._forecast(self.full), "with_stopping": self._forecast(self.stopped)},
+            "rungs": [
+                {"rung": epochs, **asdict(rung)}
+                for epochs, rung in (self.stopped.rungs if self.stopped is not None else {}).items()
+            ],
+            "exempt": exempt,
+            "problems": [asdict(problem) for problem in self.problems],
+            "warnings": list(self.warnings),
+        }
+
+    def _forecast(self, forecast: Forecast | None) -> dict[str, Any] | None:
+        if forecast is None:
+            return None
+        return {
+            "trials": self.spec.search.trials,
+            "epochs": forecast.epochs,
+            "wall_seconds": self.before + forecast.seconds,
+            "wall_low": self.before + forecast.low,
+            "wall_high": self.before + forecast.high,
+            "device": self.device,
+            "device_hours": self.device_hours(forecast),
+        }
+
+    @staticmethod
+    def _row(row: PlanRow) -> dict[str, Any]:
+        return {
+            "architecture": row.architecture,
+            "strategy": row.strategy,
+            "parameters": row.phases[0].cost.parameters,
+            "batch_size": row.phases[0].cost.config.batch_size,
+            "phases": [
+                {
+                    "stages": phase.stages,
+                    "trainable": phase.cost.trainable,
+                    "on_features": phase.cost.features is not None,
+                    "features": phase.features,
+                    "step": phase.step,
+                    "epoch": phase.epoch,
+                }
+                for phase in row.phases
+            ],
+            "memory": row.memory,
+            "fits": row.fits,
+        }
+
+
+def make_plan(spec: SweepSpec, subprocesses: SubprocessRunner, done: Done) -> Plan:
+    """Measure the corners of a sweep and forecast the rest; `done(number, of, what)` is called as measuring goes on.
+
+    Nothing is written, and no trial is trained. Raises InvalidInput for a data set that cannot be read.
+    """
+    machine = this_machine()
+    corners = spec.corner_configs()
+    sample = sample_images(spec.data, most=2 * max(64, *(config.batch_size for config in corners)))
+    # Several GPUs do not get in each other's way; those who share one do.
+    many = at_once(spec.resources, machine).trials
+    side_by_side = min(many, int(1 / spec.resources.gpus_per_worker)) if spec.resources.gpus_per_worker else many
+    costs, problems = calibrate(spec, sample, subprocesses, max(1, side_by_side), done)
+    rows = _rows(corners, costs, worker_memory(spec.resources, machine), besides=0 if machine.gpus else WORKER_OVERHEAD)
+    fitting = at_once(spec.resources, machine, max((row.memory for row in rows), default=None))
+    sweeps = sample_sweeps(spec, costs) if rows else []
+    rungs = make_rungs(spec)
+    configs = [config for sweep in sweeps for config in sweep]
+    return Plan(
+        spec=spec,
+        machine=machine,
+        sample=sample,
+        rows=tuple(rows),
+        problems=tuple(problems),
+        warnings=tuple(_warnings(spec, costs, rows, fitting)),
+        at_once=fitting,
+        imports=subprocesses.imports,
+        decoding=sample.decode * (sample.counts["train"] + sample.counts["val"]),
+        full=forecast_sweeps(sweeps, costs, fitting.trials, None) if sweeps else None,
+        stopped=forecast_sweeps(sweeps, costs, fitting.trials, spec) if sweeps and rungs is not None else None,
+        exempt=exempt_shares(configs, costs, rungs) if sweeps and rungs is not None else None,
+    )
+
+
+def _rows(corners: Iterable[TrialConfig], costs: CostModel, limit: int, besides: int) -> list[PlanRow]:
+    rows: dict[tuple[Any, ...], PlanRow] = {}
+    for config in corners:
+        phases = costs.phases(config)
+        if phases is None:
+            continue
+        key = (config.architecture, config.strategy, *freeze_plan(config).boundaries.values())
+        memory = max(phase.cost.memory for phase in phases) + besides
+        known = rows.get(key)
+        rows[key] = PlanRow(
+            architecture=config.architecture,
+            strategy=config.strategy,
+            phases=tuple(phases) if known is None else known.phases,
+            memory=memory if known is None else max(memory, known.memory),
+            fits=memory <= limit and (known is None or known.fits),
+        )
+    return list(rows.values())
+
+
+def _warnings(spec: SweepSpec, costs: CostModel, rows: list[PlanRow], fitting: ConcurrentTrials) -> Iterator[str]:
+    largest = max(rows, key=lambda row: row.memory, default=None)
+    if largest is not None and fitting.by_memory is not None and 0 < fitting.by_memory < fitting.trials:
+        yield (
+            f"{fitting.trials} trials at once may need more memory than there is: one of {largest.architecture}, "
+            f"{largest.strategy}, takes {largest.memory / 2**30:.1f} GiB, which lets {fitting.by_memory}; "
+            f"set resources.concurrent: {fitting.by_memory}, a smaller batch_size or micro_batch_size"
+        )
+    for architecture in dict.fromkeys(row.architecture for row in rows if not row.fits):
+        yield (
+            f"{architecture} does not fit into memory: it takes up to "
+            f"{max(row.memory for row in rows if row.architecture == architecture) / 2**30:.1f} GiB; set a smaller "
+            "micro_batch_size or image_size, or leave it out"
+        )
+    notes = {note: kind for kind, cost in costs.measured.items() for note in cost.notes}
+    yield from (f"{kind.architecture}, stages {kind.stages}: {note}" for note, kind in notes.items())
+    if spec.resources.workers > 1:
+        yield (
+            f"with {spec.resources.workers} workers a trial, the times are those of one worker divided by as many: "
+            "what workers tell each other is not measured"
+        )
+    late = unstoppable_warning(spec)
+    if late is not None:
+        yield late

@@ -1,0 +1,234 @@
+"""How long a sweep will take: trials drawn from its space are played through, epoch by epoch, with ASHA's own rungs.
+
+What a trial will score is not known: each gets a rank at random that stays the same over its epochs. So ASHA stops as
+many as it does when scores tell trials apart early, and when the sampler's later proposals are no better than its
+first. Patience, budgets and failures, which end trials sooner, are left out.
+"""
+
+import heapq
+import math
+import random
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, quantiles
+
+from orchestrator.planning.cost_model import CostModel, TrialPhase
+from orchestrator.search.random_points import price_function, random_point
+from orchestrator.search.rungs import Rungs, make_rungs
+from orchestrator.spec.sweep_spec import SweepSpec
+from search_spaces.space import sample
+from trainables.config import TrialConfig
+from trainables.result import EpochReport, Status, TrialResult
+
+# Trials that are played, whatever their number in the sweep, so that the mean does not depend on which were drawn.
+_PLAYED = 400
+_LEAST, _MOST = 5, 40
+
+
+@dataclass
+class Rung:
+    """What becomes of the trials that complete a rung's epochs."""
+
+    reached: float = 0
+    """Trials that complete its epochs, and go on or end there."""
+
+    unjudged: float = 0
+    """Of these, passed without judgement: they have not been thawed for long enough."""
+
+    stopped: float = 0
+    """Of these, stopped there."""
+
+
+@dataclass
+class SimulatedSweep:
+    """One sweep, played through."""
+
+    seconds: float = 0
+    """From the first trial's start to the last one's end."""
+
+    busy: float = 0
+    """Seconds of all trials together."""
+
+    epochs: int = 0
+    """Epochs of all trials together."""
+
+    rungs: dict[int, Rung] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What to expect of a sweep: the mean of many that were played, and how far they differ."""
+
+    seconds: float
+    """Wall time, without what comes before the first trial."""
+
+    low: float
+    """One in ten takes less."""
+
+    high: float
+    """One in ten takes more."""
+
+    busy: float
+    """Seconds of all trials together."""
+
+    epochs: float
+    rungs: dict[int, Rung]
+
+
+def forecast_sweeps(
+    sweeps: Sequence[Sequence[TrialConfig]], costs: CostModel, at_once: int, spec: SweepSpec | None
+) -> Forecast:
+    """Play each of `sweeps`; with the stopping of `spec`, or without any."""
+    played = [
+        simulate_sweep(configs, costs, at_once, None if spec is None else make_rungs(spec), seed)
+        for seed, configs in enumerate(sweeps)
+    ]
+    seconds = [one.seconds for one in played]
+    tenths = quantiles(seconds, n=10, method="inclusive")
+    means = {
+        rung: Rung(*(fmean(getattr(one.rungs[rung], name) for one in played) for name in vars(Rung())))
+        for rung in played[0].rungs
+    }
+    return Forecast(
+        seconds=fmean(seconds),
+        low=tenths[0],
+        high=tenths[-1],
+        busy=fmean(one.busy for one in played),
+        epochs=fmean(one.epochs for one in played),
+        rungs=means,
+    )
+
+
+def sample_sweeps(spec: SweepSpec, costs: CostModel) -> list[list[TrialConfig]]:
+    """The trials of several sweeps of this file: those tried first, which are in each, and others at random.
+
+    What a search draws by itself is drawn as it does; in the place of what it proposes stand plain draws.
+    """
+    first, known = spec.first_points(), price_function(make_rungs(spec))
+
+    def price(config: TrialConfig) -> float:
+        return math.inf if costs.phases(config) is None else known(config)
+
+    rest = range(len(first), spec.search.trials)
+    count = min(max(math.ceil(_PLAYED / spec.search.trials), _LEAST), _MOST)
+    sweeps = []
+    for seed in range(spec.search.seed, spec.search.seed + count):
+        seeded = spec.model_copy(update={"search": spec.search.model_copy(update={"seed": seed})})
+        plain = sample(spec.search_space, len(rest), seed)
+        points = [random_point(seeded, number, price) or point for number, point in zip(rest, plain, strict=True)]
+        sweeps.append([spec.trial_config(point) for point in (*first, *points)])
+    return sweeps
+
+
+def exempt_shares(configs: Sequence[TrialConfig], costs: CostModel, rungs: Rungs) -> tuple[float, float]:
+    """The share of the epochs, and of the time, that lies before the first rung at which a trial is judged."""
+    epochs = [0, 0]
+    seconds = [0.0, 0.0]
+    for config in configs:
+        times = [epoch.seconds for epoch in _epochs(costs.phases(config) or [])]
+        free = rungs.first_judged_epoch(config) or config.epochs
+        epochs = [epochs[0] + len(times[:free]), epochs[1] + len(times)]
+        seconds = [seconds[0] + sum(times[:free]), seconds[1] + sum(times)]
+    return (epochs[0] / epochs[1], seconds[0] / seconds[1]) if epochs[1] else (0.0, 0.0)
+
+
+def simulate_sweep(
+    configs: Sequence[TrialConfig], costs: CostModel, at_once: int, rungs: Rungs | None = None, seed: int = 0
+) -> SimulatedSweep:
+    """Play a sweep through: `at_once` workers take the trials in order; `rungs`, still empty, may stop them.
+
+    Trials that could not be measured are passed over.
+    """
+    chance = random.Random(seed)
+    trials = (_Trial(f"{n:04d}", config, costs.phases(config), chance.random()) for n, config in enumerate(configs))
+    waiting = [trial for trial in trials if trial.epochs][::-1]
+    played = SimulatedSweep(rungs={rung: Rung() for rung in rungs.values} if rungs is not None else {})
+    ready: dict[Hashable, float] = {}
+    known: list[set[Hashable]] = [set() for _ in range(at_once)]
+    # Of each worker when the epoch of its trial ends.
+    events: list[tuple[float, int, _Trial]] = []
+
+    def go_on(now: float, worker: int, trial: "_Trial") -> None:
+        epoch = trial.epochs[trial.done]
+        if epoch.phase is not None:
+            if epoch.kind not in known[worker]:
+                known[worker].add(epoch.kind)
+                now += epoch.phase.cost.prepare
+            if epoch.phase.features:
+                # Whoever comes first computes them, and who needs the same meanwhile waits.
+                now = max(now, ready.setdefault(epoch.phase.features_key, now + epoch.phase.features))
+        heapq.heappush(events, (now + epoch.seconds, worker, trial))
+
+    def begin(now: float, worker: int) -> None:
+        if waiting:
+            trial = waiting.pop()
+            trial.began = now
+            go_on(now + trial.start, worker, trial)
+
+    for worker in range(at_once):
+        begin(0.0, worker)
+    while events:
+        now, worker, trial = heapq.heappop(events)
+        trial.done += 1
+        if trial.done < len(trial.epochs) and _keeps(trial, rungs, played):
+            go_on(now, worker, trial)
+            continue
+        played.seconds = now
+        played.busy += now - trial.began
+        played.epochs += trial.done
+        begin(now, worker)
+    return played
+
+
+def _keeps(trial: "_Trial", rungs: Rungs | None, played: SimulatedSweep) -> bool:
+    if rungs is None:
+        return True
+    continues = rungs.continues(trial.result)
+    for number, passed in rungs.passed.items():
+        if passed.get(trial.name) == trial.done:
+            rung = played.rungs[number]
+            rung.reached += 1
+            rung.unjudged += trial.name not in rungs.values[number]
+            rung.stopped += not continues
+    return continues
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    seconds: float
+    phase: TrialPhase | None
+    """Set where the phase begins: what has to be done before."""
+
+    @property
+    def kind(self) -> Hashable:
+        assert self.phase is not None
+        return self.phase.cost.config.architecture, self.phase.stages
+
+
+class _Trial:
+    def __init__(self, name: str, config: TrialConfig, phases: Sequence[TrialPhase] | None, score: float) -> None:
+        self.name = name
+        self.epochs = list(_epochs(phases or ()))
+        self.start = phases[0].cost.start if phases else 0.0
+        self.done = 0
+        self.began = 0.0
+        metrics: dict[str, float] = {config.objective.metric: score}
+        # Without validation, which there is nothing to gain from: there may be many thousands.
+        self._reports = [
+            EpochReport.model_construct(epoch=number, metrics=metrics, seconds=0.0, checkpoint="best", ended_by=None)
+            for number in range(1, config.epochs + 1)
+        ]
+        self._result = TrialResult.model_construct(
+            trial_id=name, config=config, parameters={}, status=Status.RUNNING, reports=()
+        )
+
+    @property
+    def result(self) -> TrialResult:
+        """The trial as it stands."""
+        return self._result.model_copy(update={"reports": tuple(self._reports[: self.done])})
+
+
+def _epochs(phases: Sequence[TrialPhase]) -> Iterator[_Epoch]:
+    for phase in phases:
+        yield _Epoch(phase.epoch, phase)
+        yield from [_Epoch(phase.epoch, None)] * (phase.epochs - 1)

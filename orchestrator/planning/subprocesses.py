@@ -1,0 +1,39 @@
+"""Processes of their own at little cost: forked from one that has imported what they need, and nothing else."""
+
+import multiprocessing
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class SubprocessRunner:
+    """Runs functions of one module, each in a fresh process that has imported it."""
+
+    def __init__(self, module: str) -> None:
+        """The import of `module` begins at once, in a process that goes on while the caller does."""
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([module])
+        self._began = time.perf_counter()
+        self._imported = 0.0
+        pool = ProcessPoolExecutor(1, self._context)
+        self._first = pool.submit(int)
+        self._first.add_done_callback(self._note)
+        pool.shutdown(wait=False)
+
+    @property
+    def imports(self) -> float:
+        """Seconds until the first process had imported the module."""
+        self._first.result()
+        return self._imported
+
+    def __call__(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """What `function` returns, or raises, in a process of its own; BrokenProcessPool where that was killed."""
+        with ProcessPoolExecutor(1, self._context) as pool:
+            return pool.submit(function, *args, **kwargs).result()
+
+    def _note(self, _first: Future[int]) -> None:
+        self._imported = time.perf_counter() - self._began

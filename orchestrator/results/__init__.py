@@ -1,0 +1,1 @@
+"""Winner of a run: export, evaluation and kept weights, without Ray."""

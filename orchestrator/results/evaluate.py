@@ -1,0 +1,88 @@
+"""Trials of a run measured on a split: the winner, any other, or several that vote."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.leaderboard import Leaderboard
+from analysis.ledger import Ledger
+from analysis.run_folder import RunFolder, open_run
+from orchestrator.results.export import winner_weights
+from orchestrator.results.retention import trial_weights
+from orchestrator.spec.loading import load_run
+from orchestrator.spec.sections import cache_budget
+from search_spaces.errors import InvalidInput
+from trainables.loop.evaluate_checkpoints import evaluate_checkpoints
+from trainables.result import Status, TrialResult
+from trainables.storage.folders import cache_folder
+from trainables.storage.place import Place
+from trainables.task.evaluation import Evaluation
+from trainables.task.inference import Tta
+
+
+@dataclass(frozen=True)
+class EvaluatedTrials:
+    """What was measured, and what came of it."""
+
+    trial_ids: tuple[str, ...]
+    """The trials that vote, or the one."""
+
+    origin: str
+    """A phrase for where the weights came from."""
+
+    evaluation: Evaluation
+    """On the split that was asked for."""
+
+
+def evaluate_trials(
+    folder: Place, trial_ids: Sequence[str] = (), *, split: str = "test", tta: Tta = "none", ensemble: int | None = None
+) -> EvaluatedTrials:
+    """Measure trials of a run: those named, the best `ensemble` COMPLETED ones, or by default the winner.
+
+    The winner is the retrained model where there is one and it is the winner's; named trials, and those of an ensemble,
+    are as trained in the sweep. Several vote: the mean of their probabilities. Raises InvalidInput for a trial that
+    does not exist or left no checkpoint, for a split that is not there, and for data that has changed since.
+    """
+    run = open_run(folder)
+    if trial_ids or ensemble is not None:
+        trials = _named(run, trial_ids, ensemble) if trial_ids else _best_completed(run, ensemble or 0)
+        weights: list[AbstractContextManager[Path]] = [trial_weights(run, trial) for trial in trials]
+        names = ", ".join(trial.trial_id for trial in trials)
+        origin = f"trial {names}, as trained in the sweep" if len(trials) == 1 else f"soft vote of the trials {names}"
+    else:
+        trials = [Leaderboard.from_run(run).winner()]
+        winners, origin = winner_weights(run, trials[0])
+        weights = [winners]
+    storage = load_run(run).storage
+    cache, budget = cache_folder(storage.cache_dir), cache_budget(storage.cache_budget)
+    with ExitStack() as stack:
+        checkpoints = [stack.enter_context(folder) for folder in weights]
+        evaluation = evaluate_checkpoints(checkpoints, split, cache, tta, budget)
+    return EvaluatedTrials(tuple(trial.trial_id for trial in trials), origin, evaluation)
+
+
+def _named(run: RunFolder, trial_ids: Sequence[str], ensemble: int | None) -> list[TrialResult]:
+    if ensemble is not None:
+        raise InvalidInput(
+            f"--ensemble must not be given with trials, got {ensemble} and {', '.join(trial_ids)}; "
+            "several trials vote without it"
+        )
+    twice = sorted({name for name in trial_ids if list(trial_ids).count(name) > 1})
+    if twice:
+        raise InvalidInput(f"trials must differ, got {', '.join(twice)} twice; a trial has one vote")
+    ledger = Ledger(run)
+    return [ledger.read_trial(name) for name in trial_ids]
+
+
+def _best_completed(run: RunFolder, count: int) -> list[TrialResult]:
+    if count < 2:
+        raise InvalidInput(f"--ensemble must be at least 2, got {count}; without it the winner alone is measured")
+    entries = Leaderboard.from_run(run).entries
+    completed = [entry.trial for entry in entries if entry.trial.status is Status.COMPLETED]
+    if len(completed) < count:
+        raise InvalidInput(
+            f"{run.root}: --ensemble must be at most the number of COMPLETED trials, got {count} of {len(completed)}; "
+            "ask for fewer, or name the trials"
+        )
+    return completed[:count]

@@ -1,0 +1,61 @@
+"""What becomes of the best trial: retrained, measured once on the test split, exported."""
+
+import json
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from analysis.leaderboard import Leaderboard
+from analysis.run_folder import RunFolder, open_run
+from orchestrator.results.retention import trial_weights
+from trainables.bundle.export import ExportBundle, export_bundle
+from trainables.data.preprocess import Preprocessing
+from trainables.data.readers import open_dataset
+from trainables.loop.checkpoint import load_trained
+from trainables.result import TrialResult
+from trainables.storage.place import Place
+
+RETRAIN_JSON = "retrain.json"
+
+
+def export_winner(folder: Place) -> tuple[ExportBundle, str]:
+    """Export the winner to RUN/export: the retrained model where there is one, else the trial's own checkpoint.
+
+    Returns the bundle on this machine and a phrase for where the weights came from. Raises ExportRefused when the ONNX
+    model does not predict what the PyTorch model predicts on the validation images.
+    """
+    run = open_run(folder)
+    winner = Leaderboard.from_run(run).winner()
+    weights, origin = winner_weights(run, winner)
+    with weights as checkpoint:
+        model, state = load_trained(checkpoint)
+    dataset = open_dataset(state.config.data.root, state.config.data.manifest)
+    bundle = export_bundle(
+        model,
+        labels=state.classes,
+        preprocessing=Preprocessing(
+            state.config.data.image_size, state.config.data.resize_mode, mean=state.mean, std=state.std
+        ),
+        config=_portable(state.config.to_json()),
+        fingerprint=state.fingerprint,
+        images=((sample.path, dataset.read(sample)) for sample in dataset.splits["val"]),
+        folder=run.here(run.export),
+    )
+    # The model last: the others describe it, and it alone is complete.
+    for name in sorted((file.name for file in bundle.model.parent.iterdir()), key=bundle.model.name.__eq__):
+        run.publish(run.export / name)
+    return bundle, origin
+
+
+def winner_weights(run: RunFolder, winner: TrialResult) -> tuple[AbstractContextManager[Path], str]:
+    """The winner's checkpoint on this machine, and a phrase for where it came from: retrained where that was done."""
+    record = run.winner / RETRAIN_JSON
+    if record.is_file() and json.loads(record.read_text())["trial_id"] == winner.trial_id:
+        return run.reading(run.winner / "checkpoints" / "best"), f"trial {winner.trial_id}, retrained"
+    return trial_weights(run, winner), f"trial {winner.trial_id}, as trained in the sweep"
+
+
+def _portable(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration without the folders of this machine, for a file that travels."""
+    data = {key: value for key, value in config["data"].items() if key not in ("root", "manifest", "weights_dir")}
+    return {**config, "data": data, "weights": Path(config["weights"]).name}

@@ -1,0 +1,49 @@
+"""Which weights of a sweep are kept once it has ended, and how those of a trial are found again."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+from analysis.leaderboard import Leaderboard
+from analysis.run_folder import RunFolder
+from orchestrator.spec.loading import load_run
+from search_spaces.errors import InvalidInput
+from trainables.loop import checkpoint
+from trainables.result import TrialResult
+
+_NAMED = 8
+
+
+def remove_weights(run: RunFolder, board: Leaderboard, keep_best: int) -> None:
+    """Remove the weights of the finished trials but those of the best epoch of the first `keep_best` of the ranked.
+
+    Records, predictions and logs stay; so do the checkpoints of trials that a resumed sweep goes on with.
+    """
+    for entry in board.entries:
+        trial = entry.trial
+        if trial.status.unfinished:
+            continue
+        run.remove(run.last(trial.trial_id))
+        if entry.rank is None or entry.rank > keep_best:
+            run.remove(run.best(trial.trial_id))
+
+
+@contextmanager
+def trial_weights(run: RunFolder, trial: TrialResult) -> Iterator[Path]:
+    """The checkpoint of a trial's best epoch on this machine; raises InvalidInput when there is none."""
+    with run.reading(run.best(trial.trial_id)) as folder:
+        if not checkpoint.exists(folder):
+            raise InvalidInput(_missing(run, trial))
+        yield folder
+
+
+def _missing(run: RunFolder, trial: TrialResult) -> str:
+    ranked = (entry.trial.trial_id for entry in Leaderboard.from_run(run).entries)
+    there = list(islice((name for name in ranked if run.has(run.best(name))), _NAMED))
+    rule = f"{run.root}: a trial must have a checkpoint, got {trial.trial_id}, which is {trial.status} and has none"
+    kept = load_run(run).storage.keep_best
+    if kept is not None and trial.best is not None:
+        rule += f": storage.keep_best is {kept}, the weights of the others were removed when the sweep ended"
+    remedy = f"train it again from its `config` in {run.trial(trial.trial_id)} with `thaw trial`"
+    return f"{rule}; there are those of {', '.join(there) or 'no trial'}, or {remedy}"

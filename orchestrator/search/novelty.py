@@ -1,0 +1,160 @@
+"""What a search has not tried yet: the same configuration trains to the same scores, and a near one to nearly the same.
+
+TPE comes back again and again to the surroundings of its best trials, and most of what it proposes late in a sweep is
+known already, but for a digit of the learning rate. Such a proposal gives way to the nearest of many draws that is new:
+the search stays where it is good, and looks at what it has not seen. `benchmarks/search/search_quality.md` shows what
+this is worth.
+"""
+
+import math
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from orchestrator.search.optuna_space import distributions, to_parameters
+from search_spaces.space import Branch, Point, SearchSpace
+
+NEAR = 0.1
+"""Share of a range, or of its logarithm: numbers closer than that are alike."""
+
+CHANCES = 64
+"""Points drawn to find some that are new."""
+
+LISTED = 10_000
+"""Where there are no more points than this, one that is left is found."""
+
+Position = tuple[tuple[Any, ...], tuple[float, ...]]
+"""Choices, and names of numbers; the numbers, as shares of their ranges."""
+
+
+class TriedPoints:
+    """The parameters, by Optuna's names, of the trials that a run has had, and what is near them."""
+
+    def __init__(self, study: optuna.Study, space: SearchSpace) -> None:
+        self.space = space
+        self._known = distributions(space)
+        self._own: dict[tuple[Any, ...], list[tuple[float, ...]]] = {}
+        for trial in study.get_trials(deepcopy=False):
+            # A result of another run is no trial of this one: what was best there is worth a trial here.
+            if "from" not in trial.user_attrs:
+                kind, numbers = self._place(trial.params)
+                self._own.setdefault(kind, []).append(numbers)
+
+    def __contains__(self, parameters: Mapping[str, Any]) -> bool:
+        kind, numbers = self._place(parameters)
+        return any(
+            all(abs(one - other) <= NEAR for one, other in zip(own, numbers, strict=True))
+            for own in self._own.get(kind, ())
+        )
+
+    def new_points(self, seed: int, count: int) -> list[Point]:
+        """At most `count` random points that have not been tried, the same for the same seed."""
+        found = list(islice(self._new(islice(self.space.draws(seed), CHANCES)), count))
+        size = None if found else self.space.size()
+        if size is None or size > LISTED:
+            return found
+        left = list(self._new(self.space.grid()))
+        return random.Random(seed).sample(left, min(count, len(left)))
+
+    def distance(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
+        """How many choices differ, and each number by what share of its range."""
+        return sum(self._apart(name, one.get(name), other.get(name)) for name in one.keys() | other.keys())
+
+    def _apart(self, name: str, one: Any, other: Any) -> float:
+        distribution = self._known[name]
+        if one is None or other is None or not isinstance(distribution, FloatDistribution | IntDistribution):
+            return float(one != other)
+        return abs(_share(distribution, one) - _share(distribution, other))
+
+    def _new(self, points: Iterable[Point]) -> Iterator[Point]:
+        return (point for point in points if to_parameters(self.space, point) not in self)
+
+    def _place(self, parameters: Mapping[str, Any]) -> Position:
+        kind: list[Any] = []
+        numbers: list[float] = []
+        for name, value in sorted(parameters.items()):
+            distribution = self._known[name]
+            if isinstance(distribution, FloatDistribution | IntDistribution):
+                kind.append(name)
+                numbers.append(_share(distribution, value))
+            else:
+                kind.append((name, value))
+        return tuple(kind), tuple(numbers)
+
+
+def _share(distribution: FloatDistribution | IntDistribution, value: float) -> float:
+    """Where a number stands in its range: 0 at its low end, 1 at its high one."""
+    low, high, at = (
+        math.log(each) if distribution.log else float(each) for each in (distribution.low, distribution.high, value)
+    )
+    return (at - low) / (high - low) if high > low else 0.0
+
+
+class NoveltySampler(optuna.samplers.BaseSampler):
+    """A sampler that proposes what another one does or, where that has been tried, something new and near.
+
+    In a space in which nothing else is left it repeats itself, as the other one would.
+    """
+
+    def __init__(self, sampler: optuna.samplers.BaseSampler, space: SearchSpace, seed: int) -> None:
+        """`seed` decides the draws."""
+        self.sampler = sampler
+        self.space = space
+        self.seed = seed
+        self._modelled: dict[str, BaseDistribution] = {}
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """All parameters, of which a point sets those that apply to it."""
+        self._modelled = self.sampler.infer_relative_search_space(study, trial)
+        return distributions(self.space)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The parameters of a point; of a part of one, where the other sampler does not know all of it yet."""
+        tried = TriedPoints(study, self.space)
+        proposed = self.sampler.sample_relative(study, trial, self._modelled)
+        if not proposed:  # it has too little to go by
+            new = tried.new_points(self.seed, count=1)
+            return dict(to_parameters(self.space, new[0])) if new else {}
+        parameters = self._applying(proposed)
+        if parameters is None or parameters not in tried:
+            return parameters or proposed
+        random_point = [dict(to_parameters(self.space, point)) for point in tried.new_points(self.seed, CHANCES)]
+        return min(random_point, key=lambda each: tried.distance(each, parameters), default=parameters)
+
+    def _applying(self, proposed: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Those of a point, without the parameters of other branches; None where some are missing."""
+
+        def value(name: str, branch: Branch) -> Any:
+            return proposed[branch.label(name)]
+
+        try:
+            return dict(to_parameters(self.space, self.space.walk(value)))
+        except KeyError:
+            return None
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """A value of a parameter that was not proposed."""
+        return self.sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def reseed_rng(self) -> None:
+        """Reseed the other sampler."""
+        self.sampler.reseed_rng()
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Tell the other sampler that a trial begins."""
+        self.sampler.before_trial(study, trial)
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """Tell the other sampler that a trial has ended."""
+        self.sampler.after_trial(study, trial, state, values)

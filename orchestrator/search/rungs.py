@@ -1,0 +1,136 @@
+"""ASHA that knows the freeze plan: a trial is never judged before it has thawed.
+
+Asynchronous successive halving (Li et al., arXiv 1810.05934). A trial that reaches a rung is compared with everything
+that reached it before; outside the best 1/reduction it is stopped. A rung below the trial's last thaw plus the grace
+period compares a trial with itself frozen: it is passed unjudged, and the trial's value is never entered there.
+
+A rung is a number of epochs, each counted for its training FLOPs, in units of the mean epoch of the trial's own whole
+budget. A rung is thus a share of each trial's budget (the resource of Hyperband, arXiv 1603.06560, is such a share),
+the same for a small architecture and a large one: in plain FLOPs the small one would be asked for its score when it is
+all but trained, the large one after a few batches. For a plan that never changes, these are epochs. A trial that thaws
+late has spent little by then, and is compared with others that have spent as little. With `resource: epochs` it passes
+most rungs unjudged, and can hardly be stopped at all; `benchmarks/search/search_quality.md` shows what that costs.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, pairwise
+
+import numpy as np
+
+from orchestrator.spec.sections import Asha
+from orchestrator.spec.sweep_spec import SweepSpec
+from trainables.config import TrialConfig
+from trainables.model.freeze_plan import freeze_plan
+from trainables.result import TrialResult, best_report
+
+Flops = Callable[[TrialConfig], Sequence[float]]
+
+
+def training_flops(config: TrialConfig) -> Sequence[float]:
+    """Training FLOPs of each epoch; whoever counts epochs need not wait for the import of torch."""
+    from trainables.estimate import flops
+
+    return flops.training_flops(config)
+
+
+class Rungs:
+    """Which value each trial had when it reached each rung."""
+
+    def __init__(self, asha: Asha, max_epochs: int, flops: Flops = training_flops) -> None:
+        self.asha = asha
+        self.flops = flops
+        self.values: dict[int, dict[str, float]] = {}
+        self.passed: dict[int, dict[str, int]] = {}
+        """After which epoch (from 1) each trial has passed each rung, judged or not."""
+        self._seen: dict[str, int] = {}
+        rung = asha.grace
+        while rung < max_epochs:
+            self.values[rung] = {}
+            self.passed[rung] = {}
+            rung *= asha.reduction
+
+    def continues(self, trial: TrialResult) -> bool:
+        """Enter the epochs of a trial that are new since the last call, and judge it; whether it goes on."""
+        seen = self._seen.get(trial.trial_id, 0)
+        self._seen[trial.trial_id] = len(trial.reports)
+        new = range(seen + 1, len(trial.reports) + 1)
+        verdicts = []
+        for epoch, rung, judged in self._passing(trial.config):
+            if epoch in new:
+                self.passed[rung][trial.trial_id] = epoch
+                verdicts.append(not judged or self._keeps_at(trial, epoch, rung))
+        return all(verdicts)
+
+    def judging(self, config: TrialConfig) -> Iterator[tuple[int, int]]:
+        """The epochs (from 1) after which a trial is judged, each with its rung."""
+        return ((epoch, rung) for epoch, rung, judged in self._passing(config) if judged)
+
+    def first_judged_epoch(self, config: TrialConfig) -> int | None:
+        """The first epoch (from 1) after which a trial of this configuration may be stopped; None: it never is."""
+        return min((epoch for epoch, _ in self.judging(config) if epoch < config.epochs), default=None)
+
+    def _passing(self, config: TrialConfig) -> Iterator[tuple[int, int, bool]]:
+        """The epochs (from 1) after which a trial has passed a rung: each with the rung, and whether it is judged.
+
+        An epoch that passes several rungs is judged at the last: at the others the trial has had more than its rivals.
+        So has a trial at its end, unless it ends at the rung.
+        """
+        first = freeze_plan(config).last_boundary + self.asha.grace
+        for epoch, (before, after) in enumerate(pairwise(self._spent(config)), start=1):
+            passed = [rung for rung in self.values if before < rung <= after]
+            if passed:
+                yield epoch, passed[-1], epoch >= first and (epoch < config.epochs or after == passed[-1])
+
+    def _spent(self, config: TrialConfig) -> list[float]:
+        """The resource a trial has had before its first epoch, after it, after its second, and so on."""
+        if self.asha.resource == "epochs":
+            return list(range(config.epochs + 1))
+        flops = self.flops(config)
+        mean = sum(flops) / len(flops)
+        return [round(each / mean, 6) for each in accumulate(flops, initial=0.0)]  # equal epochs make whole numbers
+
+    def _keeps_at(self, trial: TrialResult, epoch: int, rung: int) -> bool:
+        objective = trial.config.objective
+        # What was reached before the thaw had taken effect stays out of the rung, however good it was.
+        first = freeze_plan(trial.config).last_boundary + self.asha.grace
+        best = best_report(trial.reports[first - 1 : epoch], objective)
+        if best is None:
+            return True
+        values = self.values[rung]
+        values[trial.trial_id] = best.metrics[objective.metric] * (1 if objective.mode == "max" else -1)
+        cutoff = np.percentile(list(values.values()), (1 - 1 / self.asha.reduction) * 100)
+        return bool(values[trial.trial_id] >= cutoff)
+
+
+def make_rungs(spec: SweepSpec) -> Rungs | None:
+    """The rungs of a sweep, still empty; None where nothing is stopped."""
+    if spec.stopping is None:
+        return None
+    return Rungs(spec.stopping.asha, max(config.epochs for config in spec.corner_configs()))
+
+
+def unstoppable_warning(spec: SweepSpec) -> str | None:
+    """What to say of trials that thaw so late that no rung is left to stop them at; None where there are none."""
+    rungs = make_rungs(spec)
+    configs = spec.corner_configs()
+    late = [config for config in configs if rungs is not None and rungs.first_judged_epoch(config) is None]
+    if rungs is None or not late:
+        return None
+    epochs, grace, compute = min(config.epochs for config in late), rungs.asha.grace, rungs.asha.resource == "compute"
+    remedies = ["set a smaller stopping.asha.grace or reduction", "thaw earlier", "train longer"]
+    remedies += [] if compute else ["count stopping.asha.resource: compute"]
+    remedy = f"{', '.join(remedies)}, or set stopping: none"
+    if len(late) == len(configs):
+        between = f"of {epochs} epochs none is a rung after the last thaw and {grace} of grace"
+        return f"no trial of this sweep can be stopped early: {between}; {remedy}"
+    strategies = ", ".join(dict.fromkeys(config.strategy for config in late))
+    first = min(freeze_plan(config).last_boundary for config in late)
+    passed = f"with {grace} of grace they pass no rung before their end at {epochs}"
+    if not compute:
+        last = max((epoch for epoch in rungs.values if epoch < epochs), default=0)
+        first = max(0, last - grace + 1)
+        passed = f"with {grace} of grace they are past epoch {last}, the last rung before their end at {epochs}"
+    return (
+        f"trials that thaw for the last time at epoch {first} or later ({strategies}) are never stopped early: "
+        f"{passed}; {remedy}"
+    )

@@ -1,0 +1,148 @@
+"""The Optuna study of a run: derived from the ledger, told the truth, rebuilt at will."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from orchestrator.search.optuna_space import distributions, to_parameters
+from orchestrator.search.samplers import make_sampler, population_size
+from orchestrator.spec.sweep_spec import SweepSpec
+from search_spaces.domains import Choice, Scalar
+from search_spaces.space import Branch, Point, SearchSpace
+from trainables.config import TrialConfig
+from trainables.result import Status, TrialResult
+
+STATES = {
+    Status.COMPLETED: TrialState.COMPLETE,
+    Status.PRUNED: TrialState.PRUNED,
+    Status.PRUNED_OOM: TrialState.FAIL,
+    Status.FAILED: TrialState.FAIL,
+    Status.TIMED_OUT: TrialState.FAIL,
+}
+
+
+def build_study(
+    spec: SweepSpec, results: Iterable[TrialResult], journal: Path, others: Sequence[FrozenTrial] = ()
+) -> optuna.Study:
+    """A study with `others` and every finished trial of the ledger, in a fresh journal that optuna-dashboard can read.
+
+    A trial that lies outside of the space, which has been narrowed since, is left out: the sampler may not ask there.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    journal.unlink(missing_ok=True)
+    study = optuna.create_study(
+        storage=JournalStorage(_Journal(journal)),
+        sampler=make_sampler(spec.search),
+        study_name=spec.name,
+        direction="maximize" if spec.objective.mode == "max" else "minimize",
+    )
+    ended = [result for result in results if not result.status.unfinished]
+    found = [(result, locate_trial(spec, result)) for result in ended]
+    frozen = [
+        *others,
+        *(to_frozen(spec.search_space, result, point) for result, point in found if point is not None),
+    ]
+    if spec.search.sampler == "nsga2":
+        _number_generations(frozen, population_size(spec.search))
+    study.add_trials(frozen)
+    return study
+
+
+def _number_generations(trials: Sequence[FrozenTrial], size: int) -> None:
+    """Say of which generation of nsga2 trials are, as if they had been asked one after another.
+
+    The key is private; `test_study` sees that a rebuilt study proposes what the one that was told would.
+    """
+    completed = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    for number, trial in enumerate(completed):
+        trial.system_attrs[optuna.samplers.NSGAIISampler._get_generation_key()] = number // size
+
+
+def locate(space: SearchSpace, config: TrialConfig, parameters: Mapping[str, Any]) -> Point | None:
+    """The point of `space` at which a configuration lies, None where it lies outside.
+
+    `parameters` is the point of the space that it was proposed in; other dimensions have the configuration's values.
+    """
+
+    def value(name: str, branch: Branch) -> Scalar:
+        given = parameters.get(name, getattr(config, name))
+        given = "none" if given is None else given
+        if isinstance(branch.domain, Choice):  # 1 in the file is 1.0 in a configuration
+            given = next((own for own in branch.domain.values if own == given), given)
+        if not branch.domain.contains(given):
+            raise LookupError(name)
+        return cast(Scalar, given)
+
+    try:
+        return space.walk(value)
+    except LookupError:
+        return None
+
+
+def locate_trial(spec: SweepSpec, trial: TrialResult) -> Point | None:
+    """The point of the sweep's space at which a trial of its run lies, None where it lies outside.
+
+    It does so too where what it was proposed with is no dimension of that point any more, and fixed at another value.
+    """
+    point = locate(spec.search_space, trial.config, trial.parameters)
+    if point is None:
+        return None
+    own = spec.trial_config(point)
+    gone = trial.parameters.keys() - point.keys()
+    return point if all(getattr(own, name) == getattr(trial.config, name) for name in gone) else None
+
+
+class _Journal(JournalFileBackend):
+    """Optuna's journal without its wait for the disk at every line: what a crash may cut off, the ledger has."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self.path = path
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append a line of JSON for each of `logs`, in one write."""
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
+        with self.path.open("ab") as file:
+            file.write(lines.encode())
+
+
+def to_frozen(space: SearchSpace, result: TrialResult, point: Point, source: str | None = None) -> FrozenTrial:
+    """A finished trial that lies at `point` as Optuna is told of it; `source` is the run it comes from, if another.
+
+    A completed trial has the value of its best epoch, a stopped one is PRUNED with its intermediate values, anything
+    else is FAIL: an early value taken for a final one would teach the sampler that long trials are better.
+    """
+    parameters = to_parameters(space, point)
+    known = distributions(space)
+    state = STATES[result.status]
+    metric = result.config.objective.metric
+    return optuna.trial.create_trial(
+        state=state,
+        value=_value(state, result),
+        params=parameters,
+        distributions={name: known[name] for name in parameters},
+        intermediate_values={report.epoch: report.metrics[metric] for report in result.reports},
+        user_attrs={"trial_id": result.trial_id} if source is None else {"from": f"{source}/{result.trial_id}"},
+    )
+
+
+def _value(state: TrialState, result: TrialResult) -> float | None:
+    """The best epoch's value of a completed trial; of a stopped one its last, as Optuna's own `tell` records it."""
+    if state is TrialState.PRUNED and result.reports:
+        return result.reports[-1].metrics[result.config.objective.metric]
+    return result.objective if state is TrialState.COMPLETE else None
+
+
+def tell(study: optuna.Study, trial: optuna.Trial, result: TrialResult) -> None:
+    """Tell a running trial's end in the same terms as `to_frozen`; its epochs have been reported.
+
+    An INTERRUPTED one is FAIL, which no sampler learns from: whoever resumes the run rebuilds the study.
+    """
+    state = STATES.get(result.status, TrialState.FAIL)
+    study.tell(trial, result.objective if state is TrialState.COMPLETE else None, state=state)

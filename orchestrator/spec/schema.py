@@ -1,0 +1,67 @@
+"""The sweep file as JSON schema, for editors that complete and check YAML."""
+
+from typing import Any
+
+from orchestrator.spec.sweep_spec import SweepSpec
+from trainables.config import TrialConfig
+
+_SCALAR = {"type": ["string", "number", "boolean"]}
+_BOUNDS = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+_DOMAIN = {
+    "type": "object",
+    "properties": {
+        "choice": {"type": "array", "items": _SCALAR, "minItems": 1, "description": "One of several values."},
+        "int": {**_BOUNDS, "items": {"type": "integer"}, "description": "A whole number, both ends included."},
+        "float": {**_BOUNDS, "description": "A real number."},
+        "log": {**_BOUNDS, "description": "A real number, uniform in its logarithm."},
+        "when": {
+            "type": "object",
+            "additionalProperties": {"anyOf": [_SCALAR, {"type": "array", "items": _SCALAR}]},
+            "description": "Values of other dimensions under which this domain applies.",
+        },
+    },
+    "additionalProperties": False,
+    "oneOf": [{"required": [kind]} for kind in ("choice", "int", "float", "log")],
+}
+
+
+def sweep_schema() -> dict[str, Any]:
+    """JSON schema (draft 2020-12) of the sweep file; `trial` and `space` know the names of TrialConfig."""
+    schema = SweepSpec.model_json_schema()
+    trial = TrialConfig.model_json_schema()
+    settings = {name: field for name, field in trial["properties"].items() if name not in ("data", "objective")}
+    dimension = {"anyOf": [{"$ref": "#/$defs/Domain"}, {"type": "array", "items": {"$ref": "#/$defs/Domain"}}]}
+    properties = schema["properties"]
+    properties["trial"] |= {"properties": settings, "additionalProperties": False}
+    properties["space"] |= {
+        "properties": {name: {**dimension, "description": field["description"]} for name, field in settings.items()},
+        "additionalProperties": False,
+    }
+    schema["$defs"] |= {"Domain": _DOMAIN}
+    _allow_words(schema)
+    schema["required"] = ["data"]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Thaw sweep", **schema}
+
+
+def _allow_words(schema: dict[str, Any]) -> None:
+    """Let the file's words `none` and `auto`, and the name of a points file, stand where the types want another."""
+    definitions = schema["$defs"]
+    for place, word in (
+        (schema["properties"]["trial"]["properties"]["patience"], "none"),
+        (schema["properties"]["stopping"], "none"),
+        *((part, "none") for part in definitions["Budget"]["properties"].values()),
+        (definitions["Search"]["properties"]["warm_start"], "none"),
+        (definitions["Resources"]["properties"]["concurrent"], "auto"),
+        (definitions["Resources"]["properties"]["epoch_timeout"], "none"),
+        (definitions["Storage"]["properties"]["keep_best"], "none"),
+        (definitions["Storage"]["properties"]["cache_dir"], "auto"),
+        (definitions["Storage"]["properties"]["cache_budget"], "auto"),
+    ):
+        description, default = place.pop("description", None), place.pop("default", None)
+        alternatives = place.pop("anyOf", None) or [dict(place)]
+        place.clear()
+        place["anyOf"] = [*alternatives, {"const": word}]
+        place |= {
+            key: value for key, value in (("description", description), ("default", default)) if value is not None
+        }
+    definitions["Search"]["properties"]["points"]["anyOf"].append({"type": "string"})

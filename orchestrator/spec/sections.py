@@ -1,0 +1,160 @@
+"""The sections of a sweep file: who proposes, what is stopped, what a trial gets, where a run lies, who is told."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, ByteSize, Field, model_validator
+
+from search_spaces.validation import parse
+from trainables.config import Frozen, OrNone
+from trainables.storage.place import Place
+
+_AUTO = BeforeValidator(lambda value: None if value == "auto" else value)
+
+
+class Search(Frozen):
+    """Who proposes configurations, and how many."""
+
+    sampler: Literal["tpe", "gp", "random", "qmc", "grid", "nsga2"] = "tpe"
+    """Optuna's sampler; grid runs every point of a countable space in order."""
+
+    trials: int = Field(default=24, ge=1)
+    """How many configurations are tried."""
+
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    """The sampler's own seed; the trials' is `trial.seed`."""
+
+    probe: bool = False
+    """Score every architecture by a linear probe before the sweep, and try the best ones first."""
+
+    points: Annotated[list[dict[str, Any]] | None, OrNone] = None
+    """Configurations tried first; in the file a list, or the name of a YAML or JSON file that holds one."""
+
+    warm_start: Annotated[list[Path] | None, OrNone] = None
+    """Runs on the same images with the same objective: what their trials found out is told to the sampler."""
+
+
+class Asha(Frozen):
+    """Asynchronous successive halving: Li et al., arXiv 1810.05934."""
+
+    grace: int = Field(default=1, ge=1)
+    """Epochs every trial gets before it may be stopped, counted from its last thaw."""
+
+    reduction: int = Field(default=3, ge=2)
+    """Of the trials that reach a rung, one in this many goes on."""
+
+    resource: Literal["compute", "epochs"] = "compute"
+    """What rungs count: the training FLOPs of epochs, in units of the mean epoch of the trial itself; or epochs."""
+
+
+class Stopping(Frozen):
+    """When a trial is stopped early."""
+
+    asha: Asha = Asha()
+    """Stop trials that are behind at a rung."""
+
+
+class Resources(Frozen):
+    """What one trial gets, and how many run at once."""
+
+    workers: int = Field(default=1, ge=1)
+    """Processes of one trial, which share out its batches."""
+
+    cpus_per_worker: float = Field(default=1, gt=0)
+    """CPU cores of a worker, which also sets its number of threads."""
+
+    gpus_per_worker: float = Field(default=0, ge=0)
+    """GPUs of a worker, at most 1; a fraction, where a trial has one worker, shares a GPU with other trials."""
+
+    placement: Literal["pack", "spread"] = "pack"
+    """pack: the workers of a trial on as few nodes as possible; spread: on as many."""
+
+    concurrent: Annotated[Annotated[int, Field(ge=1)] | None, _AUTO] = None
+    """Trials that run at once; auto: as many as fit, which on a cluster follows its nodes."""
+
+    epoch_timeout: Annotated[Annotated[float, Field(gt=0)] | None, OrNone] = None
+    """Seconds after which a trial whose epoch has not ended is killed, as TIMED_OUT; none: never."""
+
+    @property
+    def threads(self) -> int:
+        """Threads of a worker's arithmetic."""
+        return max(1, int(self.cpus_per_worker))
+
+    @property
+    def needs_worker_group(self) -> bool:
+        """Whether a trial runs in processes of its own, watched over by another: several, or one that may be killed."""
+        return self.workers > 1 or self.epoch_timeout is not None
+
+    @model_validator(mode="after")
+    def _one_gpu_per_worker(self) -> Self:
+        if self.gpus_per_worker > 1:
+            raise ValueError(
+                f"gpus_per_worker must be at most 1, got {self.gpus_per_worker:g}: a worker computes on one GPU; "
+                "set gpus_per_worker: 1 and more workers"
+            )
+        if self.workers > 1 and self.gpus_per_worker % 1:
+            raise ValueError(
+                f"gpus_per_worker must be 0 or 1 with several workers, got {self.gpus_per_worker:g} with "
+                f"workers: {self.workers}: they would wait for each other on one GPU; set 1, or workers: 1"
+            )
+        return self
+
+
+class Storage(Frozen):
+    """Where a run lies."""
+
+    root: Place = Path("runs")
+    """RUN is `<root>/<name>`: a folder that every node sees, or `s3://bucket/prefix`."""
+
+    keep_best: Annotated[Annotated[int, Field(ge=1)] | None, OrNone] = None
+    """When the sweep ends, remove the weights of all but its best so many trials; none: keep all."""
+
+    cache_dir: Annotated[Path | None, _AUTO] = None
+    """Node-local folder for decoded images; auto: `$THAW_CACHE_DIR`, else `~/.cache/thaw`."""
+
+    cache_budget: Annotated[ByteSize | None, _AUTO] = None
+    """What that folder may occupy, e.g. 20GiB; auto: `$THAW_CACHE_BUDGET`, else half of what its disk has for it."""
+
+
+class Wandb(Frozen):
+    """Weights & Biases."""
+
+    mode: Literal["auto", "online", "offline", "disabled"] = "auto"
+    """auto: online when a key is configured, else offline."""
+
+    project: str = "thaw"
+    """The project the runs go to; their group is the sweep's name."""
+
+
+class Notify(Frozen):
+    """Who is told that a sweep has ended, by itself or by a failure; not of one that a person stopped."""
+
+    command: Annotated[str | None, OrNone] = None
+    """A command of the shell, with THAW_STATUS, THAW_MESSAGE, THAW_RUN and THAW_BEST among its variables; none. Leave
+    secrets in the environment ("$SLACK_URL"): this line is written to the run's folder."""
+
+    wandb_alert: bool = False
+    """Send an alert through W&B, where a key is configured."""
+
+
+class Tracking(Frozen):
+    """Who is told of the trials' progress."""
+
+    wandb: Wandb = Wandb()
+    """Weights & Biases."""
+
+    notify: Notify = Notify()
+    """Who is told of the end."""
+
+
+def cache_budget(configured: int | None, environment: Mapping[str, str] = os.environ) -> int | None:
+    """The bytes of the node-local cache: as configured, else $THAW_CACHE_BUDGET, else None: what NodeCache chooses.
+
+    Raises InvalidInput for a variable that is no number of bytes.
+    """
+    wanted = environment.get("THAW_CACHE_BUDGET")
+    if configured is not None or not wanted:
+        return configured
+    return parse(Storage, {"cache_budget": wanted}, "$THAW_CACHE_BUDGET").cache_budget

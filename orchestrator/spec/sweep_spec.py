@@ -1,0 +1,150 @@
+"""SweepSpec: the sweep file, read, resolved and checked as a whole before anything runs."""
+
+import math
+from collections.abc import Mapping
+from functools import cached_property
+from itertools import islice
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from orchestrator.spec.budget import Budget
+from orchestrator.spec.sections import Resources, Search, Stopping, Storage, Tracking
+from search_spaces.documents import dump_yaml
+from search_spaces.space import Point, SearchSpace
+from search_spaces.validation import parse
+from trainables.config import STRATEGY_PARAMETERS, DataConfig, Frozen, Objective, OrNone, TrialConfig
+from trainables.storage.place import Place
+
+# What an experienced person would try first; enqueued before the sampler's own ideas where the space contains it.
+DEFAULT_RECIPE: Point = {
+    "strategy": "head",
+    "lr": 1e-3,
+    "backbone_lr_factor": 1.0,
+    "balance": "none",
+    "scheduler": "cosine",
+    "optimizer": "adamw",
+    "weight_decay": 0.01,
+    "dropout": 0.0,
+    "batch_size": 32,
+    "augmentation": "none",
+    "normalization": "weights",
+}
+
+# Dimensions that a rule of TrialConfig ties to one another: checked in every combination of their ends.
+TIED = ("architecture", "weights", "strategy", "epochs", *(n for names in STRATEGY_PARAMETERS.values() for n in names))
+
+
+class SweepSpec(Frozen):
+    """A sweep: what varies, what does not, how many trials, what decides, and on what machine."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)
+    """Name of the run's folder and of its group in W&B: letters, digits, dot, dash, underscore."""
+
+    data: DataConfig
+    """The data set and its preprocessing."""
+
+    objective: Objective = Objective()
+    """What is maximised or minimised."""
+
+    trial: dict[str, Any] = Field(default_factory=dict)
+    """Settings of every trial; anything here may move to `space` and back."""
+
+    space: dict[str, Any] = Field(default_factory=dict)
+    """What varies: a domain, or a list of domains with conditions, for each dimension."""
+
+    search: Search = Search()
+    """Who proposes configurations, and how many."""
+
+    budget: Budget = Budget()
+    """What ends the sweep before its trials are done."""
+
+    stopping: Annotated[Stopping | None, OrNone] = Stopping()
+    """When a trial is stopped early; none: never."""
+
+    resources: Resources = Resources()
+    """What one trial gets."""
+
+    storage: Storage = Storage()
+    """Where the run lies."""
+
+    tracking: Tracking = Tracking()
+    """Who is told."""
+
+    @model_validator(mode="after")
+    def _sections_do_not_overlap(self) -> Self:
+        for section in ("trial", "space"):
+            for key in ("data", "objective"):
+                if key in getattr(self, section):
+                    raise ValueError(f"{section}.{key}: `{key}` is a section of its own; move it to the top level")
+        return self
+
+    @model_validator(mode="after")
+    def _gpu_hours_can_be_used(self) -> Self:
+        if self.budget.gpu_hours is not None and not self.resources.gpus_per_worker:
+            raise ValueError(
+                "budget.gpu_hours: needs trials that use a GPU, got resources.gpus_per_worker=0; "
+                "raise that, or set budget.wall_clock instead"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _target_can_be_reached(self) -> Self:
+        target, most = self.budget.target, 1.0 if self.objective.mode == "max" else math.inf
+        if target is not None and not 0 <= target <= most:
+            between = "between 0 and 1" if most == 1 else "at least 0"
+            raise ValueError(
+                f"budget.target: must be a value that {self.objective.metric} can have, {between}, got {target:g}; "
+                "write e.g. 0.8 for 80 %"
+            )
+        return self
+
+    @cached_property
+    def search_space(self) -> SearchSpace:
+        """The `space` section, on top of `trial`."""
+        return SearchSpace.parse(self.space, self.trial)
+
+    @property
+    def run_root(self) -> Place:
+        """RUN, the folder of this sweep."""
+        return self.storage.root / self.name
+
+    def trial_config(self, point: Mapping[str, Any], source: str = "point") -> TrialConfig:
+        """The configuration of a point; raises InvalidInput with the section of the sweep file that is wrong."""
+
+        def section(key: str) -> str:
+            if key in ("data", "objective"):
+                return ""
+            return "space." if key in self.space or (key not in self.trial and self.space) else "trial."
+
+        shared = {"data": self.data, "objective": self.objective}
+        return parse(TrialConfig, {**self.trial, **point, **shared}, source, section)
+
+    def corner_configs(self) -> list[TrialConfig]:
+        """Configurations that between them reach every end of the space, and those that are tried first."""
+        points = [*self.search_space.corners(TIED), *self.first_points()]
+        return [self.trial_config(point) for point in points]
+
+    def first_points(self) -> list[Point]:
+        """What is tried before the sampler's own proposals, in order, at most `search.trials` of them."""
+        points = [self.search_space.validate(point) for point in self.search.points or ()]
+        if self.search.sampler == "grid":
+            points += [point for point in islice(self.search_space.grid(), self.search.trials) if point not in points]
+        if points:
+            return points[: self.search.trials]
+        default = self.search_space.nearest_default(DEFAULT_RECIPE)
+        return [] if default is None else [default]
+
+    def to_yaml(self) -> str:
+        """The resolved sweep as YAML that `load` reads back equal."""
+        values = self.model_dump(mode="json", exclude={"stopping"})
+        values["data"] = {key: value for key, value in values["data"].items() if value is not None}
+        for section in ("search", "budget"):
+            values[section] = {key: value for key, value in values[section].items() if value is not None}
+        values["storage"]["keep_best"] = self.storage.keep_best or "none"
+        for section, key in (("resources", "concurrent"), ("storage", "cache_dir"), ("storage", "cache_budget")):
+            values[section][key] = "auto" if values[section][key] is None else values[section][key]
+        if self.resources.epoch_timeout is None:
+            values["resources"]["epoch_timeout"] = "none"
+        values["stopping"] = "none" if self.stopping is None else self.stopping.model_dump(mode="json")
+        return dump_yaml(values)

@@ -1,0 +1,57 @@
+"""How fast a sweep gets on, and so when it will be done."""
+
+import time
+from collections.abc import Callable, Iterable
+from statistics import fmean
+
+from trainables.result import Status, TrialResult
+
+
+class EtaEstimator:
+    """Times the trials of a sweep as they go by."""
+
+    def __init__(
+        self, planned: int, known: Iterable[TrialResult] = (), clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`planned` trials in all; `known` are those of an earlier part of the run; `clock` is in seconds."""
+        self.planned = planned
+        self._clock = clock
+        self._started = clock()
+        self._took = {trial.trial_id: trial.seconds for trial in known if not trial.status.unfinished}
+        self._began: dict[str, float] = {}
+        # With the time of what was last heard of each.
+        self._running: dict[str, tuple[TrialResult, float]] = {}
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since this driver started."""
+        return self._clock() - self._started
+
+    def note(self, trial: TrialResult) -> None:
+        """Take in a change of a trial."""
+        now = self._clock()
+        began = self._began.setdefault(trial.trial_id, now)
+        if trial.status is Status.RUNNING:
+            self._running[trial.trial_id] = trial, now
+        else:
+            self._running.pop(trial.trial_id, None)
+            self._took[trial.trial_id] = now - began
+
+    def remaining(self) -> float | None:
+        """Seconds until the planned trials are done; None before one has ended.
+
+        A trial that waits is expected to take what the others took, stopped ones included; one that runs, to go on to
+        its last epoch at the pace of its latest. So a sweep that stops many is done somewhat sooner.
+        """
+        if not self._took:
+            return None
+        usual = fmean(self._took.values())
+        rests = [self._rest(trial, heard, usual) for trial, heard in self._running.values()]
+        waiting = max(0, self.planned - len(self._took) - len(self._running))
+        return max([0.0, *rests, (sum(rests) + waiting * usual) / max(1, len(rests))])
+
+    def _rest(self, trial: TrialResult, heard: float, usual: float) -> float:
+        if not trial.reports:
+            return max(0.0, usual - (self._clock() - self._began[trial.trial_id]))
+        ahead = (trial.config.epochs - len(trial.reports)) * trial.reports[-1].seconds
+        return max(0.0, ahead - (self._clock() - heard))

@@ -1,0 +1,255 @@
+"""Trials, evaluations and predictions as people read them on a terminal; every command uses these."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from analysis.leaderboard import Entry, columns
+from search_spaces.space import parameters_text, value_text
+from trainables.config import Objective
+from trainables.result import EpochReport, Status
+
+if TYPE_CHECKING:  # they bring torch and onnxruntime, which a leaderboard does not need
+    from trainables.bundle.parity import Parity
+    from trainables.bundle.predict import Prediction
+    from trainables.estimate.explain import EpochPlan
+    from trainables.task.bootstrap import Interval
+    from trainables.task.evaluation import Evaluation
+
+ENOUGH_ROOM = 24
+
+_COLOURS = {
+    Status.RUNNING: "cyan",
+    Status.COMPLETED: "green",
+    Status.PRUNED: "yellow",
+    Status.INTERRUPTED: "yellow",
+}
+
+
+def trial_table(entries: Sequence[Entry], objective: Objective, console: Console) -> Table:
+    """Entries in order, with the parameters that differ: a column each, or all in one where that is too wide.
+
+    Where hardly anything would be left for that one, epoch and seconds give way to it.
+    """
+    varying = columns(entries)
+    wide = _trial_table(entries, objective, varying, split=True)
+    if _width(wide, console) <= console.width:
+        return wide
+    bare = _trial_table(entries, objective, varying, split=False)
+    bare.columns.pop()
+    timing = console.width - _width(bare, console) >= ENOUGH_ROOM
+    return _trial_table(entries, objective, varying, split=False, timing=timing)
+
+
+def _width(table: Table, console: Console) -> int:
+    """Columns that the table would like to have."""
+    return Measurement.get(console, console.options.update(width=10_000), table).maximum
+
+
+def _trial_table(
+    entries: Sequence[Entry], objective: Objective, varying: list[str], *, split: bool, timing: bool = True
+) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name, justify in (("rank", "right"), ("trial", "left"), ("status", "left"), (objective.metric, "right")):
+        table.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True)
+    if timing:
+        table.add_column("epoch", justify="right", no_wrap=True)
+        table.add_column("seconds", justify="right", no_wrap=True)
+    probed = any(entry.probe is not None for entry in entries)
+    if probed:
+        table.add_column("probe", justify="right", no_wrap=True)
+    failed = any(entry.trial.failure for entry in entries)
+    for name in [*varying, *(["failure"] if failed else [])] if split else ["parameters"]:
+        table.add_column(name, overflow="fold")
+    for entry in entries:
+        trial = entry.trial
+        own = {name: trial.parameters[name] for name in varying if name in trial.parameters}
+        reason = trial.failure.message if trial.failure is not None else ""
+        if split:
+            cells = [value_text(own[name]) if name in own else "" for name in varying] + [reason] * failed
+        else:
+            cells = ["\n".join(text for text in (short_text(own), reason) if text)]
+        times = ["" if entry.epoch is None else f"{entry.epoch}/{len(trial.reports)}", f"{trial.seconds:.1f}"]
+        table.add_row(
+            "" if entry.rank is None else str(entry.rank),
+            trial.trial_id,
+            status_text(trial.status),
+            "" if entry.objective is None else f"{entry.objective:.4f}",
+            *(times if timing else []),
+            *(["" if entry.probe is None else f"{entry.probe:.4f}"] if probed else []),
+            *map(Text, cells),
+        )
+    return table
+
+
+def status_text(status: Status) -> Text:
+    """A status in its colour."""
+    return Text(status.value, style=_COLOURS.get(status, "red"))
+
+
+def short_text(parameters: Mapping[str, Any]) -> str:
+    """Parameters in one line; two that everybody knows by their values come first, without their names."""
+    known = [name for name in ("architecture", "strategy") if name in parameters]
+    named = {name: value for name, value in parameters.items() if name not in known}
+    return ", ".join([*(str(parameters[name]) for name in known), *([parameters_text(named)] if named else [])])
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it, in two or three digits."""
+    if seconds < 0.0995:
+        return f"{seconds * 1000:.2g} ms" if seconds < 0.00995 else f"{seconds * 1000:.0f} ms"
+    if seconds < 99.5:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    if seconds < 99.5 * 60:
+        return f"{seconds / 60:.1f} min" if seconds < 9.95 * 60 else f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 99.5 * 3600 else f"{seconds / 86400:.1f} days"
+
+
+def memory_text(size: int) -> str:
+    """Bytes as MiB or GiB."""
+    return f"{size / 2**20:.0f} MiB" if size < 2**30 else f"{size / 2**30:.1f} GiB"
+
+
+def epoch_text(report: EpochReport) -> str:
+    """One epoch in one line."""
+    values = "  ".join(f"{name} {value:.4g}" for name, value in report.metrics.items())
+    notes = "".join(f"  ({note})" for note in report.notes)
+    return f"epoch {report.epoch:>3}  {values}  {report.seconds:.1f} s{notes}"
+
+
+def phase_table(phases: Sequence[EpochPlan]) -> Table:
+    """One row an epoch: what trains, and the rate of each part from its first step to its last."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("epoch", "stages", "parameters", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("learning rate")
+    for phase in phases:
+        table.add_row(
+            str(phase.epoch),
+            str(phase.stages),
+            f"{phase.parameters:,}",
+            f"{phase.share:.1%}",
+            ", ".join(f"{part} {rate}" for part, rate in _rates(phase)),
+        )
+    return table
+
+
+def _rates(phase: EpochPlan) -> Iterator[tuple[str, str]]:
+    """The parts with their rates; neighbouring stages with the same rate as one."""
+    texts = {part: f"{first:.2g} .. {last:.2g}" for part, (first, last) in phase.lr.items()}
+    for text, parts in itertools.groupby(texts, key=texts.__getitem__):
+        names = list(parts)
+        yield names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}", text
+
+
+def evaluation_tables(evaluation: Evaluation, console: Console) -> Group:
+    """Classification report and confusion matrix; where the matrix is too wide, its largest wrong entries.
+
+    Recall comes with its interval where there is room for it.
+    """
+    report = _report(evaluation, intervals=True)
+    if _width(report, console) > console.width:
+        report = _report(evaluation, intervals=False)
+    matrix = _confusion_matrix(evaluation)
+    return Group(report, Text(), matrix if _width(matrix, console) <= console.width else _confusions(evaluation))
+
+
+def _report(evaluation: Evaluation, *, intervals: bool) -> Table:
+    report = Table(box=None, pad_edge=False, header_style="bold")
+    report.add_column("")
+    report.add_column("class")
+    for name in ("precision", "recall", *(["95 %"] if intervals else []), "f1", "images"):
+        report.add_column(name, justify="right", no_wrap=True)
+    for index, name in enumerate(evaluation.classes):
+        scores = evaluation.per_class[name]
+        bounds = [interval_text(evaluation.recall_intervals[name], 3)] if intervals else []
+        report.add_row(
+            str(index),
+            Text(name),
+            f"{scores['precision']:.3f}",
+            f"{scores['recall']:.3f}",
+            *bounds,
+            f"{scores['f1']:.3f}",
+            f"{scores['support']:.0f}",
+        )
+    return report
+
+
+def metrics_table(evaluation: Evaluation) -> Table:
+    """Every metric of an evaluation that is one number, with its interval where it has one."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("metric", evaluation.split, "95 %"):
+        table.add_column(name, justify="left" if name == "metric" else "right", no_wrap=True)
+    for name, value in evaluation.scalars().items():
+        bounds = interval_text(evaluation.intervals.get(name), 4)
+        table.add_row(name.replace("_", " "), f"{value:.4f}", bounds)
+    return table
+
+
+def interval_text(interval: Interval | None, digits: int) -> str:
+    """An interval as `low–high`; empty where there is none."""
+    return "" if interval is None else f"{interval.low:.{digits}f}–{interval.high:.{digits}f}"
+
+
+def _confusion_matrix(evaluation: Evaluation) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
+    table.add_column("true \\ predicted")
+    for index in range(len(evaluation.classes)):
+        table.add_column(str(index), justify="right")
+    for index, name in enumerate(evaluation.classes):
+        counts = [
+            Text(str(count), style="green" if column == index else "dim" if count == 0 else "red")
+            for column, count in enumerate(evaluation.confusion[index])
+        ]
+        table.add_row(Text(f"{index} {name}"), *counts)
+    return table
+
+
+def _confusions(evaluation: Evaluation, limit: int = 10) -> Table:
+    wrong = [
+        (count, evaluation.classes[row], evaluation.classes[column])
+        for row, counts in enumerate(evaluation.confusion)
+        for column, count in enumerate(counts)
+        if row != column and count
+    ]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("true", "taken for", "images"):
+        table.add_column(name, justify="right" if name == "images" else "left")
+    for count, true, predicted in sorted(wrong, reverse=True)[:limit]:
+        table.add_row(Text(true), Text(predicted), str(count))
+    return table
+
+
+def metrics_text(evaluation: Evaluation) -> str:
+    """The metrics of an evaluation in one line."""
+    values = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in evaluation.metrics.items())
+    return f"{evaluation.split}: {values}"
+
+
+def prediction_table(predictions: Iterable[Prediction]) -> Table:
+    """One row an image: its label, the probability, and the runners-up."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("image", overflow="fold")
+    table.add_column("label")
+    table.add_column("probability", justify="right")
+    table.add_column("then", style="dim")
+    for prediction in predictions:
+        others = ", ".join(f"{label} {probability:.3f}" for label, probability in prediction.top[1:3])
+        table.add_row(Text(prediction.path), Text(prediction.label), f"{prediction.probability:.3f}", Text(others))
+    return table
+
+
+def parity_text(parity: Parity) -> str:
+    """What the comparison of the ONNX model with the PyTorch model found."""
+    ties = f" ({parity.ties} ties)" if parity.ties else ""
+    return (
+        f"{parity.same_label} of {parity.images} validation images: same label in onnxruntime and PyTorch{ties}; "
+        f"largest difference of a logit {parity.max_abs_difference:.1e}"
+    )

@@ -1,0 +1,1 @@
+"""Parts that belong to Ray Tune: searcher, scheduler, stopper, concurrency, restarts."""

@@ -1,0 +1,140 @@
+"""One process of a trial that has several, or that must be killed when it hangs: a Ray actor, kept warm."""
+
+import faulthandler
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import IO, TYPE_CHECKING
+
+import ray
+
+from orchestrator.worker.assignment import Assignment
+from orchestrator.worker.run_trial import StartedTrial, ended_by, start_trial_log, stop_trial_log
+from search_spaces.errors import StorageFailed
+from trainables.result import EpochReport, Failure, Status
+from trainables.storage.place import disk_is_full
+
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import TCPStore
+
+log = logging.getLogger("orchestrator")
+
+Begin = Callable[[Assignment], StartedTrial]
+
+
+@dataclass(frozen=True)
+class RankEnd:
+    """What a rank answers when its part of the trial has raised."""
+
+    status: Status
+    failure: Failure
+    peer_lost: bool
+    """Whether all that it has to say is that it waited for another rank in vain."""
+
+    storage_lost: bool
+    """Whether its storage has failed: nothing that the trial could help."""
+
+
+class RankActor:
+    """Runs its part of one trial after another; the process group lasts as long as the process."""
+
+    def __init__(self, begin: Begin) -> None:
+        self._begin = begin
+        self._epochs: Iterator[EpochReport] | None = None
+        self._store: TCPStore | None = None
+        self._handler: logging.Handler | None = None
+        self._dump: IO[str] | None = None
+
+    def offer(self, patience: float) -> tuple[str, int]:
+        """Open the place where the ranks of a gang meet: its address and port. Asked of rank 0 only.
+
+        `patience` is for how many seconds it is waited for ranks to come there.
+        """
+        host = str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+        self._store = _store(host, 0, patience, is_master=True)
+        return host, self._store.port
+
+    def join(self, rank: int, ranks: int, place: tuple[str, int], gpus: float, patience: float, timeout: float) -> None:
+        """Enter the process group, once all are there: NCCL where each rank has a GPU, else gloo.
+
+        `timeout` is for how many seconds a rank waits for another in a collective operation.
+        """
+        # What torchrun gives a rank, from which Accelerate takes its bearings. Ray shows each rank its own GPU alone.
+        os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+        os.environ |= {"MASTER_ADDR": place[0], "MASTER_PORT": str(place[1])}
+        if not gpus:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # two ranks on one GPU that nobody has reserved would not do
+        import torch.distributed as dist
+
+        store = self._store or _store(*place, patience)
+        store.set(f"here/{rank}", "")
+        store.wait([f"here/{other}" for other in range(ranks)], timedelta(seconds=patience))
+        wait = timedelta(seconds=timeout)
+        dist.init_process_group("nccl" if gpus else "gloo", store=store, rank=rank, world_size=ranks, timeout=wait)
+
+    def begin(self, assignment: Assignment, rank: int) -> tuple[EpochReport, ...] | RankEnd:
+        """Take up a trial; returns the epochs that its last checkpoint has."""
+        self.end()
+        run = assignment.run_folder
+        path = run.here(run.log(assignment.trial.trial_id))
+        try:
+            self._handler = start_trial_log(path)
+            self._dump = path.open("a")
+            log.info("rank %d of %d on %s", rank, assignment.resources.workers, socket.gethostname())
+            reports, self._epochs = self._begin(assignment)
+        except Exception as error:
+            return _ended(error)
+        return reports
+
+    def advance(self, dump_after: float | None) -> EpochReport | RankEnd | None:
+        """The next epoch; None after the last. After so many seconds, where it is stuck is written to the log."""
+        assert self._epochs is not None
+        if dump_after is not None:
+            faulthandler.dump_traceback_later(dump_after, file=self._dump)  # type: ignore[arg-type]
+        try:
+            return next(self._epochs, None)
+        except Exception as error:
+            return _ended(error)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+    def end(self) -> None:
+        """Release what the last trial holds, where there was one."""
+        if self._epochs is not None and hasattr(self._epochs, "close"):
+            self._epochs.close()
+        if self._handler is not None:
+            stop_trial_log(self._handler)
+        if self._dump is not None:
+            self._dump.close()
+        self._epochs = self._handler = self._dump = None
+
+
+def _store(host: str, port: int, patience: float, *, is_master: bool = False) -> "TCPStore":
+    import torch.distributed as dist
+
+    # Without a number of ranks, since the master is to say its port before they come.
+    return dist.TCPStore(  # type: ignore[attr-defined]  # public, but its package does not say so
+        host, port, is_master=is_master, wait_for_workers=False, timeout=timedelta(seconds=patience)
+    )
+
+
+def _ended(error: Exception) -> RankEnd:
+    status, failure = ended_by(error)
+    peer_lost = is_peer_lost(error)
+    # What has happened to the other rank is its own to say, or its death's.
+    log.error("%s", failure.message if peer_lost else failure.traceback)
+    storage_lost = isinstance(error, StorageFailed) or disk_is_full(error)
+    if storage_lost:
+        failure = failure.model_copy(update={"message": str(error)})
+    return RankEnd(status, failure, peer_lost, storage_lost)
+
+
+def is_peer_lost(error: Exception) -> bool:
+    """Whether an error says that another rank has died, or has not answered in time."""
+    from torch.distributed import DistError
+
+    # Gloo has no exception of its own; its messages name the file of its transport in which they arise.
+    return isinstance(error, DistError) or "gloo/transport" in str(error)

@@ -1,0 +1,70 @@
+"""What a process does for a trial, be it Tune's own worker or one rank of several: begin it, and say why it ended."""
+
+import faulthandler
+import gc
+import logging
+import traceback
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from orchestrator.worker.assignment import Assignment
+from orchestrator.worker.log_file import LogFile
+from search_spaces.errors import OutOfMemory
+from trainables.result import EpochReport, Failure, Status
+
+StartedTrial = tuple[tuple[EpochReport, ...], Iterator[EpochReport]]
+
+
+def begin(assignment: Assignment) -> StartedTrial:
+    """The epochs of a trial that its last checkpoint has, where there is one, and the iterator of those to come.
+
+    The first call in a process imports what takes seconds. The iterator has done nothing yet.
+    """
+    import torch
+
+    from trainables.loop import checkpoint
+    from trainables.loop.train import train
+
+    _spare_the_collector()
+    torch.set_num_threads(assignment.resources.threads)
+    config, folders = assignment.trial.config, assignment.folders
+    if not checkpoint.exists(folders.last):
+        return (), train(config, folders)
+    return checkpoint.CheckpointState.read(folders.last).reports, train(config, folders, folders.last)
+
+
+def ended_by(error: Exception) -> tuple[Status, Failure]:
+    """The end of a trial that has raised `error`; to be called while it is handled. The log is not named yet."""
+    message = str(error).strip().splitlines()
+    return Status.PRUNED_OOM if isinstance(error, OutOfMemory) else Status.FAILED, Failure(
+        message=f"{type(error).__name__}: {message[0] if message else 'no message'}", traceback=traceback.format_exc()
+    )
+
+
+def start_trial_log(path: Path) -> LogFile:
+    """Send what this process has to say to a trial's log, until `stop_trial_log`."""
+    handler = LogFile(path, "%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s")
+    # A crash in native code leaves its traceback here too, not in Ray's files on some node.
+    assert handler.stream is not None  # opened at once
+    faulthandler.enable(handler.stream, all_threads=False)
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    root.addHandler(handler)
+    return handler
+
+
+def stop_trial_log(handler: logging.Handler) -> None:
+    """Close what `start_trial_log` has opened."""
+    faulthandler.disable()
+    logging.getLogger().removeHandler(handler)
+    handler.close()
+
+
+@cache
+def _spare_the_collector() -> None:
+    """Once a process: leave what the imports have made, which is never garbage, out of every collection.
+
+    Accelerate collects garbage at every thaw, and to walk through all that takes longer than a short trial.
+    """
+    gc.freeze()

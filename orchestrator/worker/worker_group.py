@@ -1,0 +1,200 @@
+"""The processes of one trial: reserved together, kept warm from trial to trial, in lockstep, and killed together.
+
+A gang looks like the trial that it runs: `begin` gives an iterator of epochs. Behind it, every `next()` is asked of all
+ranks at once. What becomes of it when one of them does not answer as it should:
+
+- A rank dies, or waits for another in vain: `WorkerLost`. The trial is worth another try, from its checkpoint.
+- Its storage fails: `StorageFailed`. The sweep ends, and a resumed one goes on with the trial.
+- A rank raises: `TrialEnded`, with its traceback. The others wait for it in some collective operation; unless they have
+  all raised alike, the gang is of no more use.
+- An epoch takes too long: `TrialEnded` as TIMED_OUT.
+
+In each case the ranks that are of no more use are killed, and the next trial starts new ones.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import ray
+from ray.util.placement_group import PlacementGroup
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from orchestrator.worker import run_trial
+from orchestrator.worker.assignment import Assignment
+from orchestrator.worker.rank_actor import Begin, RankActor, RankEnd
+from search_spaces.errors import StorageFailed
+from trainables.result import EpochReport, Failure, Status
+
+log = logging.getLogger("orchestrator")
+
+COLLECTIVE_TIMEOUT = 1800.0
+"""Seconds a rank waits for another: torch's own for gloo. On a cold node the other may be decoding a data set."""
+
+START_TIMEOUT = 300.0
+"""Seconds for ranks to start, import and meet, or to read the checkpoint of a trial."""
+
+SETTLE_SECONDS = 5.0
+"""After the first bad news, what the other ranks have left to say: whether they failed alike, or who has died."""
+
+DUMP_SECONDS = 0.5
+"""For a rank to write where it is, once its time is over: one after another, since they write bit by bit to one log."""
+
+END_TIMEOUT = 30.0
+"""Seconds for ranks to release a trial."""
+
+
+class WorkerLost(Exception):
+    """A rank has died, or is silent: a fault of the machine and not of the trial."""
+
+
+class WorkerTimeout(WorkerLost):
+    """Ranks have not answered in time."""
+
+
+class TrialEnded(Exception):
+    """A trial has come to an end of its own, which trying again would not change."""
+
+    def __init__(self, status: Status, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.status = status
+        self.failure = failure
+
+
+class WorkerGroup:
+    """The ranks of one trial after another, one in each bundle of a placement group."""
+
+    def __init__(
+        self, group: PlacementGroup, begin: Begin = run_trial.begin, collective_timeout: float = COLLECTIVE_TIMEOUT
+    ) -> None:
+        self._group = group
+        self._begin = begin
+        self._collective_timeout = collective_timeout
+        self._ranks: list[Any] = []
+
+    def begin(self, assignment: Assignment) -> run_trial.StartedTrial:
+        """Begin the trial on all ranks, as `run_trial.begin`; it and its iterator raise WorkerLost and TrialEnded."""
+        if not self._ranks:
+            self._start()
+        done = self._ask("begin", [(assignment, rank) for rank in range(len(self._ranks))], START_TIMEOUT)
+        return done[0], self._epochs(assignment.resources.epoch_timeout, len(done[0]))
+
+    def dismiss(self) -> None:
+        """Kill the ranks, whatever they do; a trial that is begun afterwards starts new ones."""
+        for rank in self._ranks:
+            ray.kill(rank)
+        self._ranks = []
+
+    def _start(self) -> None:
+        bundles: Sequence[Mapping[str, float]] = self._group.bundle_specs
+        for index, bundle in enumerate(bundles):
+            strategy = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=index)
+            actor = ray.remote(RankActor).options(
+                num_cpus=bundle.get("CPU", 0), num_gpus=bundle.get("GPU", 0), scheduling_strategy=strategy
+            )
+            self._ranks.append(actor.remote(self._begin))
+        if len(bundles) > 1:
+            place = self._ranks[0].offer.remote(START_TIMEOUT)
+            times = START_TIMEOUT, self._collective_timeout
+            joins = [(rank, len(bundles), place, bundle.get("GPU", 0), *times) for rank, bundle in enumerate(bundles)]
+            self._ask("join", joins, START_TIMEOUT)
+
+    def _epochs(self, limit: float | None, done: int) -> Iterator[EpochReport]:
+        try:
+            while True:
+                try:
+                    reports = self._advance(limit)
+                except WorkerTimeout as error:
+                    message = (
+                        f"epoch {done + 1} must end within {limit:g} s (resources.epoch_timeout), but has not; its log "
+                        "may say where it was; set a longer one, or make the epochs shorter"
+                    )
+                    raise TrialEnded(Status.TIMED_OUT, Failure(message=message)) from error
+                # Every rank reports the same; rank 0 has written the checkpoint.
+                if reports[0] is None:
+                    return
+                done += 1
+                yield reports[0]
+        finally:
+            self._end()
+
+    def _advance(self, limit: float | None) -> list[Any]:
+        ranks = len(self._ranks)
+        if limit is None:
+            return self._ask("advance", [(None,)] * ranks, None)
+        dumps = [(limit + rank * DUMP_SECONDS,) for rank in range(ranks)]
+        return self._ask("advance", dumps, limit + ranks * DUMP_SECONDS)
+
+    def _end(self) -> None:
+        try:
+            self._ask("end", [()] * len(self._ranks), END_TIMEOUT)
+        except WorkerLost as error:
+            log.warning("%s; the next trial starts new ranks", error)
+
+    def _ask(self, method: str, arguments: Sequence[tuple[Any, ...]], limit: float | None) -> list[Any]:
+        """The answers of all ranks, in order. Raises WorkerTimeout after `limit` seconds, WorkerLost and TrialEnded.
+
+        The ranks are killed then, unless they have all failed alike.
+        """
+        until = time.monotonic() + (limit or math.inf)
+        answers = self._collect(method, arguments, until)
+        ranks = len(self._ranks)
+        bad = [answer for answer in answers.values() if _is_bad(answer)]
+        if len(answers) == ranks and not bad:
+            return [answers[rank] for rank in range(ranks)]
+        if len(bad) < ranks or not _are_alike(bad):
+            self.dismiss()
+        if not bad and time.monotonic() >= until:
+            raise WorkerTimeout(f"{method} has not ended within {limit:g} s")
+        raise diagnosis(answers, ranks)
+
+    def _collect(self, method: str, arguments: Sequence[tuple[Any, ...]], until: float) -> dict[int, Any]:
+        """What each rank answers until then; less where it is known earlier that the rest has nothing to say."""
+        calls = [getattr(rank, method).remote(*own) for rank, own in zip(self._ranks, arguments, strict=True)]
+        waiting = {call: rank for rank, call in enumerate(calls)}
+        answers: dict[int, Any] = {}
+        while waiting:
+            left = until - time.monotonic()
+            ready, _ = ray.wait(list(waiting), timeout=None if left == math.inf else max(0.0, left))
+            if not ready:
+                break
+            for call in ready:
+                rank = waiting.pop(call)
+                try:
+                    answers[rank] = ray.get(call)
+                except ray.exceptions.RayError as error:
+                    answers[rank] = error
+                # In lockstep the last is never far behind the first.
+                patience = SETTLE_SECONDS if _is_bad(answers[rank]) else self._collective_timeout
+                until = min(until, time.monotonic() + patience)
+        return answers
+
+
+def diagnosis(answers: Mapping[int, Any], ranks: int) -> WorkerLost | TrialEnded | StorageFailed:
+    """What has happened to a trial of so many ranks, not all of which have answered as they should.
+
+    A death explains everything else; then comes what a rank says of itself, and only then what it says of others.
+    """
+    died = {rank: answer for rank, answer in answers.items() if isinstance(answer, ray.exceptions.RayError)}
+    if died:
+        rank, error = min(died.items(), key=lambda item: item[0])
+        return WorkerLost(f"rank {rank} of {ranks} has died: {error!s}")
+    for _, answer in sorted(answers.items(), key=lambda item: item[0]):
+        if isinstance(answer, RankEnd) and answer.storage_lost:
+            return StorageFailed(answer.failure.message)
+        if isinstance(answer, RankEnd) and not answer.peer_lost:
+            return TrialEnded(answer.status, answer.failure)
+    silent = ", ".join(str(rank) for rank in range(ranks) if rank not in answers)
+    return WorkerLost(f"rank {silent or 'unknown'} of {ranks} is silent; the others have waited for it in vain")
+
+
+def _are_alike(bad: Sequence[Any]) -> bool:
+    """Whether these ranks have raised the same, so that none of them is left waiting for another."""
+    messages = {answer.failure.message for answer in bad if isinstance(answer, RankEnd) and not answer.peer_lost}
+    return len(messages) == 1 and all(isinstance(answer, RankEnd) and not answer.peer_lost for answer in bad)
+
+
+def _is_bad(answer: Any) -> bool:
+    return isinstance(answer, RankEnd | ray.exceptions.RayError)

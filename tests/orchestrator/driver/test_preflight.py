@@ -1,0 +1,116 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from orchestrator.driver.preflight import check_fresh, check_inputs, check_plans, preflight
+from orchestrator.spec.sweep_spec import SweepSpec
+from search_spaces.errors import InvalidInput
+from trainables.config import TrialConfig
+
+
+def config(architecture: str, **changes: object) -> TrialConfig:
+    values = {"data": {"root": "photos"}, "strategy": "head", "weights": "none", "epochs": 6, "lr": 0.01}
+    return TrialConfig.model_validate({**values, "architecture": architecture, **changes})
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Two classes, two splits, four grey images."""
+    for split in ("train", "val"):
+        for shade, name in ((0, "night"), (255, "day")):
+            path = tmp_path / "photos" / split / name / "one.png"
+            path.parent.mkdir(parents=True)
+            Image.fromarray(np.full((32, 32, 3), shade, np.uint8)).save(path)
+    return tmp_path / "photos"
+
+
+def test_images_beyond_the_budget_are_looked_at_all_the_same(photos: Path, tmp_path: Path) -> None:
+    trial = {"architecture": "test_efficientnet", "weights": "none", "strategy": "head", "epochs": 1, "lr": 0.1}
+    storage = {"cache_dir": str(tmp_path / "cache"), "cache_budget": 100}
+    (photos / "val" / "day" / "one.png").write_bytes(b"not an image")
+    spec = SweepSpec.model_validate({"name": "s", "data": {"root": photos}, "storage": storage, "trial": trial})
+    with pytest.raises(InvalidInput, match=r"val/day/one.png: image must be complete"):
+        check_inputs(spec)
+
+
+def test_a_run_folder_is_new_or_empty(tmp_path: Path) -> None:
+    check_fresh(tmp_path / "new")
+    check_fresh(tmp_path)
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "run.json").touch()
+    with pytest.raises(InvalidInput, match=f"got {tmp_path}, which is not empty; go on with `thaw resume {tmp_path}`"):
+        check_fresh(tmp_path)
+    with pytest.raises(InvalidInput, match=r"run folder must be new, got .*, which is a file; choose another name"):
+        check_fresh(tmp_path / "run.json")
+
+
+def test_plans_that_fit_the_model_pass() -> None:
+    plans = [{"strategy": "partial", "trainable_stages": 3}, {"strategy": "progressive", "unfreeze_epoch": 2}]
+    check_plans([config("resnet10t", **plan) for plan in plans], num_classes=2)
+
+
+def test_more_stages_than_the_model_has_are_refused_with_its_name() -> None:
+    with pytest.raises(
+        InvalidInput, match=r"resnet10t: trainable_stages must be below .*, got 9 of 5; use strategy full"
+    ):
+        check_plans([config("resnet10t", strategy="partial", trainable_stages=9)], num_classes=2)
+
+
+def test_an_architecture_that_does_not_exist_is_refused_with_the_closest() -> None:
+    with pytest.raises(InvalidInput, match="architecture must be a timm model name, got 'resnet10x'; did you mean"):
+        check_plans([config("resnet10x")], num_classes=2)
+
+
+def small_sweep(photos: Path, small_spec: Callable[..., SweepSpec], **changes: object) -> SweepSpec:
+    trial = {"epochs": 2, "architecture": "resnet10t", "weights": "none", "strategy": "head"}
+    sections = {"data": {"root": "photos", "image_size": 32}, "storage": {"cache_dir": "cache"}, "trial": trial}
+    return small_spec(**{**sections, "space": {"lr": {"log": [1e-3, 1e-1]}}, **changes})
+
+
+def test_preflight_opens_the_data_and_leaves_no_run_behind(photos: Path, small_spec: Callable[..., SweepSpec]) -> None:
+    spec = small_sweep(photos, small_spec)
+    steps: list[tuple[int, int]] = []
+    arrays = preflight(spec, lambda done, total: steps.append((done, total)))
+    assert arrays.classes == ("day", "night")
+    assert steps
+    assert not spec.run_root.exists()
+    assert any((photos.parent / "cache").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": {"root": "elsewhere"}}, "elsewhere"),
+        ({"storage": {"cache_dir": "photos/val/day/one.png"}}, r"storage.cache_dir must be .*one.png is no folder"),
+        ({"storage": {"root": "photos/val/day/one.png/runs"}}, r"storage.root must be .*one.png is no folder"),
+        (
+            {"trial": {"epochs": 2, "architecture": "resnet10t", "weights": "w.safetensors", "strategy": "head"}},
+            "w.safe",
+        ),
+        ({"space": {"lr": {"log": [1e-3, 1]}, "weights": {"choice": ["none", "v.safetensors"]}}}, "v.safetensors"),
+        (
+            {
+                "space": {
+                    "lr": {"log": [1e-3, 1]},
+                    "strategy": {"choice": ["head", "partial"]},
+                    "trainable_stages": {"int": [1, 8], "when": {"strategy": "partial"}},
+                }
+            },
+            "resnet10t: trainable_stages must be below",
+        ),
+    ],
+)
+def test_what_no_trial_could_use_is_refused(
+    photos: Path, small_spec: Callable[..., SweepSpec], changes: dict[str, object], message: str
+) -> None:
+    trial = {"epochs": 2, "architecture": "resnet10t", "weights": "none", "strategy": "head"}
+    space = changes.get("space")
+    if isinstance(space, dict):
+        changes = {**changes, "trial": {key: value for key, value in trial.items() if key not in space}}
+    spec = small_sweep(photos, small_spec, **changes)
+    with pytest.raises(InvalidInput, match=message):
+        preflight(spec)
+    assert not spec.run_root.exists()

@@ -1,0 +1,53 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.driver.probe import points_by_score
+from orchestrator.spec.loading import load
+from orchestrator.spec.sweep_spec import SweepSpec
+
+ARCHITECTURE = {"choice": ["resnet18", "test_vit", "vgg16_bn"]}
+HEAD = {"architecture": ARCHITECTURE, "strategy": {"choice": ["head", "full"]}, "lr": {"log": [1e-4, 1e-2]}}
+SCORES = {"vgg16_bn": 0.7, "resnet18": 0.6, "test_vit": 0.2}
+
+
+@pytest.fixture
+def spec(write_sweep: Callable[..., Path], tmp_path: Path) -> Callable[..., SweepSpec]:
+    def make(space: dict[str, Any], **search: Any) -> SweepSpec:
+        trial = {"weights": "none", "epochs": 2}
+        return load(write_sweep(tmp_path, trial=trial, space=space, search={"probe": True, **search}))
+
+    return make
+
+
+def test_the_default_recipe_with_each_architecture_best_first(spec: Callable[..., SweepSpec]) -> None:
+    points = points_by_score(spec(HEAD, trials=12), SCORES)
+    assert [point["architecture"] for point in points] == list(SCORES)
+    assert all(point["strategy"] == "head" and point["lr"] == 1e-3 for point in points)
+
+
+def test_half_of_the_trials_are_left_to_the_sampler(spec: Callable[..., SweepSpec]) -> None:
+    points = points_by_score(spec(HEAD, trials=4), SCORES)
+    assert [point["architecture"] for point in points] == ["vgg16_bn", "resnet18"]
+
+
+def test_the_sweeps_own_points_come_first(spec: Callable[..., SweepSpec]) -> None:
+    own = {"architecture": "test_vit", "strategy": "full", "lr": 5e-3}
+    points = points_by_score(spec(HEAD, trials=12, points=[own]), SCORES)
+    assert points[0] == own
+    assert [point["architecture"] for point in points[1:]] == list(SCORES)
+
+
+def test_a_space_without_the_default_recipe_gives_points_of_its_own(spec: Callable[..., SweepSpec]) -> None:
+    space = {"architecture": ARCHITECTURE, "strategy": {"choice": ["full"]}, "lr": {"log": [1e-5, 1e-4]}}
+    sweep = spec(space, trials=12)
+    points = points_by_score(sweep, SCORES)
+    assert [point["architecture"] for point in points] == list(SCORES)
+    assert [sweep.search_space.validate(point) for point in points] == points
+
+
+def test_without_scores_nothing_changes(spec: Callable[..., SweepSpec]) -> None:
+    sweep = spec(HEAD, trials=12)
+    assert points_by_score(sweep, {}) == sweep.first_points()

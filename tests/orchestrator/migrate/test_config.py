@@ -1,0 +1,243 @@
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from orchestrator.cli import run as cli
+from orchestrator.migrate.config import import_config, import_file
+from orchestrator.migrate.vocabulary import KEYS
+from orchestrator.spec.loading import load_trial
+from search_spaces.documents import dump_yaml, parse_yaml
+from search_spaces.errors import InvalidInput
+from trainables.config import TrialConfig
+
+# The guides' own example, keys in sections.
+GUIDE = """
+model:
+  name: mobilenet_v3_large
+  pretrained: true
+  new_num_classes: 6
+  dropout: 0.2
+training:
+  checkpoint_path: null
+  freeze_backbone: true
+  unfreeze_backbone_at_epoch: 5
+  learning_rate: 1e-3
+  batch_size: 64
+  num_epochs: 20
+  optimizer: {type: AdamW, weight_decay: 1e-4, betas: [0.9, 0.999]}
+  scheduler: {name: CosineAnnealingLR, T_max: 20}
+  use_weighted_sampler: true
+  use_class_weights: false
+  label_smoothing: 0.1
+  early_stopping: {enabled: true, patience: 7}
+data: {data_dir: /photos, img_size: [224, 224], num_workers: 4}
+seed: 7
+wandb: {project: trash}
+"""
+
+
+def test_a_guides_configuration_becomes_a_trial() -> None:
+    imported = import_config(parse_yaml(GUIDE, "guide"), "old.yaml")
+    assert imported.config == TrialConfig.model_validate(
+        {
+            "data": {"root": "/photos", "image_size": 224},
+            "architecture": "mobilenetv3_large_100",
+            "weights": "pretrained",
+            "strategy": "progressive",
+            "unfreeze_epoch": 5,
+            "epochs": 20,
+            "batch_size": 64,
+            "lr": 1e-3,
+            "optimizer": "adamw",
+            "weight_decay": 1e-4,
+            "scheduler": "cosine",
+            "balance": "sampler",
+            "label_smoothing": 0.1,
+            "dropout": 0.2,
+            "patience": 7,
+            "seed": 7,
+        }
+    )
+    assert imported.unknown == (
+        "training.optimizer.betas: [0.9, 0.999]",
+        "training.scheduler.T_max: 20",
+        "data.num_workers: 4",
+        "wandb.project: trash",
+    )
+    assert imported.notes == ("model.new_num_classes: 6 is left out: Thaw counts the classes of the data",)
+    assert "augmentation: none" in imported.defaults
+    assert "data.resize_mode: crop" in imported.defaults
+    assert not {line.partition(":")[0] for line in imported.defaults} & {"lr", "epochs", "strategy", "seed", "weights"}
+
+
+def test_every_value_says_where_it_came_from() -> None:
+    lines = import_config(parse_yaml(GUIDE, "guide"), "old.yaml").text.splitlines()
+    assert lines[0] == "# Written by `thaw import-config`. Each value names the key of old.yaml it came from."
+    assert "  root: /photos  # from data.data_dir" in lines
+    assert "lr: 0.001  # from training.learning_rate" in lines
+    assert "unfreeze_epoch: 5  # from training.unfreeze_backbone_at_epoch, training.freeze_backbone" in lines
+    assert all(" # from " in line or line == "data:" for line in lines[1:])
+
+
+def test_the_same_flat() -> None:
+    old = {
+        "model_name": "efficientnet_b0",
+        "checkpoint_path": "models/best.pth",
+        "freeze_backbone": True,
+        "unfreeze_backbone_at_epoch": -1,
+        "progressive_unfreezing": False,
+        "lr": 0.01,
+        "epochs": 3,
+        "image_size": 96,
+        "dataset_path": "photos",
+        "use_class_weights": True,
+        "augmentation": "strong",
+        "patience": 2,
+    }
+    config = import_config(old, "old.yaml").config
+    assert (config.strategy, config.weights, config.balance) == ("head", "models/best.pth", "loss")
+    assert (config.augmentation, config.patience, config.data.image_size) == ("strong", 2, 96)
+
+
+def test_what_is_required_and_not_said_is_a_default_that_is_told() -> None:
+    imported = import_config({"model": "resnet50"}, "old.yaml")
+    assert imported.defaults[:4] == ("data.root: photos", "strategy: full", "epochs: 10", "lr: 0.0001")
+    assert "lr: 0.0001  # default: the old file does not say" in imported.text
+    frozen = import_config({"model": "resnet50", "freeze_backbone": True}, "old.yaml")
+    assert "lr: 0.001" in frozen.defaults
+    late = import_config({"model": "resnet50", "unfreeze_backbone_at_epoch": 30}, "old.yaml").config
+    assert (late.unfreeze_epoch, late.epochs) == (30, 40)
+
+
+@pytest.mark.parametrize(
+    ("old", "said"),
+    [
+        ({"lr": 1}, "old.yaml: a model must be named, got none under model, model_name, architecture, arch; add"),
+        (
+            {"model": "resnet50", "lr": 1e-3, "optimizer": {"lr": 1e-4}},
+            "old.yaml: lr and optimizer.lr must agree, got 0.001 and 0.0001; remove one of them",
+        ),
+        (
+            {"model": "resnet50", "data": {"use_weighted_sampler": True}, "use_class_weights": True},
+            "old.yaml: data.use_weighted_sampler and use_class_weights must not both be on: each makes up for the "
+            "imbalance alone, together a rare class counts twice; switch one off",
+        ),
+        (
+            {"model": "resnet50", "training": {"learning_rate": -1}},
+            "old.yaml: training.learning_rate -> lr: input should be greater than 0, got -1",
+        ),
+        (
+            {"model": "resnet50", "num_epochs": 0},
+            "old.yaml: num_epochs -> epochs: input should be greater than or equal",
+        ),
+    ],
+)
+def test_what_cannot_be_a_trial_is_refused_under_its_old_name(old: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidInput, match=re.escape(said)):
+        import_config(old, "old.yaml")
+
+
+def test_a_value_without_a_counterpart_is_listed_with_the_reason_and_its_default_taken() -> None:
+    imported = import_config({"model": "resnet50", "optimizer": "Lamb", "class_weights": [1, 2]}, "old.yaml")
+    assert imported.unknown == (
+        "optimizer: Lamb (Thaw has adam, adamw, sgd)",
+        "class_weights: [1, 2] (Thaw computes the weights from the counts: set balance: loss)",
+    )
+    assert "optimizer: adamw" in imported.defaults
+
+
+@pytest.mark.parametrize(
+    ("old", "expected"),
+    [
+        ({"early_stopping": {"enabled": False, "patience": 3}}, {"patience": None}),
+        ({"early_stopping": False, "patience": 3}, {"patience": None}),
+        ({"early_stopping": True, "patience": 3}, {"patience": 3}),
+        ({"lr": 1e-2, "backbone_lr": 1e-3}, {"backbone_lr_factor": 0.1}),
+        ({"pretrained": False}, {"weights": "none"}),
+        ({"pretrained": False, "checkpoint_path": "a.pth"}, {"weights": "a.pth"}),
+        ({"use_weighted_sampler": False}, {"balance": "none"}),
+        ({"gradient_clip_val": 0}, {"clip_norm": None}),
+        ({"scheduler": None}, {"scheduler": "constant"}),
+        ({"data": {"train_dir": "photos/train", "val_dir": "photos/val"}}, {}),
+    ],
+)
+def test_keys_that_work_together(old: dict[str, Any], expected: dict[str, Any]) -> None:
+    config = import_config({"model": "resnet50", **old}, "old.yaml").config
+    assert {name: getattr(config, name) for name in expected} == expected
+    assert str(config.data.root) == "photos"
+
+
+def test_a_rate_of_the_backbone_that_is_no_share_is_listed() -> None:
+    over = import_config({"model": "resnet50", "lr": 1e-3, "backbone_lr": 1e-2}, "old.yaml")
+    assert over.unknown == ("backbone_lr: 0.01 (must be a share of the learning rate, above 0 and at most 1)",)
+    alone = import_config({"model": "resnet50", "backbone_lr": 1e-2}, "old.yaml")
+    assert alone.unknown == ("backbone_lr: 0.01 (without a learning rate of the head)",)
+
+
+leaf = st.none() | st.booleans() | st.integers(-5, 300) | st.floats() | st.text(max_size=12)
+words = st.sampled_from(["adam", "cosine", "none", "true", "photos", "a b/ü#: x", "~/x", "strong", "resnet50", "1e-3"])
+names = st.sampled_from(sorted({alias.rpartition(".")[2] for aliases in KEYS.values() for alias in aliases.split()}))
+configurations = st.recursive(
+    st.dictionaries(names | st.text(max_size=6), leaf | words | st.lists(leaf, max_size=3), max_size=8),
+    lambda inner: st.dictionaries(st.sampled_from(["model", "training", "data", "optimizer", "x"]), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@given(configurations, st.text(max_size=30))
+def test_whatever_it_says_the_file_is_what_was_validated(old: dict[str, Any], source: str) -> None:
+    try:
+        imported = import_config({"architecture": "resnet50", **old}, source)
+    except InvalidInput:
+        return
+    assert TrialConfig.model_validate(parse_yaml(imported.text, "text")) == imported.config
+    told = [line.partition(":")[0] for line in imported.defaults]
+    assert len(told) == len(set(told))
+
+
+def test_the_command_writes_a_file_that_thaw_trial_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "old.yaml").write_text(GUIDE.replace("/photos", "photos"))
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert cli(["import-config", "configs/old.yaml", "--out", "trials/new.yaml"]) == 0
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "not understood:\n  training.optimizer.betas: [0.9, 0.999]\n" in told.err
+    assert "defaults taken:\n" in told.err
+    config = load_trial(Path("trials/new.yaml"))
+    assert config.data.root.resolve() == tmp_path / "photos"
+    assert math.isclose(config.lr, 1e-3)
+    before = Path("trials/new.yaml").read_text()
+    assert cli(["import-config", "configs/old.yaml", "--out", "trials/new.yaml"]) == 2
+    assert "must not exist yet, but it does; choose another name with --out" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    assert Path("trials/new.yaml").read_text() == before
+
+
+def test_paths_beside_the_old_file_and_absolute_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    old = tmp_path / "project" / "old.yaml"
+    (old.parent / "photos").mkdir(parents=True)
+    values = {"model": "resnet50", "data_dir": "photos", "checkpoint_path": "/models/best.pth"}
+    old.write_text(dump_yaml(values))
+    config = load_trial(tmp_path / "new.yaml") if import_file(old, Path("new.yaml")) else None
+    assert config is not None
+    assert config.data.root == tmp_path / "project" / "photos"
+    assert config.weights == "/models/best.pth"
+
+
+def test_a_model_that_timm_does_not_have_writes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "old.yaml").write_text("model_name: resnt18\n")
+    with pytest.raises(InvalidInput, match="got 'resnt18'; did you mean resnet18"):
+        import_file(tmp_path / "old.yaml", tmp_path / "new.yaml")
+    assert not (tmp_path / "new.yaml").exists()

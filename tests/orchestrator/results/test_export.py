@@ -1,0 +1,96 @@
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.ledger import Ledger, RunRecord
+from analysis.run_folder import RunFolder
+from orchestrator.driver.retrain import retrain_winner
+from orchestrator.results.export import RETRAIN_JSON, _portable, export_winner, winner_weights
+from orchestrator.spec.sweep_spec import SweepSpec
+from search_spaces.errors import InvalidInput
+from trainables.result import Status, TrialResult
+
+Trial = Callable[..., TrialResult]
+
+
+@pytest.fixture
+def run(tmp_path: Path, small_spec: Callable[..., SweepSpec]) -> RunFolder:
+    """A run without a trial."""
+    folder, spec = RunFolder(tmp_path / "runs" / "small"), small_spec()
+    record: dict[str, Any] = {"distributions": {}, "fingerprint": "", "sample_counts": {}, "versions": {}}
+    created = datetime(2026, 1, 1, tzinfo=UTC)
+    Ledger(folder).write_run(
+        RunRecord(
+            **record,
+            name=spec.name,
+            objective=spec.objective,
+            space=spec.space,
+            created=created,
+            classes=("a", "b"),
+            trials_planned=2,
+        )
+    )
+    folder.sweep_yaml.write_text(spec.to_yaml())
+    return folder
+
+
+@pytest.mark.parametrize("verb", [retrain_winner, export_winner])
+def test_without_a_completed_trial_nothing_is_done(run: RunFolder, trial: Trial, verb: Callable[[Path], Any]) -> None:
+    Ledger(run).write_trial(trial("0000", [0.5], Status.PRUNED))
+    with pytest.raises(InvalidInput, match=r"no trial of .* is COMPLETED, got 1 PRUNED"):
+        verb(run.root)
+    assert not run.winner.exists()
+    assert not run.export.exists()
+
+
+@pytest.mark.parametrize("verb", [retrain_winner, export_winner])
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, verb: Callable[[Path], Any]) -> None:
+    with pytest.raises(InvalidInput, match="a run must be an existing folder"):
+        verb(tmp_path / "none")
+
+
+def test_retraining_without_a_test_split_is_refused_before_anything_is_removed(
+    run: RunFolder, trial: Trial, tmp_path: Path
+) -> None:
+    for split in ("train", "val"):
+        for name in ("a", "b"):
+            image = tmp_path / "photos" / split / name / "1.png"
+            image.parent.mkdir(parents=True)
+            image.write_bytes(b"not looked at yet")
+    run.winner.mkdir()
+    (run.winner / "kept").touch()
+    Ledger(run).write_trial(trial("0000", [0.5], Status.COMPLETED, data={"root": tmp_path / "photos"}))
+    with pytest.raises(InvalidInput, match=r"photos: retraining ends with the test split, .*; add a folder test/"):
+        retrain_winner(run.root)
+    assert (run.winner / "kept").exists()
+
+
+def test_the_retrained_weights_are_exported_only_while_their_trial_is_the_winner(run: RunFolder, trial: Trial) -> None:
+    first, second = trial("0000", [0.5], Status.COMPLETED), trial("0001", [0.6], Status.COMPLETED)
+    for name in ("0000", "0001"):
+        run.best(name).mkdir(parents=True)
+        (run.best(name) / "state.json").touch()
+
+    def found(winner: TrialResult) -> tuple[Path, str]:
+        weights, origin = winner_weights(run, winner)
+        with weights as folder:
+            return folder, origin
+
+    assert found(first) == (run.best("0000"), "trial 0000, as trained in the sweep")
+    run.winner.mkdir()
+    (run.winner / RETRAIN_JSON).write_text(json.dumps({"trial_id": "0000"}))
+    assert found(first) == (run.winner / "checkpoints" / "best", "trial 0000, retrained")
+    assert found(second)[0] == run.best("0001")
+
+
+def test_a_configuration_that_travels_names_no_folder_of_this_machine(trial: Trial) -> None:
+    data = {"root": "/home/ada/photos", "manifest": "/home/ada/m.csv", "weights_dir": "/home/ada/w", "image_size": 96}
+    config = trial("0000", data=data).config.to_json()
+    portable = _portable(config)
+    assert "/home/ada" not in json.dumps(portable)
+    assert portable["data"] == {"image_size": 96, "resize_mode": "crop"}
+    assert {**portable, "data": None} == {**config, "data": None}

@@ -1,0 +1,171 @@
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.search.optuna_space import distributions, suggest, to_parameters
+from orchestrator.search.samplers import drawn_at_random, make_sampler
+from orchestrator.spec.sections import Search
+from orchestrator.spec.sweep_spec import SweepSpec
+from search_spaces.domains import Int
+from search_spaces.space import SearchSpace, sample
+
+SAMPLERS = ["tpe", "gp", "random", "qmc", "grid", "nsga2"]
+
+Suggest = Callable[[optuna.Trial], Any]
+
+
+def score(point: dict[str, Any]) -> float:
+    """A made-up objective that depends on the strategy, so that samplers have something to learn."""
+    return point["lr"] + (point["strategy"] == "full")
+
+
+def optimise(sampler: optuna.samplers.BaseSampler, ask: Suggest, trials: int) -> list[Any]:
+    study = optuna.create_study(sampler=sampler, direction="maximize")
+    points = []
+    for _ in range(trials):
+        trial = study.ask()
+        points.append(ask(trial))
+        study.tell(trial, score(points[-1]))
+    return points
+
+
+def fallbacks(ask: Suggest, trials: int, start_up: int = 10) -> int:
+    """How many values, after the random start-up, TPE drew outside of its joint model though it knew the parameter."""
+    study = optuna.create_study(sampler=make_sampler(Search(sampler="tpe", seed=0)), direction="maximize")
+    known: set[str] = set()
+    count = 0
+    for _ in range(start_up + trials):
+        trial = study.ask()
+        study.tell(trial, score(ask(trial)))
+        if trial.number >= start_up:
+            random_point = trial.params.items()
+            count += sum(name in known and trial.relative_params.get(name) != value for name, value in random_point)
+        known |= set(trial.params)
+    return count
+
+
+def test_each_branch_is_a_parameter_of_its_own(design_spec: SweepSpec) -> None:
+    known = distributions(design_spec.search_space)
+    assert list(known) == [
+        "architecture",
+        "strategy",
+        "trainable_stages@strategy=partial",
+        "unfreeze_epoch@strategy=progressive",
+        "last_stage_epoch@strategy=gradual",
+        "full_after@strategy=gradual",
+        "lr@strategy=head",
+        "lr@strategy=partial|progressive|gradual|full",
+        "balance",
+        "scheduler",
+    ]
+    assert known["lr@strategy=head"] == optuna.distributions.FloatDistribution(1e-3, 3e-2, log=True)
+    assert known["trainable_stages@strategy=partial"] == optuna.distributions.IntDistribution(1, 3)
+    assert known["balance"] == optuna.distributions.CategoricalDistribution(("none", "sampler", "loss"))
+
+
+def test_no_suggestion_of_tpe_falls_out_of_the_joint_model(design_spec: SweepSpec) -> None:
+    assert fallbacks(lambda trial: suggest(design_spec.search_space, trial), trials=40) == 0
+
+
+def test_one_name_for_two_ranges_would_fall_out_of_it() -> None:
+    """The control: what the names of the branches are for, and that the test above can fail."""
+
+    def naive(trial: optuna.Trial) -> dict[str, Any]:
+        strategy = trial.suggest_categorical("strategy", ["head", "full"])
+        low, high = (1e-3, 3e-2) if strategy == "head" else (1e-5, 1e-3)
+        return {"strategy": strategy, "lr": trial.suggest_float("lr", low, high, log=True)}
+
+    assert fallbacks(naive, trials=40) > 10
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+# Optuna says once a start that the Gaussian process is fitted with an experimental class.
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_every_sampler_proposes_valid_points_of_a_conditional_space(design_spec: SweepSpec, name: Any) -> None:
+    space = design_spec.search_space
+    points = optimise(make_sampler(Search(sampler=name, seed=1)), lambda t: suggest(space, t), 16)
+    assert all(space.validate(point) == point for point in points)
+    assert len({tuple(point.items()) for point in points}) > 8
+    for point in points:
+        design_spec.trial_config(point)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_the_same_seed_one_after_another_proposes_the_same(design_spec: SweepSpec, name: Any) -> None:
+    space = design_spec.search_space
+    first, again, other = (
+        optimise(make_sampler(Search(sampler=name, seed=seed)), lambda t: suggest(space, t), 14) for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize("name", ["gp", "qmc", "nsga2"])
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_what_a_sampler_draws_at_random_is_told(design_spec: SweepSpec, name: Any) -> None:
+    """A dimension that the sampler models is in `relative_params`; the random one is asked for every other."""
+    space = design_spec.search_space
+    search = Search(sampler=name, seed=1, trials=16)
+    told = drawn_at_random(search, space)
+    assert told == ["trainable_stages", "unfreeze_epoch", "last_stage_epoch", "full_after", "lr"]
+    study = optuna.create_study(sampler=make_sampler(search), direction="maximize")
+    modelled: set[str] = set()
+    for _ in range(16):
+        trial = study.ask()
+        study.tell(trial, score(suggest(space, trial)))
+        # nsga2 draws what it mutates anew.
+        modelled |= set(trial.relative_params)
+    assert {"architecture", "strategy", "balance", "scheduler"} <= modelled
+    conditional = {label for label in distributions(space) if "@" in label}
+    assert conditional - modelled
+    assert name == "qmc" or not conditional & modelled
+
+
+def test_tpe_models_every_dimension_and_others_those_without_a_condition(design_spec: SweepSpec) -> None:
+    assert drawn_at_random(Search(sampler="tpe"), design_spec.search_space) == []
+    assert drawn_at_random(Search(sampler="gp"), SearchSpace.parse({"lr": {"log": [1e-3, 1e-2]}}, {})) == []
+
+
+def test_making_a_sampler_warns_of_nothing() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in SAMPLERS:
+            make_sampler(Search.model_validate({"sampler": name}))
+
+
+@given(data=st.data(), seed=st.integers(0, 2**31))
+def test_suggestions_are_valid_and_to_parameters_is_the_way_back(
+    raw_spaces: Any, data: st.DataObject, seed: int
+) -> None:
+    space = SearchSpace.parse(*data.draw(raw_spaces()))
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    trial = study.ask()
+    point = suggest(space, trial)
+    assert space.validate(point) == point
+    parameters = to_parameters(space, point)
+    assert parameters == trial.params
+    assert trial.distributions == {name: distributions(space)[name] for name in parameters}
+
+    study.enqueue_trial(parameters)
+    again = suggest(space, study.ask())
+    assert again == point
+    assert [type(value) for value in again.values()] == [type(value) for value in point.values()]
+
+
+def test_samples_depend_on_the_seed_alone(design_spec: SweepSpec) -> None:
+    space = design_spec.search_space
+    assert sample(space, 5, seed=3) == sample(space, 5, seed=3)
+    assert sample(space, 5, seed=3) != sample(space, 5, seed=4)
+    assert all(space.contains(point) for point in sample(space, 20, seed=0))
+
+
+def test_a_range_of_one_whole_number_can_be_asked_for() -> None:
+    space = SearchSpace.parse({"k": {"int": [2, 2]}}, {})
+    assert space.dimensions["k"][0].domain == Int(2, 2)
+    assert sample(space, 1, seed=0) == [{"k": 2}]

@@ -1,0 +1,97 @@
+import io
+import json
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.terminal.event_log import EventLog
+from orchestrator.tracking.notify import Ending
+from trainables.result import Status, TrialResult
+
+Trial = Callable[..., TrialResult]
+
+
+@pytest.fixture
+def log() -> EventLog:
+    return EventLog(io.StringIO())
+
+
+def events(log: EventLog) -> list[dict[str, Any]]:
+    stream = log._stream
+    assert isinstance(stream, io.StringIO)
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_trial_is_told_from_its_start_to_its_end(log: EventLog, trial: Trial) -> None:
+    log(trial("0000", parameters={"lr": 0.1}))
+    log(trial("0000", [0.5]))
+    log(trial("0000", [0.5, 0.75, 0.7], Status.COMPLETED))
+    log(trial("0001", [], Status.FAILED, failure="NaN"))
+    told = events(log)
+    assert [(event["event"], event["trial_id"]) for event in told] == [
+        ("trial_started", "0000"),
+        *[("epoch", "0000")] * 3,
+        ("trial_ended", "0000"),
+        ("trial_started", "0001"),
+        ("trial_ended", "0001"),
+    ]
+    assert [(event["epoch"], event["objective"]) for event in told[1:4]] == [(1, 0.5), (2, 0.75), (3, 0.7)]
+    end = told[4]
+    assert (end["status"], end["objective"], end["epoch"], end["epochs_done"]) == ("COMPLETED", 0.75, 2, 3)
+    assert told[-1]["failure"] == "NaN"
+    for event in told:
+        assert datetime.fromisoformat(event["time"]).tzinfo is not None
+
+
+def test_that_a_sweep_is_ending_is_told(log: EventLog) -> None:
+    log.ending("asked to stop")
+    assert [(event["event"], event["reason"]) for event in events(log)] == [("sweep_ending", "asked to stop")]
+
+
+def test_a_resumed_trial_does_not_tell_its_epochs_again(log: EventLog, trial: Trial) -> None:
+    log(trial("0000", [0.5, 0.6]))
+    log(trial("0000", [0.5, 0.6, 0.7]))
+    started, epoch = events(log)
+    assert started["epochs_done"] == 2
+    assert epoch["epoch"] == 3
+
+
+def test_names_of_events_and_fields_are_frozen(
+    log: EventLog, trial: Trial, small_spec: Callable[..., SweepSpec], tmp_path: Path
+) -> None:
+    best = trial("0000", [0.5], Status.COMPLETED, {"lr": 0.1})
+    log.warning("odd")
+    log.sweep_started(small_spec(), tmp_path, [best])
+    log(trial("0001", [], parameters={"lr": 0.1}))
+    log(trial("0001", [0.5], Status.PRUNED))
+    log.sweep_ended(Ending("small", tmp_path, "completed", "done", (best,), best))
+    log.error("wrong", 2)
+    told = events(log)
+    assert {event["event"]: list(event)[2:] for event in told} == {
+        "warning": ["message"],
+        "sweep_started": ["name", "run", "objective", "trials_planned", "trials_known"],
+        "trial_started": ["trial_id", "parameters", "epochs", "epochs_done"],
+        "epoch": ["trial_id", "epoch", "epochs", "objective", "metrics", "seconds", "notes"],
+        "trial_ended": ["trial_id", "status", "objective", "epoch", "epochs_done", "seconds", "failure"],
+        "sweep_ended": ["status", "message", "trials", "best"],
+        "error": ["message", "exit_code"],
+    }
+    assert all(list(event)[:2] == ["event", "time"] for event in told)
+    by_name = {event["event"]: event for event in told}
+    assert by_name["sweep_ended"]["trials"] == {"COMPLETED": 1}
+    assert by_name["sweep_ended"]["best"] == {
+        "trial_id": "0000",
+        "objective": 0.5,
+        "epoch": 1,
+        "parameters": {"lr": 0.1},
+    }
+    assert by_name["sweep_started"]["objective"] == {"metric": "val/macro_f1", "mode": "max"}
+
+
+def test_a_sweep_without_a_completed_trial_has_no_best(log: EventLog, tmp_path: Path) -> None:
+    log.sweep_ended(Ending("small", tmp_path, "failed", "no trial completed", (), None))
+    assert events(log)[0]["best"] is None

@@ -1,0 +1,203 @@
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console, RenderableType
+
+from analysis.leaderboard import Leaderboard
+from orchestrator.terminal.tables import (
+    evaluation_tables,
+    metrics_table,
+    metrics_text,
+    parity_text,
+    prediction_table,
+    status_text,
+    trial_table,
+)
+from search_spaces.space import parameters_text, value_text
+from trainables.bundle.parity import Parity
+from trainables.bundle.predict import Prediction
+from trainables.result import Status, TrialResult
+from trainables.task.bootstrap import Interval
+from trainables.task.evaluation import Evaluation
+
+# Names that a terminal library might take for its own.
+ODD = ["[bold]glass[/bold]", "[/]", ":warning:", "back\\", "[link=x]paper", "plain"]
+
+
+def console(width: int) -> Console:
+    return Console(file=io.StringIO(), width=width, force_terminal=False)
+
+
+def shown(renderable: RenderableType, width: int = 200) -> str:
+    out = console(width)
+    out.print(renderable)
+    assert isinstance(out.file, io.StringIO)
+    return out.file.getvalue()
+
+
+@pytest.fixture
+def board(trial: Callable[..., TrialResult]) -> Leaderboard:
+    long = {"architecture": "tf_mobilenetv3_small_100", "strategy": "progressive", "unfreeze_epoch": 3}
+    return Leaderboard.from_trials(
+        trial("x").config.objective,
+        [
+            trial("0000", [0.5, 0.75], Status.COMPLETED, {**long, "lr": 0.00123456, "scheduler": "cosine"}),
+            trial("0001", [0.4], Status.PRUNED, {"architecture": "[b]resnet[/b]", "lr": 1e-5, "scheduler": "step"}),
+            trial("0002", [], Status.FAILED, {"lr": 0.1, "scheduler": "step"}, failure="NaN in [epoch 2] :warning:"),
+        ],
+    )
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_a_leaderboard_fits_its_width_and_loses_nothing(board: Leaderboard, width: int) -> None:
+    text = shown(trial_table(board.entries, board.objective, console(width)), width)
+    assert max(map(len, text.splitlines())) <= width
+    for fact in ("0000", "COMPLETED", "PRUNED", "FAILED", "0.7500", "0.4000", "val/macro_f1"):
+        assert fact in text
+    assert ("2/2" in text) == ("seconds" in text) == (width > 60)
+    assert "…" not in text
+    details = folded(text)
+    for fact in ("tf_mobilenetv3_small_100", "0.00123", "1e-05", "[b]resnet[/b]", "NaNin[epoch2]:warning:"):
+        assert fact in details
+
+
+def folded(text: str) -> str:
+    """What the last column says, as if it had never been folded; without blanks."""
+    lines = text.splitlines()
+    start = next((lines[0].index(name) for name in ("parameters",) if name in lines[0]), 0)
+    return "".join("".join(line[start:].split()) for line in lines[1:])
+
+
+def test_wide_terminals_have_a_column_a_parameter_and_narrow_ones_one_for_all(board: Leaderboard) -> None:
+    assert "unfreeze_epoch" in shown(trial_table(board.entries, board.objective, console(200))).splitlines()[0]
+    header = shown(trial_table(board.entries, board.objective, console(80)), 80).splitlines()[0]
+    assert "parameters" in header
+    assert "unfreeze" not in header
+
+
+def test_parameters_that_all_trials_share_are_no_column(trial: Callable[..., TrialResult]) -> None:
+    trials = [trial(f"000{n}", [0.5], Status.COMPLETED, {"lr": n / 10, "optimizer": "adamw"}) for n in (1, 2)]
+    entries = Leaderboard.from_trials(trials[0].config.objective, trials).entries
+    text = shown(trial_table(entries, trials[0].config.objective, console(200)))
+    assert "lr" in text
+    assert "optimizer" not in text
+    assert "failure" not in text
+
+
+def test_markup_in_parameters_is_shown_literally(trial: Callable[..., TrialResult]) -> None:
+    trials = [trial(f"{n:04d}", [0.5], Status.COMPLETED, {"weights": name}) for n, name in enumerate(ODD)]
+    objective = trials[0].config.objective
+    for width in (60, 200):
+        text = shown(trial_table(Leaderboard.from_trials(objective, trials).entries, objective, console(width)), width)
+        assert all(name in folded(text) for name in ODD)
+
+
+def evaluation(classes: list[str]) -> Evaluation:
+    count = len(classes)
+    confusion = np.full((count, count), 3, int) + np.diag(range(count))
+    return Evaluation(
+        split="test",
+        classes=tuple(classes),
+        metrics={"accuracy": 0.5, "macro_f1": 0.25},
+        per_class={name: {"precision": 0.1, "recall": 0.2, "f1": 0.3, "support": 4.0} for name in classes},
+        confusion=confusion.tolist(),
+        top_k={"1": 0.5, "3": 0.75},
+        calibration_error=0.125,
+        intervals={"accuracy": Interval(0.4, 0.6)},
+        recall_intervals={name: None if name == "plain" else Interval(0.1, 0.3) for name in classes},
+    )
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_an_evaluation_shows_class_names_literally(width: int) -> None:
+    text = shown(evaluation_tables(evaluation(ODD), console(width)), width)
+    assert max(map(len, text.splitlines())) <= width
+    for name in ODD:
+        assert text.count(name) >= 2, name  # in the report and in the matrix
+
+
+def test_a_matrix_that_is_too_wide_becomes_its_largest_confusions() -> None:
+    text = shown(evaluation_tables(evaluation([f"class {n}" for n in range(40)]), console(80)), 80)
+    assert "taken for" in text
+    assert "true \\ predicted" not in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_recall_has_its_interval_where_there_is_room() -> None:
+    wide, narrow = (shown(evaluation_tables(evaluation(ODD), console(width)), width) for width in (80, 60))
+    assert wide.splitlines()[0].split() == ["class", "precision", "recall", "95", "%", "f1", "images"]
+    assert wide.count("0.100–0.300") == len(ODD) - 1  # a class without images has none
+    assert "95 %" not in narrow
+
+
+def test_metrics_have_a_row_each_and_their_interval() -> None:
+    lines = shown(metrics_table(evaluation(["a"])), 60).splitlines()
+    assert [line.split() for line in lines] == [
+        ["metric", "test", "95", "%"],
+        ["accuracy", "0.5000", "0.4000–0.6000"],
+        ["macro", "f1", "0.2500"],
+        ["top", "3", "accuracy", "0.7500"],
+        ["calibration", "error", "0.1250"],
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_predictions_show_paths_and_labels_literally(width: int) -> None:
+    predictions = [Prediction(name, name, 0.75, ((name, 0.75), (f"{name}2", 0.2), ("c", 0.05))) for name in ODD]
+    text = shown(prediction_table(predictions), width)
+    assert max(map(len, text.splitlines())) <= width
+    for name in ODD:
+        assert text.count(name) >= 3 or width == 80
+    assert text.count("0.750") == len(ODD)
+
+
+def test_field_names_of_json_are_frozen(board: Leaderboard) -> None:
+    fields = [
+        "rank",
+        "trial_id",
+        "status",
+        "objective",
+        "epoch",
+        "epochs",
+        "seconds",
+        "probe",
+        "parameters",
+        "config",
+        "failure",
+    ]
+    assert [list(entry) for entry in board.to_json()] == [fields] * 3
+    prediction = Prediction("a.png", "cat", 0.75, (("cat", 0.75), ("dog", 0.25)))
+    assert prediction.to_json() == {
+        "path": "a.png",
+        "label": "cat",
+        "probability": 0.75,
+        "top": [{"label": "cat", "probability": 0.75}, {"label": "dog", "probability": 0.25}],
+    }
+
+
+def test_values_are_rounded_for_reading() -> None:
+    assert [value_text(value) for value in (0.00123456, 3, "cosine", 0.1, True)] == [
+        "0.00123",
+        "3",
+        "cosine",
+        "0.1",
+        "True",
+    ]
+    assert parameters_text({"lr": 0.00123456, "strategy": "head"}) == "lr=0.00123, strategy=head"
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_every_status_has_a_text(status: Status) -> None:
+    assert status_text(status).plain == status.value
+
+
+def test_metrics_and_parity_are_told_in_a_line() -> None:
+    assert metrics_text(evaluation(["a"])) == "test: accuracy 0.5000, macro f1 0.2500"
+    values: dict[str, Any] = {"images": 9, "same_label": 9, "ties": 0, "max_abs_difference": 2e-7, "scale": 1.0}
+    parity = Parity(**values, max_rel_difference=2e-7, tolerance=1e-4, batch_sizes=(1, 3))
+    assert parity_text(parity) == (
+        "9 of 9 validation images: same label in onnxruntime and PyTorch; largest difference of a logit 2.0e-07"
+    )

@@ -1,0 +1,33 @@
+import logging
+from pathlib import Path
+
+import pytest
+
+from orchestrator.worker.log_file import LogFile
+from search_spaces.errors import StorageFailed
+
+
+def said(handler: LogFile, text: str) -> None:
+    handler.emit(logging.LogRecord("thaw", logging.INFO, __file__, 1, text, None, None))
+
+
+def test_lines_are_appended_to_a_file_in_folders_that_are_made(tmp_path: Path) -> None:
+    for text in ("one", "two"):
+        handler = LogFile(tmp_path / "logs" / "0001.log", "%(levelname)s %(message)s")
+        said(handler, text)
+        handler.close()
+    assert (tmp_path / "logs" / "0001.log").read_text() == "INFO one\nINFO two\n"
+
+
+def test_a_full_disk_is_not_its_business(capsys: pytest.CaptureFixture[str]) -> None:
+    handler = LogFile(Path("/dev/full"), "%(message)s")
+    for text in ("one", "two"):
+        said(handler, text)
+    handler.close()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "logs").touch()
+    with pytest.raises(StorageFailed, match=r"logs: cannot write 0001\.log"):
+        LogFile(tmp_path / "logs" / "0001.log", "%(message)s")

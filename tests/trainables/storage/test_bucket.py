@@ -1,0 +1,115 @@
+import itertools
+import os
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from search_spaces.errors import InvalidInput, StorageFailed
+from trainables.storage import bucket as module
+from trainables.storage.bucket import BucketPath
+from trainables.storage.place import as_place, storage_errors
+
+
+def test_paths() -> None:
+    path = BucketPath.parse("s3://my-bucket/team//runs/") / "trash" / "run.json"
+    assert str(path) == "s3://my-bucket/team/runs/trash/run.json"
+    assert (path.name, path.stem, path.suffix) == ("run.json", "run", ".json")
+    assert str(path.parent.with_name("other")) == "s3://my-bucket/team/runs/other"
+    assert str(path.relative_to(path.parent.parent)) == "trash/run.json"
+    assert str(BucketPath.parse("s3://my-bucket")) == "s3://my-bucket"
+    assert BucketPath.parse("s3://my-bucket/").name == "my-bucket"
+    assert as_place("s3://my-bucket/a") == BucketPath.parse("s3://my-bucket/a/")
+    assert as_place("runs/a") == Path("runs/a")
+
+
+@pytest.mark.parametrize("uri", ["s3://", "s3:///runs", "s3://B/runs", "s3://a b/runs"])
+def test_a_bucket_must_have_a_name(uri: str) -> None:
+    with pytest.raises(InvalidInput, match=r"must be s3://bucket/prefix, got .*; a bucket's name is 3 to 63"):
+        as_place(uri)
+
+
+def test_other_services_are_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"must be a folder or s3://bucket/prefix, got 'gs://runs'; other services"):
+        as_place("gs://runs")
+
+
+def test_a_file_arrives_whole_or_not_at_all(bucket: str, tmp_path: Path) -> None:
+    path = BucketPath.parse(bucket) / "a" / "big.bin"
+    source, target = tmp_path / "source", tmp_path / "deep" / "target"
+    source.write_bytes(os.urandom(20 << 20))  # several parts
+    path.upload(source)
+    path.download(target)
+    assert target.read_bytes() == source.read_bytes() == path.read_bytes()
+    with pytest.raises(FileNotFoundError):
+        (path.parent / "none").download(target)
+    assert target.read_bytes() == source.read_bytes()
+    assert sorted(entry.name for entry in tmp_path.rglob("*")) == ["deep", "source", "target"]
+    assert path.parent.is_dir()
+    assert not path.is_dir()
+    assert path.is_file()
+    assert [child.name for child in path.parent.iterdir()] == ["big.bin"]
+
+
+def test_an_object_that_is_replaced_meanwhile_is_read_whole(bucket: str) -> None:
+    path = BucketPath.parse(bucket) / "run.json"
+    versions = [bytes([65 + number]) * (60_000 + 10_000 * (number % 3)) for number in range(20)]
+    path.write_bytes(versions[0])
+    stop = threading.Event()
+
+    def write() -> None:
+        for version in itertools.cycle(versions):
+            if stop.wait(0.05):
+                return
+            path.write_bytes(version)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert all(path.read_bytes() in versions for _ in range(40))
+    finally:
+        stop.set()
+        writer.join()
+
+
+def test_a_bucket_that_is_not_there(bucket: str) -> None:
+    path = BucketPath.parse(f"{bucket}-other/run.json")
+    for ask in (path.exists, path.read_bytes, path.touch, lambda: list(path.parent.iterdir())):
+        with pytest.raises(StorageFailed, match=r"other/?.*: the bucket must be within reach, .*; make the bucket, or"):
+            ask()
+
+
+def test_a_service_out_of_reach(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = BucketPath.parse(bucket) / "run.json"
+    path.write_bytes(b"old")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
+        module._file_system.cache_clear()
+        with pytest.raises(StorageFailed, match=r"run\.json: .*NETWORK_CONNECTION.*; see to the network, and to AWS_"):
+            path.write_bytes(b"new")
+
+
+def test_a_request_that_is_not_allowed() -> None:
+    said = "When uploading object: AWS Error ACCESS_DENIED during PutObject operation: no (Request ID: abc)"
+    with (
+        pytest.raises(
+            StorageFailed, match=r"ACCESS_DENIED during PutObject operation: no; list, read, write and"
+        ) as told,
+        module._asking(BucketPath.parse("s3://bucket/key")),
+    ):
+        raise OSError(said)
+    assert "Request ID" not in str(told.value)
+
+
+def test_a_full_disk_is_not_the_buckets_fault(bucket: str, tmp_path: Path) -> None:
+    path = BucketPath.parse(bucket) / "key"
+    path.write_bytes(bytes(1000))
+    with (
+        pytest.raises(StorageFailed, match=r"the disk is full .*, x was not written; free some space"),
+        storage_errors(tmp_path / "x"),
+        Path("/dev/full").open("wb", buffering=0) as file,
+    ):
+        file.write(path.read_bytes())

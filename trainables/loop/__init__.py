@@ -1,0 +1,1 @@
+"""Training loop of one trial: learner, batches, optimizer, checkpoints."""

@@ -1,0 +1,64 @@
+"""Evaluation of checkpoints: one model, or the soft vote of several, on a split."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from search_spaces.errors import InvalidInput
+from trainables.data.arrays import load_arrays
+from trainables.loop.checkpoint import CheckpointState, load_trained
+from trainables.task import classification
+from trainables.task.evaluation import Evaluation, evaluate_logits
+from trainables.task.inference import Tta, predict_logits
+
+
+def evaluate_checkpoint(
+    checkpoint: Path, split: str, cache: Path, tta: Tta = "none", budget: int | None = None
+) -> Evaluation:
+    """Measure a checkpoint on a split of the data set it was trained on; `cache` has `budget` bytes, see NodeCache.
+
+    Raises InvalidInput when the data set lacks the split or is no longer the one that was trained on.
+    """
+    return evaluate_checkpoints([checkpoint], split, cache, tta, budget)
+
+
+def evaluate_checkpoints(
+    checkpoints: Sequence[Path], split: str, cache: Path, tta: Tta = "none", budget: int | None = None
+) -> Evaluation:
+    """Measure the soft vote of several checkpoints: the mean of their probabilities, each with its own preprocessing.
+
+    Raises InvalidInput as `evaluate_checkpoint` does, and when they were trained on different classes or images.
+    """
+    states = [CheckpointState.read(checkpoint) for checkpoint in checkpoints]
+    _check_members(checkpoints, states)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    votes = []
+    for checkpoint, state in zip(checkpoints, states, strict=True):
+        arrays = load_arrays(state.config.data, cache, [split], budget=budget)
+        if arrays.fingerprint != state.fingerprint:
+            raise InvalidInput(
+                f"data set must be the one that was trained on, but {state.config.data.root} has changed since; "
+                "restore its images, or train again"
+            )
+        model, _ = load_trained(checkpoint)
+        labels = arrays.splits[split].labels
+        votes.append(predict_logits(model.to(device), arrays.splits[split], state.mean, state.std, device, tta))
+    return evaluate_logits(classification.soft_vote(votes), labels, states[0].classes, split)
+
+
+def _check_members(checkpoints: Sequence[Path], states: Sequence[CheckpointState]) -> None:
+    if not states:
+        raise InvalidInput("checkpoints must be one or more, got none; name at least one")
+    for checkpoint, state in zip(checkpoints, states, strict=True):
+        if state.classes != states[0].classes:
+            raise InvalidInput(
+                f"models that vote must have the same classes, got {', '.join(states[0].classes)} in {checkpoints[0]} "
+                f"and {', '.join(state.classes)} in {checkpoint}; choose trials of one data set"
+            )
+        if state.fingerprint != states[0].fingerprint:
+            raise InvalidInput(
+                f"models that vote must have been trained on the same images, got fingerprint "
+                f"{states[0].fingerprint[:12]} in {checkpoints[0]} and {state.fingerprint[:12]} in {checkpoint}; "
+                "choose trials of one data set"
+            )

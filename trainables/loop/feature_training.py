@@ -1,0 +1,170 @@
+"""What a phase trains on while something is frozen: features instead of images, wherever that is the same."""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.errors import ThawError
+from trainables.config import TrialConfig
+from trainables.data.lazy_images import Indices
+from trainables.data.node_cache import Array, NodeCache
+from trainables.data.sample_random import Draw
+from trainables.loop.batches import Batches
+from trainables.model.device_memory import forward_batch
+from trainables.model.feature_cache import open_rows
+from trainables.model.freeze_plan import Stages
+from trainables.model.split_model import CannotCut, Cut, find_cut
+
+VIEW_SEED = 0
+"""Draws the fixed views: no trial's seed, so that trials of several seeds share them."""
+
+_TRIED_ON = 3
+_CUTS_KEPT = 32
+_cuts: dict[tuple[Any, ...], Cut] = {}
+
+
+class CannotCache(Exception):
+    """Why a phase trains on images, as a phrase."""
+
+
+@dataclass(frozen=True)
+class PhaseFeatures:
+    """The features of a phase: of the training images under each of its views, and of the validation images."""
+
+    cut: Cut
+    views: int
+    """How many views the epochs take in turn."""
+
+    train: Mapping[int, Array]
+    """Of each view that the phase needs, rows (n, width), memory-mapped."""
+
+    val: Array
+    """Rows (n, width), memory-mapped."""
+
+    device: torch.device
+
+    def batch(self, indices: Indices, epoch: int) -> Tensor:
+        """Rows (n, width) of these training images in this epoch, float32 on the device."""
+        return self._tensor(self.train[epoch % self.views][indices])
+
+    def validation(self, indices: Indices) -> Tensor:
+        """Rows (n, width) of these validation images, float32 on the device."""
+        return self._tensor(self.val[indices])
+
+    def _tensor(self, rows: Array) -> Tensor:
+        return torch.from_numpy(rows).to(self.device).float()
+
+
+def fixed_views(config: TrialConfig) -> int:
+    """How many fixed views of an image a frozen phase trains on; 0: it is seen anew every time, and nothing is cached.
+
+    One without augmentation. With augmentation, `feature_views` where that is 2 or more. None for blends of images.
+    """
+    if config.mixing != "none":
+        return 0
+    if config.augmentation == "none" and not config.random_erasing:
+        return min(config.feature_views, 1)
+    return config.feature_views if config.feature_views > 1 else 0
+
+
+def epoch_draw(config: TrialConfig, epoch: int, stages: Stages) -> Draw:
+    """Which draws the images of an epoch get, in which `stages` stages train.
+
+    With K fixed views the epochs in which something is frozen take turns with them, be they cached or not.
+    """
+    views = fixed_views(config)
+    return Draw(VIEW_SEED, epoch % views) if views > 1 and stages != "all" else Draw(config.seed, epoch)
+
+
+def open_features(
+    config: TrialConfig,
+    model: nn.Module,
+    stages: Stages,
+    epochs: Iterable[int],
+    fingerprint: str,
+    training: Batches,
+    validation: Batches,
+    cache: NodeCache,
+    context: Callable[[], AbstractContextManager[Any]],
+) -> PhaseFeatures:
+    """The features for `epochs`, during which `stages` stages of `model` train; computed where the node lacks them.
+
+    `fingerprint` is that of the data set, `context` is the autocast of the trial. The model is left in eval mode.
+    Raises CannotCache, with the reason, where the model cannot be cut and where there is no room.
+    """
+    try:
+        cut = _cut(config, model, stages, training.device, context)
+    except CannotCut as error:
+        raise CannotCache(f"{config.architecture} cannot be cut there: {error}") from error
+    views = fixed_views(config)
+    arithmetic = {"precision": config.precision, "channels_last": config.channels_last, "device": training.device.type}
+    seen = {"fingerprint": fingerprint, "size": config.data.image_size, "mode": config.data.resize_mode}
+    seen |= {"mean": training.mean, "std": training.std, "architecture": config.architecture}
+
+    def rows(split: Batches, inputs: Callable[[Indices], Tensor], **identity: Any) -> Array:
+        count = len(split)
+        found = open_rows(
+            cache,
+            model,
+            cut,
+            inputs,
+            count,
+            dtype=config.feature_dtype,
+            batch=forward_batch(config.data.image_size, training.device),
+            identity={**arithmetic, **seen, **identity, "split": "train" if split is training else "val"},
+            context=context,
+        )
+        if found is None:
+            size = count * cut.width * {"fp32": 4, "fp16": 2}[config.feature_dtype] / 2**20
+            raise CannotCache(f"{size:.0f} MiB of them do not fit into the node's cache")
+        return found
+
+    def view(number: int) -> Array:
+        if views == 1:
+            return rows(training, training.plain)
+        drawn = {"augmentation": config.augmentation, "erasing": config.random_erasing, "seed": VIEW_SEED}
+        draw = Draw(VIEW_SEED, number)
+        return rows(training, lambda own: training.images(own, own, draw), view=number, **drawn)
+
+    try:
+        val = rows(validation, validation.plain)
+        train = {number: view(number) for number in sorted({epoch % views for epoch in epochs})}
+    except ThawError as error:
+        raise CannotCache(str(error)) from error
+    return PhaseFeatures(cut, views, train, val, training.device)
+
+
+def _cut(
+    config: TrialConfig,
+    model: nn.Module,
+    stages: Stages,
+    device: torch.device,
+    context: Callable[[], AbstractContextManager[Any]],
+) -> Cut:
+    """The cut of an architecture, tried once a process: it depends on none of the weights."""
+    key = (
+        config.architecture,
+        model.num_classes,
+        stages,
+        config.data.image_size,
+        config.dropout,
+        config.drop_path,
+        config.precision,
+        config.channels_last,
+        config.sync_batchnorm,
+        device,
+    )
+    if key not in _cuts:
+        size, chance = config.data.image_size, torch.Generator().manual_seed(0)
+        images = torch.randn(_TRIED_ON, 3, size, size, generator=chance).to(device)
+        if config.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        found = find_cut(model, images, context)
+        while len(_cuts) >= _CUTS_KEPT:
+            del _cuts[next(iter(_cuts))]
+        _cuts[key] = found
+    return _cuts[key]

@@ -1,0 +1,1 @@
+"""Storage: places on disks and in buckets, folders of a trial."""

@@ -1,0 +1,65 @@
+"""Places: a folder that every node sees, or a bucket; and disks that fill up."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
+
+from search_spaces.errors import InvalidInput, StorageFailed
+from trainables.storage.bucket import SCHEME, BucketPath
+
+
+def as_place(value: Any) -> Path | BucketPath:
+    """The path, or the path in a bucket, that a text means; raises InvalidInput for another kind of address."""
+    if isinstance(value, Path | BucketPath):
+        return value
+    if not isinstance(value, str) or ("://" in value and not value.startswith(SCHEME)):
+        raise InvalidInput(f"must be a folder or s3://bucket/prefix, got {value!r}; other services are not supported")
+    return BucketPath.parse(value) if value.startswith(SCHEME) else Path(value)
+
+
+def _field(value: Any) -> Path | BucketPath:
+    try:
+        return as_place(value)
+    except InvalidInput as error:
+        raise ValueError(str(error)) from None
+
+
+Place = Annotated[
+    Path | BucketPath,
+    PlainValidator(_field),
+    PlainSerializer(str),
+    WithJsonSchema({"type": "string", "format": "path"}),
+]
+"""Where something lies: a path of this machine, or of a bucket. As a field of a model, a text."""
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn the errors of writing the file or folder `path` into StorageFailed, which names it and the remedy."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageFailed(_unwritable(path, error)) from error
+
+
+def disk_is_full(error: BaseException) -> bool:
+    """Whether that is what an error says."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def _unwritable(path: Path, error: OSError) -> str:
+    reason = error.strerror or str(error)
+    if disk_is_full(error):
+        return f"{path.parent}: the disk is full ({reason}), {path.name} was not written; free some space"
+    return f"{path.parent}: cannot write {path.name} ({reason}); the folder must be writable"
+
+
+def check_writable(place: BucketPath) -> None:
+    """Raise StorageFailed when objects cannot be made and removed there."""
+    probe = place / ".thaw-writable"
+    probe.touch()
+    probe.unlink(missing_ok=True)

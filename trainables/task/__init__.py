@@ -1,0 +1,1 @@
+"""Tasks: targets, loss, metrics, predictions and export of one kind of output."""
