@@ -96,9 +96,22 @@ class Objective(Frozen):
             )
         return self
 
+    @property
+    def direction(self) -> Literal["maximize", "minimize"]:
+        """The mode in Optuna's words."""
+        return "maximize" if self.mode == "max" else "minimize"
+
+    def value(self, metrics: Mapping[str, float]) -> float:
+        """The objective among the metrics of an epoch; raises KeyError where it is missing."""
+        return metrics[self.metric]
+
+    def score(self, value: float) -> float:
+        """`value` on a scale on which larger is better."""
+        return value if self.mode == "max" else -value
+
     def better(self, value: float, than: float) -> bool:
         """Whether `value` beats `than`; equal values do not, so that the earlier one is kept."""
-        return value > than if self.mode == "max" else value < than
+        return self.score(value) > self.score(than)
 
 
 class TrialConfig(Frozen):
