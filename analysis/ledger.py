@@ -4,6 +4,7 @@ The leaderboard, the Optuna study and W&B are derived from these records and can
 """
 
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -92,6 +93,7 @@ class Ledger:
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
+        self._lock = threading.Lock()
 
     def write_run(self, record: RunRecord) -> None:
         """Replace run.json; raises ThawError when the folder cannot be written."""
@@ -100,6 +102,11 @@ class Ledger:
     def read_run(self) -> RunRecord:
         """The record of the run; raises InvalidInput naming the file when it is missing or cannot be used."""
         return read_record(self.run.run_json, RunRecord)
+
+    def update_run(self, **changes: Any) -> None:
+        """Replace fields of run.json; threads that share this ledger take turns. Raises as reading and writing do."""
+        with self._lock:
+            self.write_run(self.read_run().model_copy(update=changes))
 
     def write_trial(self, result: TrialResult) -> None:
         """Replace the record of one trial; raises ThawError when the folder cannot be written."""

@@ -95,7 +95,7 @@ class TrialResult(_Record):
     parameters: dict[str, Any]
     """The point of the search space, a part of `config`."""
 
-    status: Status
+    status: Status = Status.RUNNING
     """How the trial stands."""
 
     reports: tuple[EpochReport, ...] = ()

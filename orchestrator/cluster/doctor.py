@@ -5,15 +5,17 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from orchestrator.cluster.node_probe import NodeQuestion
 from orchestrator.spec.sections import Wandb
-from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.wandb_tracker import resolve_mode
 from search_spaces.errors import InvalidInput, StorageFailed
+from trainables.config import DataConfig, TrialConfig
 from trainables.data.readers import open_dataset
 from trainables.model.weights import weights_file, weights_path
 from trainables.storage.bucket import BucketPath
@@ -60,9 +62,9 @@ def examine(cache: Path | None = None, storage: Place | None = None) -> list[Che
     return [*checks, Check("wandb", mode, ok=True, remedy=hint)]
 
 
-def examine_data(spec: SweepSpec) -> list[Check]:
-    """Look at what `spec` reads on this machine: its photos, which are listed and not opened, and its weights."""
-    root, manifest = spec.data.root, spec.data.manifest
+def examine_data(data: DataConfig, configs: Iterable[TrialConfig]) -> list[Check]:
+    """Look at the photos on this machine, which are listed and not opened, and at the weights of `configs`."""
+    root, manifest = data.root, data.manifest
     checks = []
     try:
         dataset = open_dataset(root, manifest)
@@ -70,7 +72,7 @@ def examine_data(spec: SweepSpec) -> list[Check]:
         checks.append(Check("data", f"{manifest or root}, {len(dataset.classes)} classes, {counts} images", ok=True))
     except InvalidInput as error:
         checks.append(Check("data", str(manifest or root), ok=False, remedy=str(error)))
-    paths = {path for config in spec.corner_configs() if (path := weights_path(config)) is not None}
+    paths = {path for config in configs if (path := weights_path(config)) is not None}
     for path in sorted(paths):
         try:
             checks.append(Check("weights", str(weights_file(path)), ok=True))
@@ -79,15 +81,15 @@ def examine_data(spec: SweepSpec) -> list[Check]:
     return checks
 
 
-def doctor_nodes(address: str, spec: SweepSpec | None = None) -> list[Check]:
-    """Look at every node of the Ray cluster at `address`, for what `spec` needs of it; nothing is left behind.
+def doctor_nodes(address: str, question: NodeQuestion, folder: Path) -> list[Check]:
+    """Look at every node of the Ray cluster at `address`, asking `question`; nothing is left behind.
 
     Raises InvalidInput where no cluster answers.
     """
     from orchestrator.cluster.node_checks import examine_cluster
 
     checks: list[Check] = []
-    for node in examine_cluster(address, spec):
+    for node in examine_cluster(address, question, folder):
         name = f"node {node.name}"
         checks += [Check(name, node.resources, False, complaint) for complaint in node.complaints] or [
             Check(name, node.resources, ok=True)

@@ -8,10 +8,8 @@ from typing import Any
 
 import ray
 
-from analysis.run_folder import RunFolder
-from orchestrator.cluster.node_checks import RayNode, ask, living_nodes, make_node_question, node_name, report
-from orchestrator.spec.sweep_spec import SweepSpec
-from trainables.data.readers import Dataset
+from orchestrator.cluster.node_checks import RayNode, ask, living_nodes, node_name, report
+from orchestrator.cluster.node_probe import NodeQuestion
 
 log = logging.getLogger(__name__)
 
@@ -21,9 +19,9 @@ LOOK_SECONDS = 5.0
 class JoiningNodes:
     """Looks at each node that joins, as the others were looked at before the first trial, without waiting for it."""
 
-    def __init__(self, spec: SweepSpec, dataset: Dataset) -> None:
-        # The run's own record stands for the file that the driver leaves beforehand.
-        self._question = replace(make_node_question(spec, dataset), token=RunFolder(spec.run_root).run_json.name)
+    def __init__(self, question: NodeQuestion, token: str) -> None:
+        """`token` names a file of the run folder, in place of the one that the driver leaves before a sweep."""
+        self._question = replace(question, token=token)
         # Nobody is known yet: between the look beforehand and this one, minutes may have passed.
         self._known: set[str] = set()
         self._asked: dict[ray.ObjectRef[dict[str, Any]], RayNode] = {}

@@ -1,8 +1,6 @@
-"""The nodes of a cluster, looked at before anything is trained on them."""
+"""Checks of the nodes of a cluster before anything is trained on them."""
 
 import contextlib
-import tempfile
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,20 +10,13 @@ import ray
 from ray import cloudpickle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from analysis.run_folder import RunFolder
 from orchestrator.cluster import node_probe, runtime
-from orchestrator.cluster.capacity import check_fit
 from orchestrator.cluster.node_probe import NodeQuestion
-from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput
-from trainables.data.arrays import Arrays
-from trainables.data.readers import Dataset, open_dataset
-from trainables.storage.folders import cache_folder
 
 RayNode = Mapping[str, Any]
 
 NODE_PACKAGES = ("thaw", "torch", "timm", "ray")
-CHECKED_IMAGES = 64
 ENOUGH_CACHE = 2**30
 TIMEOUT = 120.0
 
@@ -44,65 +35,40 @@ class NodeReport:
     """Rule, value, remedy of each thing that is wrong."""
 
 
-@contextlib.contextmanager
-def joined(spec: SweepSpec, arrays: Arrays, address: str | None) -> Iterator[None]:
-    """Ray for the time of the block, with every node ready for the trials of `spec`.
+def examine_cluster(address: str, question: NodeQuestion, folder: Path) -> list[NodeReport]:
+    """Ask every node of the cluster at `address`, as a sweep does before it starts; Ray is started from `folder`.
 
-    That is the cluster at `address`, or at $RAY_ADDRESS, else a Ray of our own, else the one that this process is
-    connected to already, whose nodes are not looked at. Raises InvalidInput for what is not ready, and leaves nothing
-    behind.
+    Raises InvalidInput where no cluster answers.
     """
-    grows = runtime.is_joined(address)
-    if ray.is_initialized():
-        if not grows:
-            check_fit(spec.resources, runtime.nodes_now(), grows=False)
-        yield
-        return
-    with _run_folder(spec) as folder, runtime.connected(folder, address=address):
-        if grows:
-            check_nodes(spec, arrays.dataset)
-        check_fit(spec.resources, runtime.nodes_now(), grows=grows)
-        yield
-
-
-def examine_cluster(address: str, spec: SweepSpec | None) -> list[NodeReport]:
-    """Look at every node of the cluster at `address`, for what `spec` needs of it, as a sweep does before it starts."""
-    with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        dataset = None
-        if spec is not None:
-            dataset = open_dataset(spec.data.root, spec.data.manifest)
-            folder = stack.enter_context(_run_folder(spec))
-        stack.enter_context(runtime.connected(folder, address=address))
-        return doctor_nodes(spec, dataset)
+    with kept_if_used(folder), runtime.connected(folder, address=address):
+        return examine_nodes(question)
 
 
 @contextlib.contextmanager
-def _run_folder(spec: SweepSpec) -> Iterator[Path]:
-    """This node's folder of the run for the time of the block; after it only where something has been put into it."""
-    folder = RunFolder(spec.run_root, cache_folder(spec.storage.cache_dir)).local
+def kept_if_used(folder: Path) -> Iterator[None]:
+    """Make `folder` for the time of the block; delete it afterwards if it is empty."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        yield folder
+        yield
     finally:
         if not any(folder.iterdir()):
             folder.rmdir()
 
 
-def check_nodes(spec: SweepSpec, dataset: Dataset) -> None:
+def check_nodes(question: NodeQuestion) -> None:
     """Raise InvalidInput naming every node that could not run the trials of a sweep, and why."""
-    bad = [report for report in doctor_nodes(spec, dataset) if report.complaints]
+    bad = [report for report in examine_nodes(question) if report.complaints]
     if bad:
         lines = [f"node {report.name}: {complaint}" for report in bad for complaint in report.complaints]
         raise InvalidInput("\n".join(lines))
 
 
-def doctor_nodes(spec: SweepSpec | None = None, dataset: Dataset | None = None) -> list[NodeReport]:
-    """Ask every node of the joined cluster for versions, and for what `spec` needs: paths, images, devices, cache.
+def examine_nodes(question: NodeQuestion) -> list[NodeReport]:
+    """Ask every node of the joined cluster.
 
-    The run folder of `spec` must exist, on the driver at least; what is written there for the test is removed again.
+    The run folder of the question must exist, on the driver at least; files that are written there for the test are
+    removed again.
     """
-    question = make_node_question(spec, dataset)
     token = None if question.run is None else Path(question.run, question.token)
     if token is not None:
         token.touch()
@@ -128,35 +94,6 @@ def living_nodes() -> list[RayNode]:
 def node_name(found: RayNode) -> str:
     """A node's address, and the first digits of its id: one machine may run several nodes."""
     return f"{found['NodeManagerAddress']} ({found['NodeID'][:8]})"
-
-
-def make_node_question(spec: SweepSpec | None, dataset: Dataset | None) -> NodeQuestion:
-    """What every node is asked before the trials of `spec` run on it; without one, its versions and its cache."""
-    if spec is None:
-        return NodeQuestion(NODE_PACKAGES, str(cache_folder(None)))
-    paths = {
-        "data.root": spec.data.root,
-        "data.manifest": spec.data.manifest,
-        "data.weights_dir": spec.data.weights_dir,
-    }
-    weights = {config.weights for config in spec.corner_configs()} - {"none", "pretrained"}
-    return NodeQuestion(
-        NODE_PACKAGES,
-        str(cache_folder(spec.storage.cache_dir)),
-        folders={key: str(path) for key, path in paths.items() if path is not None}
-        | {f"weights {path}": path for path in sorted(weights)},
-        run=str(spec.run_root.resolve()) if isinstance(spec.run_root, Path) else None,
-        token=f".driver-{uuid.uuid4().hex}",
-        images={} if dataset is None else _some_images(dataset),
-        devices=spec.resources.gpus_per_worker > 0,
-    )
-
-
-def _some_images(dataset: Dataset) -> dict[str, int]:
-    """Images from all over the data set with their sizes: a cheap stand-in for its fingerprint."""
-    root = dataset.root.absolute()
-    paths = [root / sample.path for samples in dataset.splits.values() for sample in samples]
-    return {str(path): path.stat().st_size for path in paths[:: max(1, len(paths) // CHECKED_IMAGES)]}
 
 
 def ask(question: NodeQuestion, found: RayNode) -> ray.ObjectRef[dict[str, Any]]:

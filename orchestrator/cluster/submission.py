@@ -16,7 +16,6 @@ import aiohttp
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput, ThawError
 
 INTERRUPTED = 130
@@ -85,7 +84,7 @@ class Job:
             write(text)
 
 
-def submit(spec: SweepSpec, address: str) -> Job:
+def submit(name: str, sweep_file: str, address: str) -> Job:
     """Hand a sweep over to the cluster whose dashboard is at `address`, e.g. http://head:8265.
 
     Its paths are those of the cluster's nodes. Raises InvalidInput where nothing answers there.
@@ -95,7 +94,7 @@ def submit(spec: SweepSpec, address: str) -> Job:
             f"--address: must be the address of the cluster's dashboard, got {address}; write http://HOST:8265, "
             "or, on a node of the cluster: thaw sweep SWEEP.yaml --address auto"
         )
-    command = f"thaw sweep /dev/stdin --address auto <<'THE-END'\n{spec.to_yaml()}THE-END"
+    command = f"thaw sweep /dev/stdin --address auto <<'THE-END'\n{sweep_file}THE-END"
     if len(command.encode()) > LONGEST_COMMAND:
         raise InvalidInput(
             f"a sweep must be short to be submitted, at most {LONGEST_COMMAND:,} bytes, got {len(command.encode()):,}; "
@@ -106,7 +105,7 @@ def submit(spec: SweepSpec, address: str) -> Job:
     with _without_ray_address():
         try:
             client = JobSubmissionClient(address)
-            job_id = _submit(client, command, f"{spec.name}-{uuid.uuid4().hex[:8]}")
+            job_id = _submit(client, command, f"{name}-{uuid.uuid4().hex[:8]}")
         except AuthenticationError as error:
             raise InvalidInput(
                 f"--address: the cluster at {address} asks for its token, and got none or another; "

@@ -49,8 +49,8 @@ def run_demo(folder: Path, console: Console) -> None:
         f"{len(spec.space['architecture']['choice'])} architectures ({file}). The weights are random, because the demo "
         "works offline: with ImageNet weights freezing pays, here it does not, and the search has to find that out."
     )
-    with LiveView(console, spec, cluster_size=cluster_size) as progress:
-        outcome = run_sweep(spec, progress=progress)
+    with LiveView(console, spec, cluster_size) as view:
+        outcome = run_sweep(spec, observers=[view])
     run = outcome.run
 
     console.print("\n[bold]3. Leaderboard.[/bold] `thaw leaderboard`")

@@ -87,6 +87,7 @@ def doctor(
     from rich.table import Table
 
     from orchestrator.cluster.doctor import doctor_nodes, examine, examine_data
+    from orchestrator.driver.node_question import ask_for_sweep
     from orchestrator.spec.loading import load
 
     spec = None if file is None else load(file)
@@ -94,9 +95,10 @@ def doctor(
         cache, storage = cache or spec.storage.cache_dir, storage or spec.storage.root
     checks = examine(cache, storage)
     if spec is not None:
-        checks += examine_data(spec)
+        checks += examine_data(spec.data, spec.corner_configs())
     if address is not None:
-        checks += doctor_nodes(address, spec)
+        with ask_for_sweep(spec) as (question, folder):
+            checks += doctor_nodes(address, question, folder)
     if format is Format.JSON:
         print_json([asdict(check) for check in checks])
     else:

@@ -77,11 +77,7 @@ def sweep(
             arrays = preflight(spec, on_decoding)
         counts = ", ".join(f"{len(samples)} {split}" for split, samples in arrays.dataset.splits.items())
         tell.say(f"{spec.name}: {len(arrays.classes)} classes, {counts} images; run {escaped(spec.run_root)}")
-        tell.follow(
-            spec,
-            spec.run_root,
-            lambda progress, on_ending: run_sweep(spec, arrays, progress, address, on_ending),
-        )
+        tell.follow(spec, lambda observers: run_sweep(spec, arrays, observers, address))
 
 
 def submit(
@@ -97,7 +93,7 @@ def submit(
     from orchestrator.spec.loading import load
 
     spec = load(file, set_ or [], name)
-    job = hand_over(spec, address)
+    job = hand_over(spec.name, spec.to_yaml(), address)
     at = f"{job.job_id} --address {address}"
     prose(
         errors,
@@ -130,7 +126,7 @@ def resume(
         known, spec = Ledger(folder).trials(), load_run(folder)
         if len(known) >= spec.search.trials and not any(trial.status.unfinished for trial in known):
             tell.say(f"nothing is left to do; for more: thaw extend {escaped(run)} --trials 10")
-        tell.follow(spec, run, lambda progress, on_ending: resume_sweep(run, progress, address, on_ending), known)
+        tell.follow(spec, lambda observers: resume_sweep(run, observers, address))
 
 
 def extend(
@@ -163,13 +159,7 @@ def extend(
                 f"{len(extended.outside)} of {len(extended.trials)} old trials lie outside of the space now: they stay "
                 "on the leaderboard, and the sampler is not told of them"
             )
-        known = list(extended.trials)
-        tell.follow(
-            extended.spec,
-            run,
-            lambda progress, on_ending: extend_sweep(extended, progress, address, on_ending),
-            known,
-        )
+        tell.follow(extended.spec, lambda observers: extend_sweep(extended, observers, address))
 
 
 def status(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
@@ -238,7 +228,7 @@ def stop(run: RunArgument) -> None:
     folder = open_run(run)
     if not heartbeat.is_alive(folder):
         raise InvalidInput(f"{run}: must be running to be stopped, but it is not; see `thaw status {run}`")
-    folder.stop_request.write_bytes(b"")  # also in place of the request that a used-up budget has left
+    folder.stop_request.touch()
     deadline = time.monotonic() + STOP_TIMEOUT
     with errors.status("waiting for the driver to stop"):
         while heartbeat.is_alive(folder):

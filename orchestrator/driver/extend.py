@@ -6,7 +6,7 @@ that lies outside of a space that has been narrowed keeps its place on the leade
 """
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,15 @@ from typing import Any
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Extension, Ledger, RunRecord
 from analysis.run_folder import RunFolder, open_run, write_atomically
-from orchestrator.cluster.node_checks import joined
+from orchestrator.driver.audience import Audience
 from orchestrator.driver.resume_checks import check_not_driven, check_resumable
-from orchestrator.driver.sweep import SweepOutcome, drive, space_record
+from orchestrator.driver.sweep import SweepOutcome, drive, session_of, space_record
 from orchestrator.search import warm_start
 from orchestrator.search.study import locate, locate_trial
 from orchestrator.spec.loading import load_run, resolve
 from orchestrator.spec.overrides import apply_override, overridden
 from orchestrator.spec.sweep_spec import DEFAULT_RECIPE, SweepSpec
-from orchestrator.tracking.observer import OnEnding, Progress, silent
+from orchestrator.tracking.observer import Observer
 from search_spaces.documents import read_mapping
 from search_spaces.domains import Choice
 from search_spaces.errors import InvalidInput
@@ -65,13 +65,12 @@ class Extended:
         Ledger(self.run).write_run(self.record)
 
 
-def extend_sweep(
-    extended: Extended, progress: Progress = silent, address: str | None = None, on_ending: OnEnding = silent
-) -> SweepOutcome:
+def extend_sweep(extended: Extended, observers: Iterable[Observer] = (), address: str | None = None) -> SweepOutcome:
     """Write what was planned, once the cluster is ready for it, and run it to its end; see `resume_sweep`."""
-    with joined(extended.spec, extended.arrays, address):
+    spec, run, arrays = extended.spec, extended.run, extended.arrays
+    with Audience(spec, run.root, observers) as audience, session_of(spec, arrays, address):
         extended.write()
-        return drive(extended.spec, extended.run, extended.arrays, progress, address, on_ending)
+        return drive(spec, run, arrays, audience, address)
 
 
 def plan_extension(folder: Place, trials: int = 0, overrides: Sequence[str] = ()) -> Extended:
@@ -91,7 +90,7 @@ def plan_extension(folder: Place, trials: int = 0, overrides: Sequence[str] = ()
             f"{folder}: an extension must change something, got nothing new; "
             "give --trials, or --set space.architecture+=NAME"
         )
-    outside = [trial for trial in known if locate_trial(new, trial) is None]
+    outside = [trial for trial in known if locate_trial(new.problem, trial) is None]
     _check_work(folder, new, known, outside)
     first_trial = 1 + max((int(trial.trial_id) for trial in known), default=-1)
     extension = Extension(at=datetime.datetime.now(datetime.UTC), changes=tuple(changes), first_trial=first_trial)
@@ -99,7 +98,9 @@ def plan_extension(folder: Place, trials: int = 0, overrides: Sequence[str] = ()
         update={**space_record(new), "ended": None, "extensions": (*record.extensions, extension)}
     )
     warm = (
-        warm_start.collect_trials(new, record.fingerprint) if new.search.warm_start != old.search.warm_start else None
+        warm_start.collect_trials(new.problem, record.fingerprint)
+        if new.search.warm_start != old.search.warm_start
+        else None
     )
     arrays = check_resumable(new, run, record, folder)
     return Extended(run, new, arrays, record, tuple(known), tuple(trial.trial_id for trial in outside), warm)

@@ -24,7 +24,7 @@ def preflight(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays:
     Raises InvalidInput for the first thing that no trial could use.
     """
     check_fresh(spec.run_root)
-    warm_start.records(spec)
+    warm_start.records(spec.problem)
     return check_inputs(spec, on_progress)
 
 

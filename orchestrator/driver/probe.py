@@ -8,8 +8,7 @@ import ray
 import torch
 
 from orchestrator.spec.sections import cache_budget
-from orchestrator.spec.sweep_spec import DEFAULT_RECIPE, SweepSpec
-from search_spaces.space import Point, point_with
+from orchestrator.spec.sweep_spec import SweepSpec
 from trainables.config import TrialConfig
 from trainables.estimate.linear_probe import linear_probe
 from trainables.storage.folders import cache_folder
@@ -49,20 +48,7 @@ def probe_architectures(
                 log.info("%s: linear probe %.4f", name, scores[name])
     for reference in waiting:
         ray.cancel(reference, force=True)
-    descending = spec.objective.mode == "max"
-    return dict(sorted(scores.items(), key=lambda item: item[1], reverse=descending))
-
-
-def points_by_score(spec: SweepSpec, scores: Mapping[str, float]) -> list[Point]:
-    """What is tried first: the sweep's own points, then each probed architecture once, best first.
-
-    Only half of the trials are spent so; the other half is the sampler's.
-    """
-    given = spec.first_points() if spec.search.points or spec.search.sampler == "grid" or not scores else []
-    space = spec.search_space
-    points = (point_with(space, DEFAULT_RECIPE, "architecture", name) for name in scores)
-    probed = [point for point in points if point is not None and point not in given]
-    return [*given, *probed[: max(1, spec.search.trials // 2)]][: spec.search.trials]
+    return dict(sorted(scores.items(), key=lambda item: spec.objective.score(item[1]), reverse=True))
 
 
 def _probe(config: TrialConfig, cache: Path, budget: int | None, threads: int) -> float:

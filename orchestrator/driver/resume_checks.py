@@ -6,8 +6,8 @@ from analysis import heartbeat
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder
 from orchestrator.driver.preflight import check_inputs
-from orchestrator.spec.budget import BudgetMeter
 from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.tuner.budget_meter import BudgetMeter
 from search_spaces.errors import InvalidInput
 from trainables.data.arrays import Arrays
 from trainables.result import TrialResult

@@ -12,7 +12,7 @@ from typing import Any
 
 from orchestrator.planning.cost_model import COSTLY, CostModel, PhaseKind, phase_kind
 from orchestrator.planning.subprocesses import SubprocessRunner
-from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.sections import Resources
 from search_spaces.errors import InvalidInput, OutOfMemory
 from trainables.config import TrialConfig
 from trainables.estimate.phase_cost import ImageSample, PhaseCost, measure_phase
@@ -41,18 +41,21 @@ class PhaseRequest:
 
 
 def calibrate(
-    spec: SweepSpec, sample: ImageSample, subprocesses: SubprocessRunner, side_by_side: int, done: Done
+    configs: list[TrialConfig],
+    resources: Resources,
+    sample: ImageSample,
+    subprocesses: SubprocessRunner,
+    side_by_side: int,
+    done: Done,
 ) -> tuple[CostModel, list[PhaseProblem]]:
-    """Measure every phase that a corner of the space has; `done(number, of, what)` is called after each."""
-    configs = spec.corner_configs()
+    """Measure every phase that one of `configs`, the corners of a space, has; `done(number, of, what)` follows each."""
     requests = _requests(configs)
     variants = _variants(requests, configs)
     wanted = list(dict.fromkeys([*requests.values(), *variants.values()]))
-    threads = max(1, int(spec.resources.cpus_per_worker))
     found: dict[PhaseRequest, PhaseCost | PhaseProblem] = {}
     with ThreadPoolExecutor(side_by_side) as pool:
         for request, result in zip(
-            wanted, pool.map(partial(_measured, subprocesses, sample, threads), wanted), strict=True
+            wanted, pool.map(partial(_measured, subprocesses, sample, resources.threads), wanted), strict=True
         ):
             found[request] = result
             done(len(found), len(wanted), f"{request.config.architecture}, stages {request.stages}")
@@ -63,7 +66,7 @@ def calibrate(
         if request in costs:
             effects.setdefault(setting, {})[value] = costs[request]
     problems = dict.fromkeys(problem for problem in found.values() if isinstance(problem, PhaseProblem))
-    return CostModel(sample.counts, spec.resources.workers, measured, effects), list(problems)
+    return CostModel(sample.counts, resources.workers, measured, effects), list(problems)
 
 
 def _requests(configs: Iterable[TrialConfig]) -> dict[PhaseKind, PhaseRequest]:

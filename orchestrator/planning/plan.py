@@ -161,24 +161,25 @@ def make_plan(spec: SweepSpec, subprocesses: SubprocessRunner, done: Done) -> Pl
     # Several GPUs do not get in each other's way; those who share one do.
     many = at_once(spec.resources, machine).trials
     side_by_side = min(many, int(1 / spec.resources.gpus_per_worker)) if spec.resources.gpus_per_worker else many
-    costs, problems = calibrate(spec, sample, subprocesses, max(1, side_by_side), done)
+    costs, problems = calibrate(corners, spec.resources, sample, subprocesses, max(1, side_by_side), done)
     rows = _rows(corners, costs, worker_memory(spec.resources, machine), besides=0 if machine.gpus else WORKER_OVERHEAD)
     fitting = at_once(spec.resources, machine, max((row.memory for row in rows), default=None))
-    sweeps = sample_sweeps(spec, costs) if rows else []
-    rungs = make_rungs(spec)
+    rungs = make_rungs(spec.stopping, corners)
+    sweeps = sample_sweeps(spec.problem, spec.first_points(), costs, rungs) if rows else []
     configs = [config for sweep in sweeps for config in sweep]
+    late = unstoppable_warning(rungs, corners)
     return Plan(
         spec=spec,
         machine=machine,
         sample=sample,
         rows=tuple(rows),
         problems=tuple(problems),
-        warnings=tuple(_warnings(spec, costs, rows, fitting)),
+        warnings=(*_warnings(costs, rows, fitting), *([late] if late is not None else [])),
         at_once=fitting,
         imports=subprocesses.imports,
         decoding=sample.decode * (sample.counts["train"] + sample.counts["val"]),
         full=forecast_sweeps(sweeps, costs, fitting.trials, None) if sweeps else None,
-        stopped=forecast_sweeps(sweeps, costs, fitting.trials, spec) if sweeps and rungs is not None else None,
+        stopped=forecast_sweeps(sweeps, costs, fitting.trials, rungs) if sweeps and rungs is not None else None,
         exempt=exempt_shares(configs, costs, rungs) if sweeps and rungs is not None else None,
     )
 
@@ -202,7 +203,7 @@ def _rows(corners: Iterable[TrialConfig], costs: CostModel, limit: int, besides:
     return list(rows.values())
 
 
-def _warnings(spec: SweepSpec, costs: CostModel, rows: list[PlanRow], fitting: ConcurrentTrials) -> Iterator[str]:
+def _warnings(costs: CostModel, rows: list[PlanRow], fitting: ConcurrentTrials) -> Iterator[str]:
     largest = max(rows, key=lambda row: row.memory, default=None)
     if largest is not None and fitting.by_memory is not None and 0 < fitting.by_memory < fitting.trials:
         yield (
@@ -218,11 +219,8 @@ def _warnings(spec: SweepSpec, costs: CostModel, rows: list[PlanRow], fitting: C
         )
     notes = {note: kind for kind, cost in costs.measured.items() for note in cost.notes}
     yield from (f"{kind.architecture}, stages {kind.stages}: {note}" for note, kind in notes.items())
-    if spec.resources.workers > 1:
+    if costs.workers > 1:
         yield (
-            f"with {spec.resources.workers} workers a trial, the times are those of one worker divided by as many: "
+            f"with {costs.workers} workers a trial, the times are those of one worker divided by as many: "
             "what workers tell each other is not measured"
         )
-    late = unstoppable_warning(spec)
-    if late is not None:
-        yield late

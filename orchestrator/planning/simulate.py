@@ -9,16 +9,16 @@ import heapq
 import math
 import random
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean, quantiles
 
 from orchestrator.planning.cost_model import CostModel, TrialPhase
 from orchestrator.search.random_points import price_function, random_point
-from orchestrator.search.rungs import Rungs, make_rungs
-from orchestrator.spec.sweep_spec import SweepSpec
-from search_spaces.space import sample
+from orchestrator.search.rungs import Rungs
+from orchestrator.spec.search_problem import SearchProblem
+from search_spaces.space import Point, sample
 from trainables.config import TrialConfig
-from trainables.result import EpochReport, Status, TrialResult
+from trainables.result import EpochReport, TrialResult
 
 # Trials that are played, whatever their number in the sweep, so that the mean does not depend on which were drawn.
 _PLAYED = 400
@@ -26,7 +26,7 @@ _LEAST, _MOST = 5, 40
 
 
 @dataclass
-class Rung:
+class RungCounts:
     """What becomes of the trials that complete a rung's epochs."""
 
     reached: float = 0
@@ -52,7 +52,7 @@ class SimulatedSweep:
     epochs: int = 0
     """Epochs of all trials together."""
 
-    rungs: dict[int, Rung] = field(default_factory=dict)
+    rungs: dict[int, RungCounts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,21 +72,21 @@ class Forecast:
     """Seconds of all trials together."""
 
     epochs: float
-    rungs: dict[int, Rung]
+    rungs: dict[int, RungCounts]
 
 
 def forecast_sweeps(
-    sweeps: Sequence[Sequence[TrialConfig]], costs: CostModel, at_once: int, spec: SweepSpec | None
+    sweeps: Sequence[Sequence[TrialConfig]], costs: CostModel, at_once: int, rungs: Rungs | None
 ) -> Forecast:
-    """Play each of `sweeps`; with the stopping of `spec`, or without any."""
+    """Simulate each of `sweeps`; with stopping at `rungs`, which are empty and stay so, or without any."""
     played = [
-        simulate_sweep(configs, costs, at_once, None if spec is None else make_rungs(spec), seed)
+        simulate_sweep(configs, costs, at_once, None if rungs is None else rungs.emptied(), seed)
         for seed, configs in enumerate(sweeps)
     ]
     seconds = [one.seconds for one in played]
     tenths = quantiles(seconds, n=10, method="inclusive")
     means = {
-        rung: Rung(*(fmean(getattr(one.rungs[rung], name) for one in played) for name in vars(Rung())))
+        rung: RungCounts(*(fmean(getattr(one.rungs[rung], name) for one in played) for name in vars(RungCounts())))
         for rung in played[0].rungs
     }
     return Forecast(
@@ -99,24 +99,27 @@ def forecast_sweeps(
     )
 
 
-def sample_sweeps(spec: SweepSpec, costs: CostModel) -> list[list[TrialConfig]]:
-    """The trials of several sweeps of this file: those tried first, which are in each, and others at random.
+def sample_sweeps(
+    problem: SearchProblem, first: Sequence[Point], costs: CostModel, rungs: Rungs | None
+) -> list[list[TrialConfig]]:
+    """Return the trials of several sweeps: `first`, which are in each, and others at random.
 
-    What a search draws by itself is drawn as it does; in the place of what it proposes stand plain draws.
+    Points that a search draws at random are drawn in the same way; plain draws stand for the sampler's.
     """
-    first, known = spec.first_points(), price_function(make_rungs(spec))
+    known = price_function(rungs)
 
     def price(config: TrialConfig) -> float:
         return math.inf if costs.phases(config) is None else known(config)
 
-    rest = range(len(first), spec.search.trials)
-    count = min(max(math.ceil(_PLAYED / spec.search.trials), _LEAST), _MOST)
+    search = problem.search
+    rest = range(len(first), search.trials)
+    count = min(max(math.ceil(_PLAYED / search.trials), _LEAST), _MOST)
     sweeps = []
-    for seed in range(spec.search.seed, spec.search.seed + count):
-        seeded = spec.model_copy(update={"search": spec.search.model_copy(update={"seed": seed})})
-        plain = sample(spec.search_space, len(rest), seed)
+    for seed in range(search.seed, search.seed + count):
+        seeded = replace(problem, search=search.model_copy(update={"seed": seed}))
+        plain = sample(problem.space, len(rest), seed)
         points = [random_point(seeded, number, price) or point for number, point in zip(rest, plain, strict=True)]
-        sweeps.append([spec.trial_config(point) for point in (*first, *points)])
+        sweeps.append([problem.configure(point) for point in (*first, *points)])
     return sweeps
 
 
@@ -142,7 +145,7 @@ def simulate_sweep(
     chance = random.Random(seed)
     trials = (_Trial(f"{n:04d}", config, costs.phases(config), chance.random()) for n, config in enumerate(configs))
     waiting = [trial for trial in trials if trial.epochs][::-1]
-    played = SimulatedSweep(rungs={rung: Rung() for rung in rungs.values} if rungs is not None else {})
+    played = SimulatedSweep(rungs={rung: RungCounts() for rung in rungs.values} if rungs is not None else {})
     ready: dict[Hashable, float] = {}
     known: list[set[Hashable]] = [set() for _ in range(at_once)]
     # Of each worker when the epoch of its trial ends.
@@ -218,9 +221,7 @@ class _Trial:
             EpochReport.model_construct(epoch=number, metrics=metrics, seconds=0.0, checkpoint="best", ended_by=None)
             for number in range(1, config.epochs + 1)
         ]
-        self._result = TrialResult.model_construct(
-            trial_id=name, config=config, parameters={}, status=Status.RUNNING, reports=()
-        )
+        self._result = TrialResult.model_construct(trial_id=name, config=config, parameters={}, reports=())
 
     @property
     def result(self) -> TrialResult:

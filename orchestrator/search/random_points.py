@@ -19,7 +19,7 @@ import optuna
 from orchestrator.search.novelty import TriedPoints
 from orchestrator.search.rungs import Rungs, training_flops
 from orchestrator.search.samplers import seed_of
-from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.search_problem import SearchProblem
 from search_spaces.space import Point, sample
 from trainables.config import TrialConfig
 
@@ -42,16 +42,16 @@ def price_function(rungs: Rungs | None) -> Price:
     return lambda config: sum(rungs.flops(config)[: rungs.first_judged_epoch(config)])
 
 
-def random_point(spec: SweepSpec, number: int, price: Price, study: optuna.Study | None = None) -> Point | None:
+def random_point(problem: SearchProblem, number: int, price: Price, study: optuna.Study | None = None) -> Point | None:
     """The point of trial `number` where it is drawn, the same for the same seed; None where the sampler proposes it.
 
     What `study` has tried is drawn only where nothing else comes up.
     """
-    if spec.search.sampler != "tpe" or (number + 1) % EVERY:
+    if problem.search.sampler != "tpe" or (number + 1) % EVERY:
         return None
-    space, seed = spec.search_space, seed_of(spec.search, number)
+    space, seed = problem.space, seed_of(problem.search, number)
     new = [] if study is None else TriedPoints(study, space).new_points(seed, DRAWS)
     points = new or sample(space, DRAWS, seed)
-    prices = [price(spec.trial_config(point)) for point in points]
+    prices = [price(problem.configure(point)) for point in points]
     alike = max(prices) / ALIKE
     return points[int(np.argmin([max(each, alike) for each in prices]))]

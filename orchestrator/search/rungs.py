@@ -12,13 +12,12 @@ late has spent little by then, and is compared with others that have spent as li
 most rungs unjudged, and can hardly be stopped at all; `benchmarks/search/search_quality.md` shows what that costs.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
 
 import numpy as np
 
-from orchestrator.spec.sections import Asha
-from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.sections import Asha, Stopping
 from trainables.config import TrialConfig
 from trainables.model.freeze_plan import freeze_plan
 from trainables.result import TrialResult, best_report
@@ -61,6 +60,18 @@ class Rungs:
                 verdicts.append(not judged or self._keeps_at(trial, epoch, rung))
         return all(verdicts)
 
+    def emptied(self) -> "Rungs":
+        """Return the same rungs without any values."""
+        empty = Rungs(self.asha, 0, self.flops)
+        empty.values = {rung: {} for rung in self.values}
+        empty.passed = {rung: {} for rung in self.passed}
+        return empty
+
+    def restore(self, trials: Iterable[TrialResult]) -> None:
+        """Enter the trials of an earlier part of the run, in their order."""
+        for trial in trials:
+            self.continues(trial)
+
     def judging(self, config: TrialConfig) -> Iterator[tuple[int, int]]:
         """The epochs (from 1) after which a trial is judged, each with its rung."""
         return ((epoch, rung) for epoch, rung, judged in self._passing(config) if judged)
@@ -97,22 +108,18 @@ class Rungs:
         if best is None:
             return True
         values = self.values[rung]
-        values[trial.trial_id] = best.metrics[objective.metric] * (1 if objective.mode == "max" else -1)
+        values[trial.trial_id] = objective.score(objective.value(best.metrics))
         cutoff = np.percentile(list(values.values()), (1 - 1 / self.asha.reduction) * 100)
         return bool(values[trial.trial_id] >= cutoff)
 
 
-def make_rungs(spec: SweepSpec) -> Rungs | None:
-    """The rungs of a sweep, still empty; None where nothing is stopped."""
-    if spec.stopping is None:
-        return None
-    return Rungs(spec.stopping.asha, max(config.epochs for config in spec.corner_configs()))
+def make_rungs(stopping: Stopping | None, configs: Iterable[TrialConfig]) -> Rungs | None:
+    """Make the rungs, still empty, for trials whose longest are among `configs`; None where nothing is stopped."""
+    return None if stopping is None else Rungs(stopping.asha, max(config.epochs for config in configs))
 
 
-def unstoppable_warning(spec: SweepSpec) -> str | None:
-    """What to say of trials that thaw so late that no rung is left to stop them at; None where there are none."""
-    rungs = make_rungs(spec)
-    configs = spec.corner_configs()
+def unstoppable_warning(rungs: Rungs | None, configs: Sequence[TrialConfig]) -> str | None:
+    """Name those of `configs` that thaw so late that no rung is left to stop them at; None where there are none."""
     late = [config for config in configs if rungs is not None and rungs.first_judged_epoch(config) is None]
     if rungs is None or not late:
         return None

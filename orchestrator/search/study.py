@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from orchestrator.search.optuna_space import distributions, to_parameters
 from orchestrator.search.samplers import make_sampler, population_size
-from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.search_problem import SearchProblem
 from search_spaces.domains import Choice, Scalar
 from search_spaces.space import Branch, Point, SearchSpace
 from trainables.config import TrialConfig
@@ -28,7 +28,11 @@ STATES = {
 
 
 def build_study(
-    spec: SweepSpec, results: Iterable[TrialResult], journal: Path, others: Sequence[FrozenTrial] = ()
+    name: str,
+    problem: SearchProblem,
+    results: Iterable[TrialResult],
+    journal: Path,
+    others: Sequence[FrozenTrial] = (),
 ) -> optuna.Study:
     """A study with `others` and every finished trial of the ledger, in a fresh journal that optuna-dashboard can read.
 
@@ -38,18 +42,18 @@ def build_study(
     journal.unlink(missing_ok=True)
     study = optuna.create_study(
         storage=JournalStorage(_Journal(journal)),
-        sampler=make_sampler(spec.search),
-        study_name=spec.name,
-        direction="maximize" if spec.objective.mode == "max" else "minimize",
+        sampler=make_sampler(problem.search),
+        study_name=name,
+        direction=problem.objective.direction,
     )
     ended = [result for result in results if not result.status.unfinished]
-    found = [(result, locate_trial(spec, result)) for result in ended]
+    found = [(result, locate_trial(problem, result)) for result in ended]
     frozen = [
         *others,
-        *(to_frozen(spec.search_space, result, point) for result, point in found if point is not None),
+        *(to_frozen(problem.space, result, point) for result, point in found if point is not None),
     ]
-    if spec.search.sampler == "nsga2":
-        _number_generations(frozen, population_size(spec.search))
+    if problem.search.sampler == "nsga2":
+        _number_generations(frozen, population_size(problem.search))
     study.add_trials(frozen)
     return study
 
@@ -85,15 +89,15 @@ def locate(space: SearchSpace, config: TrialConfig, parameters: Mapping[str, Any
         return None
 
 
-def locate_trial(spec: SweepSpec, trial: TrialResult) -> Point | None:
+def locate_trial(problem: SearchProblem, trial: TrialResult) -> Point | None:
     """The point of the sweep's space at which a trial of its run lies, None where it lies outside.
 
     It does so too where what it was proposed with is no dimension of that point any more, and fixed at another value.
     """
-    point = locate(spec.search_space, trial.config, trial.parameters)
+    point = locate(problem.space, trial.config, trial.parameters)
     if point is None:
         return None
-    own = spec.trial_config(point)
+    own = problem.configure(point)
     gone = trial.parameters.keys() - point.keys()
     return point if all(getattr(own, name) == getattr(trial.config, name) for name in gone) else None
 
@@ -121,13 +125,13 @@ def to_frozen(space: SearchSpace, result: TrialResult, point: Point, source: str
     parameters = to_parameters(space, point)
     known = distributions(space)
     state = STATES[result.status]
-    metric = result.config.objective.metric
+    objective = result.config.objective
     return optuna.trial.create_trial(
         state=state,
         value=_value(state, result),
         params=parameters,
         distributions={name: known[name] for name in parameters},
-        intermediate_values={report.epoch: report.metrics[metric] for report in result.reports},
+        intermediate_values={report.epoch: objective.value(report.metrics) for report in result.reports},
         user_attrs={"trial_id": result.trial_id} if source is None else {"from": f"{source}/{result.trial_id}"},
     )
 
@@ -135,7 +139,7 @@ def to_frozen(space: SearchSpace, result: TrialResult, point: Point, source: str
 def _value(state: TrialState, result: TrialResult) -> float | None:
     """The best epoch's value of a completed trial; of a stopped one its last, as Optuna's own `tell` records it."""
     if state is TrialState.PRUNED and result.reports:
-        return result.reports[-1].metrics[result.config.objective.metric]
+        return result.config.objective.value(result.reports[-1].metrics)
     return result.objective if state is TrialState.COMPLETE else None
 
 

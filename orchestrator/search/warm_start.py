@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from analysis.ledger import Ledger, RunRecord, read_record, write_record
 from analysis.run_folder import RunFolder, open_run
 from orchestrator.search.study import locate, to_frozen
-from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.search_problem import SearchProblem
 from search_spaces.errors import InvalidInput
 from search_spaces.space import Point
 from trainables.result import TrialResult
@@ -30,30 +30,30 @@ class WarmStart(BaseModel):
     """By the folder of each run; all its finished trials, whatever space they are from."""
 
 
-def records(spec: SweepSpec) -> dict[Path, RunRecord]:
+def records(problem: SearchProblem) -> dict[Path, RunRecord]:
     """The records of the runs of `search.warm_start`; raises InvalidInput for one that is missing or unlike this."""
     found: dict[Path, RunRecord] = {}
-    for path in spec.search.warm_start or ():
+    for path in problem.search.warm_start or ():
         try:
             found[path] = Ledger(open_run(path)).read_run()
         except InvalidInput as error:
             raise InvalidInput(f"search.warm_start: {error}") from None
         metric = found[path].objective.metric
-        if metric != spec.objective.metric:
+        if metric != problem.objective.metric:
             raise InvalidInput(
-                f"search.warm_start: {path} must have the objective {spec.objective.metric}, got {metric}: "
+                f"search.warm_start: {path} must have the objective {problem.objective.metric}, got {metric}: "
                 "its values say nothing here; remove it from the list"
             )
     return found
 
 
-def collect_trials(spec: SweepSpec, fingerprint: str) -> WarmStart:
+def collect_trials(problem: SearchProblem, fingerprint: str) -> WarmStart:
     """Read those runs' trials; raises InvalidInput where they are on other images than those with `fingerprint`."""
     runs: dict[str, tuple[TrialResult, ...]] = {}
-    for path, record in records(spec).items():
+    for path, record in records(problem).items():
         if record.fingerprint != fingerprint:
             raise InvalidInput(
-                f"search.warm_start: {path} must be on the images in {spec.data.root}, got others: values measured on "
+                f"search.warm_start: {path} must be on the images of this sweep, got others: values measured on "
                 "other images would be taken for values on these; remove it, and give its best configurations as "
                 "search.points"
             )
@@ -70,14 +70,14 @@ def store(run: RunFolder, warm: WarmStart) -> None:
         run.warm_start.unlink(missing_ok=True)
 
 
-def warm_trials(spec: SweepSpec, run: RunFolder) -> list[FrozenTrial]:
+def warm_trials(problem: SearchProblem, run: RunFolder) -> list[FrozenTrial]:
     """The trials of other runs, as kept in this one, that lie in the space; says in the log how many do not."""
     found: list[FrozenTrial] = []
     if not run.warm_start.is_file():
         return found
     for source, trials in read_record(run.warm_start, WarmStart).runs.items():
-        points = [(trial, point) for trial in trials if (point := _point(spec, trial)) is not None]
-        found += [to_frozen(spec.search_space, trial, point, Path(source).name) for trial, point in points]
+        points = [(trial, point) for trial in trials if (point := _point(problem, trial)) is not None]
+        found += [to_frozen(problem.space, trial, point, Path(source).name) for trial, point in points]
         log.info(
             "warm start from %s: %d trials, %d left out, which this sweep could not have run itself",
             source,
@@ -87,12 +87,12 @@ def warm_trials(spec: SweepSpec, run: RunFolder) -> list[FrozenTrial]:
     return found
 
 
-def _point(spec: SweepSpec, trial: TrialResult) -> Point | None:
+def _point(problem: SearchProblem, trial: TrialResult) -> Point | None:
     """The point of the space that a trial of another run is, None where this sweep could not have run it."""
-    point = locate(spec.search_space, trial.config, trial.parameters)
+    point = locate(problem.space, trial.config, trial.parameters)
     if point is None:
         return None
-    own = spec.trial_config(point)
+    own = problem.configure(point)
     # Where images and weights lie may differ, and the seed; everything else decides the result.
     theirs = trial.config
     same_pixels = all(getattr(own.data, name) == getattr(theirs.data, name) for name in ("image_size", "resize_mode"))

@@ -1,13 +1,11 @@
 """Budgets beside the number of trials: how far a run has used them up, told from the ledger alone."""
 
 import re
-from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from trainables.config import Frozen, Objective, OrNone
-from trainables.result import Status, TrialResult
 
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _DURATION = r"^(\d+(\.\d+)?[dhms])+$"
@@ -47,62 +45,6 @@ class Budget(Frozen):
 
     plateau: Annotated[Annotated[int, Field(ge=1)] | None, OrNone] = None
     """Trials begun after the best one, or after the last `thaw extend`, that have ended without beating it."""
-
-
-class BudgetMeter:
-    """How much of a budget the trials of a run have used up."""
-
-    def __init__(
-        self,
-        budget: Budget,
-        objective: Objective,
-        gpus: float,
-        trials: Iterable[TrialResult] = (),
-        seconds: float = 0.0,
-        plateau_from: int = 0,
-    ) -> None:
-        """`gpus` are a trial's, `seconds` those of earlier drivers; trials before `plateau_from` are no plateau."""
-        self.budget = budget
-        self.objective = objective
-        self.gpus = gpus
-        self.seconds = seconds
-        self.plateau_from = plateau_from
-        self._trained: dict[str, float] = {}
-        self._trained_sum = 0.0
-        self._ended: set[int] = set()
-        self._best: tuple[float, int] | None = None
-        for trial in trials:
-            self.note(trial)
-
-    def note(self, trial: TrialResult) -> None:
-        """Take in a change of a trial."""
-        self._trained_sum += trial.seconds - self._trained.get(trial.trial_id, 0.0)
-        self._trained[trial.trial_id] = trial.seconds
-        if trial.status.unfinished:
-            return
-        number, value = int(trial.trial_id), trial.objective
-        self._ended.add(number)
-        if trial.status is Status.COMPLETED and value is not None:
-            best = self._best
-            if best is None or self.objective.better(value, best[0]) or (value == best[0] and number < best[1]):
-                self._best = value, number
-
-    def exhausted(self, driving: float = 0.0) -> str | None:
-        """Which part is used up and how, None while there is some left; `driving` seconds belong to this driver."""
-        budget, best = self.budget, self._best
-        wall, gpu_hours = self.seconds + driving, self._trained_sum * self.gpus / 3600
-        if best is not None and reached(budget.target, self.objective, best[0]):
-            return f"budget.target: trial {best[1]:04d} reached {best[0]:.4f}, {budget.target:g} was asked for"
-        if budget.wall_clock is not None and wall >= budget.wall_clock:
-            return f"budget.wall_clock: {clock(wall)} of {clock(budget.wall_clock)} are used"
-        if budget.gpu_hours is not None and gpu_hours >= budget.gpu_hours:
-            return f"budget.gpu_hours: {gpu_hours:.4g} of {budget.gpu_hours:g} are used"
-        if budget.plateau is not None and best is not None:
-            since = max(best[1] + 1, self.plateau_from)
-            waited = sum(number >= since for number in self._ended)
-            if waited >= budget.plateau:
-                return f"budget.plateau: {waited} trials in a row did not beat {best[0]:.4f} of trial {best[1]:04d}"
-        return None
 
 
 def clock(seconds: float) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from orchestrator.spec.budget import Budget
+from orchestrator.spec.search_problem import SearchProblem
 from orchestrator.spec.sections import Resources, Search, Stopping, Storage, Tracking
 from search_spaces.documents import dump_yaml
 from search_spaces.space import Point, SearchSpace
@@ -105,6 +106,11 @@ class SweepSpec(Frozen):
         return SearchSpace.parse(self.space, self.trial)
 
     @property
+    def problem(self) -> SearchProblem:
+        """The part of the sweep that decides which points are tried."""
+        return SearchProblem(self.search_space, self.search, self.objective, self.trial_config)
+
+    @property
     def run_root(self) -> Place:
         """RUN, the folder of this sweep."""
         return self.storage.root / self.name
@@ -125,15 +131,17 @@ class SweepSpec(Frozen):
         points = [*self.search_space.corners(TIED), *self.first_points()]
         return [self.trial_config(point) for point in points]
 
-    def first_points(self) -> list[Point]:
-        """What is tried before the sampler's own proposals, in order, at most `search.trials` of them."""
+    def given_points(self) -> list[Point]:
+        """Points of the sweep file, then those of a grid, in order; at most `search.trials` of them."""
         points = [self.search_space.validate(point) for point in self.search.points or ()]
         if self.search.sampler == "grid":
             points += [point for point in islice(self.search_space.grid(), self.search.trials) if point not in points]
-        if points:
-            return points[: self.search.trials]
+        return points[: self.search.trials]
+
+    def first_points(self) -> list[Point]:
+        """Points that are tried before the sampler's own: the given ones, or the default recipe without any."""
         default = self.search_space.nearest_default(DEFAULT_RECIPE)
-        return [] if default is None else [default]
+        return self.given_points() or ([] if default is None else [default])
 
     def to_yaml(self) -> str:
         """The resolved sweep as YAML that `load` reads back equal."""

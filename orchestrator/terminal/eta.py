@@ -1,23 +1,22 @@
-"""How fast a sweep gets on, and so when it will be done."""
+"""EtaEstimator: remaining time of a sweep, from the times of its trials."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from statistics import fmean
 
+from orchestrator.tracking.observer import Observer, SweepStart
 from trainables.result import Status, TrialResult
 
 
-class EtaEstimator:
+class EtaEstimator(Observer):
     """Times the trials of a sweep as they go by."""
 
-    def __init__(
-        self, planned: int, known: Iterable[TrialResult] = (), clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        """`planned` trials in all; `known` are those of an earlier part of the run; `clock` is in seconds."""
+    def __init__(self, planned: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """`planned` trials in all; `clock` is in seconds."""
         self.planned = planned
         self._clock = clock
         self._started = clock()
-        self._took = {trial.trial_id: trial.seconds for trial in known if not trial.status.unfinished}
+        self._took: dict[str, float] = {}
         self._began: dict[str, float] = {}
         # With the time of what was last heard of each.
         self._running: dict[str, tuple[TrialResult, float]] = {}
@@ -27,7 +26,11 @@ class EtaEstimator:
         """Seconds since this driver started."""
         return self._clock() - self._started
 
-    def note(self, trial: TrialResult) -> None:
+    def on_start(self, start: SweepStart) -> None:
+        """Take over the times of an earlier part of the run."""
+        self._took = {trial.trial_id: trial.seconds for trial in start.known if not trial.status.unfinished}
+
+    def on_trial(self, trial: TrialResult) -> None:
         """Take in a change of a trial."""
         now = self._clock()
         began = self._began.setdefault(trial.trial_id, now)

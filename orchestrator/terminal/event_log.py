@@ -1,37 +1,36 @@
-"""A sweep told to machines: one JSON object a line for every event. Names of events and fields are an interface."""
+"""EventLog: one line of JSON per event of a sweep. Names of events and fields are an interface."""
 
 import datetime
 import json
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any, TextIO
 
-from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.tracking.notify import Ending
+from orchestrator.tracking.observer import Observer, SweepEnding, SweepStart
 from trainables.result import EpochReport, Status, TrialResult
-from trainables.storage.place import Place
 
 
-class EventLog:
-    """Writes events to a stream, each at once; called with every change of a trial, as any progress is."""
+class EventLog(Observer):
+    """Writes events to a stream, each at once."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._epochs: dict[str, int] = {}
+        self.is_closed = False
+        """Whether the end of the sweep has been written."""
 
-    def sweep_started(self, spec: SweepSpec, run: Place, known: Sequence[TrialResult]) -> None:
-        """The first trial is about to start; `known` are those of an earlier part of the run."""
+    def on_start(self, start: SweepStart) -> None:
+        """Write `sweep_started`."""
         self._write(
             "sweep_started",
-            name=spec.name,
-            run=str(run.resolve()),
-            objective=spec.objective.model_dump(mode="json"),
-            trials_planned=spec.search.trials,
-            trials_known=len(known),
+            name=start.name,
+            run=str(start.run.resolve()),
+            objective=start.objective.model_dump(mode="json"),
+            trials_planned=start.trials_planned,
+            trials_known=len(start.known),
         )
 
-    def __call__(self, trial: TrialResult) -> None:
-        """Tell what is new of a trial: that it has started, each of its epochs, that it has ended."""
+    def on_trial(self, trial: TrialResult) -> None:
+        """Write `trial_started`, `epoch` and `trial_ended`, as far as they are new."""
         if trial.trial_id not in self._epochs:
             # A resumed trial starts with the epochs that an earlier driver has told of.
             self._epochs[trial.trial_id] = len(trial.reports)
@@ -57,12 +56,13 @@ class EventLog:
                 failure=None if trial.failure is None else trial.failure.message,
             )
 
-    def ending(self, reason: str) -> None:
-        """No more trials are begun; those that run end their epoch first."""
+    def on_closing(self, reason: str) -> None:
+        """Write `sweep_ending`."""
         self._write("sweep_ending", reason=reason)
 
-    def sweep_ended(self, ending: Ending) -> None:
-        """Nothing runs any more."""
+    def on_close(self, ending: SweepEnding) -> None:
+        """Write `sweep_ended`."""
+        self.is_closed = True
         best, shown = ending.best, None
         if best is not None and best.best is not None:
             shown = {
@@ -75,11 +75,11 @@ class EventLog:
         self._write("sweep_ended", status=ending.status, message=ending.message, trials=counts, best=shown)
 
     def warning(self, message: str) -> None:
-        """Something a person would want to know; the sweep goes on."""
+        """Write `warning`."""
         self._write("warning", message=message)
 
     def error(self, message: str, exit_code: int) -> None:
-        """The command ends with this exit code before a trial has started."""
+        """Write `error`: the command ends with this exit code before a trial has started."""
         self._write("error", message=message, exit_code=exit_code)
 
     def _epoch(self, trial: TrialResult, report: EpochReport) -> None:

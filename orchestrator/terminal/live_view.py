@@ -15,6 +15,7 @@ from orchestrator.search.rungs import make_rungs
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.terminal.eta import EtaEstimator
 from orchestrator.terminal.tables import duration, short_text, status_text, trial_table
+from orchestrator.tracking.observer import Observer, SweepStart
 from search_spaces.space import parameters_text
 from trainables.result import Status, TrialResult
 
@@ -23,28 +24,22 @@ BEST = 5
 _OTHERS = 10
 
 
-class LiveView:
+class LiveView(Observer):
     """Live view of a sweep on a console; a context manager."""
 
     def __init__(
         self,
         console: Console,
         spec: SweepSpec,
-        known: Sequence[TrialResult] = (),
         cluster_size: Callable[[], dict[str, float]] = dict,
     ) -> None:
-        """`known` are the trials of an earlier part of the run, which are shown and not announced.
-
-        `cluster_size` gives the resources of the cluster by Ray's names; nothing while there is none.
-        """
+        """`cluster_size` gives the resources of the cluster by Ray's names; nothing while there is none."""
         self.console = console
         self.spec = spec
-        self.trials = {trial.trial_id: trial for trial in known}
-        self.eta = EtaEstimator(spec.search.trials, known)
+        self.trials: dict[str, TrialResult] = {}
+        self.eta = EtaEstimator(spec.search.trials)
         # Rungs of our own, fed with the same trials as the scheduler's.
-        self.rungs = make_rungs(spec)
-        for trial in known:
-            self._judge(trial)
+        self.rungs = make_rungs(spec.stopping, spec.corner_configs())
         self._cluster_size = cluster_size
         self.size: dict[str, float] = {}
         self.reason: str | None = None
@@ -61,18 +56,25 @@ class LiveView:
         if self.console.is_terminal:
             self.live.stop()
 
-    def __call__(self, trial: TrialResult) -> None:
-        """Note a change; a finished trial becomes a line of its own."""
+    def on_start(self, start: SweepStart) -> None:
+        """Show the trials of an earlier part of the run, without a line each."""
+        self.trials = {trial.trial_id: trial for trial in start.known}
+        self.eta.on_start(start)
+        for trial in start.known:
+            self._judge(trial)
+
+    def on_trial(self, trial: TrialResult) -> None:
+        """Show a change; a finished trial becomes a line of its own."""
         self.trials[trial.trial_id] = trial
-        self.eta.note(trial)
+        self.eta.on_trial(trial)
         self._judge(trial)
         # Asked here and not by the thread that draws: Ray may be leaving while it does.
         self.size = self._cluster_size()
         if trial.status is not Status.RUNNING:
             self.console.print(self.line(trial), soft_wrap=True)
 
-    def ending(self, reason: str) -> None:
-        """Say why no more trials are begun, and that those which run may take their time."""
+    def on_closing(self, reason: str) -> None:
+        """Print the reason for which no more trials begin, and what the sweep waits for."""
         self.reason = reason
         self.console.print(f"{reason}: what runs ends its epoch first", markup=False, highlight=False, soft_wrap=True)
 

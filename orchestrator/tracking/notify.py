@@ -3,56 +3,33 @@
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 from analysis.run_folder import RunFolder
 from orchestrator.spec.sections import Tracking, Wandb
+from orchestrator.tracking.observer import Observer, SweepEnding
 from orchestrator.tracking.wandb_tracker import resolve_mode
-from trainables.result import TrialResult
-from trainables.storage.place import Place
 
 COMMAND_SECONDS = 60.0
 
-SweepStatus = Literal["completed", "interrupted", "failed"]
+
+class Notifier(Observer):
+    """Sends the notifications of the sweep file at the end of a sweep that was not stopped on request."""
+
+    def __init__(self, tracking: Tracking, warn: Callable[[str], None]) -> None:
+        """`warn` is called with each problem."""
+        self._tracking = tracking
+        self._warn = warn
+
+    def on_close(self, ending: SweepEnding) -> None:
+        """Run the command and send the alert; a user who has stopped the sweep knows about its end."""
+        if ending.status != "interrupted":
+            for problem in notify(self._tracking, ending):
+                self._warn(problem)
 
 
-@dataclass(frozen=True)
-class Ending:
-    """How a sweep ended."""
-
-    name: str
-    run: Place
-    status: SweepStatus
-    """interrupted: by a person."""
-
-    message: str
-    """What there is to say of it."""
-
-    trials: tuple[TrialResult, ...]
-    """As far as they came."""
-
-    best: TrialResult | None
-    """The best completed trial."""
-
-    def environment(self) -> dict[str, str]:
-        """As variables for a command; those of the best trial are empty where there is none."""
-        best = self.best
-        report = None if best is None else best.best
-        return {
-            "THAW_NAME": self.name,
-            "THAW_RUN": str(self.run.resolve()),
-            "THAW_STATUS": self.status,
-            "THAW_MESSAGE": self.message,
-            "THAW_METRIC": "" if best is None else best.config.objective.metric,
-            "THAW_BEST": "" if best is None else str(best.objective),
-            "THAW_BEST_TRIAL": "" if best is None else best.trial_id,
-            "THAW_BEST_EPOCH": "" if report is None else str(report.epoch),
-        }
-
-
-def notify(tracking: Tracking, ending: Ending) -> Iterator[str]:
+def notify(tracking: Tracking, ending: SweepEnding) -> Iterator[str]:
     """Run the command and send the alert that the sweep file asks for; yields what went wrong, a sentence each."""
     if tracking.notify.command is not None:
         yield from _run(tracking.notify.command, ending)
@@ -60,7 +37,7 @@ def notify(tracking: Tracking, ending: Ending) -> Iterator[str]:
         yield from _alert(tracking.wandb, ending)
 
 
-def _run(command: str, ending: Ending) -> Iterator[str]:
+def _run(command: str, ending: SweepEnding) -> Iterator[str]:
     """Run a command of the shell, which fills in variables: so a secret can stay in the environment."""
     where = "tracking.notify.command"
     # A file and no pipe: what the command has started may outlive it, and would keep a pipe open.
@@ -69,7 +46,7 @@ def _run(command: str, ending: Ending) -> Iterator[str]:
             result = subprocess.run(
                 command,
                 shell=True,
-                env={**os.environ, **ending.environment()},
+                env={**os.environ, **_variables(ending)},
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
@@ -87,7 +64,23 @@ def _run(command: str, ending: Ending) -> Iterator[str]:
             yield f"{where}: must end with exit code 0, got {result.returncode}: {last}"
 
 
-def _alert(settings: Wandb, ending: Ending) -> Iterator[str]:
+def _variables(ending: SweepEnding) -> dict[str, str]:
+    """Return the ending as variables for a command; those of the best trial are empty where there is none."""
+    best = ending.best
+    report = None if best is None else best.best
+    return {
+        "THAW_NAME": ending.name,
+        "THAW_RUN": str(ending.run.resolve()),
+        "THAW_STATUS": ending.status,
+        "THAW_MESSAGE": ending.message,
+        "THAW_METRIC": "" if best is None else best.config.objective.metric,
+        "THAW_BEST": "" if best is None else str(best.objective),
+        "THAW_BEST_TRIAL": "" if best is None else best.trial_id,
+        "THAW_BEST_EPOCH": "" if report is None else str(report.epoch),
+    }
+
+
+def _alert(settings: Wandb, ending: SweepEnding) -> Iterator[str]:
     where = "tracking.notify.wandb_alert"
     mode = resolve_mode(settings)
     if mode != "online":
@@ -99,7 +92,7 @@ def _alert(settings: Wandb, ending: Ending) -> Iterator[str]:
         yield f"{where}: {type(error).__name__}: {error}"
 
 
-def send_alert(settings: Wandb, ending: Ending, mode: Literal["online", "offline"] = "online") -> None:
+def send_alert(settings: Wandb, ending: SweepEnding, mode: Literal["online", "offline"] = "online") -> None:
     """Alert whoever has asked W&B for it, by e-mail or Slack, from a run of its own in the sweep's group."""
     import wandb
 

@@ -1,21 +1,112 @@
-"""Observer: whoever follows a sweep while it runs."""
+"""Observer: a reader of a sweep's progress. Live view, event log, budget, trackers and notification are observers."""
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
+from trainables.config import Objective
 from trainables.result import TrialResult
+from trainables.storage.place import Place
+
+SweepStatus = Literal["completed", "interrupted", "failed"]
 
 
-class Progress(Protocol):
-    """Told of every change of a trial."""
+@dataclass(frozen=True)
+class SweepStart:
+    """State of a sweep before its first trial starts."""
 
-    def __call__(self, trial: TrialResult, /) -> None:
-        """A trial has begun, completed an epoch, or ended."""
+    name: str
+    """Name of the sweep."""
+
+    run: Place
+    """RUN."""
+
+    objective: Objective
+    """Metric that is optimized."""
+
+    trials_planned: int
+    """Trials of the whole run."""
+
+    known: tuple[TrialResult, ...]
+    """Trials of an earlier part of the run."""
 
 
-OnEnding = Callable[[str], None]
-"""Told why no more trials are begun, while those that run end their epoch."""
+@dataclass(frozen=True)
+class SweepEnding:
+    """State of a sweep after its last trial has ended."""
+
+    name: str
+    """Name of the sweep."""
+
+    run: Place
+    """RUN."""
+
+    status: SweepStatus
+    """interrupted: by a user, or by the signal that precedes the loss of a machine."""
+
+    message: str
+    """One sentence for people."""
+
+    trials: tuple[TrialResult, ...]
+    """All trials of the run, as far as they came."""
+
+    best: TrialResult | None
+    """The best completed trial."""
 
 
-def silent(news: object) -> None:
-    """Show nothing."""
+class Observer(Protocol):
+    """Follows one sweep. A class that names it as its base overrides the methods that it needs."""
+
+    def on_start(self, start: SweepStart) -> None:
+        """Take note that the first trial is about to start."""
+        return
+
+    def on_trial(self, trial: TrialResult) -> None:
+        """Take note that a trial has begun, completed an epoch, or ended."""
+        return
+
+    def on_closing(self, reason: str) -> None:
+        """Take note, once, of the reason for which no more trials begin; running epochs are finished first."""
+        return
+
+    def on_close(self, ending: SweepEnding) -> None:
+        """Take note that the sweep has ended, or has failed, also before its first trial."""
+        return
+
+
+class TrialCallback(Observer):
+    """Calls a function with every change of a trial."""
+
+    def __init__(self, function: Callable[[TrialResult], object]) -> None:
+        self._function = function
+
+    def on_trial(self, trial: TrialResult) -> None:
+        """Call the function."""
+        self._function(trial)
+
+
+class Observers(Observer):
+    """Several observers as one."""
+
+    def __init__(self, observers: Iterable[Observer]) -> None:
+        self._observers = tuple(observers)
+
+    def on_start(self, start: SweepStart) -> None:
+        """Pass the start on to each."""
+        for observer in self._observers:
+            observer.on_start(start)
+
+    def on_trial(self, trial: TrialResult) -> None:
+        """Pass the change on to each."""
+        for observer in self._observers:
+            observer.on_trial(trial)
+
+    def on_closing(self, reason: str) -> None:
+        """Pass the reason on to each."""
+        for observer in self._observers:
+            observer.on_closing(reason)
+
+    def on_close(self, ending: SweepEnding) -> None:
+        """Pass the ending on to each."""
+        for observer in self._observers:
+            observer.on_close(ending)

@@ -1,4 +1,4 @@
-"""How often a trial is started again after its process died. Its own errors never come here: they end it at once."""
+"""RestartPolicy: the number of starts of a trial whose process died. A trial's own error ends it at once."""
 
 from collections import Counter
 from typing import Any
@@ -15,7 +15,6 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
 from orchestrator.worker.assignment import read_answer
-from trainables.result import Status
 
 MAX_RESTARTS = 2
 
@@ -30,7 +29,7 @@ and each several times; a process that crashes may be told of in that way too, a
 
 
 class RestartPolicy(Callback):
-    """A trial that gets on is started again without end, one that dies in vain is not.
+    """Restarts a trial without limit while it completes epochs, and gives up after three deaths in one epoch.
 
     Each completed epoch earns a trial MAX_RESTARTS starts; the death of its node costs none. So machines may be taken
     away as often as they like, while a configuration that kills its process ends after MAX_RESTARTS + 1 tries.
@@ -59,10 +58,10 @@ class RestartPolicy(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """Grant new starts after an epoch, though not after one that a trial shows again, having been started again."""
-        state = read_answer(result)
-        if state is None or len(state.reports) <= self._epochs.get(trial.trial_id, 0):
+        answer = read_answer(result)
+        if answer is None or len(answer.trial.reports) <= self._epochs.get(trial.trial_id, 0):
             return
-        self._epochs[trial.trial_id] = len(state.reports)
+        self._epochs[trial.trial_id] = len(answer.trial.reports)
         trial.max_failures = trial.num_failures + MAX_RESTARTS
         self._out_of_memory.discard(trial.trial_id)
         del self._unreachable[trial.trial_id]
@@ -76,13 +75,13 @@ class RestartPolicy(Callback):
         if _LOW_ON_MEMORY in reason:
             self._out_of_memory.add(trial.trial_id)
 
-    def verdict(self, tune_id: str) -> tuple[Status, str]:
-        """Status and reason of a trial that is not started again."""
+    def verdict(self, tune_id: str) -> tuple[str, bool]:
+        """Return the reason for which a trial is not started again, and whether that is lack of memory."""
         times = f"{MAX_RESTARTS + 1} times in the same epoch"
         if tune_id in self._out_of_memory:
             remedy = "lower batch_size, or run fewer trials at once with resources.concurrent"
-            return Status.PRUNED_OOM, f"its node ran low on memory, and Ray killed its process, {times}; {remedy}"
-        return Status.FAILED, f"its process died {times}, by a signal or for lack of memory; see its log"
+            return f"its node ran low on memory, and Ray killed its process, {times}; {remedy}", True
+        return f"its process died {times}, by a signal or for lack of memory; see its log", False
 
 
 _tunes_own = RayActorManager._actor_task_failed

@@ -19,12 +19,12 @@ class PlanAwareAsha(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: TuneController, trial: Trial, result: dict[str, object]) -> str:
         """Stop a trial that falls behind at a rung, by the best objective it has reached so far."""
-        state = read_answer(result)
-        continues = state is None or self.rungs.continues(state)
+        answer = read_answer(result)
+        continues = answer is None or self.rungs.continues(answer.trial)
         return TrialScheduler.CONTINUE if continues else TrialScheduler.STOP
 
     def on_trial_complete(self, tune_controller: TuneController, trial: Trial, result: dict[str, object]) -> None:
         """Judge the last epoch of a trial that a budget or its own end has stopped: Tune does not show it before."""
-        state = read_answer(result)
-        if state is not None and not self.rungs.continues(state):
+        answer = read_answer(result)
+        if answer is not None and not self.rungs.continues(answer.trial):
             self.pruned_at_end.add(trial.trial_id)

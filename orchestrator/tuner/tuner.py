@@ -4,55 +4,34 @@ from ray import tune
 
 from analysis.run_folder import RunFolder
 from orchestrator.cluster.capacity import trial_bundles
-from orchestrator.cluster.runtime import is_joined
-from orchestrator.search.rungs import make_rungs
 from orchestrator.spec.sections import Resources
-from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tuner.concurrency import limited
 from orchestrator.tuner.restarts import MAX_RESTARTS
 from orchestrator.tuner.result_filter import ResultFilter
 from orchestrator.tuner.scheduler import PlanAwareAsha
 from orchestrator.tuner.searcher import LedgerSearcher
-from orchestrator.tuner.stopper import Watch
+from orchestrator.tuner.stopper import SweepStopper
 from orchestrator.worker.trial_actor import TrialActor
-from trainables.result import TrialResult
-
-
-def placement(resources: Resources) -> tune.PlacementGroupFactory:
-    """Resources that Tune reserves for a trial: Tune's own worker computes, or it only watches over a worker group."""
-    bundles = trial_bundles(resources)
-    if not resources.needs_worker_group:
-        return tune.PlacementGroupFactory(bundles)
-    # With an empty head, Tune's worker sits beside rank 0 and takes nothing.
-    return tune.PlacementGroupFactory([{}, *bundles], strategy=resources.placement.upper())
-
-
-def make_asha(spec: SweepSpec, trials: list[TrialResult]) -> PlanAwareAsha | None:
-    """What stops trials early, its rungs as the trials so far have left them; None where nothing is stopped."""
-    rungs = make_rungs(spec)
-    if rungs is None:
-        return None
-    for trial in trials:
-        rungs.continues(trial)
-    return PlanAwareAsha(rungs)
 
 
 def make_tuner(
-    spec: SweepSpec,
     run: RunFolder,
+    resources: Resources,
     searcher: LedgerSearcher,
     asha: PlanAwareAsha | None,
-    watch: Watch,
-    address: str | None,
+    stopper: SweepStopper,
+    *,
+    follow_nodes: bool,
 ) -> tune.Tuner:
-    """Tune's own, which runs what is left of a sweep when it is fitted."""
+    """Make the tuner that runs what is left of a sweep; with `follow_nodes` as many trials at once as nodes allow."""
+    remaining = searcher.proposals.remaining
     return tune.Tuner(
-        tune.with_resources(TrialActor, placement(spec.resources)),
+        tune.with_resources(TrialActor, placement(resources)),
         tune_config=tune.TuneConfig(
             # Without an explicit limit a searcher gets one pending trial at a time, and actors start one by one.
-            search_alg=limited(searcher, spec.resources, searcher.remaining, follow=is_joined(address)),
+            search_alg=limited(searcher, resources, remaining, follow=follow_nodes),
             scheduler=asha or tune.schedulers.FIFOScheduler(),  # type: ignore[no-untyped-call]
-            num_samples=searcher.remaining,
+            num_samples=remaining,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
@@ -63,7 +42,16 @@ def make_tuner(
             callbacks=[searcher.restarts, ResultFilter()],
             # A trial writes its own checkpoints: RUN/checkpoints, not Tune's folder, is where they are looked for.
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-            stop=watch,
+            stop=stopper,
             verbose=0,
         ),
     )
+
+
+def placement(resources: Resources) -> tune.PlacementGroupFactory:
+    """Return what Tune reserves for a trial: Tune's own worker computes, or it only watches over a worker group."""
+    bundles = trial_bundles(resources)
+    if not resources.needs_worker_group:
+        return tune.PlacementGroupFactory(bundles)
+    # With an empty head, Tune's worker sits beside rank 0 and takes nothing.
+    return tune.PlacementGroupFactory([{}, *bundles], strategy=resources.placement.upper())

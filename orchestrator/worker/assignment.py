@@ -1,14 +1,15 @@
-"""What the driver hands to a worker for one trial, and how the worker answers. Both travel as JSON text."""
+"""Assignment of one trial to a worker, and the worker's answer. Both travel as JSON text."""
 
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
 from analysis.run_folder import RunFolder
-from orchestrator.spec.sections import Resources, Wandb
-from trainables.result import TrialResult
+from orchestrator.spec.sections import Resources
+from trainables.result import Failure, TrialResult
 from trainables.storage.folders import TrialFolders
 from trainables.storage.place import Place
 
@@ -23,9 +24,6 @@ class Assignment(BaseModel):
     trial: TrialResult
     """The trial as the ledger knows it: new, or interrupted after some epochs."""
 
-    sweep: str
-    """Name of the sweep."""
-
     run: Place
     """RUN, visible on every node."""
 
@@ -37,9 +35,6 @@ class Assignment(BaseModel):
 
     resources: Resources
     """What the trial gets."""
-
-    wandb: Wandb
-    """Who is told."""
 
     target: float | None = None
     """The value of the objective at which the sweep is content, and the trial complete."""
@@ -66,11 +61,44 @@ class Assignment(BaseModel):
         return cls.model_validate_json(config[_ASSIGNMENT])
 
 
-def answer(trial: TrialResult, *, done: bool) -> dict[str, Any]:
-    """A trial's state as a Tune result; `done` ends it."""
-    return {ANSWER: trial.to_json(), "done": done}
+class EndKind(StrEnum):
+    """Ways in which a trial ends by itself."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    OUT_OF_MEMORY = "out_of_memory"
+    TIMED_OUT = "timed_out"
+    STORAGE_FAILED = "storage_failed"
 
 
-def read_answer(result: Mapping[str, Any] | None) -> TrialResult | None:
-    """The trial's state in a Tune result; None when the worker has not answered yet."""
-    return None if not result or ANSWER not in result else TrialResult.from_json(result[ANSWER])
+class TrialEnd(BaseModel):
+    """The end of a trial, as its worker reports it. The driver settles the status."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: EndKind
+    """The way in which it ended."""
+
+    failure: Failure | None = None
+    """The reason, unless it completed."""
+
+
+class Answer(BaseModel):
+    """The state of a trial after a step of its worker."""
+
+    model_config = ConfigDict(frozen=True)
+
+    trial: TrialResult
+    """The trial with the epochs that it has."""
+
+    end: TrialEnd | None = None
+    """Its end; None while it continues."""
+
+    def to_tune(self) -> dict[str, Any]:
+        """Return it as a result for Tune."""
+        return {ANSWER: self.model_dump_json(exclude_none=True), "done": self.end is not None}
+
+
+def read_answer(result: Mapping[str, Any] | None) -> Answer | None:
+    """Read the answer in a Tune result; None when the worker has not answered yet."""
+    return None if not result or ANSWER not in result else Answer.model_validate_json(result[ANSWER])

@@ -11,10 +11,10 @@ from typing import IO, TYPE_CHECKING
 
 import ray
 
-from orchestrator.worker.assignment import Assignment
-from orchestrator.worker.run_trial import StartedTrial, ended_by, start_trial_log, stop_trial_log
+from orchestrator.worker.assignment import Assignment, EndKind, TrialEnd
+from orchestrator.worker.run_trial import StartedTrial, end_of, start_trial_log, stop_trial_log
 from search_spaces.errors import StorageFailed
-from trainables.result import EpochReport, Failure, Status
+from trainables.result import EpochReport
 from trainables.storage.place import disk_is_full
 
 if TYPE_CHECKING:
@@ -29,13 +29,11 @@ Begin = Callable[[Assignment], StartedTrial]
 class RankEnd:
     """What a rank answers when its part of the trial has raised."""
 
-    status: Status
-    failure: Failure
+    end: TrialEnd
+    """The end of the whole trial, as far as this rank knows it."""
+
     peer_lost: bool
     """Whether all that it has to say is that it waited for another rank in vain."""
-
-    storage_lost: bool
-    """Whether its storage has failed: nothing that the trial could help."""
 
 
 class RankActor:
@@ -122,14 +120,15 @@ def _store(host: str, port: int, patience: float, *, is_master: bool = False) ->
 
 
 def _ended(error: Exception) -> RankEnd:
-    status, failure = ended_by(error)
+    end = end_of(error)
+    assert end.failure is not None
     peer_lost = is_peer_lost(error)
-    # What has happened to the other rank is its own to say, or its death's.
-    log.error("%s", failure.message if peer_lost else failure.traceback)
+    # The reason for the loss of the other rank is in that rank's own answer, or in its death.
+    log.error("%s", end.failure.message if peer_lost else end.failure.traceback)
     storage_lost = isinstance(error, StorageFailed) or disk_is_full(error)
     if storage_lost:
-        failure = failure.model_copy(update={"message": str(error)})
-    return RankEnd(status, failure, peer_lost, storage_lost)
+        end = TrialEnd(kind=EndKind.STORAGE_FAILED, failure=end.failure.model_copy(update={"message": str(error)}))
+    return RankEnd(end, peer_lost)
 
 
 def is_peer_lost(error: Exception) -> bool:

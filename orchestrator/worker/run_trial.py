@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from orchestrator.worker.assignment import Assignment
+from orchestrator.worker.assignment import Assignment, EndKind, TrialEnd
 from orchestrator.worker.log_file import LogFile
 from search_spaces.errors import OutOfMemory
-from trainables.result import EpochReport, Failure, Status
+from trainables.result import EpochReport, Failure
 
 StartedTrial = tuple[tuple[EpochReport, ...], Iterator[EpochReport]]
 
@@ -34,12 +34,13 @@ def begin(assignment: Assignment) -> StartedTrial:
     return checkpoint.CheckpointState.read(folders.last).reports, train(config, folders, folders.last)
 
 
-def ended_by(error: Exception) -> tuple[Status, Failure]:
-    """The end of a trial that has raised `error`; to be called while it is handled. The log is not named yet."""
+def end_of(error: Exception) -> TrialEnd:
+    """Return the end of a trial that has raised `error`; to be called while it is handled. The log is not named yet."""
     message = str(error).strip().splitlines()
-    return Status.PRUNED_OOM if isinstance(error, OutOfMemory) else Status.FAILED, Failure(
+    failure = Failure(
         message=f"{type(error).__name__}: {message[0] if message else 'no message'}", traceback=traceback.format_exc()
     )
+    return TrialEnd(kind=EndKind.OUT_OF_MEMORY if isinstance(error, OutOfMemory) else EndKind.FAILED, failure=failure)
 
 
 def start_trial_log(path: Path) -> LogFile:

@@ -23,10 +23,10 @@ from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from orchestrator.worker import run_trial
-from orchestrator.worker.assignment import Assignment
+from orchestrator.worker.assignment import Assignment, EndKind, TrialEnd
 from orchestrator.worker.rank_actor import Begin, RankActor, RankEnd
 from search_spaces.errors import StorageFailed
-from trainables.result import EpochReport, Failure, Status
+from trainables.result import EpochReport, Failure
 
 log = logging.getLogger("orchestrator")
 
@@ -57,10 +57,9 @@ class WorkerTimeout(WorkerLost):
 class TrialEnded(Exception):
     """A trial has come to an end of its own, which trying again would not change."""
 
-    def __init__(self, status: Status, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.status = status
-        self.failure = failure
+    def __init__(self, end: TrialEnd) -> None:
+        super().__init__(_message(end))
+        self.end = end
 
 
 class WorkerGroup:
@@ -111,7 +110,8 @@ class WorkerGroup:
                         f"epoch {done + 1} must end within {limit:g} s (resources.epoch_timeout), but has not; its log "
                         "may say where it was; set a longer one, or make the epochs shorter"
                     )
-                    raise TrialEnded(Status.TIMED_OUT, Failure(message=message)) from error
+                    end = TrialEnd(kind=EndKind.TIMED_OUT, failure=Failure(message=message))
+                    raise TrialEnded(end) from error
                 # Every rank reports the same; rank 0 has written the checkpoint.
                 if reports[0] is None:
                     return
@@ -182,18 +182,22 @@ def diagnosis(answers: Mapping[int, Any], ranks: int) -> WorkerLost | TrialEnded
         rank, error = min(died.items(), key=lambda item: item[0])
         return WorkerLost(f"rank {rank} of {ranks} has died: {error!s}")
     for _, answer in sorted(answers.items(), key=lambda item: item[0]):
-        if isinstance(answer, RankEnd) and answer.storage_lost:
-            return StorageFailed(answer.failure.message)
+        if isinstance(answer, RankEnd) and answer.end.kind is EndKind.STORAGE_FAILED:
+            return StorageFailed(_message(answer.end))
         if isinstance(answer, RankEnd) and not answer.peer_lost:
-            return TrialEnded(answer.status, answer.failure)
+            return TrialEnded(answer.end)
     silent = ", ".join(str(rank) for rank in range(ranks) if rank not in answers)
     return WorkerLost(f"rank {silent or 'unknown'} of {ranks} is silent; the others have waited for it in vain")
 
 
 def _are_alike(bad: Sequence[Any]) -> bool:
     """Whether these ranks have raised the same, so that none of them is left waiting for another."""
-    messages = {answer.failure.message for answer in bad if isinstance(answer, RankEnd) and not answer.peer_lost}
+    messages = {_message(answer.end) for answer in bad if isinstance(answer, RankEnd) and not answer.peer_lost}
     return len(messages) == 1 and all(isinstance(answer, RankEnd) and not answer.peer_lost for answer in bad)
+
+
+def _message(end: TrialEnd) -> str:
+    return end.failure.message if end.failure is not None else end.kind
 
 
 def _is_bad(answer: Any) -> bool:

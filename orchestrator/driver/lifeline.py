@@ -1,0 +1,79 @@
+"""Lifeline: signs of life of the driver, its signals, and its published log, for the time of a block."""
+
+import signal
+import threading
+import time
+from types import FrameType
+from typing import Any, Self
+
+from analysis import heartbeat
+from analysis.ledger import Ledger
+from orchestrator.tuner.stopper import SweepStopper
+from search_spaces.errors import StorageFailed
+
+BEAT_SECONDS = 5.0
+NOTE_SECONDS = 60.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Lifeline:
+    """Beats while the driver works, whatever keeps it busy, and turns Ctrl-C and SIGTERM into a request to stop.
+
+    SIGTERM is what a machine sends before it is taken away.
+    """
+
+    def __init__(self, ledger: Ledger, stopper: SweepStopper) -> None:
+        """`ledger` is the driver's own, so that its writes and the lifeline's take turns."""
+        self._run = ledger.run
+        self._ledger = ledger
+        self._stopper = stopper
+        self._noted = time.monotonic()
+        self._left = threading.Event()
+        self._thread = threading.Thread(target=self._live, name="heartbeat", daemon=True)
+        self._former: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._run.stop_request.unlink(missing_ok=True)
+        heartbeat.beat(self._run)
+        self._thread.start()
+        if threading.current_thread() is threading.main_thread():
+            self._former = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for number, former in self._former.items():
+            signal.signal(number, former)
+        self._left.set()
+        self._thread.join()
+        try:
+            self._publish_log()
+            self._run.stop_request.unlink(missing_ok=True)
+            self._note()
+        except StorageFailed as error:
+            self._stopper.give_up(error)
+        finally:
+            heartbeat.clear(self._run)
+
+    def _live(self) -> None:
+        while not self._left.wait(BEAT_SECONDS):
+            try:
+                heartbeat.beat(self._run)
+                self._publish_log()
+                if time.monotonic() - self._noted > NOTE_SECONDS:
+                    self._note()
+            except StorageFailed as error:
+                self._stopper.give_up(error)
+
+    def _publish_log(self) -> None:
+        if self._run.here(self._run.sweep_log).exists():
+            self._run.publish(self._run.sweep_log)
+
+    def _note(self) -> None:
+        """Write into the run's record for how long it has been driven, and the budget that ended it."""
+        self._noted = time.monotonic()
+        self._ledger.update_run(driven_seconds=self._stopper.driven_seconds, ended=self._stopper.ended)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        """Request a clean end; a second Ctrl-C is the ordinary one."""
+        self._stopper.request_stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,0 +1,60 @@
+"""Question to every node of a cluster: versions, and what the trials of a sweep need there."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from analysis.run_folder import RunFolder
+from orchestrator.cluster.node_checks import NODE_PACKAGES
+from orchestrator.cluster.node_probe import NodeQuestion
+from orchestrator.spec.sweep_spec import SweepSpec
+from trainables.data.readers import Dataset, open_dataset
+from trainables.storage.folders import cache_folder
+
+CHECKED_IMAGES = 64
+"""Images whose sizes are compared on every node: a cheap stand-in for the fingerprint."""
+
+
+def make_node_question(spec: SweepSpec | None, dataset: Dataset | None) -> NodeQuestion:
+    """Ask a node for its versions and its cache, and for everything that the trials of `spec` need there."""
+    if spec is None:
+        return NodeQuestion(NODE_PACKAGES, str(cache_folder(None)))
+    paths = {
+        "data.root": spec.data.root,
+        "data.manifest": spec.data.manifest,
+        "data.weights_dir": spec.data.weights_dir,
+    }
+    weights = {config.weights for config in spec.corner_configs()} - {"none", "pretrained"}
+    return NodeQuestion(
+        NODE_PACKAGES,
+        str(cache_folder(spec.storage.cache_dir)),
+        folders={key: str(path) for key, path in paths.items() if path is not None}
+        | {f"weights {path}": path for path in sorted(weights)},
+        run=str(spec.run_root.resolve()) if isinstance(spec.run_root, Path) else None,
+        token=f".driver-{uuid.uuid4().hex}",
+        images={} if dataset is None else _some_images(dataset),
+        devices=spec.resources.gpus_per_worker > 0,
+    )
+
+
+@contextmanager
+def ask_for_sweep(spec: SweepSpec | None) -> Iterator[tuple[NodeQuestion, Path]]:
+    """Return the question before a sweep is launched, and the folder from which Ray is started.
+
+    Raises InvalidInput for a data set that cannot be read.
+    """
+    if spec is None:
+        with TemporaryDirectory() as folder:
+            yield make_node_question(None, None), Path(folder)
+        return
+    dataset = open_dataset(spec.data.root, spec.data.manifest)
+    yield make_node_question(spec, dataset), RunFolder(spec.run_root, cache_folder(spec.storage.cache_dir)).local
+
+
+def _some_images(dataset: Dataset) -> dict[str, int]:
+    """Return evenly spread images of the data set with their sizes in bytes."""
+    root = dataset.root.absolute()
+    paths = [root / sample.path for samples in dataset.splits.values() for sample in samples]
+    return {str(path): path.stat().st_size for path in paths[:: max(1, len(paths) // CHECKED_IMAGES)]}

@@ -1,0 +1,76 @@
+"""Parts of a search, put together: study, proposals, rungs, the owner of the statuses, and the searcher over them."""
+
+import logging
+from collections.abc import Callable
+
+from analysis.ledger import Ledger
+from orchestrator.driver.probe import probe_architectures
+from orchestrator.search import warm_start
+from orchestrator.search.proposals import Proposals, starting_points
+from orchestrator.search.random_points import price_function
+from orchestrator.search.rungs import make_rungs, unstoppable_warning
+from orchestrator.search.study import build_study
+from orchestrator.spec.sections import cache_budget
+from orchestrator.spec.sweep_spec import DEFAULT_RECIPE, SweepSpec
+from orchestrator.tuner.scheduler import PlanAwareAsha
+from orchestrator.tuner.searcher import LedgerSearcher
+from orchestrator.tuner.stopper import SweepStopper
+from orchestrator.tuner.trial_states import TrialStates
+from orchestrator.worker.assignment import Assignment
+from trainables.result import TrialResult
+from trainables.storage.folders import cache_folder
+
+log = logging.getLogger(__name__)
+
+
+def make_searcher(
+    spec: SweepSpec, ledger: Ledger, stopper: SweepStopper, on_trial: Callable[[TrialResult], None]
+) -> tuple[LedgerSearcher, PlanAwareAsha | None]:
+    """Return the searcher of what is left of a run, and its scheduler, both as the trials so far have left them.
+
+    Architectures are probed first where the sweep asks for it; `on_trial` is called with every change of a trial.
+    """
+    run, known, problem, configs = ledger.run, ledger.trials(), spec.problem, spec.corner_configs()
+    study = build_study(spec.name, problem, known, run.study_log, warm_start.warm_trials(problem, run))
+    rungs = make_rungs(spec.stopping, configs)
+    asha = None if rungs is None else PlanAwareAsha(rungs)
+    if rungs is not None:
+        rungs.restore(known)
+    late = unstoppable_warning(rungs, configs)
+    if late is not None:
+        log.warning("%s", late)
+    starting = starting_points(
+        problem, spec.given_points(), DEFAULT_RECIPE, _probe_scores(spec, ledger, stopper.stop_all)
+    )
+    proposals = Proposals(problem, study, known, starting, price_function(rungs))
+    states = TrialStates(ledger, study, on_trial, stopper.give_up)
+    pruned_at_end = asha.pruned_at_end if asha else ()
+    return LedgerSearcher(proposals, states, _assigner(spec, ledger), stopper.is_over, pruned_at_end), asha
+
+
+def _probe_scores(spec: SweepSpec, ledger: Ledger, stopped: Callable[[], bool]) -> dict[str, float]:
+    """Return the scores of the architectures, probed where the sweep asks for it and the run has none."""
+    known = ledger.read_run().probe
+    if not spec.search.probe:
+        return known
+    scores = probe_architectures(spec, stopped, known)
+    if not stopped():
+        ledger.update_run(probe=scores)
+    return scores
+
+
+def _assigner(spec: SweepSpec, ledger: Ledger) -> Callable[[TrialResult], Assignment]:
+    cache = cache_folder(spec.storage.cache_dir)
+    budget = cache_budget(spec.storage.cache_budget)
+
+    def assign(trial: TrialResult) -> Assignment:
+        return Assignment(
+            trial=trial,
+            run=ledger.run.root,
+            cache=cache,
+            cache_budget=budget,
+            resources=spec.resources,
+            target=spec.budget.target,
+        )
+
+    return assign

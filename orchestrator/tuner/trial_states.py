@@ -1,0 +1,134 @@
+"""TrialStates: the one owner of the status of every trial. Ledger, study and observers are told together."""
+
+import logging
+from collections.abc import Callable
+from enum import StrEnum
+
+import optuna
+
+from analysis.ledger import Ledger
+from orchestrator.search.proposals import Proposal
+from orchestrator.search.study import tell
+from orchestrator.worker.assignment import EndKind, TrialEnd
+from search_spaces.errors import StorageFailed
+from trainables.result import Failure, Status, TrialResult
+
+log = logging.getLogger(__name__)
+
+_BY_END = {
+    EndKind.COMPLETED: Status.COMPLETED,
+    EndKind.FAILED: Status.FAILED,
+    EndKind.OUT_OF_MEMORY: Status.PRUNED_OOM,
+    EndKind.TIMED_OUT: Status.TIMED_OUT,
+}
+
+
+class StoppedBy(StrEnum):
+    """Reason for the end of a trial that has not ended by itself."""
+
+    SCHEDULER = "scheduler"
+    """Its rung."""
+
+    BUDGET = "budget"
+    """A budget of the sweep."""
+
+    REQUEST = "request"
+    """A user, a signal, a bad node, or storage that failed."""
+
+
+_BY_STOP = {
+    StoppedBy.SCHEDULER: Status.PRUNED,
+    StoppedBy.BUDGET: Status.INTERRUPTED,
+    StoppedBy.REQUEST: Status.INTERRUPTED,
+}
+
+
+class TrialStates:
+    """Running trials of a sweep, by Tune's id."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        study: optuna.Study,
+        on_trial: Callable[[TrialResult], None],
+        give_up: Callable[[StorageFailed], None],
+    ) -> None:
+        """`on_trial` hears of every change; `give_up` is called when a record cannot be written."""
+        self._ledger = ledger
+        self._study = study
+        self._on_trial = on_trial
+        self._give_up = give_up
+        self._running: dict[str, tuple[TrialResult, optuna.Trial]] = {}
+
+    def begin(self, tune_id: str, proposal: Proposal) -> TrialResult:
+        """Enter a trial as RUNNING before it starts."""
+        trial = proposal.trial.model_copy(update={"status": Status.RUNNING})
+        proposal.asked.set_user_attr("trial_id", trial.trial_id)
+        _report(proposal.asked, trial, since=0)
+        self._running[tune_id] = (trial, proposal.asked)
+        self._record(trial)
+        return trial
+
+    def report(self, tune_id: str, trial: TrialResult) -> None:
+        """Enter the new epochs of a trial that continues."""
+        known, asked = self._running[tune_id]
+        _report(asked, trial, since=len(known.reports))
+        self._running[tune_id] = (trial, asked)
+        self._record(trial)
+
+    def end(self, tune_id: str, trial: TrialResult | None, end: TrialEnd) -> None:
+        """Settle a trial that has ended by itself; one whose storage failed stays unfinished, and the sweep ends.
+
+        `trial` has its epochs; None: those that are known.
+        """
+        if end.kind is EndKind.STORAGE_FAILED:
+            self._give_up(StorageFailed(end.failure.message if end.failure else "storage failed"))
+            return
+        known = self._running[tune_id][0]
+        update = {"status": _BY_END[end.kind], "failure": end.failure}
+        self._settle(tune_id, (trial or known).model_copy(update=update))
+
+    def stop(self, tune_id: str, trial: TrialResult | None, by: StoppedBy) -> None:
+        """Settle a trial that was stopped."""
+        known = self._running[tune_id][0]
+        self._settle(tune_id, (trial or known).model_copy(update={"status": _BY_STOP[by]}))
+
+    def die(self, tune_id: str, reason: str, *, out_of_memory: bool) -> None:
+        """Settle a trial whose process died too often."""
+        known = self._running[tune_id][0]
+        failure = Failure(message=reason, log=f"logs/{known.trial_id}.log")
+        kind = EndKind.OUT_OF_MEMORY if out_of_memory else EndKind.FAILED
+        self.end(tune_id, None, TrialEnd(kind=kind, failure=failure))
+
+    def interrupt(self) -> list[TrialResult]:
+        """Settle whatever still runs as INTERRUPTED, so that a resumed sweep continues with it."""
+        interrupted = [trial for trial, _ in self._running.values()]
+        for tune_id in list(self._running):
+            self.stop(tune_id, None, StoppedBy.REQUEST)
+        return interrupted
+
+    def _settle(self, tune_id: str, trial: TrialResult) -> None:
+        known, asked = self._running.pop(tune_id)
+        _report(asked, trial, since=len(known.reports))
+        self._record(trial)
+        tell(self._study, asked, trial)
+        log.info(
+            "trial %s: %s after %d epochs, objective %s",
+            trial.trial_id,
+            trial.status,
+            len(trial.reports),
+            trial.objective,
+        )
+
+    def _record(self, trial: TrialResult) -> None:
+        try:
+            self._ledger.write_trial(trial)
+        except StorageFailed as error:
+            self._give_up(error)
+        else:
+            self._on_trial(trial)
+
+
+def _report(asked: optuna.Trial, trial: TrialResult, since: int) -> None:
+    for report in trial.reports[since:]:
+        asked.report(trial.config.objective.value(report.metrics), step=report.epoch)
