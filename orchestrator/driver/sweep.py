@@ -11,7 +11,8 @@ from typing import Any
 
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger, RunRecord
-from analysis.run_folder import RunFolder, open_run, write_atomically
+from analysis.run_folder import RunFolder, open_run
+from analysis.run_store import RunStore, write_atomically
 from orchestrator.cluster.joining_nodes import JoiningNodes
 from orchestrator.cluster.node_checks import joined
 from orchestrator.cluster.runtime import is_joined
@@ -211,7 +212,7 @@ def _probe_scores(spec: SweepSpec, ledger: Ledger, watch: Watch) -> dict[str, fl
 @contextlib.contextmanager
 def _log_to(run: RunFolder) -> Iterator[None]:
     """Send what Ray, Optuna and we have to say to the sweep's log instead of the terminal."""
-    handler = LogFile(run.fetch(run.sweep_log), "%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = LogFile(RunStore(run).fetch(run.sweep_log), "%(asctime)s %(levelname)s %(name)s: %(message)s")
     loggers = [logging.getLogger(name) for name in ("ray", "optuna", "orchestrator", "trainables")]
     former = [(logger, logger.handlers, logger.propagate) for logger in loggers]
     for logger in loggers:

@@ -14,6 +14,7 @@ from ray import tune
 from analysis import heartbeat
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
+from analysis.run_store import RunStore
 from orchestrator.cluster.joining_nodes import JoiningNodes
 from orchestrator.spec.budget import BudgetMeter
 from orchestrator.tracking.observer import OnEnding, silent
@@ -167,7 +168,7 @@ class Watch(tune.Stopper):
 
     def _publish_log(self) -> None:
         if self.run.here(self.run.sweep_log).exists():
-            self.run.publish(self.run.sweep_log)
+            RunStore(self.run).publish(self.run.sweep_log)
 
     def _note(self) -> None:
         """Say in the run's record how long it has been driven, and what ended it."""

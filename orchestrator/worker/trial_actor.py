@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray import tune
 
+from analysis.run_store import RunStore
 from orchestrator.spec.budget import reached
 from orchestrator.worker import run_trial
 from orchestrator.worker.assignment import Assignment, answer
@@ -35,6 +36,7 @@ class TrialActor(tune.Trainable):
         """Take up an assignment. Whatever has been trained of it before is found in its own checkpoint."""
         self.assignment = Assignment.from_tune(config)
         self.run = self.assignment.run_folder
+        self.store = RunStore(self.run)
         self.trial: TrialResult = self.assignment.trial
         self._handler: LogFile | None = None
         self.wandb: WandbRun | None = None
@@ -47,7 +49,7 @@ class TrialActor(tune.Trainable):
         """
         try:
             self._attempt()
-            self.run.publish(self.run.log(self.trial.trial_id))
+            self.store.publish(self.run.log(self.trial.trial_id))
         except StorageFailed as error:
             log.error("%s", error)
             update = {"status": Status.INTERRUPTED, "failure": Failure(message=str(error))}
@@ -135,7 +137,7 @@ class TrialActor(tune.Trainable):
             self.wandb.finish(status, best)
         run_trial.stop_trial_log(self._handler)
         self._handler = None
-        self.run.release(self.run.checkpoints(self.trial.trial_id))
+        self.store.release(self.run.checkpoints(self.trial.trial_id))
 
     def _begin(self) -> Iterator[EpochReport]:
         """The trial's iterator, at its last checkpoint where there is one, and its run in W&B.
@@ -144,7 +146,7 @@ class TrialActor(tune.Trainable):
         """
         from orchestrator.tracking.wandb_tracker import WandbRun
 
-        self._handler = run_trial.start_trial_log(self.run.fetch(self.run.log(self.trial.trial_id)))
+        self._handler = run_trial.start_trial_log(self.store.fetch(self.run.log(self.trial.trial_id)))
         log.info("trial %s: %s", self.trial.trial_id, self.trial.parameters)
         self.wandb = WandbRun(
             self.assignment.wandb,
@@ -154,8 +156,8 @@ class TrialActor(tune.Trainable):
             config=self.trial.config,
             folder=self.run.local,
         )
-        self.run.release(self.run.checkpoints(self.trial.trial_id))  # of a process that was killed
-        self.run.fetch(self.run.last(self.trial.trial_id))
+        self.store.release(self.run.checkpoints(self.trial.trial_id))  # of a process that was killed
+        self.store.fetch(self.run.last(self.trial.trial_id))
         group = ray.util.get_current_placement_group()
         if self.gang is None and group is not None and self.assignment.resources.needs_worker_group:
             self.gang = WorkerGroup(group)
@@ -172,9 +174,9 @@ class TrialActor(tune.Trainable):
         """What the epoch has left, in the order in which it was written: a resumed trial finds `last`."""
         trial_id = self.trial.trial_id
         if report.checkpoint == "best":
-            self.run.publish(self.run.predictions(trial_id))
-            self.run.publish(self.run.best(trial_id))
-        self.run.publish(self.run.last(trial_id))
+            self.store.publish(self.run.predictions(trial_id))
+            self.store.publish(self.run.best(trial_id))
+        self.store.publish(self.run.last(trial_id))
 
     def _failed(self, status: Status, failure: Failure) -> TrialResult:
         path = str(self.run.here(self.run.log(self.trial.trial_id)).relative_to(self.run.local))
