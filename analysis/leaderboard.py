@@ -11,7 +11,8 @@ from typing import Any, Self
 from pydantic_core import to_jsonable_python
 
 from analysis.ledger import Ledger, by_id
-from analysis.run_folder import RunFolder, open_run, write_atomically
+from analysis.run_folder import RunFolder, open_run
+from analysis.run_store import write_atomically
 from search_spaces.errors import InvalidInput
 from trainables.config import Objective
 from trainables.result import EpochReport, Status, TrialResult, best_report

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from analysis.run_folder import RunFolder, write_atomically
+from analysis.run_folder import RunFolder
+from analysis.run_store import write_atomically
 from search_spaces.errors import InvalidInput, closest
 from trainables.config import Objective
 from trainables.result import SCHEMA_VERSION, TrialResult

@@ -1,24 +1,16 @@
-"""Where everything of a run lies, how a run is opened, and how a file in it is replaced as a whole.
+"""Paths of a run: where each of its files lies, and how an existing run is opened.
 
-A run lies in a folder or in a bucket. Records, which are small, are read and written where they lie. What a program
-has to have on a disk of its own, checkpoints and logs, is worked on `here` and published; for a run in a folder that
-is the same place. In a bucket a folder is one object, a tar archive: it is replaced as a whole or not at all.
+A run lies in a folder or in a bucket. `analysis/run_store.py` brings its files there and back.
 """
 
 import hashlib
-import os
-import shutil
-import tempfile
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from search_spaces.errors import InvalidInput, StorageFailed
 from trainables.storage.bucket import BucketPath
 from trainables.storage.folders import cache_folder
-from trainables.storage.place import Place, storage_errors
+from trainables.storage.place import Place
 
 
 @dataclass(frozen=True)
@@ -40,53 +32,11 @@ class RunFolder:
         return (self.cache or cache_folder(None)) / "runs" / f"{self.root.name}-{key}"
 
     def here(self, place: Place) -> Path:
-        """Where this node works on what is to last at `place`."""
-        return place if isinstance(place, Path) else self.local / place.relative_to(self._bucket)
-
-    def publish(self, place: Place) -> None:
-        """Make what has been written `here` last, as a whole; raises StorageFailed when that cannot be done."""
-        if isinstance(place, BucketPath):
-            with storage_errors(self.here(place)):
-                _object(place).upload(self.here(place))
-
-    def fetch(self, place: Place) -> Path:
-        """Bring what lasts at `place` to where this node works on it; where there is nothing, nothing is there after.
-
-        Only for who writes it: `reading` is for everybody else.
-        """
-        path = self.here(place)
-        if isinstance(place, BucketPath):
-            self.release(place)
-            self._download(place, path)
-        return path
-
-    @contextmanager
-    def reading(self, place: Place) -> Iterator[Path]:
-        """What lasts at `place`, on a disk of this node for the time of the block; a path without a file if nothing."""
+        """Path at which this node works on the file or folder of `place`; in a folder the same path."""
         if isinstance(place, Path):
-            yield place
-            return
-        self.local.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".reading-", dir=self.local) as scratch:
-            self._download(place, Path(scratch) / place.name)
-            yield Path(scratch) / place.name
-
-    def has(self, place: Place) -> bool:
-        """Whether something lasts at `place`."""
-        return place.exists() if isinstance(place, Path) else _object(place).is_file()
-
-    def release(self, place: Place) -> None:
-        """Remove what this node has of what lasts in a bucket."""
-        if isinstance(place, BucketPath):
-            _remove(self.here(place))
-
-    def remove(self, place: Place) -> None:
-        """Remove what lasts at `place`, and what a process that was killed while it wrote there has left beside it."""
-        if isinstance(place, BucketPath):
-            _object(place).unlink(missing_ok=True)
-            return
-        for path in (place, *(place.with_name(f".{place.name}.{end}") for end in ("old", "new"))):
-            _remove(path)
+            return place
+        assert isinstance(self.root, BucketPath)
+        return self.local / place.relative_to(self.root)
 
     @property
     def run_json(self) -> Place:
@@ -182,15 +132,6 @@ class RunFolder:
         """Who drives the run, and when it was last seen."""
         return self.root / "driver.json"
 
-    @property
-    def _bucket(self) -> BucketPath:
-        assert isinstance(self.root, BucketPath)
-        return self.root
-
-    def _download(self, place: BucketPath, path: Path) -> None:
-        with storage_errors(path), suppress(FileNotFoundError):
-            _object(place).download(path, unpack=not place.suffix)
-
 
 def open_run(place: Place) -> RunFolder:
     """The run at `place`; raises InvalidInput, with the runs that lie nearby, when there is none."""
@@ -205,43 +146,6 @@ def open_run(place: Place) -> RunFolder:
         raise InvalidInput(f"{place}: a run must have a run.json, found {_contents(place)}; {_advice(place)}")
     except StorageFailed as error:  # nothing has been done yet
         raise InvalidInput(str(error)) from error
-
-
-def write_atomically(path: Place, text: str) -> None:
-    """Replace the file `path` by `text`: a reader, or a crash, finds the old file or the new one, never a part.
-
-    The text goes to a temporary name in the same folder, to the disk, and is then renamed; in a bucket it is one
-    request. Folders are created. Raises StorageFailed when the disk is full, or the place cannot be written.
-    """
-    # A file name that is not UTF-8 may stand in a traceback; in JSON, `\udcff` is then its valid escape.
-    content = text.encode("utf-8", "backslashreplace")
-    if isinstance(path, BucketPath):
-        path.write_bytes(content)
-        return
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-
-
-def _object(place: BucketPath) -> BucketPath:
-    """What of a bucket holds a file or a folder of a run; only files have an ending."""
-    return place if place.suffix else place.with_name(f"{place.name}.tar")
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _name(trial_id: str) -> str:

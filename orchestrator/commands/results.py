@@ -124,12 +124,13 @@ def predict(
 ) -> None:
     """Classify images with an exported model; needs no PyTorch."""
     from analysis.run_folder import RunFolder
+    from analysis.run_store import RunStore
     from orchestrator.terminal.tables import prediction_table
     from trainables.bundle.predict import Predictor
 
     if isinstance(model, BucketPath) and not model.is_file():
         raise InvalidInput(f"{model}: no such model; give the model.onnx that `thaw export` wrote")
-    with RunFolder(model.parent).reading(model) as file:
+    with RunStore(RunFolder(model.parent)).reading(model) as file:
         predictions = Predictor.open(file).predict_files(images, top=top)
     if format is Format.JSON:
         print_json([prediction.to_json() for prediction in predictions])

@@ -13,7 +13,8 @@ from typing import Any
 
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Extension, Ledger, RunRecord
-from analysis.run_folder import RunFolder, open_run, write_atomically
+from analysis.run_folder import RunFolder, open_run
+from analysis.run_store import RunStore, write_atomically
 from orchestrator.driver.audience import Audience
 from orchestrator.driver.resume_checks import check_not_driven, check_resumable
 from orchestrator.driver.sweep import SweepOutcome, drive, session_of, space_record
@@ -114,7 +115,7 @@ def _changed(
     Unless the changes say what is tried first, that is what it was, as far as it lies in the space, and after it every
     choice that is new, on top of the best configuration so far: of old results the sampler can tell nothing about it.
     """
-    with run.reading(run.sweep_yaml) as path:
+    with RunStore(run).reading(run.sweep_yaml) as path:
         raw, written = read_mapping(path), read_mapping(path)
     for override in overrides:
         apply_override(raw, override)

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from analysis import heartbeat
 from analysis.ledger import Ledger
+from analysis.run_store import RunStore
 from orchestrator.tuner.stopper import SweepStopper
 from search_spaces.errors import StorageFailed
 
@@ -66,7 +67,7 @@ class Lifeline:
 
     def _publish_log(self) -> None:
         if self._run.here(self._run.sweep_log).exists():
-            self._run.publish(self._run.sweep_log)
+            RunStore(self._run).publish(self._run.sweep_log)
 
     def _note(self) -> None:
         """Write into the run's record for how long it has been driven, and the budget that ended it."""

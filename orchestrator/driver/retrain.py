@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from analysis.leaderboard import Leaderboard
-from analysis.run_folder import open_run, write_atomically
+from analysis.run_folder import open_run
+from analysis.run_store import RunStore, write_atomically
 from orchestrator.results.export import RETRAIN_JSON
 from orchestrator.spec.loading import load_run
 from orchestrator.spec.sections import cache_budget
@@ -70,7 +71,8 @@ def retrain_winner(folder: Place, on_epoch: Callable[[EpochReport], None] = lamb
     told.unlink(missing_ok=True)  # first: it says whose weights the others are
     shutil.rmtree(made, ignore_errors=True)
     fresh.rename(made)
+    store = RunStore(run)
     for place in (best, run.winner / folders.predictions.name, told):
-        run.publish(place)
-    run.release(run.winner)
+        store.publish(place)
+    store.release(run.winner)
     return RetrainedWinner(winner, best, test)

@@ -11,7 +11,8 @@ from typing import Any
 
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger, RunRecord
-from analysis.run_folder import RunFolder, open_run, write_atomically
+from analysis.run_folder import RunFolder, open_run
+from analysis.run_store import RunStore, write_atomically
 from orchestrator.cluster.joining_nodes import JoiningNodes
 from orchestrator.cluster.runtime import is_joined
 from orchestrator.cluster.session import open_session
@@ -138,7 +139,7 @@ def drive(
     with (
         Lifeline(ledger, stopper),
         session_of(spec, arrays, address),
-        log_to(run.fetch(run.sweep_log)),
+        log_to(RunStore(run).fetch(run.sweep_log)),
         stopper.giving_up(),
     ):
         shutil.rmtree(run.tune, ignore_errors=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from analysis.leaderboard import Leaderboard
 from analysis.run_folder import RunFolder, open_run
+from analysis.run_store import RunStore
 from orchestrator.results.retention import trial_weights
 from trainables.bundle.export import ExportBundle, export_bundle
 from trainables.data.preprocess import Preprocessing
@@ -43,7 +44,7 @@ def export_winner(folder: Place) -> tuple[ExportBundle, str]:
     )
     # The model last: the others describe it, and it alone is complete.
     for name in sorted((file.name for file in bundle.model.parent.iterdir()), key=bundle.model.name.__eq__):
-        run.publish(run.export / name)
+        RunStore(run).publish(run.export / name)
     return bundle, origin
 
 
@@ -51,7 +52,7 @@ def winner_weights(run: RunFolder, winner: TrialResult) -> tuple[AbstractContext
     """The winner's checkpoint on this machine, and a phrase for where it came from: retrained where that was done."""
     record = run.winner / RETRAIN_JSON
     if record.is_file() and json.loads(record.read_text())["trial_id"] == winner.trial_id:
-        return run.reading(run.winner / "checkpoints" / "best"), f"trial {winner.trial_id}, retrained"
+        return RunStore(run).reading(run.winner / "checkpoints" / "best"), f"trial {winner.trial_id}, retrained"
     return trial_weights(run, winner), f"trial {winner.trial_id}, as trained in the sweep"
 
 

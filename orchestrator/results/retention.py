@@ -7,6 +7,7 @@ from pathlib import Path
 
 from analysis.leaderboard import Leaderboard
 from analysis.run_folder import RunFolder
+from analysis.run_store import RunStore
 from orchestrator.spec.loading import load_run
 from search_spaces.errors import InvalidInput
 from trainables.loop import checkpoint
@@ -20,27 +21,29 @@ def remove_weights(run: RunFolder, board: Leaderboard, keep_best: int) -> None:
 
     Records, predictions and logs stay; so do the checkpoints of trials that a resumed sweep goes on with.
     """
+    store = RunStore(run)
     for entry in board.entries:
         trial = entry.trial
         if trial.status.unfinished:
             continue
-        run.remove(run.last(trial.trial_id))
+        store.remove(run.last(trial.trial_id))
         if entry.rank is None or entry.rank > keep_best:
-            run.remove(run.best(trial.trial_id))
+            store.remove(run.best(trial.trial_id))
 
 
 @contextmanager
 def trial_weights(run: RunFolder, trial: TrialResult) -> Iterator[Path]:
     """The checkpoint of a trial's best epoch on this machine; raises InvalidInput when there is none."""
-    with run.reading(run.best(trial.trial_id)) as folder:
+    with RunStore(run).reading(run.best(trial.trial_id)) as folder:
         if not checkpoint.exists(folder):
             raise InvalidInput(_missing(run, trial))
         yield folder
 
 
 def _missing(run: RunFolder, trial: TrialResult) -> str:
+    store = RunStore(run)
     ranked = (entry.trial.trial_id for entry in Leaderboard.from_run(run).entries)
-    there = list(islice((name for name in ranked if run.has(run.best(name))), _NAMED))
+    there = list(islice((name for name in ranked if store.has(run.best(name))), _NAMED))
     rule = f"{run.root}: a trial must have a checkpoint, got {trial.trial_id}, which is {trial.status} and has none"
     kept = load_run(run).storage.keep_best
     if kept is not None and trial.best is not None:

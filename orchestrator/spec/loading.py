@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.run_folder import RunFolder
+from analysis.run_store import RunStore
 from orchestrator.spec.overrides import apply_override
 from orchestrator.spec.sections import Storage
 from orchestrator.spec.sweep_spec import TIED, SweepSpec
@@ -46,7 +47,7 @@ def resolve(raw: dict[str, Any], base: Path, source: str) -> SweepSpec:
 
 def load_run(run: RunFolder) -> SweepSpec:
     """The resolved sweep of a run; raises InvalidInput when it is not there or cannot be used."""
-    with run.reading(run.sweep_yaml) as path:
+    with RunStore(run).reading(run.sweep_yaml) as path:
         return load(path)
 
 

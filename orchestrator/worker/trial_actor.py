@@ -12,6 +12,7 @@ from typing import Any
 import ray
 from ray import tune
 
+from analysis.run_store import RunStore
 from orchestrator.spec.budget import reached
 from orchestrator.worker import run_trial
 from orchestrator.worker.assignment import Answer, Assignment, EndKind, TrialEnd
@@ -32,6 +33,7 @@ class TrialActor(tune.Trainable):
         """Take up an assignment. Epochs trained before are found in the trial's own checkpoint."""
         self.assignment = Assignment.from_tune(config)
         self.run = self.assignment.run_folder
+        self.store = RunStore(self.run)
         self.trial: TrialResult = self.assignment.trial
         self._handler: LogFile | None = None
         self.epochs: Iterator[EpochReport] | None = None
@@ -40,7 +42,7 @@ class TrialActor(tune.Trainable):
         """Run one epoch. The trial's own errors end it; only the death of a process is Ray's to handle."""
         try:
             end = self._attempt()
-            self.run.publish(self.run.log(self.trial.trial_id))
+            self.store.publish(self.run.log(self.trial.trial_id))
         except StorageFailed as error:
             log.error("%s", error)
             end = TrialEnd(kind=EndKind.STORAGE_FAILED, failure=Failure(message=str(error)))
@@ -117,17 +119,17 @@ class TrialActor(tune.Trainable):
         self.epochs = None
         run_trial.stop_trial_log(self._handler)
         self._handler = None
-        self.run.release(self.run.checkpoints(self.trial.trial_id))
+        self.store.release(self.run.checkpoints(self.trial.trial_id))
 
     def _begin(self) -> Iterator[EpochReport]:
         """Return the trial's iterator, at its last checkpoint where there is one.
 
         Not before the first step: a worker that starts late may be set up for a trial that another has run meanwhile.
         """
-        self._handler = run_trial.start_trial_log(self.run.fetch(self.run.log(self.trial.trial_id)))
+        self._handler = run_trial.start_trial_log(self.store.fetch(self.run.log(self.trial.trial_id)))
         log.info("trial %s: %s", self.trial.trial_id, self.trial.parameters)
-        self.run.release(self.run.checkpoints(self.trial.trial_id))  # of a process that was killed
-        self.run.fetch(self.run.last(self.trial.trial_id))
+        self.store.release(self.run.checkpoints(self.trial.trial_id))  # of a process that was killed
+        self.store.fetch(self.run.last(self.trial.trial_id))
         placement = ray.util.get_current_placement_group()
         if self.group is None and placement is not None and self.assignment.resources.needs_worker_group:
             self.group = WorkerGroup(placement)
@@ -144,9 +146,9 @@ class TrialActor(tune.Trainable):
         """Publish the files of an epoch in the order in which they were written: a resumed trial finds `last`."""
         trial_id = self.trial.trial_id
         if report.checkpoint == "best":
-            self.run.publish(self.run.predictions(trial_id))
-            self.run.publish(self.run.best(trial_id))
-        self.run.publish(self.run.last(trial_id))
+            self.store.publish(self.run.predictions(trial_id))
+            self.store.publish(self.run.best(trial_id))
+        self.store.publish(self.run.last(trial_id))
 
     def _failed(self, end: TrialEnd) -> TrialEnd:
         """Name the trial's log in its end."""

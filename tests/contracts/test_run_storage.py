@@ -9,7 +9,8 @@ import pytest
 from analysis import heartbeat
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger, RunRecord
-from analysis.run_folder import RunFolder, open_run, write_atomically
+from analysis.run_folder import RunFolder, open_run
+from analysis.run_store import RunStore, write_atomically
 from search_spaces.errors import InvalidInput
 from trainables.config import Objective, TrialConfig
 from trainables.result import EpochReport, Status, TrialResult
@@ -133,39 +134,39 @@ def test_a_stop_request(run: RunFolder, elsewhere: RunFolder) -> None:
 
 
 def test_a_folder_is_published_fetched_and_removed(run: RunFolder, elsewhere: RunFolder) -> None:
-    best = run.best("0001")
-    assert not run.has(best)
-    with run.reading(best) as folder:
+    store, other, best = RunStore(run), RunStore(elsewhere), run.best("0001")
+    assert not store.has(best)
+    with store.reading(best) as folder:
         assert not folder.exists()
     for version in (1, 2):
         here = run.here(best)
         here.mkdir(parents=True, exist_ok=True)
         for name in ("model.safetensors", "state.json"):
             (here / name).write_text(f"{name} {version}")
-        run.publish(best)
-        assert elsewhere.has(best)
-        with elsewhere.reading(best) as folder:
+        store.publish(best)
+        assert other.has(best)
+        with other.reading(best) as folder:
             assert {file.name: file.read_text() for file in folder.iterdir()} == {
                 name: f"{name} {version}" for name in ("model.safetensors", "state.json")
             }
-        assert (elsewhere.fetch(best) / "state.json").read_text() == f"state.json {version}"
-    run.release(best)
-    assert run.has(best)
-    run.remove(best)
-    assert not elsewhere.has(best)
-    run.remove(best)
+        assert (other.fetch(best) / "state.json").read_text() == f"state.json {version}"
+    store.release(best)
+    assert store.has(best)
+    store.remove(best)
+    assert not other.has(best)
+    store.remove(best)
 
 
 def test_a_log_is_gone_on_with_on_another_node(run: RunFolder, elsewhere: RunFolder) -> None:
-    log = run.log("0001")
-    path = run.fetch(log)
+    store, other, log = RunStore(run), RunStore(elsewhere), run.log("0001")
+    path = store.fetch(log)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("one\n")
-    run.publish(log)
-    again = elsewhere.fetch(log)
+    store.publish(log)
+    again = other.fetch(log)
     with again.open("a") as file:
         file.write("two\n")
-    elsewhere.publish(log)
+    other.publish(log)
     assert log.read_bytes() == b"one\ntwo\n"
     assert [found.name for found in log.parent.glob("*.log")] == ["0001.log"]
 

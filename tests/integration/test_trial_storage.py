@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from analysis.run_folder import RunFolder
+from analysis.run_store import RunStore
 from orchestrator.spec.sections import Resources, Wandb
 from orchestrator.worker.assignment import Assignment, read_answer
 from orchestrator.worker.trial_actor import TrialActor
@@ -59,9 +60,10 @@ def test_a_trial_goes_on_on_another_node_from_what_is_in_the_bucket(
     with worker(config, root, tmp_path / "one") as step:
         for epoch in (1, 2):
             assert len(step().reports) == epoch
-    assert run.has(run.best("0000"))
-    assert run.has(run.last("0000"))
-    assert run.has(run.predictions("0000"))
+    store = RunStore(run)
+    assert store.has(run.best("0000"))
+    assert store.has(run.last("0000"))
+    assert store.has(run.predictions("0000"))
     # Written, but killed before it was published: not to be found by anybody, and no harm to who goes on.
     (run.here(run.last("0000")) / "state.json").write_text("{}")
 
@@ -78,7 +80,7 @@ def test_a_trial_goes_on_on_another_node_from_what_is_in_the_bucket(
     log = run.log("0000").read_text()
     assert log.count("resumed after epoch") == 2
     assert [f"epoch {epoch}: train/loss" in log for epoch in range(1, EPOCHS + 1)] == [True] * EPOCHS
-    with run.reading(run.best("0000")) as folder:
+    with store.reading(run.best("0000")) as folder:
         _, state = checkpoint.load_trained(folder)
     assert trial.best is not None
     assert state.reports == trial.reports[: trial.best.epoch]

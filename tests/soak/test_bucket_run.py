@@ -12,6 +12,7 @@ import pytest
 from analysis import heartbeat
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
+from analysis.run_store import RunStore
 from trainables.result import Status
 from trainables.storage.place import as_place
 
@@ -73,9 +74,10 @@ def test_a_run_in_a_bucket(
 
     board = told("leaderboard", str(run.root))
     best, second = [entry["trial_id"] for entry in board][:2]  # type: ignore[attr-defined]
-    assert [trial.trial_id for trial in trials if run.has(run.best(trial.trial_id))] == [best]
-    assert not any(run.has(run.last(trial.trial_id)) for trial in trials)
-    assert all(run.has(run.predictions(trial.trial_id)) for trial in trials)
+    store = RunStore(run)
+    assert [trial.trial_id for trial in trials if store.has(run.best(trial.trial_id))] == [best]
+    assert not any(store.has(run.last(trial.trial_id)) for trial in trials)
+    assert all(store.has(run.predictions(trial.trial_id)) for trial in trials)
     gone = thaw("evaluate", run.root, second, cwd=tmp_path)
     assert gone.returncode == 2
     assert f"got {second}, which is COMPLETED and has none: storage.keep_best is 1" in gone.stderr

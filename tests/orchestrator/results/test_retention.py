@@ -7,7 +7,8 @@ import pytest
 
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger, RunRecord
-from analysis.run_folder import RunFolder, write_atomically
+from analysis.run_folder import RunFolder
+from analysis.run_store import RunStore, write_atomically
 from orchestrator.results.retention import remove_weights, trial_weights
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput
@@ -32,10 +33,10 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> RunFolder:
         for folder in (run.best(trial_id), run.last(trial_id)):
             run.here(folder).mkdir(parents=True)
             (run.here(folder) / "state.json").write_text("{}")
-            run.publish(folder)
+            RunStore(run).publish(folder)
         run.here(run.predictions(trial_id)).parent.mkdir(exist_ok=True)
         run.here(run.predictions(trial_id)).write_text("")
-        run.publish(run.predictions(trial_id))
+        RunStore(run).publish(run.predictions(trial_id))
     return run
 
 
@@ -47,10 +48,10 @@ def test_only_the_best_keep_their_weights(
     board = Leaderboard.from_trials(Objective(), trials)
     remove_weights(run, board, keep_best)
     remove_weights(run, board, keep_best)
-    ids = [f"{number:04d}" for number in range(len(STATUSES))]
-    assert [name for name in ids if run.has(run.best(name))] == sorted([*kept, "0004"])
-    assert [name for name in ids if run.has(run.last(name))] == ["0004"], "a resumed sweep goes on with it"
-    assert all(run.has(run.predictions(name)) for name in ids)
+    store, ids = RunStore(run), [f"{number:04d}" for number in range(len(STATUSES))]
+    assert [name for name in ids if store.has(run.best(name))] == sorted([*kept, "0004"])
+    assert [name for name in ids if store.has(run.last(name))] == ["0004"], "a resumed sweep goes on with it"
+    assert all(store.has(run.predictions(name)) for name in ids)
 
 
 def test_weights_that_are_gone_are_told_with_the_remedy(
