@@ -16,6 +16,7 @@ from analysis.run_folder import RunFolder
 from orchestrator.cluster import runtime
 from orchestrator.driver.sweep import run_sweep
 from orchestrator.spec.loading import load
+from orchestrator.tracking.observer import TrialCallback
 from trainables.result import TrialResult
 
 
@@ -41,7 +42,7 @@ def main() -> None:
     with runtime.connected(path.parent):
         ray = time.perf_counter() - before
         before = time.perf_counter()
-        outcome = run_sweep(spec, progress=note)
+        outcome = run_sweep(spec, observers=[TrialCallback(note)])
         seconds = time.perf_counter() - before
     winner = outcome.leaderboard.winner()
     found = {"seconds": seconds, "imports": imports, "ray": ray, "objective": winner.objective}

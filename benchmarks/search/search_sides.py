@@ -16,15 +16,17 @@ from replay import Table
 
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
-from orchestrator.search.random_points import Price, price_function, random_point
+from orchestrator.search.proposals import Proposals, starting_points
+from orchestrator.search.random_points import Price, price_function
 from orchestrator.search.rungs import Rungs
 from orchestrator.search.samplers import make_sampler
 from orchestrator.search.study import STATES
 from orchestrator.spec.sections import Asha
-from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.sweep_spec import DEFAULT_RECIPE, SweepSpec
 from orchestrator.tuner.scheduler import PlanAwareAsha
 from orchestrator.tuner.searcher import LedgerSearcher
-from orchestrator.worker.assignment import Assignment, answer
+from orchestrator.tuner.trial_states import TrialStates
+from orchestrator.worker.assignment import Answer, Assignment, EndKind, TrialEnd
 from search_spaces.domains import Choice, Int
 from search_spaces.space import Branch, Point, SearchSpace
 from trainables.result import EpochReport, Status, TrialResult
@@ -44,24 +46,12 @@ class Ours:
         ledger = _Memory(RunFolder(folder))
 
         def assign(trial: TrialResult) -> Assignment:
-            return Assignment(
-                trial=trial,
-                sweep="",
-                run=folder,
-                cache=folder,
-                resources=spec.resources,
-                wandb=spec.tracking.wandb,
-            )
+            return Assignment(trial=trial, run=folder, cache=folder, resources=spec.resources)
 
-        self.searcher = LedgerSearcher(
-            spec,
-            ledger,
-            self.study,
-            assign,
-            lambda trial: None,
-            spec.first_points(),
-            draw=lambda number: random_point(spec, number, price, self.study),
-        )
+        first = starting_points(spec.problem, spec.given_points(), DEFAULT_RECIPE, {})
+        proposals = Proposals(spec.problem, self.study, [], first, price)
+        states = TrialStates(ledger, self.study, lambda trial: None, _raise)
+        self.searcher = LedgerSearcher(proposals, states, assign)
         self.trials: dict[str, TrialResult] = {}
 
     def suggest(self, key: str) -> Point | None:
@@ -82,10 +72,10 @@ class Ours:
             checkpoint="last",
             ended_by="budget" if done else None,
         )
-        status = Status.COMPLETED if done else Status.RUNNING
-        trial = trial.model_copy(update={"reports": (*trial.reports, epoch), "status": status})
+        trial = trial.model_copy(update={"reports": (*trial.reports, epoch)})
         self.trials[key] = trial
-        result = {**answer(trial, done=done), SCORE: max(scores), EPOCH: len(scores)}
+        answer = Answer(trial=trial, end=TrialEnd(kind=EndKind.COMPLETED) if done else None)
+        result = {**answer.to_tune(), SCORE: max(scores), EPOCH: len(scores)}
         return _as_tune(self.searcher, self.scheduler, key, result)
 
 
@@ -191,6 +181,10 @@ def plan_aware(spec: SweepSpec, table: Table, resource: Literal["compute", "epoc
     """Our scheduler; the FLOPs are the table's."""
     asha = Asha(grace=GRACE, reduction=REDUCTION, resource=resource)
     return PlanAwareAsha(Rungs(asha, spec.trial["epochs"], lambda config: table.find(config.model_dump()).flops))
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 class _Memory(Ledger):

@@ -8,6 +8,7 @@ import pytest
 from orchestrator.cluster import runtime
 from orchestrator.driver.sweep import SweepOutcome, run_sweep
 from orchestrator.spec.loading import load
+from orchestrator.tracking.observer import TrialCallback
 from trainables.result import TrialResult
 
 ARCHITECTURES = ["test_efficientnet", "test_resnet", "mobilenetv3_small_050"]
@@ -25,7 +26,7 @@ def sweep(ray_here: None, write_sweep: Callable[..., Path], tmp_path: Path) -> C
     """Runs a sweep of the given sections to its end."""
 
     def run(progress: Callable[[TrialResult], None] = lambda _trial: None, **sections: object) -> SweepOutcome:
-        return run_sweep(load(write_sweep(tmp_path, **sections)), progress=progress)
+        return run_sweep(load(write_sweep(tmp_path, **sections)), observers=[TrialCallback(progress)])
 
     return run
 
@@ -52,4 +53,4 @@ def searched(
         "tracking": {"wandb": {"mode": "offline"}},
     }
     spec = load(write_sweep(tmp_path_factory.mktemp("searched"), **sections))
-    return run_sweep(spec, progress=changes.append), changes
+    return run_sweep(spec, observers=[TrialCallback(changes.append)]), changes

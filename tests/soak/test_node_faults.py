@@ -10,6 +10,7 @@ from ray.cluster_utils import Cluster
 from analysis.ledger import Ledger
 from orchestrator.driver.sweep import run_sweep
 from orchestrator.spec.loading import load
+from orchestrator.tracking.observer import TrialCallback
 from trainables.result import Status, TrialResult
 
 pytestmark = pytest.mark.soak
@@ -86,7 +87,7 @@ def swept(
     folder.mkdir(exist_ok=True)
     trial = {"architecture": "test_efficientnet", "strategy": "full", "epochs": EPOCHS}
     file = write_sweep(folder, trial=trial, resources={"concurrent": "auto"}, **sections)
-    outcome = run_sweep(load(file), progress=progress, address=cluster.address)
+    outcome = run_sweep(load(file), observers=[TrialCallback(progress)], address=cluster.address)
     trials = Ledger(outcome.run).trials()
     assert [trial.trial_id for trial in trials] == [f"{number:04d}" for number in range(len(trials))]
     assert len(trials) == load(file).search.trials

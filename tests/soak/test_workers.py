@@ -17,6 +17,7 @@ from analysis.run_folder import RunFolder
 from orchestrator.cluster import runtime
 from orchestrator.driver.sweep import SweepOutcome, resume_sweep, run_sweep
 from orchestrator.spec.loading import load
+from orchestrator.tracking.observer import TrialCallback
 from search_spaces.errors import InvalidInput, StorageFailed
 from trainables.result import Status, TrialResult
 
@@ -45,7 +46,7 @@ def sweep(write_sweep: Callable[..., Path], tmp_path: Path) -> Callable[..., Swe
     def run(on_change: Change = lambda _trial: None, name: str = "sweep", **sections: Any) -> SweepOutcome:
         trial = {key: value for key, value in ALIKE.items() if key != "lr"}
         given = {"trial": trial, "space": ONE_SPACE, "search": {"trials": 3, "points": POINTS}, **sections}
-        return run_sweep(load(write_sweep(tmp_path, name=name, **given)), progress=on_change)
+        return run_sweep(load(write_sweep(tmp_path, name=name, **given)), observers=[TrialCallback(on_change)])
 
     return run
 

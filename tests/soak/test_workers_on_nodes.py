@@ -14,6 +14,7 @@ from orchestrator.cluster.runtime import nodes_now
 from orchestrator.driver.sweep import run_sweep
 from orchestrator.spec.loading import load
 from orchestrator.spec.sections import Resources
+from orchestrator.tracking.observer import TrialCallback
 from orchestrator.tuner.tuner import placement
 from trainables.result import Status, TrialResult
 
@@ -50,7 +51,9 @@ def test_workers_on_two_nodes_go_on_when_one_is_lost(
 
     common = {"trial": TRIAL, "space": {"lr": {"choice": [0.001]}}, "search": {"trials": 1, "points": [{"lr": 0.001}]}}
     resources = {"workers": 2, "placement": "spread"}
-    two = run_sweep(load(write_sweep(tmp_path, name="two", resources=resources, **common)), progress=lose)
+    two = run_sweep(
+        load(write_sweep(tmp_path, name="two", resources=resources, **common)), observers=[TrialCallback(lose)]
+    )
     one = run_sweep(load(write_sweep(tmp_path, name="one", **common)))
     (ours,), (theirs,) = (Ledger(outcome.run).trials() for outcome in (two, one))
     assert lost == ["0000"]

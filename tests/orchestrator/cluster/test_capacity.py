@@ -1,6 +1,8 @@
 import pytest
 
-from orchestrator.cluster.capacity import fitting
+from orchestrator.cluster.capacity import check_fit, fitting, trial_bundles
+from orchestrator.spec.sections import Resources
+from search_spaces.errors import InvalidInput
 
 
 @pytest.mark.parametrize(
@@ -24,3 +26,21 @@ def test_whole_trials_are_counted_node_by_node(
     bundles: list[dict[str, float]], nodes: list[dict[str, float]], count: int
 ):
     assert fitting(bundles, nodes) == count
+
+
+NODE = {"CPU": 2.0, "memory": 1e9}
+
+
+def test_trials_are_counted_with_all_their_workers_and_refused_where_none_can_fit(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for size, fits in (({}, 2), ({"workers": 2}, 1), ({"cpus_per_worker": 2}, 1)):
+        resources = Resources.model_validate(size)
+        assert fitting(trial_bundles(resources), [NODE]) == fits
+        check_fit(resources, [NODE], grows=False)
+    for too_large in ({"workers": 3}, {"cpus_per_worker": 2.5}, {"gpus_per_worker": 1}):
+        resources = Resources.model_validate(too_large)
+        with pytest.raises(InvalidInput, match=r"^resources: a trial must fit on this machine, got "):
+            check_fit(resources, [NODE], grows=False)
+        check_fit(resources, [NODE], grows=True)
+    assert caplog.messages[-1].startswith("no node has room for a trial (1 CPU and 1 GPU) yet: waiting")

@@ -70,7 +70,8 @@ def test_the_photos_and_weights_of_a_sweep_are_looked_for(
     trial = {"architecture": "resnet18", "weights": "pretrained", "strategy": "head", "epochs": 1}
     space = {"lr": {"log": [1e-3, 1e-2]}}
     data = {"root": str(digits), "weights_dir": str(tmp_path), "image_size": 32}
-    found = by_name(examine_data(small_spec(data=data, trial=trial, space=space)))
+    spec = small_spec(data=data, trial=trial, space=space)
+    found = by_name(examine_data(spec.data, spec.corner_configs()))
     assert found["data"].ok
     assert re.fullmatch(rf"{digits}, \d+ classes, \d+ train, \d+ val.* images", found["data"].found)
     path = tmp_path / "resnet18.safetensors"
@@ -78,7 +79,8 @@ def test_the_photos_and_weights_of_a_sweep_are_looked_for(
     assert found["weights"].remedy.startswith(f"weights file must exist, got {path}")
     path.touch()
     data["root"] = str(tmp_path / "none")
-    checks = examine_data(small_spec(data=data, trial=trial, space=space))
+    spec = small_spec(data=data, trial=trial, space=space)
+    checks = examine_data(spec.data, spec.corner_configs())
     expected = [("data", False, data["root"]), ("weights", True, str(path))]
     assert [(check.name, check.ok, check.found) for check in checks] == expected
     assert data["root"] in checks[0].remedy

@@ -11,7 +11,7 @@ from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator.driver.extend import Extended, plan_extension
 from orchestrator.driver.preflight import check_inputs
-from orchestrator.driver.sweep import _create
+from orchestrator.driver.sweep import create_run
 from orchestrator.search.study import build_study
 from orchestrator.spec.loading import load
 from search_spaces.errors import InvalidInput
@@ -45,7 +45,7 @@ def run(write_sweep: Write, tmp_path: Path) -> Make:
         search = {"trials": len(statuses), "sampler": "random", **sections.pop("search", {})}
         spec = load(write_sweep(tmp_path, trial=trial, space=SPACE, search=search, **sections))
         folder = RunFolder(spec.run_root)
-        _create(folder, spec, check_inputs(spec))
+        create_run(folder, spec, check_inputs(spec))
         for number, (point, status) in enumerate(zip(POINTS, statuses, strict=True)):
             report = EpochReport(
                 epoch=1, metrics={"val/macro_f1": 0.5 + 0.1 * (number == 1)}, seconds=1, checkpoint="best"
@@ -77,7 +77,7 @@ def extend(folder: Path, trials: int = 0, changes: Sequence[str] = ()) -> Extend
 
 def told(extended: Extended) -> list[dict[str, Any]]:
     """The parameters that the study knows after the extension."""
-    study = build_study(extended.spec, extended.trials, extended.run.root / "study.log")
+    study = build_study(extended.spec.name, extended.spec.problem, extended.trials, extended.run.root / "study.log")
     return [trial.params for trial in study.trials]
 
 

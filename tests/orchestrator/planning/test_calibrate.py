@@ -40,7 +40,14 @@ def measure_with(answer: Answer, spec: SweepSpec) -> tuple[Any, list[Any], list[
         return answer(config, stages)
 
     told: list[tuple[int, int, str]] = []
-    costs, problems = calibrate(spec, ImageSample(), subprocesses, 2, lambda *done: told.append(done))  # type: ignore[arg-type]
+    costs, problems = calibrate(
+        spec.corner_configs(),
+        spec.resources,
+        ImageSample(),  # type: ignore[arg-type]
+        subprocesses,  # type: ignore[arg-type]
+        2,
+        lambda *done: told.append(done),
+    )
     assert [number for number, _, _ in told] == list(range(1, len(asked) + 1))
     assert {total for _, total, _ in told} == {len(asked)}
     return costs, problems, asked

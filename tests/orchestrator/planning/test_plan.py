@@ -149,7 +149,8 @@ def made(design_spec: SweepSpec) -> Plan:
             )
     costs = CostModel({"train": 12_345, "val": 2_345}, 1, measured, {})
     machine = Machine(cores=16, memory=32 * gib, gpus=0, gpu=None, gpu_memory=0)
-    sweeps, rungs = sample_sweeps(design_spec, costs), make_rungs(design_spec)
+    rungs = make_rungs(design_spec.stopping, design_spec.corner_configs())
+    sweeps = sample_sweeps(design_spec.problem, design_spec.first_points(), costs, rungs)
     assert rungs is not None
     rows = {
         (config.architecture, config.strategy, *freeze_plan(config).boundaries.values()): config
@@ -184,7 +185,7 @@ def made(design_spec: SweepSpec) -> Plan:
         imports=12.0,
         decoding=30.0,
         full=forecast_sweeps(sweeps, costs, 16, None),
-        stopped=forecast_sweeps(sweeps, costs, 16, design_spec),
+        stopped=forecast_sweeps(sweeps, costs, 16, rungs),
         exempt=exempt_shares([config for sweep in sweeps for config in sweep], costs, rungs),
     )
 

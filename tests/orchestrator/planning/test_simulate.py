@@ -116,23 +116,31 @@ def test_what_could_not_be_measured_is_passed_over(config: Config, costed: Coste
     assert exempt_shares([unknown], costed(), Rungs(Asha(), 4)) == (0, 0)
 
 
+def rungs_of(spec: SweepSpec) -> Rungs | None:
+    return make_rungs(spec.stopping, spec.corner_configs())
+
+
+def sampled(spec: SweepSpec, costs: CostModel) -> list[list[TrialConfig]]:
+    return sample_sweeps(spec.problem, spec.first_points(), costs, rungs_of(spec))
+
+
 def test_drawn_sweeps_have_the_first_points_in_each(small_spec: Callable[..., SweepSpec], costed: Costed) -> None:
     points = [{"strategy": "head", "lr": 1e-3}, {"strategy": "progressive", "unfreeze_epoch": 2, "lr": 2e-3}]
-    sweeps = sample_sweeps(small_spec(search={"trials": 10, "points": points}), costed())
+    sweeps = sampled(small_spec(search={"trials": 10, "points": points}), costed())
     assert {len(sweep) for sweep in sweeps} == {10}
     assert len(sweeps) > 10
     assert {(sweep[0].lr, sweep[1].lr) for sweep in sweeps} == {(1e-3, 2e-3)}
     assert len({sweep[2].lr for sweep in sweeps}) == len(sweeps)
-    assert sweeps == sample_sweeps(small_spec(search={"trials": 10, "points": points}), costed())
+    assert sweeps == sampled(small_spec(search={"trials": 10, "points": points}), costed())
 
 
 def test_drawn_sweeps_draw_what_the_search_draws(small_spec: Callable[..., SweepSpec], costed: Costed) -> None:
     spec = small_spec(search={"trials": 12, "sampler": "tpe", "seed": 3}, stopping={"asha": {}})
-    price = price_function(make_rungs(spec))
-    points = {number: random_point(spec, number, price) for number in range(len(spec.first_points()), 12)}
+    price = price_function(rungs_of(spec))
+    points = {number: random_point(spec.problem, number, price) for number in range(len(spec.first_points()), 12)}
     expected = {number: spec.trial_config(point) for number, point in points.items() if point is not None}
     assert len(expected) > 4
-    sweeps = sample_sweeps(spec, costed())
+    sweeps = sampled(spec, costed())
     assert {number: sweeps[0][number] for number in expected} == expected
     assert sweeps[0] != sweeps[1]
 
@@ -141,14 +149,14 @@ def test_the_forecast_is_a_mean_with_its_spread(
     small_spec: Callable[..., SweepSpec], costed: Costed, config: Config
 ) -> None:
     spec = small_spec(search={"trials": 8}, stopping={"asha": {"grace": 1, "reduction": 3}})
-    sweeps: Sequence[Sequence[TrialConfig]] = sample_sweeps(spec, costed())
-    complete, stopped = forecast_sweeps(sweeps, costed(), 2, None), forecast_sweeps(sweeps, costed(), 2, spec)
+    sweeps: Sequence[Sequence[TrialConfig]] = sampled(spec, costed())
+    complete, stopped = forecast_sweeps(sweeps, costed(), 2, None), forecast_sweeps(sweeps, costed(), 2, rungs_of(spec))
     for forecast in (complete, stopped):
         assert forecast.low <= forecast.seconds <= forecast.high
         assert forecast.busy <= 2 * forecast.seconds
     assert complete.epochs == 8 * 6
     assert complete.rungs == {}
     assert stopped.epochs < complete.epochs
-    rungs = make_rungs(spec)
+    rungs = rungs_of(spec)
     assert rungs is not None and list(stopped.rungs) == list(rungs.values)
     assert stopped.rungs[1].reached == 8

@@ -35,7 +35,7 @@ def by_strategy(prices: dict[str, float]) -> Callable[[TrialConfig], float]:
 def test_every_other_trial_of_tpe_is_drawn(spec: Callable[..., SweepSpec]) -> None:
     def at(sampler: str) -> list[int]:
         sweep = spec(sampler=sampler)
-        return [number for number in range(8) if random_point(sweep, number, lambda config: 1.0) is not None]
+        return [number for number in range(8) if random_point(sweep.problem, number, lambda config: 1.0) is not None]
 
     assert at("tpe") == [1, 3, 5, 7]
     for sampler in ("gp", "random", "qmc", "nsga2"):
@@ -44,10 +44,10 @@ def test_every_other_trial_of_tpe_is_drawn(spec: Callable[..., SweepSpec]) -> No
 
 def test_a_draw_is_the_same_for_the_same_seed_and_number_alone(spec: Callable[..., SweepSpec]) -> None:
     price = by_strategy({"head": 1.0, "full": 9.0, "progressive": 5.0})
-    points = [random_point(spec(), number, price) for number in range(1, 20, 2)]
-    assert points == [random_point(spec(), number, price) for number in range(1, 20, 2)]
+    points = [random_point(spec().problem, number, price) for number in range(1, 20, 2)]
+    assert points == [random_point(spec().problem, number, price) for number in range(1, 20, 2)]
     assert len({str(point) for point in points}) == 10
-    assert points != [random_point(spec(seed=6), number, price) for number in range(1, 20, 2)]
+    assert points != [random_point(spec(seed=6).problem, number, price) for number in range(1, 20, 2)]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_draw_is_the_same_for_the_same_seed_and_number_alone(spec: Callable[..
 def test_what_is_cheap_to_judge_is_drawn_more_often(
     prices: dict[str, float], most: set[str], least: str, spec: Callable[..., SweepSpec]
 ) -> None:
-    points = [random_point(spec(), number, by_strategy(prices)) for number in range(1, 400, 2)]
+    points = [random_point(spec().problem, number, by_strategy(prices)) for number in range(1, 400, 2)]
     share = {name: sum(point is not None and point["strategy"] == name for point in points) / 200 for name in prices}
     assert sum(share[name] for name in most) > 0.75
     assert 0 < share[least] < 0.25, "though nothing is left out"
@@ -68,7 +68,7 @@ def test_what_is_cheap_to_judge_is_drawn_more_often(
 
 def test_what_is_cheap_anyway_is_drawn_as_often_as_chance_has_it(spec: Callable[..., SweepSpec]) -> None:
     prices = {"head": 0.0, "full": 1.0, "progressive": 1.1 * random_points.ALIKE}
-    points = [random_point(spec(), number, by_strategy(prices)) for number in range(1, 400, 2)]
+    points = [random_point(spec().problem, number, by_strategy(prices)) for number in range(1, 400, 2)]
     heads, full = (
         sum(point is not None and point["strategy"] == name for point in points) for name in ("head", "full")
     )

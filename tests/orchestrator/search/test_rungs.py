@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ray.tune.schedulers import TrialScheduler
 
-from orchestrator.search.rungs import Rungs, unstoppable_warning
+from orchestrator.search.rungs import Rungs, make_rungs, unstoppable_warning
 from orchestrator.spec.loading import load
 from orchestrator.spec.sections import Asha
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tuner.scheduler import PlanAwareAsha
-from orchestrator.worker.assignment import answer
+from orchestrator.worker.assignment import Answer
 from search_spaces.presets import preset_names, preset_text
 from trainables.config import TrialConfig
 from trainables.model.freeze_plan import freeze_plan
@@ -24,6 +24,15 @@ from trainables.result import Status, TrialResult
 Trial = Callable[..., TrialResult]
 
 TUNE_S = SimpleNamespace(trial_id="t")
+
+
+def warning_of(spec: SweepSpec) -> str | None:
+    configs = spec.corner_configs()
+    return unstoppable_warning(make_rungs(spec.stopping, configs), configs)
+
+
+def tune_result(trial: TrialResult) -> dict[str, Any]:
+    return Answer(trial=trial).to_tune()
 
 
 def feed(rungs: Rungs, trial: TrialResult) -> int:
@@ -129,9 +138,9 @@ def test_over_a_whole_sweep_no_frozen_value_ever_stands_in_a_rung(trial: Trial, 
         seen = going[key].model_copy(update={"reports": going[key].reports[: epochs[key]]})
         stopped = False
         if epochs[key] == 27:  # Tune tells a scheduler of the last epoch only that the trial is complete
-            scheduler.on_trial_complete(None, TUNE_S, answer(seen, done=True))  # type: ignore[arg-type]
+            scheduler.on_trial_complete(None, TUNE_S, tune_result(seen))  # type: ignore[arg-type]
         else:
-            verdict = scheduler.on_trial_result(None, None, answer(seen, done=False))  # type: ignore[arg-type]
+            verdict = scheduler.on_trial_result(None, None, tune_result(seen))  # type: ignore[arg-type]
             stopped = verdict == TrialScheduler.STOP
         if stopped or epochs[key] == 27:
             done[key] = seen
@@ -204,8 +213,8 @@ def test_a_trial_that_ends_at_a_rung_by_itself_is_entered_there(trial: Trial) ->
     result = trial("0000", [0.1, 0.2, 0.3], Status.COMPLETED)
     for epoch in (1, 2):
         state = result.model_copy(update={"reports": result.reports[:epoch], "status": Status.RUNNING})
-        scheduler.on_trial_result(None, None, answer(state, done=False))  # type: ignore[arg-type]
-    scheduler.on_trial_complete(None, TUNE_S, answer(result, done=True))  # type: ignore[arg-type]
+        scheduler.on_trial_result(None, None, tune_result(state))  # type: ignore[arg-type]
+    scheduler.on_trial_complete(None, TUNE_S, tune_result(result))  # type: ignore[arg-type]
     assert scheduler.rungs.values == {1: {"0000": 0.1}, 3: {"0000": 0.3}}
 
 
@@ -213,7 +222,7 @@ def test_a_trial_that_a_budget_ends_at_a_rung_is_judged(trial: Trial) -> None:
     scheduler = PlanAwareAsha(Rungs(Asha(resource="epochs", grace=1, reduction=3), 9))
     for number, score in enumerate([0.9, 0.8, 0.1, 0.95]):  # once a budget is used up, Tune asks no scheduler
         state = trial(f"{number:04d}", [score], Status.RUNNING)
-        scheduler.on_trial_complete(None, SimpleNamespace(trial_id=f"t{number}"), answer(state, done=False))  # type: ignore[arg-type]
+        scheduler.on_trial_complete(None, SimpleNamespace(trial_id=f"t{number}"), tune_result(state))  # type: ignore[arg-type]
     assert scheduler.pruned_at_end == {"t1", "t2"}
 
 
@@ -258,18 +267,18 @@ def test_the_first_judged_rung_is_past_the_last_thaw_and_its_grace(trial: Trial)
 
 
 def test_a_sweep_some_of_whose_trials_are_never_stopped_says_which(small_spec: Callable[..., SweepSpec]) -> None:
-    said = unstoppable_warning(small_spec(stopping={"asha": {"grace": 2, "reduction": 2, "resource": "epochs"}}))
+    said = warning_of(small_spec(stopping={"asha": {"grace": 2, "reduction": 2, "resource": "epochs"}}))
     assert said is not None
     assert said.startswith(
         "trials that thaw for the last time at epoch 3 or later (progressive) are never stopped early"
     )
     assert "with 2 of grace they are past epoch 4, the last rung before their end at 6" in said
-    assert unstoppable_warning(small_spec(stopping={"asha": {"grace": 1, "reduction": 2}})) is None
-    assert unstoppable_warning(small_spec(stopping="none")) is None
+    assert warning_of(small_spec(stopping={"asha": {"grace": 1, "reduction": 2}})) is None
+    assert warning_of(small_spec(stopping="none")) is None
 
 
 def test_a_sweep_without_any_rung_says_so(small_spec: Callable[..., SweepSpec]) -> None:
-    said = unstoppable_warning(small_spec(stopping={"asha": {"grace": 6, "reduction": 2}}))
+    said = warning_of(small_spec(stopping={"asha": {"grace": 6, "reduction": 2}}))
     assert said is not None
     assert said.startswith("no trial of this sweep can be stopped early")
     assert "stopping.asha.grace" in said
@@ -396,7 +405,7 @@ def test_a_sweep_that_is_killed_and_resumed_stops_the_same_trials_at_the_same_ru
 
 def test_a_plan_that_leaves_no_rung_is_warned_about(small_spec: Callable[..., SweepSpec]) -> None:
     """Rungs at 1 and 3 of 6 epochs; the space thaws from epoch 1 to 3."""
-    assert unstoppable_warning(small_spec(stopping={"asha": {"grace": 1, "reduction": 3, "resource": "epochs"}})) == (
+    assert warning_of(small_spec(stopping={"asha": {"grace": 1, "reduction": 3, "resource": "epochs"}})) == (
         "trials that thaw for the last time at epoch 3 or later (progressive) are never stopped early: with 1 of grace "
         "they are past epoch 3, the last rung before their end at 6; set a smaller stopping.asha.grace or reduction, "
         "thaw earlier, train longer, count stopping.asha.resource: compute, or set stopping: none"
@@ -406,9 +415,9 @@ def test_a_plan_that_leaves_no_rung_is_warned_about(small_spec: Callable[..., Sw
 def test_in_compute_the_same_plan_can_be_stopped(small_spec: Callable[..., SweepSpec]) -> None:
     """With what its epochs really cost: a head of resnet18, then everything."""
     asha = {"grace": 1, "reduction": 3, "resource": "compute"}
-    assert unstoppable_warning(small_spec(stopping={"asha": asha})) is None
+    assert warning_of(small_spec(stopping={"asha": asha})) is None
     # Thawed in epoch 3, with a grace of 3: that is the last epoch.
-    warning = unstoppable_warning(small_spec(stopping={"asha": {**asha, "grace": 3}}))
+    warning = warning_of(small_spec(stopping={"asha": {**asha, "grace": 3}}))
     assert warning is not None and warning.startswith(
         "trials that thaw for the last time at epoch 3 or later (progressive) are never stopped early: with 3 of grace "
         "they pass no rung before their end at 6; set a smaller"
@@ -416,12 +425,12 @@ def test_in_compute_the_same_plan_can_be_stopped(small_spec: Callable[..., Sweep
 
 
 def test_a_grace_beyond_the_end_is_said_of_all_trials(small_spec: Callable[..., SweepSpec]) -> None:
-    warning = unstoppable_warning(small_spec(stopping={"asha": {"grace": 6}}))
+    warning = warning_of(small_spec(stopping={"asha": {"grace": 6}}))
     assert warning is not None and warning.startswith("no trial of this sweep can be stopped early: of 6 epochs none ")
-    assert unstoppable_warning(small_spec(stopping="none")) is None
+    assert warning_of(small_spec(stopping="none")) is None
 
 
 @pytest.mark.parametrize("name", preset_names())
 def test_every_trial_of_a_preset_can_be_stopped(name: str, tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text(preset_text(name))
-    assert unstoppable_warning(load(tmp_path / "sweep.yaml")) is None
+    assert warning_of(load(tmp_path / "sweep.yaml")) is None

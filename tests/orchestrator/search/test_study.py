@@ -67,14 +67,14 @@ def test_a_stopped_trial_is_pruned_with_its_intermediate_values(spec: SweepSpec,
 def test_only_completed_trials_can_be_the_study_s_best(
     spec: SweepSpec, results: list[TrialResult], tmp_path: Path
 ) -> None:
-    study = build_study(spec, results, tmp_path / "study.log")
+    study = build_study(spec.name, spec.problem, results, tmp_path / "study.log")
     assert (study.best_value, study.best_trial.user_attrs) == (0.7, {"trial_id": "0000"})
 
 
 def test_nothing_is_left_running_and_every_end_has_a_state(
     spec: SweepSpec, results: list[TrialResult], tmp_path: Path
 ) -> None:
-    states = [trial.state for trial in build_study(spec, results, tmp_path / "study.log").trials]
+    states = [trial.state for trial in build_study(spec.name, spec.problem, results, tmp_path / "study.log").trials]
     assert states == [
         TrialState.COMPLETE,
         TrialState.PRUNED,
@@ -90,7 +90,7 @@ def test_a_study_rebuilt_from_the_ledger_equals_the_one_that_was_told(
     spec: SweepSpec, results: list[TrialResult], tmp_path: Path
 ) -> None:
     finished = [result for result in results if not result.status.unfinished]
-    live = build_study(spec, [], tmp_path / "live.log")
+    live = build_study(spec.name, spec.problem, [], tmp_path / "live.log")
     for result in finished:
         live.enqueue_trial(to_parameters(spec.search_space, result.parameters))
         asked = live.ask()
@@ -99,7 +99,7 @@ def test_a_study_rebuilt_from_the_ledger_equals_the_one_that_was_told(
         for report in result.reports:
             asked.report(report.metrics["val/macro_f1"], step=report.epoch)
         tell(live, asked, result)
-    rebuilt = build_study(spec, results, tmp_path / "rebuilt.log")
+    rebuilt = build_study(spec.name, spec.problem, results, tmp_path / "rebuilt.log")
     assert [facts(trial) for trial in rebuilt.trials] == [facts(trial) for trial in live.trials]
 
 
@@ -107,7 +107,7 @@ def test_the_journal_is_read_by_a_fresh_process_s_load_study(
     spec: SweepSpec, results: list[TrialResult], tmp_path: Path
 ) -> None:
     journal = tmp_path / "study.log"
-    built = build_study(spec, results, journal)
+    built = build_study(spec.name, spec.problem, results, journal)
     loaded = optuna.load_study(study_name=spec.name, storage=JournalStorage(JournalFileBackend(str(journal))))
     assert [facts(trial) for trial in loaded.trials] == [facts(trial) for trial in built.trials]
     assert loaded.direction == optuna.study.StudyDirection.MAXIMIZE
@@ -116,13 +116,13 @@ def test_the_journal_is_read_by_a_fresh_process_s_load_study(
 def test_building_anew_replaces_the_journal(spec: SweepSpec, results: list[TrialResult], tmp_path: Path) -> None:
     journal = tmp_path / "study.log"
     for _ in range(2):
-        assert len(build_study(spec, results, journal).trials) == 6
+        assert len(build_study(spec.name, spec.problem, results, journal).trials) == 6
 
 
 def test_a_loss_is_minimised(small_spec: Callable[..., SweepSpec], trial: Trial, tmp_path: Path) -> None:
     spec = small_spec(objective={"metric": "val/loss"})
     result = trial("0000", [0.9, 0.4, 0.6], Status.COMPLETED, HEAD, objective={"metric": "val/loss"})
-    study = build_study(spec, [result], tmp_path / "study.log")
+    study = build_study(spec.name, spec.problem, [result], tmp_path / "study.log")
     assert study.direction == optuna.study.StudyDirection.MINIMIZE
     assert study.best_value == 0.4
 
@@ -133,4 +133,4 @@ def test_a_result_with_another_value_of_what_is_no_dimension_any_more_lies_outsi
     fixed = spec.trial_config(HEAD).dropout
     for dropout, lies in ((fixed, HEAD), (fixed + 0.1, None)):
         old = trial("0000", [0.5], Status.COMPLETED, {**HEAD, "dropout": dropout}, **HEAD, dropout=dropout)
-        assert locate_trial(spec, old) == lies
+        assert locate_trial(spec.problem, old) == lies

@@ -67,8 +67,8 @@ def told(spec: SweepSpec, folder: Path) -> list[dict[str, Any]]:
     """What a study knows after a warm start of a run in `folder`."""
     run = RunFolder(folder / "new")
     run.root.mkdir()
-    warm_start.store(run, warm_start.collect_trials(spec, "photos"))
-    study = build_study(spec, [], folder / "study.log", warm_start.warm_trials(spec, run))
+    warm_start.store(run, warm_start.collect_trials(spec.problem, "photos"))
+    study = build_study(spec.name, spec.problem, [], folder / "study.log", warm_start.warm_trials(spec.problem, run))
     return [{**trial.params, "from": trial.user_attrs["from"], "value": trial.value} for trial in study.trials]
 
 
@@ -135,7 +135,7 @@ def test_what_varies_here_and_was_fixed_there_is_told(
     ("change", "message"),
     [
         ({"objective": Objective(metric="val/loss")}, "must have the objective val/macro_f1, got val/loss"),
-        ({"fingerprint": "others"}, "must be on the images in "),
+        ({"fingerprint": "others"}, "must be on the images of this sweep"),
     ],
 )
 def test_values_that_cannot_be_compared_are_refused(
@@ -143,10 +143,10 @@ def test_values_that_cannot_be_compared_are_refused(
 ) -> None:
     spec = small_spec(search={"warm_start": [str(other(HEAD, **change))]})
     with pytest.raises(InvalidInput, match=r"search\.warm_start: ") as caught:
-        warm_start.collect_trials(spec, "photos")
+        warm_start.collect_trials(spec.problem, "photos")
     assert message in str(caught.value)
 
 
 def test_a_run_that_is_not_there_is_refused(small_spec: Callable[..., SweepSpec]) -> None:
     with pytest.raises(InvalidInput, match=r"search.warm_start: .*nowhere: a run must be an existing folder"):
-        warm_start.collect_trials(small_spec(search={"warm_start": ["nowhere"]}), "photos")
+        warm_start.collect_trials(small_spec(search={"warm_start": ["nowhere"]}).problem, "photos")

@@ -1,8 +1,11 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from orchestrator.terminal.eta import EtaEstimator
+from orchestrator.tracking.observer import SweepStart
+from trainables.config import Objective
 from trainables.result import Status, TrialResult
 
 Trial = Callable[..., TrialResult]
@@ -17,11 +20,17 @@ class Clock:
         return self.now
 
 
+def resumed(planned: int, known: list[TrialResult], clock: Clock) -> EtaEstimator:
+    eta = EtaEstimator(planned, clock)
+    eta.on_start(SweepStart("small", Path("runs/small"), Objective(), planned, tuple(known)))
+    return eta
+
+
 def test_before_a_trial_has_ended_nothing_is_known(trial: Trial) -> None:
     clock = Clock()
     eta = EtaEstimator(4, clock=clock)
     clock.now += 7
-    eta.note(trial("0000", [0.5]))
+    eta.on_trial(trial("0000", [0.5]))
     assert eta.elapsed == 7
     assert eta.remaining() is None
 
@@ -31,11 +40,11 @@ def test_waiting_trials_take_what_others_took_and_running_ones_go_on_at_their_pa
     clock = Clock()
     eta = EtaEstimator(6, clock=clock)
     for name in ("0000", "0001"):
-        eta.note(trial(name))
+        eta.on_trial(trial(name))
     clock.now += 10
-    eta.note(trial("0000", [0.5] * 3, Status.PRUNED))
-    eta.note(trial("0001", [0.5] * 7))
-    eta.note(trial("0002"))
+    eta.on_trial(trial("0000", [0.5] * 3, Status.PRUNED))
+    eta.on_trial(trial("0001", [0.5] * 7))
+    eta.on_trial(trial("0002"))
     # 0001: 20 epochs of 1.5 s; 0002: 10 s, as 0000 took; three wait, of 10 s each; two run at once.
     assert eta.remaining() == pytest.approx((30 + 10 + 3 * 10) / 2)
     clock.now += 4
@@ -46,22 +55,22 @@ def test_waiting_trials_take_what_others_took_and_running_ones_go_on_at_their_pa
 
 def test_a_slow_last_trial_decides(trial: Trial) -> None:
     clock = Clock()
-    eta = EtaEstimator(2, [trial("0000", [0.5] * 2, Status.COMPLETED)], clock)
-    eta.note(trial("0001", [0.5] * 2))
+    eta = resumed(2, [trial("0000", [0.5] * 2, Status.COMPLETED)], clock)
+    eta.on_trial(trial("0001", [0.5] * 2))
     assert eta.remaining() == pytest.approx(25 * 1.5)
 
 
 def test_a_resumed_run_knows_what_its_trials_took(trial: Trial) -> None:
     known = [trial("0000", [0.5] * 4, Status.COMPLETED), trial("0001", [0.5] * 2, Status.INTERRUPTED)]
-    eta = EtaEstimator(5, known, Clock())
+    eta = resumed(5, known, Clock())
     # Nothing runs yet, and one after another is what can be said: four trials of 4 x 1.5 s.
     assert eta.remaining() == pytest.approx(4 * 6)
-    eta.note(trial("0001", [0.5] * 2))
+    eta.on_trial(trial("0001", [0.5] * 2))
     assert eta.remaining() == pytest.approx(25 * 1.5 + 3 * 6)
 
 
 def test_a_finished_sweep_has_nothing_to_go(trial: Trial) -> None:
     eta = EtaEstimator(1, clock=Clock())
-    eta.note(trial("0000"))
-    eta.note(trial("0000", [0.5], Status.COMPLETED))
+    eta.on_trial(trial("0000"))
+    eta.on_trial(trial("0000", [0.5], Status.COMPLETED))
     assert eta.remaining() == 0

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.terminal.event_log import EventLog
-from orchestrator.tracking.notify import Ending
+from orchestrator.tracking.observer import SweepEnding, SweepStart
 from trainables.result import Status, TrialResult
 
 Trial = Callable[..., TrialResult]
@@ -27,10 +27,10 @@ def events(log: EventLog) -> list[dict[str, Any]]:
 
 
 def test_a_trial_is_told_from_its_start_to_its_end(log: EventLog, trial: Trial) -> None:
-    log(trial("0000", parameters={"lr": 0.1}))
-    log(trial("0000", [0.5]))
-    log(trial("0000", [0.5, 0.75, 0.7], Status.COMPLETED))
-    log(trial("0001", [], Status.FAILED, failure="NaN"))
+    log.on_trial(trial("0000", parameters={"lr": 0.1}))
+    log.on_trial(trial("0000", [0.5]))
+    log.on_trial(trial("0000", [0.5, 0.75, 0.7], Status.COMPLETED))
+    log.on_trial(trial("0001", [], Status.FAILED, failure="NaN"))
     told = events(log)
     assert [(event["event"], event["trial_id"]) for event in told] == [
         ("trial_started", "0000"),
@@ -48,13 +48,13 @@ def test_a_trial_is_told_from_its_start_to_its_end(log: EventLog, trial: Trial) 
 
 
 def test_that_a_sweep_is_ending_is_told(log: EventLog) -> None:
-    log.ending("asked to stop")
+    log.on_closing("asked to stop")
     assert [(event["event"], event["reason"]) for event in events(log)] == [("sweep_ending", "asked to stop")]
 
 
 def test_a_resumed_trial_does_not_tell_its_epochs_again(log: EventLog, trial: Trial) -> None:
-    log(trial("0000", [0.5, 0.6]))
-    log(trial("0000", [0.5, 0.6, 0.7]))
+    log.on_trial(trial("0000", [0.5, 0.6]))
+    log.on_trial(trial("0000", [0.5, 0.6, 0.7]))
     started, epoch = events(log)
     assert started["epochs_done"] == 2
     assert epoch["epoch"] == 3
@@ -65,10 +65,11 @@ def test_names_of_events_and_fields_are_frozen(
 ) -> None:
     best = trial("0000", [0.5], Status.COMPLETED, {"lr": 0.1})
     log.warning("odd")
-    log.sweep_started(small_spec(), tmp_path, [best])
-    log(trial("0001", [], parameters={"lr": 0.1}))
-    log(trial("0001", [0.5], Status.PRUNED))
-    log.sweep_ended(Ending("small", tmp_path, "completed", "done", (best,), best))
+    spec = small_spec()
+    log.on_start(SweepStart(spec.name, tmp_path, spec.objective, spec.search.trials, (best,)))
+    log.on_trial(trial("0001", [], parameters={"lr": 0.1}))
+    log.on_trial(trial("0001", [0.5], Status.PRUNED))
+    log.on_close(SweepEnding("small", tmp_path, "completed", "done", (best,), best))
     log.error("wrong", 2)
     told = events(log)
     assert {event["event"]: list(event)[2:] for event in told} == {
@@ -93,5 +94,5 @@ def test_names_of_events_and_fields_are_frozen(
 
 
 def test_a_sweep_without_a_completed_trial_has_no_best(log: EventLog, tmp_path: Path) -> None:
-    log.sweep_ended(Ending("small", tmp_path, "failed", "no trial completed", (), None))
+    log.on_close(SweepEnding("small", tmp_path, "failed", "no trial completed", (), None))
     assert events(log)[0]["best"] is None

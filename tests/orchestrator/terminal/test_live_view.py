@@ -1,14 +1,14 @@
 import io
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.terminal.live_view import LiveView
-from orchestrator.tracking.observer import silent
+from orchestrator.tracking.observer import SweepStart
 from trainables.result import Status, TrialResult
 
 Trial = Callable[..., TrialResult]
@@ -19,7 +19,9 @@ View = Callable[..., LiveView]
 def progress(small_spec: Callable[..., SweepSpec]) -> View:
     """Makes a view of a sweep of four trials of 27 epochs, `known` of them from an earlier part of the run."""
 
-    def make(width: int = 120, height: int = 40, *, terminal: bool = False, **more: Any) -> LiveView:
+    def make(
+        width: int = 120, height: int = 40, *, terminal: bool = False, known: Sequence[TrialResult] = ()
+    ) -> LiveView:
         console = Console(file=io.StringIO(), width=width, height=height, force_terminal=terminal, color_system=None)
         spec = small_spec(
             name="trash",
@@ -28,7 +30,9 @@ def progress(small_spec: Callable[..., SweepSpec]) -> View:
             stopping={"asha": {"grace": 1, "reduction": 3, "resource": "epochs"}},
             resources={"cpus_per_worker": 2},
         )
-        return LiveView(console, spec, **more)
+        view = LiveView(console, spec)
+        view.on_start(SweepStart(spec.name, Path("runs/trash"), spec.objective, 4, tuple(known)))
+        return view
 
     return make
 
@@ -47,10 +51,12 @@ def rendered(view: LiveView) -> str:
 def test_each_finished_trial_is_one_line_and_a_running_one_none(progress: View, trial: Trial) -> None:
     view = progress(width=60)
     with view:
-        view(trial("0000"))
-        view(trial("0000", [0.5]))
-        view(trial("0000", [0.5, 0.75, 0.7], Status.COMPLETED, {"lr": 0.00123456, "weights": "[b]w[/b] :warning:"}))
-        view(trial("0001", [], Status.FAILED, {"lr": 0.1}, failure="NaN in [epoch 2]"))
+        view.on_trial(trial("0000"))
+        view.on_trial(trial("0000", [0.5]))
+        view.on_trial(
+            trial("0000", [0.5, 0.75, 0.7], Status.COMPLETED, {"lr": 0.00123456, "weights": "[b]w[/b] :warning:"})
+        )
+        view.on_trial(trial("0001", [], Status.FAILED, {"lr": 0.1}, failure="NaN in [epoch 2]"))
     assert written(view).splitlines() == [
         "trial 0000  COMPLETED  val/macro_f1 0.7500 at epoch 2 of 3, 4.5 s  lr=0.00123, weights=[b]w[/b] :warning:",
         "trial 0001  FAILED  NaN in [epoch 2]  lr=0.1",
@@ -60,9 +66,9 @@ def test_each_finished_trial_is_one_line_and_a_running_one_none(progress: View, 
 def test_a_person_who_has_stopped_it_sees_what_it_waits_for(progress: View, trial: Trial) -> None:
     view = progress(width=60)
     with view:
-        view(trial("0000", [0.5]))
+        view.on_trial(trial("0000", [0.5]))
         assert "ending" not in rendered(view)
-        view.ending("asked to stop")
+        view.on_closing("asked to stop")
     assert written(view) == "asked to stop: what runs ends its epoch first\n"
     assert re.search(r"trash .* 0 of 4 trials, 0 s, ending", rendered(view))
 
@@ -95,7 +101,7 @@ def test_the_view_fits_its_width_and_shows_names_literally(progress: View, trial
 def test_long_parameters_never_push_out_the_epochs(progress: View, trial: Trial) -> None:
     view = progress(80)
     long = {"architecture": "vit_small_patch16_224.augreg_in21k", "strategy": "full", "lr": 0.1, "balance": "sampler"}
-    view(trial("0000", [0.25], parameters={**long, "scheduler": "one_cycle"}))
+    view.on_trial(trial("0000", [0.25], parameters={**long, "scheduler": "one_cycle"}))
     (line,) = [line for line in rendered(view).splitlines() if line.startswith("0000")]
     assert line.split()[1:3] == ["1/27", "0.2500"]
     assert "vit_small_patch16_224.augreg_in21k, full, lr" in line
@@ -103,28 +109,30 @@ def test_long_parameters_never_push_out_the_epochs(progress: View, trial: Trial)
 
 def test_rungs_tell_who_was_judged_stopped_and_exempt(progress: View, trial: Trial) -> None:
     view = progress()
-    view(trial("0000", [0.5]))
-    view(trial("0001", [0.6]))
-    view(trial("0002", [0.1], Status.PRUNED))
-    view(trial("0003", [0.2], strategy="progressive", unfreeze_epoch=2))
+    view.on_trial(trial("0000", [0.5]))
+    view.on_trial(trial("0001", [0.6]))
+    view.on_trial(trial("0002", [0.1], Status.PRUNED))
+    view.on_trial(trial("0003", [0.2], strategy="progressive", unfreeze_epoch=2))
     assert "rung 1: 3 judged, 1 stopped, 1 exempt   rung 3: 0 judged   rung 9: 0 judged" in rendered(view)
 
 
 def test_what_is_in_use_and_how_long_it_will_take(progress: View, trial: Trial) -> None:
     view = progress()
-    view(trial("0000"))
-    view(trial("0001"))
+    view.on_trial(trial("0000"))
+    view.on_trial(trial("0001"))
     assert "to go" not in rendered(view)
     view.size = {"CPU": 8.0, "GPU": 1.0}
     assert "2 running, 4 of 8 cores, workers are starting" in rendered(view)
-    view(trial("0001", [0.5], Status.COMPLETED))
+    view.on_trial(trial("0001", [0.5], Status.COMPLETED))
     assert "to go" in rendered(view)
 
 
 def test_a_sweep_with_many_trials_at_once_stays_on_the_screen(progress: View, trial: Trial) -> None:
     view = progress(80, 24)
     for number in range(50):
-        view(trial(f"{number:04d}", [0.5], Status.COMPLETED if number < 10 else Status.RUNNING, {"lr": number / 100}))
+        view.on_trial(
+            trial(f"{number:04d}", [0.5], Status.COMPLETED if number < 10 else Status.RUNNING, {"lr": number / 100})
+        )
     lines = rendered(view).splitlines()
     assert len(lines) <= 24
     assert any(line.startswith("and 3") and line.rstrip().endswith("more") for line in lines)
@@ -140,11 +148,6 @@ def test_a_terminal_gets_a_live_view_that_leaves_only_the_lines(progress: View, 
     view = progress(terminal=True)
     with view:
         assert view.live.is_started
-        view(trial("0000", [0.5], Status.COMPLETED))
+        view.on_trial(trial("0000", [0.5], Status.COMPLETED))
     assert not view.live.is_started
     assert "trial 0000  COMPLETED" in written(view)
-
-
-def test_silence_says_nothing(trial: Trial, capsys: pytest.CaptureFixture[str]) -> None:
-    silent(trial("0000"))
-    assert capsys.readouterr() == ("", "")

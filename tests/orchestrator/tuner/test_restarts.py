@@ -8,9 +8,9 @@ from ray.tune.execution.tune_controller import TuneController
 
 from orchestrator.tuner import restarts
 from orchestrator.tuner.restarts import MAX_RESTARTS, MAX_UNREACHABLE, RestartPolicy
-from orchestrator.worker.assignment import answer
+from orchestrator.worker.assignment import Answer
 from trainables.config import TrialConfig
-from trainables.result import EpochReport, Status, TrialResult
+from trainables.result import EpochReport, TrialResult
 
 CRASH = "The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR"
 NODE = "The actor died because its node has died. Node Id: 1b1e35760c83481e3d03973baeced6e71dc491613eee91a36d13992b"
@@ -41,8 +41,7 @@ def after(epochs: int) -> dict[str, Any]:
         for epoch in range(1, epochs + 1)
     )
     config = TrialConfig.model_validate(values)
-    running = TrialResult(trial_id="0000", config=config, parameters={}, status=Status.RUNNING, reports=reports)
-    return answer(running, done=False)
+    return Answer(trial=TrialResult(trial_id="0000", config=config, parameters={}, reports=reports)).to_tune()
 
 
 @pytest.fixture
@@ -53,8 +52,8 @@ def trial() -> Trial:
 def test_a_trial_that_dies_in_vain_ends_after_three_tries(trial: Trial):
     rule = RestartPolicy()
     assert [trial.dies(CRASH, rule) for _ in range(3)] == [True, True, False]
-    status, reason = rule.verdict("a")
-    assert status is Status.FAILED
+    reason, out_of_memory = rule.verdict("a")
+    assert not out_of_memory
     assert reason.startswith("its process died 3 times in the same epoch")
 
 
@@ -75,7 +74,7 @@ def test_what_a_checkpoint_shows_again_is_no_progress(trial: Trial):
         deaths.append(trial.dies(MEMORY, rule))
         rule.on_trial_result(0, [], trial, after(3))
     assert deaths[:3] == [True, True, False]
-    assert rule.verdict("a")[0] is Status.PRUNED_OOM
+    assert rule.verdict("a")[1]
 
 
 def test_the_death_of_a_node_is_free(trial: Trial):
@@ -98,9 +97,9 @@ def test_a_process_out_of_reach_is_free_for_a_while(trial: Trial):
 def test_want_of_memory_has_its_own_status(trial: Trial):
     rule = RestartPolicy()
     assert [trial.dies(MEMORY, rule) for _ in range(3)] == [True, True, False]
-    assert rule.verdict("a")[0] is Status.PRUNED_OOM
+    assert rule.verdict("a")[1]
     rule.on_trial_result(0, [], trial, after(1))
-    assert rule.verdict("a")[0] is Status.FAILED, "that was in an earlier epoch"
+    assert not rule.verdict("a")[1], "that was in an earlier epoch"
 
 
 def test_tune_is_taught_that_a_killed_process_is_a_dead_one(monkeypatch: pytest.MonkeyPatch):

@@ -11,10 +11,12 @@ from ray.tune.search import Searcher
 
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
+from orchestrator.search.proposals import Proposals, starting_points
 from orchestrator.search.study import build_study
-from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.sweep_spec import DEFAULT_RECIPE, SweepSpec
 from orchestrator.tuner.searcher import LedgerSearcher
-from orchestrator.worker.assignment import Assignment, answer
+from orchestrator.tuner.trial_states import TrialStates
+from orchestrator.worker.assignment import Answer, Assignment, EndKind, TrialEnd
 from search_spaces.errors import StorageFailed
 from trainables.result import EpochReport, Failure, Status, TrialResult
 
@@ -42,17 +44,17 @@ class Driver:
 
     def restart(self) -> None:
         """As after a kill: from the ledger alone."""
-        self.study: optuna.Study = build_study(self.spec, self.ledger.trials(), self.folder / "study.log")
-        first = self.spec.first_points()
-        self.searcher = LedgerSearcher(
-            self.spec, self.ledger, self.study, self._assign, self.told.append, first, give_up=self.given_up.append
-        )
+        known, problem = self.ledger.trials(), self.spec.problem
+        self.study: optuna.Study = build_study(self.spec.name, problem, known, self.folder / "study.log")
+        first = starting_points(problem, self.spec.given_points(), DEFAULT_RECIPE, {})
+        self.proposals = Proposals(problem, self.study, known, first, price=lambda config: 1.0)
+        self.states = TrialStates(self.ledger, self.study, self.told.append, self.given_up.append)
+        self.over, self.pruned_at_end = False, set[str]()
+        self.searcher = LedgerSearcher(self.proposals, self.states, self._assign, lambda: self.over, self.pruned_at_end)
 
     def _assign(self, trial: TrialResult) -> Assignment:
-        run, wandb = self.folder, self.spec.tracking.wandb
-        return Assignment(
-            trial=trial, sweep=self.spec.name, run=run, cache=run / "cache", resources=self.spec.resources, wandb=wandb
-        )
+        run = self.folder
+        return Assignment(trial=trial, run=run, cache=run / "cache", resources=self.spec.resources)
 
     def begin(self, tune_id: str) -> TrialResult:
         config = self.searcher.suggest(tune_id)
@@ -61,23 +63,28 @@ class Driver:
 
     def epoch(self, tune_id: str, trial: TrialResult, score: float) -> TrialResult:
         newer = grown(trial, score)
-        self.searcher.on_trial_result(tune_id, answer(newer, done=False))
+        self.searcher.on_trial_result(tune_id, Answer(trial=newer).to_tune())
         return newer
 
     def complete(self, tune_id: str, trial: TrialResult, *scores: float) -> None:
         """As Tune does: every epoch is a result, the last one comes with the end."""
         for score in scores[:-1]:
             trial = self.epoch(tune_id, trial, score)
-        last = grown(trial, scores[-1]).model_copy(update={"status": Status.COMPLETED})
-        self.searcher.on_trial_complete(tune_id, answer(last, done=True))
+        self.searcher.on_trial_complete(tune_id, ended(grown(trial, scores[-1]), EndKind.COMPLETED))
 
-    def states(self) -> list[str]:
+    def study_states(self) -> list[str]:
         return [trial.state.name for trial in self.study.trials]
 
 
 def grown(trial: TrialResult, score: float) -> TrialResult:
     report = EpochReport(epoch=len(trial.reports) + 1, metrics={"val/macro_f1": score}, seconds=1.0, checkpoint="best")
     return trial.model_copy(update={"reports": (*trial.reports, report)})
+
+
+def ended(trial: TrialResult, kind: EndKind, message: str | None = None) -> dict[str, Any]:
+    """The last result of a trial that ends by itself."""
+    failure = None if message is None else Failure(message=message)
+    return Answer(trial=trial, end=TrialEnd(kind=kind, failure=failure)).to_tune()
 
 
 @pytest.fixture
@@ -95,7 +102,7 @@ def test_ids_count_up_and_the_planned_number_is_the_end(driver: Callable[..., Dr
     trials = [sweep.begin(f"tune-{number}") for number in range(4)]
     assert [trial.trial_id for trial in trials] == ["0000", "0001", "0002", "0003"]
     assert sweep.searcher.suggest("tune-4") == Searcher.FINISHED
-    assert sweep.searcher.remaining == 0
+    assert sweep.proposals.remaining == 0
     assert len({str(trial.parameters) for trial in trials}) == 4
 
 
@@ -138,7 +145,7 @@ def test_a_trial_that_the_scheduler_stops_is_pruned_with_its_last_epoch(driver: 
     """Tune shows the result on which a trial is stopped only with its end."""
     sweep = driver()
     trial = sweep.epoch("t", sweep.begin("t"), 0.4)
-    sweep.searcher.on_trial_complete("t", answer(grown(trial, 0.3), done=False))
+    sweep.searcher.on_trial_complete("t", Answer(trial=grown(trial, 0.3)).to_tune())
     told = sweep.study.trials[0]
     assert (told.state, told.intermediate_values) == (TrialState.PRUNED, {1: 0.4, 2: 0.3})
     assert sweep.ledger.read_trial("0000").status is Status.PRUNED
@@ -146,10 +153,9 @@ def test_a_trial_that_the_scheduler_stops_is_pruned_with_its_last_epoch(driver: 
 
 def test_a_trial_s_own_failure_is_kept(driver: Callable[..., Driver]) -> None:
     sweep = driver()
-    failed = sweep.begin("t").model_copy(update={"status": Status.FAILED, "failure": Failure(message="NaN")})
-    sweep.searcher.on_trial_complete("t", answer(failed, done=True))
+    sweep.searcher.on_trial_complete("t", ended(sweep.begin("t"), EndKind.FAILED, "NaN"))
     assert sweep.ledger.read_trial("0000").failure == Failure(message="NaN")
-    assert sweep.states() == ["FAIL"]
+    assert sweep.study_states() == ["FAIL"]
 
 
 def test_a_dead_worker_is_a_failure_with_what_was_known_and_a_log(driver: Callable[..., Driver]) -> None:
@@ -161,17 +167,17 @@ def test_a_dead_worker_is_a_failure_with_what_was_known_and_a_log(driver: Callab
     assert kept.failure is not None
     assert kept.failure.message.startswith("its process died 3 times")
     assert kept.failure.log == "logs/0000.log"
-    assert sweep.states() == ["FAIL"]
+    assert sweep.study_states() == ["FAIL"]
 
 
 def test_an_interrupted_trial_is_marked_so_and_left_open_for_a_resume(driver: Callable[..., Driver]) -> None:
     sweep = driver()
     sweep.complete("a", sweep.begin("a"), 0.5)
     sweep.epoch("b", sweep.begin("b"), 0.4)
-    assert [trial.trial_id for trial in sweep.searcher.interrupt()] == ["0001"]
+    assert [trial.trial_id for trial in sweep.states.interrupt()] == ["0001"]
     assert [trial.status for trial in sweep.ledger.trials()] == [Status.COMPLETED, Status.INTERRUPTED]
-    assert sweep.states() == ["COMPLETE", "FAIL"], "nothing is left RUNNING"
-    assert sweep.searcher.interrupt() == []
+    assert sweep.study_states() == ["COMPLETE", "FAIL"], "nothing is left RUNNING"
+    assert sweep.states.interrupt() == []
 
 
 @pytest.mark.parametrize("killed", [True, False])
@@ -182,10 +188,10 @@ def test_a_resume_goes_on_with_the_unfinished_first_under_their_ids(
     sweep.complete("a", sweep.begin("a"), 0.5, 0.6)
     begun = [sweep.begin("b"), sweep.epoch("c", sweep.begin("c"), 0.4)]
     if not killed:
-        sweep.searcher.interrupt()
+        sweep.states.interrupt()
     sweep.restart()
-    assert sweep.states() == ["COMPLETE"]
-    assert sweep.searcher.remaining == 4
+    assert sweep.study_states() == ["COMPLETE"]
+    assert sweep.proposals.remaining == 4
     resumed = [sweep.begin("x"), sweep.begin("y")]
     assert [trial.model_copy(update={"status": Status.RUNNING}) for trial in begun] == resumed
     assert sweep.study.trials[2].intermediate_values == {1: 0.4}
@@ -194,7 +200,7 @@ def test_a_resume_goes_on_with_the_unfinished_first_under_their_ids(
     assert sweep.searcher.suggest("v") == Searcher.FINISHED
     for tune_id, trial in zip("xyzw", [*resumed, *new], strict=True):
         sweep.complete(tune_id, trial, 0.5, 0.7)
-    assert sweep.states() == ["COMPLETE"] * 5
+    assert sweep.study_states() == ["COMPLETE"] * 5
     assert sweep.study.trials[2].intermediate_values == {1: 0.4, 2: 0.5, 3: 0.7}
     assert [trial.trial_id for trial in sweep.ledger.trials()] == ["0000", "0001", "0002", "0003", "0004"]
 
@@ -210,7 +216,7 @@ def test_a_finished_sweep_has_nothing_left_and_an_extended_one_has(driver: Calla
     sweep = driver(trials=1)
     sweep.complete("a", sweep.begin("a"), 0.5)
     sweep.restart()
-    assert (sweep.searcher.remaining, sweep.searcher.suggest("b")) == (0, Searcher.FINISHED)
+    assert (sweep.proposals.remaining, sweep.searcher.suggest("b")) == (0, Searcher.FINISHED)
     sweep.spec = sweep.spec.model_copy(update={"search": sweep.spec.search.model_copy(update={"trials": 2})})
     sweep.restart()
     assert sweep.begin("b").trial_id == "0001"
@@ -256,23 +262,24 @@ def test_once_a_budget_is_used_up_nothing_begins_and_what_is_stopped_can_be_resu
 ) -> None:
     sweep = driver()
     trial = sweep.epoch("a", sweep.begin("a"), 0.4)
-    sweep.searcher.over = lambda: True
+    sweep.over = True
     assert sweep.searcher.suggest("b") == Searcher.FINISHED
-    sweep.searcher.on_trial_complete("a", answer(grown(trial, 0.5), done=False))
+    sweep.searcher.on_trial_complete("a", Answer(trial=grown(trial, 0.5)).to_tune())
     assert sweep.ledger.read_trial("0000").status is Status.INTERRUPTED
-    assert sweep.searcher.interrupt() == []
-    assert sweep.states() == ["FAIL"]
+    assert sweep.states.interrupt() == []
+    assert sweep.study_states() == ["FAIL"]
     sweep.restart()
-    assert (sweep.states(), sweep.searcher.remaining) == ([], 4)
+    assert (sweep.study_states(), sweep.proposals.remaining) == ([], 4)
 
 
 def test_what_would_have_been_stopped_anyway_when_the_budget_ended_is_stopped(driver: Callable[..., Driver]) -> None:
     sweep = driver()
     trial = sweep.begin("a")
-    sweep.searcher.over, sweep.searcher.pruned_at_end = lambda: True, {"a"}
-    sweep.searcher.on_trial_complete("a", answer(grown(trial, 0.1), done=False))
+    sweep.over = True
+    sweep.pruned_at_end.add("a")
+    sweep.searcher.on_trial_complete("a", Answer(trial=grown(trial, 0.1)).to_tune())
     assert sweep.ledger.read_trial("0000").status is Status.PRUNED
-    assert sweep.states() == ["PRUNED"]
+    assert sweep.study_states() == ["PRUNED"]
 
 
 def test_a_grid_is_run_in_order_and_resumed_where_it_stood(small_spec: SmallSpec, tmp_path: Path) -> None:
@@ -289,11 +296,11 @@ def test_a_grid_is_run_in_order_and_resumed_where_it_stood(small_spec: SmallSpec
 def test_a_trial_whose_storage_failed_is_no_failure_and_is_gone_on_with(driver: Callable[..., Driver]) -> None:
     sweep = driver()
     trial = sweep.epoch("a", sweep.begin("a"), 0.5)
-    update = {"status": Status.INTERRUPTED, "failure": Failure(message="runs: the disk is full; free some space")}
-    sweep.searcher.on_trial_complete("a", answer(trial.model_copy(update=update), done=True))
+    message = "runs: the disk is full; free some space"
+    sweep.searcher.on_trial_complete("a", ended(trial, EndKind.STORAGE_FAILED, message))
     assert [str(error) for error in sweep.given_up] == ["runs: the disk is full; free some space"]
     assert sweep.ledger.trials() == [trial]
-    assert sweep.states() == ["RUNNING"]
+    assert sweep.study_states() == ["RUNNING"]
     sweep.restart()
     assert sweep.begin("b") == trial
 

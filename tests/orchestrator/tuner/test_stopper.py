@@ -1,120 +1,110 @@
-"""The driver's watch over its sweep, without a sweep: `tests/integration` has the whole of it."""
-
-import time
+import errno
+import pickle
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from analysis import heartbeat
-from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder
-from orchestrator.spec.budget import Budget, BudgetMeter
-from orchestrator.tuner import stopper as watch_module
-from orchestrator.tuner.stopper import Watch
+from orchestrator.spec.budget import Budget
+from orchestrator.tuner.budget_meter import BudgetMeter
+from orchestrator.tuner.stopper import SweepStopper
 from search_spaces.errors import StorageFailed
 from trainables.config import Objective
 from trainables.result import Status, TrialResult
 
+TARGET = "budget.target: trial 0000 reached 0.6000, 0.5 was asked for"
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunFolder:
-    run = RunFolder(tmp_path)
-    Ledger(run).write_run(
-        RunRecord(
-            name="small",
-            objective=Objective(),
-            space={},
-            distributions={},
-            created=datetime.now(UTC),
-            classes=("a", "b"),
-            fingerprint="photos",
-            sample_counts={},
-            trials_planned=2,
-            versions={},
-        )
-    )
-    return run
+    return RunFolder(tmp_path)
 
 
-def watched(
-    run: RunFolder, seconds: float = 0.0, on_ending: Callable[[str], None] = lambda reason: None, **budget: float
-) -> Watch:
-    return Watch(run, BudgetMeter(Budget.model_validate(budget), Objective(), 0, seconds=seconds), on_ending)
+@pytest.fixture
+def meter() -> BudgetMeter:
+    return BudgetMeter(Budget(target=0.5), Objective(), 0)
 
 
-def test_a_used_up_budget_lets_trials_end_their_epoch_and_is_noted(
-    run: RunFolder, trial: Callable[..., TrialResult]
+def test_a_used_up_budget_lets_trials_end_their_epoch(
+    run: RunFolder, meter: BudgetMeter, trial: Callable[..., TrialResult]
 ) -> None:
-    with watched(run, target=0.5) as watch:
-        assert heartbeat.is_alive(run)
-        assert not watch.stop_all()
-        assert not watch("0000", {})
-        watch.spent.note(trial("0000", [0.6], Status.COMPLETED))
-        assert not watch("0000", {}), "nothing changes between two turns of Tune's loop"
-        assert not watch.stop_all(), "what runs goes on to the end of its epoch"
-        assert watch("0001", {})
-        assert watch.is_over()
-        assert run.stop_request.exists(), "workers do not take their end for one by ASHA"
-        watch._polled = 0.0
-        assert not watch.stop_all(), "and this driver does not take it for a person's"
+    stopper = SweepStopper(run, meter, lambda reason: None)
+    assert not stopper.stop_all()
+    assert not stopper("0000", {})
+    meter.on_trial(trial("0000", [0.6], Status.COMPLETED))
+    assert not stopper("0000", {}), "nothing changes between two turns of Tune's loop"
+    assert not stopper.stop_all(), "running trials continue to the end of their epoch"
+    assert stopper("0001", {})
+    assert stopper.is_over()
+    assert stopper.ended == TARGET
     assert not run.stop_request.exists()
-    assert not heartbeat.is_alive(run)
-    assert Ledger(run).read_run().ended == "budget.target: trial 0000 reached 0.6000, 0.5 was asked for"
 
 
-def test_a_person_s_request_stops_everything(run: RunFolder) -> None:
-    with watched(run, target=0.5) as watch:
-        run.stop_request.touch()
-        assert watch.stop_all()
-        assert not watch.is_over()
-    assert Ledger(run).read_run().ended is None
+def test_a_request_stops_everything(run: RunFolder, meter: BudgetMeter) -> None:
+    stopper = SweepStopper(run, meter, lambda reason: None)
+    run.stop_request.touch()
+    assert stopper.stop_all()
+    assert stopper.is_stopped
+    assert not stopper.is_over()
 
 
-def test_why_it_ends_is_told_once(run: RunFolder, trial: Callable[..., TrialResult]) -> None:
+def test_a_request_stops_a_sweep_that_a_budget_is_ending(
+    run: RunFolder, meter: BudgetMeter, trial: Callable[..., TrialResult]
+) -> None:
+    stopper = SweepStopper(run, meter, lambda reason: None)
+    meter.on_trial(trial("0000", [0.6], Status.COMPLETED))
+    assert not stopper.stop_all()
+    stopper.request_stop()
+    assert run.stop_request.exists()
+    assert stopper.stop_all()
+
+
+def test_the_reason_is_reported_once(run: RunFolder, meter: BudgetMeter, trial: Callable[..., TrialResult]) -> None:
     reasons: list[str] = []
-    with watched(run, on_ending=reasons.append, target=0.5) as watch:
-        watch.stop_all()
-        assert reasons == []
-        watch.spent.note(trial("0000", [0.6], Status.COMPLETED))
-        for _ in range(2):
-            watch.stop_all()
-    assert reasons == ["budget.target: trial 0000 reached 0.6000, 0.5 was asked for"]
-    with watched(run, on_ending=reasons.append) as watch:
-        run.stop_request.touch()
-        watch.stop_all()
+    stopper = SweepStopper(run, meter, reasons.append)
+    stopper.stop_all()
+    assert reasons == []
+    meter.on_trial(trial("0000", [0.6], Status.COMPLETED))
+    for _ in range(2):
+        stopper.stop_all()
+    assert reasons == [TARGET]
+    asked = SweepStopper(run, BudgetMeter(Budget(), Objective(), 0), reasons.append)
+    asked.request_stop()
+    asked.stop_all()
     assert reasons[1:] == ["asked to stop"]
 
 
-def test_it_lives_though_it_is_busy(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_module, "BEAT_SECONDS", 0.05)
-    with watched(run):
-        first, deadline = heartbeat.read(run), time.monotonic() + 30
-        assert first is not None
-        while (now := heartbeat.read(run)) is not None and now.beat == first.beat:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-    assert heartbeat.read(run) is None
-    time.sleep(0.2)
-    assert heartbeat.read(run) is None, "nor does it say so afterwards"
+def test_a_bad_node_stops_everything(run: RunFolder, meter: BudgetMeter) -> None:
+    reasons: list[str] = []
+    stopper = SweepStopper(run, meter, reasons.append)
+    stopper.joining_nodes = SimpleNamespace(complaint=lambda: "node b: timm must be 1.0")  # type: ignore[assignment]
+    stopper.stop_all()
+    assert stopper.is_stopped
+    assert reasons == ["node b: timm must be 1.0"]
 
 
-def test_a_heartbeat_that_cannot_be_written_ends_the_sweep(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_module, "BEAT_SECONDS", 0.3)
-    with watched(run) as watch:
-        run.heartbeat.unlink()
-        run.heartbeat.mkdir()  # type: ignore[union-attr]  # a folder: it takes no file's place
-        deadline = time.monotonic() + 30
-        while not watch.stop_all():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        run.heartbeat.rmdir()  # type: ignore[union-attr]
-    assert isinstance(watch.failed, StorageFailed)
+@pytest.mark.parametrize("error", [StorageFailed("bucket out of reach"), OSError(errno.ENOSPC, "No space left")])
+def test_failed_storage_behind_another_error_is_found(run: RunFolder, meter: BudgetMeter, error: Exception) -> None:
+    stopper = SweepStopper(run, meter, lambda reason: None)
+    with stopper.giving_up():
+        try:
+            raise error
+        except Exception as cause:
+            raise RuntimeError("Tune cannot write its snapshot") from cause
+    assert stopper.is_stopped
+    assert stopper.failed is not None
+    assert str(error) in str(stopper.failed)
+    stopper.give_up(StorageFailed("later"))
+    assert str(error) in str(stopper.failed), "the first reason is kept"
 
 
-def test_the_time_of_drivers_adds_up(run: RunFolder) -> None:
-    with watched(run, seconds=100.0) as watch:
-        watch.stop_all()
-        assert Ledger(run).read_run().driven_seconds >= 100, "noted while it runs: a killed driver has spent its time"
-    assert 100 < Ledger(run).read_run().driven_seconds < 200
+def test_any_other_error_is_raised(run: RunFolder, meter: BudgetMeter) -> None:
+    stopper = SweepStopper(run, meter, lambda reason: None)
+    with pytest.raises(RuntimeError, match="a fault of Tune"), stopper.giving_up():
+        raise RuntimeError("a fault of Tune")
+
+
+def test_pickling_it_brings_nothing_along(run: RunFolder, meter: BudgetMeter) -> None:
+    assert vars(pickle.loads(pickle.dumps(SweepStopper(run, meter, lambda reason: None)))) == {}

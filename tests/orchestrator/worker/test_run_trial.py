@@ -3,28 +3,30 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.worker.run_trial import ended_by, start_trial_log, stop_trial_log
+from orchestrator.worker.assignment import EndKind
+from orchestrator.worker.run_trial import end_of, start_trial_log, stop_trial_log
 from search_spaces.errors import OutOfMemory
-from trainables.result import Status
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "message"),
+    ("error", "kind", "message"),
     [
-        (ValueError("one\ntwo"), Status.FAILED, "ValueError: one"),
-        (ValueError(), Status.FAILED, "ValueError: no message"),
-        (OutOfMemory("a batch must fit"), Status.PRUNED_OOM, "OutOfMemory: a batch must fit"),
+        (ValueError("one\ntwo"), EndKind.FAILED, "ValueError: one"),
+        (ValueError(), EndKind.FAILED, "ValueError: no message"),
+        (OutOfMemory("a batch must fit"), EndKind.OUT_OF_MEMORY, "OutOfMemory: a batch must fit"),
     ],
 )
 def test_an_error_ends_a_trial_in_one_line_and_with_its_traceback(
-    error: Exception, status: Status, message: str
+    error: Exception, kind: EndKind, message: str
 ) -> None:
     try:
         raise error
     except Exception as raised:
-        found, failure = ended_by(raised)
-    assert (found, failure.message) == (status, message)
-    assert "raise error" in failure.traceback
+        end = end_of(raised)
+    assert end.kind is kind
+    assert end.failure is not None
+    assert end.failure.message == message
+    assert "raise error" in end.failure.traceback
 
 
 def test_a_log_has_what_is_said_while_it_is_open(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.driver.probe import points_by_score
+from orchestrator.search.proposals import starting_points
 from orchestrator.spec.loading import load
-from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.sweep_spec import DEFAULT_RECIPE, SweepSpec
+from search_spaces.space import Point
 
 ARCHITECTURE = {"choice": ["resnet18", "test_vit", "vgg16_bn"]}
 HEAD = {"architecture": ARCHITECTURE, "strategy": {"choice": ["head", "full"]}, "lr": {"log": [1e-4, 1e-2]}}
@@ -22,20 +23,24 @@ def spec(write_sweep: Callable[..., Path], tmp_path: Path) -> Callable[..., Swee
     return make
 
 
+def points_of(sweep: SweepSpec, scores: dict[str, float]) -> list[Point]:
+    return starting_points(sweep.problem, sweep.given_points(), DEFAULT_RECIPE, scores)
+
+
 def test_the_default_recipe_with_each_architecture_best_first(spec: Callable[..., SweepSpec]) -> None:
-    points = points_by_score(spec(HEAD, trials=12), SCORES)
+    points = points_of(spec(HEAD, trials=12), SCORES)
     assert [point["architecture"] for point in points] == list(SCORES)
     assert all(point["strategy"] == "head" and point["lr"] == 1e-3 for point in points)
 
 
 def test_half_of_the_trials_are_left_to_the_sampler(spec: Callable[..., SweepSpec]) -> None:
-    points = points_by_score(spec(HEAD, trials=4), SCORES)
+    points = points_of(spec(HEAD, trials=4), SCORES)
     assert [point["architecture"] for point in points] == ["vgg16_bn", "resnet18"]
 
 
 def test_the_sweeps_own_points_come_first(spec: Callable[..., SweepSpec]) -> None:
     own = {"architecture": "test_vit", "strategy": "full", "lr": 5e-3}
-    points = points_by_score(spec(HEAD, trials=12, points=[own]), SCORES)
+    points = points_of(spec(HEAD, trials=12, points=[own]), SCORES)
     assert points[0] == own
     assert [point["architecture"] for point in points[1:]] == list(SCORES)
 
@@ -43,11 +48,11 @@ def test_the_sweeps_own_points_come_first(spec: Callable[..., SweepSpec]) -> Non
 def test_a_space_without_the_default_recipe_gives_points_of_its_own(spec: Callable[..., SweepSpec]) -> None:
     space = {"architecture": ARCHITECTURE, "strategy": {"choice": ["full"]}, "lr": {"log": [1e-5, 1e-4]}}
     sweep = spec(space, trials=12)
-    points = points_by_score(sweep, SCORES)
+    points = points_of(sweep, SCORES)
     assert [point["architecture"] for point in points] == list(SCORES)
     assert [sweep.search_space.validate(point) for point in points] == points
 
 
 def test_without_scores_nothing_changes(spec: Callable[..., SweepSpec]) -> None:
     sweep = spec(HEAD, trials=12)
-    assert points_by_score(sweep, {}) == sweep.first_points()
+    assert points_of(sweep, {}) == sweep.first_points()
