@@ -105,12 +105,12 @@ def printed(interface: Interface) -> set[str]:
 
 def collect(folder: Path) -> Interface:
     """Read the names from models, commands and sources, and from what the commands write in `folder`."""
-    file = _write_sweep(folder)
-    run_folder = _write_run(folder / "runs" / "sweep", file)
+    file, root = _write_sweep(folder), folder / "runs" / "sweep"
+    _write_run(root, file)
     here = mock.patch.object(subprocesses, "SubprocessRunner", _InProcessRunner)
     with here, mock.patch("wandb.init") as wandb_init:
-        documents = _documents(folder, file, run_folder)
-    retrained = json.loads((run_folder.root / "winner" / "retrain.json").read_text())
+        documents = _documents(folder, file, root)
+    retrained = json.loads((root / "winner" / "retrain.json").read_text())
     sections: dict[str, Iterable[str | Name]] = {
         "sweep file": _sweep_names(documents.pop("schema")),
         "commands": _command_names(typer.main.get_command(app)),
@@ -123,9 +123,9 @@ def collect(folder: Path) -> Interface:
         "wandb": _wandb_names(wandb_init),
         "config": _schema_names(TrialConfig.model_json_schema(mode="serialization")),
         "records": [*_record_names(), *(f"winner/retrain.json {key}" for key in _keys(retrained))],
-        "files": _files(run_folder),
-        "columns": _columns(run_folder),
-        "onnx": _metadata(run_folder.root / "export" / "model.onnx"),
+        "files": _files(root),
+        "columns": _columns(root),
+        "onnx": _metadata(root / "export" / "model.onnx"),
     }
     return {
         section: dict((name, []) if isinstance(name, str) else name for name in names)
@@ -168,7 +168,7 @@ def _write_sweep(folder: Path) -> Path:
     return folder / "sweep.yaml"
 
 
-def _write_run(root: Path, file: Path) -> RunFolder:
+def _write_run(root: Path, file: Path) -> None:
     """Write the records of a run with one finished trial."""
     folder, spec = RunFolder(root), load(file)
     empty: dict[str, Any] = {"distributions": {}, "sample_counts": {}, "versions": {}, "fingerprint": ""}
@@ -176,7 +176,6 @@ def _write_run(root: Path, file: Path) -> RunFolder:
     Ledger(folder).write_run(RunRecord(created=datetime.now(UTC), trials_planned=1, **shared, **empty))
     Ledger(folder).write_trial(_trial(file))
     folder.sweep_yaml.write_bytes(file.read_bytes())
-    return folder
 
 
 def _trial(file: Path) -> TrialResult:
@@ -186,9 +185,9 @@ def _trial(file: Path) -> TrialResult:
     return TrialResult(trial_id="0000", status=Status.COMPLETED, **state)
 
 
-def _documents(folder: Path, file: Path, run_folder: RunFolder) -> dict[str, Any]:
+def _documents(folder: Path, file: Path, root: Path) -> dict[str, Any]:
     """Run every command that prints JSON; return what each has printed."""
-    root, photo = run_folder.root, folder / "photos" / "test" / CLASSES[0]
+    photo = folder / "photos" / "test" / CLASSES[0]
     json_format = ("--format", "json")
     commands: dict[str, tuple[object, ...]] = {
         "schema": (),
@@ -362,30 +361,26 @@ def _wandb_names(init: mock.Mock) -> Iterator[Name]:
     yield "tags at the end", list(run.tags)
 
 
-def _files(run_folder: RunFolder) -> Iterator[str]:
+def _files(root: Path) -> Iterator[str]:
     """List the paths of a run, and the files that retraining and exporting write."""
-    for name, kind in vars(RunFolder).items():
+    folder = RunFolder(root)
+    for name, member in vars(RunFolder).items():
         if name.startswith("_"):
             continue
-        if isinstance(kind, property):
-            place = getattr(run_folder, name)
-        elif inspect.isfunction(kind) and list(inspect.signature(kind).parameters) == ["self", "trial_id"]:
-            place = getattr(run_folder, name)("0000")
-        else:
-            continue
-        if place != run_folder.root:
-            yield str(place.relative_to(run_folder.root))
-    for folder in ("winner", "export"):
-        for path in (run_folder.root / folder).rglob("*"):
-            yield str(path.relative_to(run_folder.root))
+        if isinstance(member, property) and name != "local":
+            yield str(getattr(folder, name).relative_to(root))
+        elif inspect.isfunction(member) and list(inspect.signature(member).parameters) == ["self", "trial_id"]:
+            yield str(getattr(folder, name)("0000").relative_to(root))
+    for part in ("winner", "export"):
+        yield from (str(path.relative_to(root)) for path in (root / part).rglob("*"))
 
 
-def _columns(run_folder: RunFolder) -> Iterator[str]:
-    board = run_folder.root / "leaderboard.csv"
-    Leaderboard.from_run(run_folder).write_csv(board)
+def _columns(root: Path) -> Iterator[str]:
+    board = root / "leaderboard.csv"
+    Leaderboard.from_run(root).write_csv(board)
     for column in next(csv.reader(board.read_text().splitlines())):
         yield f"leaderboard.csv {column}"
-    for column in pq.read_schema(run_folder.root / "winner" / "predictions.parquet").names:
+    for column in pq.read_schema(root / "winner" / "predictions.parquet").names:
         yield f"predictions/*.parquet {re.sub('|'.join(CLASSES), '*', column)}"
 
 
