@@ -9,7 +9,8 @@ budget. A rung is thus a share of each trial's budget (the resource of Hyperband
 the same for a small architecture and a large one: in plain FLOPs the small one would be asked for its score when it is
 all but trained, the large one after a few batches. For a plan that never changes, these are epochs. A trial that thaws
 late has spent little by then, and is compared with others that have spent as little. With `resource: epochs` it passes
-most rungs unjudged, and can hardly be stopped at all; `benchmarks/search/search_quality.md` shows what that costs.
+most rungs unjudged, and can hardly be stopped at all; `benchmarks/search/search_quality.md` has both, for one table on
+which none of the best trials thaws late.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -29,7 +29,8 @@ def make_sampler(search: Search, number: int = 0) -> optuna.samplers.BaseSampler
             case "tpe":
                 # group: conditional parameters are modelled jointly. constant_liar: trials that still run count as
                 # poor, so that several workers do not try the same thing. Of 4 candidates instead of Optuna's 24 the
-                # best is less often what is known already, so that a long search does not stand still.
+                # best is less often what is known already. All was chosen on one table, on which the search without
+                # TPE is as good: `benchmarks/search/search_quality.md`.
                 return optuna.samplers.TPESampler(
                     seed=seed, n_ei_candidates=4, multivariate=True, group=True, constant_liar=True
                 )

@@ -1,6 +1,7 @@
 """From the leaderboard to a prediction, one command after the other; and one trial alone, without Ray."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,9 @@ LEADERBOARD_FIELDS = [
     "config",
     "failure",
 ]
+MODULE = re.compile(rb"\b(?:search_spaces|trainables|analysis|orchestrator)[./]\w+")
+TEXT_OR_SCRATCH = ("logs", "tune")
+"""Logs are for people; Ray Tune's folder is wiped at each start."""
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +162,29 @@ def test_predict_needs_no_torch(exported: RunFolder, digits: Path, tmp_path: Pat
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout)[0]["path"] == str(image)
+
+
+def test_no_record_holds_the_path_of_a_module(exported: RunFolder, cache_dir: Path):
+    """Code may move, and old runs stay readable."""
+    root = Path(str(exported.root))
+    files = [path for path in root.rglob("*") if path.is_file()]
+    records = [path for path in files if path.relative_to(root).parts[0] not in TEXT_OR_SCRATCH]
+    assert {path.suffix for path in records} >= {
+        *(".json", ".yaml", ".csv", ".parquet", ".safetensors", ".onnx", ".wandb", ".log"),
+    }
+    cached = [path for path in cache_dir.rglob("*") if path.is_file()]
+    assert cached
+    assert {str(path): found for path in [*records, *cached] if (found := modules_in(path))} == {}
+
+
+def modules_in(path: Path) -> list[bytes]:
+    """Find paths of modules in a file and its name, the traceback of a failed trial left out."""
+    content = path.read_bytes()
+    if path.parent.name == "trials":
+        record = json.loads(content)
+        record.get("failure", {}).pop("traceback", None)
+        content = json.dumps(record).encode()
+    return MODULE.findall(path.name.encode()) + MODULE.findall(content)
 
 
 def test_logs(searched: tuple[SweepOutcome, list[TrialResult]], capsys: pytest.CaptureFixture[str]):
