@@ -153,14 +153,14 @@ class SweepReporter:
     ) -> None:
         """Tell whoever is to know that the sweep is over; a person who has stopped it knows."""
         from analysis.leaderboard import Leaderboard
-        from orchestrator.tracking.notify import Ending, notify
+        from orchestrator.tracking.notify import SweepEnding, notify
 
         board = Leaderboard.from_trials(spec.objective, trials)
         best = next((entry.trial for entry in board.entries if entry.rank == 1), None)
         message = failure or _summary(spec, trials, best)
         if ended is not None:
             message += f"; ended by {ended}"
-        ending = Ending(spec.name, run, status, message, tuple(trials), best)
+        ending = SweepEnding(spec.name, run, status, message, tuple(trials), best)
         if self.log is not None:
             self.log.sweep_ended(ending)
         self.ended = True

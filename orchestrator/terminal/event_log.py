@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, TextIO
 
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.tracking.notify import Ending
+from orchestrator.tracking.notify import SweepEnding
 from trainables.result import EpochReport, Status, TrialResult
 from trainables.storage.place import Place
 
@@ -61,7 +61,7 @@ class EventLog:
         """No more trials are begun; those that run end their epoch first."""
         self._write("sweep_ending", reason=reason)
 
-    def sweep_ended(self, ending: Ending) -> None:
+    def sweep_ended(self, ending: SweepEnding) -> None:
         """Nothing runs any more."""
         best, shown = ending.best, None
         if best is not None and best.best is not None:

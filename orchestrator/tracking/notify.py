@@ -19,7 +19,7 @@ SweepStatus = Literal["completed", "interrupted", "failed"]
 
 
 @dataclass(frozen=True)
-class Ending:
+class SweepEnding:
     """How a sweep ended."""
 
     name: str
@@ -52,7 +52,7 @@ class Ending:
         }
 
 
-def notify(tracking: Tracking, ending: Ending) -> Iterator[str]:
+def notify(tracking: Tracking, ending: SweepEnding) -> Iterator[str]:
     """Run the command and send the alert that the sweep file asks for; yields what went wrong, a sentence each."""
     if tracking.notify.command is not None:
         yield from _run(tracking.notify.command, ending)
@@ -60,7 +60,7 @@ def notify(tracking: Tracking, ending: Ending) -> Iterator[str]:
         yield from _alert(tracking.wandb, ending)
 
 
-def _run(command: str, ending: Ending) -> Iterator[str]:
+def _run(command: str, ending: SweepEnding) -> Iterator[str]:
     """Run a command of the shell, which fills in variables: so a secret can stay in the environment."""
     where = "tracking.notify.command"
     # A file and no pipe: what the command has started may outlive it, and would keep a pipe open.
@@ -87,7 +87,7 @@ def _run(command: str, ending: Ending) -> Iterator[str]:
             yield f"{where}: must end with exit code 0, got {result.returncode}: {last}"
 
 
-def _alert(settings: Wandb, ending: Ending) -> Iterator[str]:
+def _alert(settings: Wandb, ending: SweepEnding) -> Iterator[str]:
     where = "tracking.notify.wandb_alert"
     mode = resolve_mode(settings)
     if mode != "online":
@@ -99,7 +99,7 @@ def _alert(settings: Wandb, ending: Ending) -> Iterator[str]:
         yield f"{where}: {type(error).__name__}: {error}"
 
 
-def send_alert(settings: Wandb, ending: Ending, mode: Literal["online", "offline"] = "online") -> None:
+def send_alert(settings: Wandb, ending: SweepEnding, mode: Literal["online", "offline"] = "online") -> None:
     """Alert whoever has asked W&B for it, by e-mail or Slack, from a run of its own in the sweep's group."""
     import wandb
 

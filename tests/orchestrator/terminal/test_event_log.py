@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.terminal.event_log import EventLog
-from orchestrator.tracking.notify import Ending
+from orchestrator.tracking.notify import SweepEnding
 from trainables.result import Status, TrialResult
 
 Trial = Callable[..., TrialResult]
@@ -68,7 +68,7 @@ def test_names_of_events_and_fields_are_frozen(
     log.sweep_started(small_spec(), tmp_path, [best])
     log(trial("0001", [], parameters={"lr": 0.1}))
     log(trial("0001", [0.5], Status.PRUNED))
-    log.sweep_ended(Ending("small", tmp_path, "completed", "done", (best,), best))
+    log.sweep_ended(SweepEnding("small", tmp_path, "completed", "done", (best,), best))
     log.error("wrong", 2)
     told = events(log)
     assert {event["event"]: list(event)[2:] for event in told} == {
@@ -93,5 +93,5 @@ def test_names_of_events_and_fields_are_frozen(
 
 
 def test_a_sweep_without_a_completed_trial_has_no_best(log: EventLog, tmp_path: Path) -> None:
-    log.sweep_ended(Ending("small", tmp_path, "failed", "no trial completed", (), None))
+    log.sweep_ended(SweepEnding("small", tmp_path, "failed", "no trial completed", (), None))
     assert events(log)[0]["best"] is None

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.spec.sections import Tracking, Wandb
 from orchestrator.tracking import notify as module
-from orchestrator.tracking.notify import Ending, notify, send_alert
+from orchestrator.tracking.notify import SweepEnding, notify, send_alert
 from trainables.result import Status, TrialResult
 
 Trial = Callable[..., TrialResult]
@@ -16,9 +16,9 @@ VARIABLES = ("NAME", "RUN", "STATUS", "MESSAGE", "METRIC", "BEST", "BEST_TRIAL",
 
 
 @pytest.fixture
-def ending(trial: Trial, tmp_path: Path) -> Ending:
+def ending(trial: Trial, tmp_path: Path) -> SweepEnding:
     best = trial("0003", [0.5, 0.75], Status.COMPLETED)
-    return Ending("trash", tmp_path, "completed", "4 of 4 trials done", (best,), best)
+    return SweepEnding("trash", tmp_path, "completed", "4 of 4 trials done", (best,), best)
 
 
 @pytest.fixture(autouse=True)
@@ -28,11 +28,11 @@ def _nobody_is_logged_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
 
 
-def told(ending: Ending, **settings: Any) -> list[str]:
+def told(ending: SweepEnding, **settings: Any) -> list[str]:
     return list(notify(Tracking.model_validate({"notify": settings}), ending))
 
 
-def test_a_command_finds_the_outcome_in_its_environment(ending: Ending, tmp_path: Path) -> None:
+def test_a_command_finds_the_outcome_in_its_environment(ending: SweepEnding, tmp_path: Path) -> None:
     file = tmp_path / "told"
     line = "|".join(f"$THAW_{name}" for name in VARIABLES)
     assert told(ending, command=f'echo "{line}" > {file}') == []
@@ -40,28 +40,28 @@ def test_a_command_finds_the_outcome_in_its_environment(ending: Ending, tmp_path
 
 
 def test_without_a_completed_trial_those_of_the_best_are_empty(tmp_path: Path) -> None:
-    ending = Ending("trash", tmp_path, "failed", "no trial completed", (), None)
+    ending = SweepEnding("trash", tmp_path, "failed", "no trial completed", (), None)
     file = tmp_path / "told"
     assert told(ending, command=f'echo "$THAW_STATUS|$THAW_BEST|$THAW_BEST_TRIAL" > {file}') == []
     assert file.read_text() == "failed||\n"
 
 
 def test_a_secret_of_the_environment_reaches_the_command(
-    ending: Ending, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ending: SweepEnding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLACK_URL", "https://hooks/secret")
     assert told(ending, command=f'echo "$SLACK_URL" > {tmp_path / "told"}') == []
     assert (tmp_path / "told").read_text() == "https://hooks/secret\n"
 
 
-def test_a_command_that_fails_is_said_with_its_last_words(ending: Ending) -> None:
+def test_a_command_that_fails_is_said_with_its_last_words(ending: SweepEnding) -> None:
     (problem,) = told(ending, command="echo first >&2; echo no route to host >&2; exit 7")
     assert problem == "tracking.notify.command: must end with exit code 0, got 7: no route to host"
     (silent,) = told(ending, command="exit 1")
     assert silent.endswith("got 1: it said nothing")
 
 
-def test_a_command_that_hangs_is_ended(ending: Ending, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_that_hangs_is_ended(ending: SweepEnding, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "COMMAND_SECONDS", 0.2)
     began = time.monotonic()
     (problem,) = told(ending, command="sleep 30; true")
@@ -69,12 +69,12 @@ def test_a_command_that_hangs_is_ended(ending: Ending, monkeypatch: pytest.Monke
     assert time.monotonic() - began < 10
 
 
-def test_an_alert_needs_a_key(ending: Ending) -> None:
+def test_an_alert_needs_a_key(ending: SweepEnding) -> None:
     (problem,) = told(ending, wandb_alert=True)
     assert problem.startswith("tracking.notify.wandb_alert: needs W&B to be online, got offline; set WANDB_API_KEY")
 
 
-def test_an_alert_that_cannot_be_sent_is_said(ending: Ending, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_alert_that_cannot_be_sent_is_said(ending: SweepEnding, monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(*_arguments: object) -> None:
         raise ConnectionError("api.wandb.ai is down")
 
@@ -85,7 +85,7 @@ def test_an_alert_that_cannot_be_sent_is_said(ending: Ending, monkeypatch: pytes
 
 
 def test_an_alert_is_a_record_of_a_run_in_the_sweep_s_group(
-    ending: Ending, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ending: SweepEnding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
         monkeypatch.setenv(name, str(tmp_path / "home"))
@@ -98,5 +98,5 @@ def test_an_alert_is_a_record_of_a_run_in_the_sweep_s_group(
         assert text in written, text
 
 
-def test_nobody_is_told_where_nothing_is_set(ending: Ending) -> None:
+def test_nobody_is_told_where_nothing_is_set(ending: SweepEnding) -> None:
     assert told(ending) == []
