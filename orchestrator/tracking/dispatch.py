@@ -37,6 +37,7 @@ class Dispatcher:
             self._ended[trial.trial_id] = trial.status
         self._open: dict[str, tuple[Status, Mapping[str, float]]] = {}
         self._problems: list[str] = []
+        self._closed = False
         self._threads = [TrackerThread(tracker, self._note) for tracker in trackers]
 
     def __enter__(self) -> Self:
@@ -101,9 +102,10 @@ class Dispatcher:
             late = thread.join(max(0.0, deadline - time.monotonic()))
             if late is not None:
                 self._note(f"{late}, {timeout:g} s after the end")
-        self._threads = []
+        self._threads, self._closed = [], True
         return tuple(self._problems)
 
     def _note(self, problem: str) -> None:
-        self._problems.append(problem)
-        log.warning("%s", problem)
+        if not self._closed:  # a tracker that was given up has no more to say
+            self._problems.append(problem)
+            log.warning("%s", problem)

@@ -10,7 +10,7 @@ from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tracker import TrackedTrial, Tracker, TrialContext
 from trainables.result import EpochReport, Status
 
-# After so many trials in a row that could not be started, the tracker gets no further one.
+# After so many trials in a row that could not be started, the tracker gets nothing more.
 FAILED_STARTS = 2
 
 
@@ -65,15 +65,15 @@ class TrackerThread:
             message()
 
     def _start(self, context: TrialContext) -> None:
-        if self._failed_starts >= FAILED_STARTS:
+        if self._is_off:
             return
         self._failed_starts += 1
         with self._harmless("start"):
             self._open[context.name] = self._tracker.start(context)
             self._failed_starts = 0
-        if self._failed_starts == FAILED_STARTS:
+        if self._is_off:
             name = self._tracker.name
-            self._on_problem(f"{name}: gets no more trials, since {FAILED_STARTS} in a row could not be started")
+            self._on_problem(f"{name}: is off from now on, since {FAILED_STARTS} trials in a row could not be started")
 
     def _log(self, name: str, report: EpochReport) -> None:
         if name not in self._open or name in self._failed:
@@ -91,8 +91,13 @@ class TrackerThread:
                 trial.finish(status, summary)
 
     def _publish(self, summary: SweepSummary) -> None:
-        with self._harmless("publish"):
-            self._tracker.publish(summary)
+        if not self._is_off:
+            with self._harmless("publish"):
+                self._tracker.publish(summary)
+
+    @property
+    def _is_off(self) -> bool:
+        return self._failed_starts >= FAILED_STARTS
 
     @contextmanager
     def _harmless(self, verb: str) -> Iterator[None]:

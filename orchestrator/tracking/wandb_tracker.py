@@ -61,6 +61,7 @@ class WandbTracker:
     def _open(self, sweep: str, folder: Path, name: str, **settings: Any) -> Any:
         import wandb  # half a second, which a sweep without W&B need not wait for
 
+        wandb.setup(wandb.Settings(silent=True))  # or it greets on the terminal of the sweep when it logs in
         online = resolve_mode(self._settings) == "online"
         folder.mkdir(parents=True, exist_ok=True)
         return wandb.init(
@@ -97,7 +98,8 @@ class WandbTrial:
     def log(self, report: EpochReport) -> None:
         """Send the metrics of an epoch, under its own number."""
         values = {**report.metrics, "time/epoch_s": report.seconds, "epoch": report.epoch}
-        self._run.log(values, step=report.epoch)
+        # Committed at once: otherwise a row waits for the next one, and a driver that is killed loses it.
+        self._run.log(values, step=report.epoch, commit=True)
 
     def finish(self, status: Status, summary: Mapping[str, float]) -> None:
         """Close the run with its status as a tag."""
