@@ -65,13 +65,13 @@ class TrackerThread:
             message()
 
     def _start(self, context: TrialContext) -> None:
-        if self._is_off:
+        if self._is_off():
             return
         self._failed_starts += 1
         with self._harmless("start"):
             self._open[context.name] = self._tracker.start(context)
             self._failed_starts = 0
-        if self._is_off:
+        if self._is_off():
             name = self._tracker.name
             self._on_problem(f"{name}: is off from now on, since {FAILED_STARTS} trials in a row could not be started")
 
@@ -91,11 +91,10 @@ class TrackerThread:
                 trial.finish(status, summary)
 
     def _publish(self, summary: SweepSummary) -> None:
-        if not self._is_off:
+        if not self._is_off():
             with self._harmless("publish"):
                 self._tracker.publish(summary)
 
-    @property
     def _is_off(self) -> bool:
         return self._failed_starts >= FAILED_STARTS
 
