@@ -77,7 +77,7 @@ class Dispatcher:
 
     def finish(self, name: str, status: Status, summary: Mapping[str, float]) -> None:
         """Finish a run that has been started."""
-        del self._open[name]
+        self._open.pop(name, None)
         self._ended[name] = status
         for thread in self._threads:
             thread.finish(name, status, summary)
