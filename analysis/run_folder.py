@@ -99,7 +99,7 @@ class RunFolder:
 
     @property
     def wandb(self) -> Path:
-        """Folder of W&B's files, local to each node."""
+        """Folder of W&B's files, on the driver's node."""
         return self.local / "wandb"
 
     @property

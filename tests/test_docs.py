@@ -152,14 +152,14 @@ def _check_what_was_said(folder: Path, said: dict[str, str]) -> None:
     assert (folder / "imported.yaml").is_file()
     assert "same label" in said["thaw export runs/sweep"]
     json.loads((folder / "sweep.schema.json").read_text())
-    # Everything that the README says a run leaves on disk, but for W&B's files, is there.
+    # Everything that the README says a run leaves on disk, but for the files of trackers, is there.
     (listing,) = blocks("text", fields)
     named = re.findall(r"(?m)^  (\S+)  ", listing)
     assert len(named) > 8
     assert [
         name
         for name in named
-        if name not in ("wandb/", "warm_start.json") and not (folder / "runs/sweep" / name).exists()
+        if name not in ("wandb/", "tensorboard/", "warm_start.json") and not (folder / "runs/sweep" / name).exists()
     ] == []
     (exported,) = re.findall(r"(?m)^  export/ +(.*)$", listing)
     assert sorted(exported.split(", ")) == sorted(path.name for path in (folder / "runs/sweep/export").iterdir())

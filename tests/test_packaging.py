@@ -60,7 +60,7 @@ def test_the_wheel_names_its_extras_and_licence(wheel: zipfile.ZipFile) -> None:
     metadata = message_from_string(read(wheel, ".dist-info/METADATA"))
     assert metadata["Name"] == "thaw"
     assert metadata["License-Expression"] == "Apache-2.0"
-    assert set(metadata.get_all("Provides-Extra", [])) == {"train", "serve"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {"train", "serve", "tensorboard"}
     assert "Apache License" in read(wheel, "licenses/LICENSE")
 
 

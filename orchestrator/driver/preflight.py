@@ -6,6 +6,7 @@ from pathlib import Path
 from orchestrator.search import warm_start
 from orchestrator.spec.sections import cache_budget
 from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.tracking.trackers import check_trackers
 from search_spaces.errors import InvalidInput, StorageFailed
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, Progress, decode_rest, load_arrays
@@ -29,8 +30,12 @@ def preflight(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays:
 
 
 def check_inputs(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays:
-    """Open and decode the data, build every model of the space once with its weights, and try every plan on it."""
+    """Open and decode the data, build every model of the space once with its weights, and try every plan on it.
+
+    The packages of the trackers are looked for first.
+    """
     cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
+    check_trackers(spec.tracking)
     check_folder("storage.cache_dir", cache)
     arrays = load_arrays(spec.data, cache, on_progress=on_progress, budget=budget)
     decode_rest(arrays, on_progress)

@@ -4,20 +4,26 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from analysis.leaderboard import Leaderboard
-from analysis.run_folder import open_run
+from analysis.run_folder import RunFolder, open_run
 from analysis.run_store import RunStore, write_atomically
-from orchestrator.results.export import RETRAIN_JSON
+from analysis.winner import RETRAIN_JSON
 from orchestrator.spec.loading import load_run
 from orchestrator.spec.sections import cache_budget
-from orchestrator.tracking.wandb_tracker import WandbRun
+from orchestrator.tracking.dispatch import Dispatcher
+from orchestrator.tracking.summary import SweepSummary
+from orchestrator.tracking.tracker import TrialContext
+from orchestrator.tracking.trackers import check_trackers, make_trackers
+from orchestrator.tuner.trial_states import status_of
+from orchestrator.worker.assignment import EndKind
 from search_spaces.errors import InvalidInput
 from trainables.data.arrays import decode_rest, load_arrays
 from trainables.data.readers import SPLITS, open_dataset
 from trainables.loop.evaluate_checkpoints import evaluate_checkpoint
 from trainables.loop.train import train
-from trainables.result import EpochReport, Status, TrialResult
+from trainables.result import EpochReport, TrialResult
 from trainables.storage.folders import TrialFolders, cache_folder
 from trainables.storage.place import Place
 from trainables.task.evaluation import Evaluation
@@ -40,33 +46,46 @@ class RetrainedWinner:
 def retrain_winner(folder: Place, on_epoch: Callable[[EpochReport], None] = lambda _report: None) -> RetrainedWinner:
     """Train the winner's configuration on the training split again and measure it once on the test split.
 
-    Writes RUN/winner. Raises InvalidInput when the run has no completed trial or the data set no test split.
+    Writes RUN/winner. Raises InvalidInput when the run has no completed trial, the data set no test split, or a
+    tracker needs a package that is not installed.
     """
     run = open_run(folder)
     winner = Leaderboard.from_run(run).winner()
     spec = load_run(run)
+    check_trackers(spec.tracking)
     cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
     data = winner.config.data
     if "test" not in open_dataset(data.root, data.manifest).splits:
         raise InvalidInput(f"{data.root}: retraining ends with the test split, but there is none; add a folder test/")
     # An image that cannot be read is found now, not after the training.
     decode_rest(load_arrays(data, cache, SPLITS, budget=budget))
-    made = run.here(run.winner)
-    fresh = made.with_name(f".{made.name}.new")
+    fresh = run.here(run.winner).with_name(f".{run.winner.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     folders = TrialFolders(fresh / "checkpoints", fresh / "predictions.parquet", cache, budget)
     # Every image is seen anew in every epoch: fixed views are for the search.
     config = winner.config.model_copy(update={"feature_views": 0})
-    tracker = WandbRun(
-        spec.tracking.wandb, sweep=spec.name, name="retrain", job_type="retrain", config=config, folder=run.local
-    )
-    for report in train(config, folders):
-        tracker.log(report)
-        on_epoch(report)
-    test = evaluate_checkpoint(folders.best, "test", cache, budget=budget)
-    tracker.finish(Status.COMPLETED, {f"test/{name}": value for name, value in test.scalars().items()})
-    record = {"trial_id": winner.trial_id, "test": test.to_json()}
-    write_atomically(fresh / RETRAIN_JSON, json.dumps(record, indent=1))
+    with Dispatcher(make_trackers(spec.tracking), spec.name, run.local) as trackers:
+        trackers.start(TrialContext(spec.name, run.local, "retrain", "retrain", config, winner.parameters))
+        try:
+            for report in train(config, folders):
+                trackers.log("retrain", report)
+                on_epoch(report)
+            test = evaluate_checkpoint(folders.best, "test", cache, budget=budget)
+        except Exception:
+            trackers.finish("retrain", status_of(EndKind.FAILED), {})
+            raise
+        scalars = {f"test/{name}": value for name, value in test.scalars().items()}
+        trackers.finish("retrain", status_of(EndKind.COMPLETED), scalars)
+        record = {"trial_id": winner.trial_id, "test": test.to_json()}
+        write_atomically(fresh / RETRAIN_JSON, json.dumps(record, indent=1))
+        _replace_winner(run, fresh, folders)
+        trackers.publish(SweepSummary.from_run(run))
+    return RetrainedWinner(winner, run.winner / "checkpoints" / "best", test)
+
+
+def _replace_winner(run: RunFolder, fresh: Path, folders: TrialFolders) -> None:
+    """Put the new folder in place of RUN/winner."""
+    made = run.here(run.winner)
     told, best = run.winner / RETRAIN_JSON, run.winner / "checkpoints" / "best"
     told.unlink(missing_ok=True)  # first: it says whose weights the others are
     shutil.rmtree(made, ignore_errors=True)
@@ -75,4 +94,3 @@ def retrain_winner(folder: Place, on_epoch: Callable[[EpochReport], None] = lamb
     for place in (best, run.winner / folders.predictions.name, told):
         store.publish(place)
     store.release(run.winner)
-    return RetrainedWinner(winner, best, test)

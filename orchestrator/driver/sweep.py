@@ -28,7 +28,10 @@ from orchestrator.search import warm_start
 from orchestrator.search.optuna_space import distributions_json
 from orchestrator.spec.loading import load_run
 from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.tracking.dispatch import Dispatcher
 from orchestrator.tracking.observer import Observer
+from orchestrator.tracking.summary import SweepSummary
+from orchestrator.tracking.trackers import make_trackers
 from orchestrator.tuner.stopper import SweepStopper
 from orchestrator.tuner.tuner import make_tuner
 from search_spaces.errors import StorageFailed, SweepFailed, ThawError
@@ -140,12 +143,13 @@ def drive(
         Lifeline(ledger, stopper),
         session_of(spec, arrays, address),
         log_to(RunStore(run).fetch(run.sweep_log)),
+        Dispatcher(make_trackers(spec.tracking), spec.name, run.local, known) as trackers,
         stopper.giving_up(),
     ):
         shutil.rmtree(run.tune, ignore_errors=True)
         if is_joined(address):
             stopper.joining_nodes = JoiningNodes(make_node_question(spec, arrays.dataset), run.run_json.name)
-        audience.start(known, meter)
+        audience.start(known, meter, trackers)
         searcher, asha = make_searcher(spec, ledger, stopper, audience.on_trial)
         remaining = searcher.proposals.remaining
         log.info("%s: %d trials to go, %d known", spec.name, remaining, len(known))
@@ -155,6 +159,8 @@ def drive(
         interrupted = stopper.failed is None and (
             bool(searcher.states.interrupt()) or (stopper.is_stopped and searcher.proposals.remaining > 0)
         )
+        if stopper.failed is None:
+            trackers.publish(SweepSummary.from_run(run))
     outcome = _conclude(spec, run, stopper, interrupted=interrupted)
     audience.close(interrupted=interrupted, ended=stopper.ended)
     return outcome

@@ -1,6 +1,5 @@
 """What becomes of the best trial: retrained, measured once on the test split, exported."""
 
-import json
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -8,15 +7,16 @@ from typing import Any
 from analysis.leaderboard import Leaderboard
 from analysis.run_folder import RunFolder, open_run
 from analysis.run_store import RunStore
+from analysis.winner import retrain_record
 from orchestrator.results.retention import trial_weights
+from orchestrator.spec.loading import load_run
+from orchestrator.tracking.trackers import publish_summary
 from trainables.bundle.export import ExportBundle, export_bundle
 from trainables.data.preprocess import Preprocessing
 from trainables.data.readers import open_dataset
 from trainables.loop.checkpoint import load_trained
 from trainables.result import TrialResult
 from trainables.storage.place import Place
-
-RETRAIN_JSON = "retrain.json"
 
 
 def export_winner(folder: Place) -> tuple[ExportBundle, str]:
@@ -27,6 +27,7 @@ def export_winner(folder: Place) -> tuple[ExportBundle, str]:
     """
     run = open_run(folder)
     winner = Leaderboard.from_run(run).winner()
+    tracking = load_run(run).tracking
     weights, origin = winner_weights(run, winner)
     with weights as checkpoint:
         model, state = load_trained(checkpoint)
@@ -45,13 +46,13 @@ def export_winner(folder: Place) -> tuple[ExportBundle, str]:
     # The model last: the others describe it, and it alone is complete.
     for name in sorted((file.name for file in bundle.model.parent.iterdir()), key=bundle.model.name.__eq__):
         RunStore(run).publish(run.export / name)
+    publish_summary(run, tracking)
     return bundle, origin
 
 
 def winner_weights(run: RunFolder, winner: TrialResult) -> tuple[AbstractContextManager[Path], str]:
     """The winner's checkpoint on this machine, and a phrase for where it came from: retrained where that was done."""
-    record = run.winner / RETRAIN_JSON
-    if record.is_file() and json.loads(record.read_text())["trial_id"] == winner.trial_id:
+    if retrain_record(run, winner) is not None:
         return RunStore(run).reading(run.winner / "checkpoints" / "best"), f"trial {winner.trial_id}, retrained"
     return trial_weights(run, winner), f"trial {winner.trial_id}, as trained in the sweep"
 

@@ -140,6 +140,10 @@ def _resolve_paths(raw: dict[str, Any], base: Path) -> None:
     storage = raw.setdefault("storage", {})
     if isinstance(storage, dict):
         storage.setdefault("root", str(base / "runs"))
+    tracking = raw.get("tracking")
+    board = tracking.get("tensorboard") if isinstance(tracking, dict) else None
+    if isinstance(board, dict) and isinstance(board.get("folder"), str) and board["folder"] != "auto":
+        board["folder"] = str(_absolute(board["folder"], base, "tracking.tensorboard.folder"))
     search = raw.get("search")
     if isinstance(search, dict) and isinstance(search.get("points"), str) and search["points"] != "none":
         search["points"] = _read_points(_absolute(search["points"], base, "search.points"))

@@ -56,6 +56,8 @@ def _allow_words(schema: dict[str, Any]) -> None:
         (definitions["Storage"]["properties"]["keep_best"], "none"),
         (definitions["Storage"]["properties"]["cache_dir"], "auto"),
         (definitions["Storage"]["properties"]["cache_budget"], "auto"),
+        (definitions["Tracking"]["properties"]["tensorboard"], "none"),
+        (definitions["TensorBoard"]["properties"]["folder"], "auto"),
     ):
         description, default = place.pop("description", None), place.pop("default", None)
         alternatives = place.pop("anyOf", None) or [dict(place)]

@@ -128,6 +128,13 @@ class Wandb(Frozen):
     """The project the runs go to; their group is the sweep's name."""
 
 
+class TensorBoard(Frozen):
+    """TensorBoard's event files: curves, hyperparameters with the best values, and the status of each trial."""
+
+    folder: Annotated[Path | None, _AUTO] = None
+    """Folder that gets one folder per sweep, and in it one per trial; auto: RUN/tensorboard, one per trial."""
+
+
 class Notify(Frozen):
     """Who is told that a sweep has ended, by itself or by a failure; not of one that a person stopped."""
 
@@ -144,6 +151,9 @@ class Tracking(Frozen):
 
     wandb: Wandb = Wandb()
     """Weights & Biases."""
+
+    tensorboard: Annotated[TensorBoard | None, OrNone] = None
+    """Files for TensorBoard; needs thaw[tensorboard]. none: not written."""
 
     notify: Notify = Notify()
     """Who is told of the end."""

@@ -154,5 +154,7 @@ class SweepSpec(Frozen):
             values[section][key] = "auto" if values[section][key] is None else values[section][key]
         if self.resources.epoch_timeout is None:
             values["resources"]["epoch_timeout"] = "none"
+        board = values["tracking"]["tensorboard"]
+        values["tracking"]["tensorboard"] = "none" if board is None else {"folder": board["folder"] or "auto"}
         values["stopping"] = "none" if self.stopping is None else self.stopping.model_dump(mode="json")
         return dump_yaml(values)

@@ -1,83 +1,106 @@
-"""W&B, written from the process that trains. It is a mirror: whatever goes wrong with it, the trial goes on."""
+"""W&B: one run per trial, grouped by sweep, and one run with the summary of the sweep."""
 
-import logging
 import netrc
 import os
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from orchestrator.spec.sections import Wandb
-from trainables.config import TrialConfig
+from orchestrator.tracking.summary import SweepSummary
+from orchestrator.tracking.tracker import TrialContext
 from trainables.result import EpochReport, Status
 
-log = logging.getLogger(__name__)
+
+class WandbTracker:
+    """Runs of W&B: group = sweep, id = sweep and trial. Online a trial is resumed under its id.
+
+    Offline each start makes a folder `offline-run-*-<id>` of its own; `wandb sync` joins those of one id.
+    """
+
+    name = "W&B"
+
+    def __init__(self, settings: Wandb) -> None:
+        self._settings = settings
+
+    def start(self, context: TrialContext) -> "WandbTrial":
+        """Open the run of a trial."""
+        config = context.config
+        tags = (config.architecture.split("_")[0].split(".")[0], config.strategy, f"balance-{config.balance}")
+        run = self._open(
+            context.sweep,
+            context.folder,
+            context.name,
+            job_type=context.job_type,
+            config=config.to_json(),
+            tags=list(tags),
+        )
+        run.define_metric("*", step_metric="epoch")
+        return WandbTrial(run, tags)
+
+    def publish(self, summary: SweepSummary) -> None:
+        """Write the summary run, `<sweep>-sweep`; one that was not sent yet is replaced."""
+        import wandb
+
+        unsent = [path.parent for path in summary.folder.glob(f"wandb/offline-run-*/run-{summary.sweep}-sweep.wandb")]
+        run = self._open(summary.sweep, summary.folder, "sweep", job_type="sweep")
+        columns, rows = summary.table()
+        run.summary["leaderboard"] = wandb.Table(columns=[*columns], data=[*rows], allow_mixed_types=True)
+        run.summary.update(summary.values())
+        run.finish(exit_code=0)
+        for folder in unsent:
+            shutil.rmtree(folder)
+
+    def _open(self, sweep: str, folder: Path, name: str, **settings: Any) -> Any:
+        import wandb  # half a second, which a sweep without W&B need not wait for
+
+        wandb.setup(wandb.Settings(silent=True))  # or it greets on the terminal of the sweep when it logs in
+        online = resolve_mode(self._settings) == "online"
+        folder.mkdir(parents=True, exist_ok=True)
+        return wandb.init(
+            project=self._settings.project,
+            group=sweep,
+            id=f"{sweep}-{name}",
+            name=name,
+            dir=str(folder),
+            mode="online" if online else "offline",
+            resume="allow" if online else None,
+            reinit="create_new",  # several trials are open at once
+            settings=wandb.Settings(
+                console="off",
+                silent=True,
+                disable_git=True,
+                disable_code=True,
+                x_disable_stats=True,
+                x_disable_meta=True,
+                # The list of installed packages, half a second to collect; run.json has the versions that matter.
+                x_save_requirements=False,
+                init_timeout=30,
+            ),
+            **settings,
+        )
 
 
-class WandbRun:
-    """One run in W&B: group = sweep, id = sweep and trial, resumed under the same id."""
+class WandbTrial:
+    """One trial in W&B."""
 
-    def __init__(
-        self, settings: Wandb, *, sweep: str, name: str, job_type: str, config: TrialConfig, folder: Path
-    ) -> None:
-        self._tags = [config.architecture.split("_")[0].split(".")[0], config.strategy, f"balance-{config.balance}"]
-        self._run: Any = None
-        mode = resolve_mode(settings)
-        if mode == "disabled":
-            return
-
-        def start() -> Any:
-            import wandb  # half a second, which a sweep without W&B need not wait for
-
-            folder.mkdir(parents=True, exist_ok=True)
-            return wandb.init(
-                project=settings.project,
-                group=sweep,
-                id=f"{sweep}-{name}",
-                name=name,
-                job_type=job_type,
-                config=config.to_json(),
-                tags=self._tags,
-                dir=str(folder),
-                mode="online" if mode == "online" else "offline",
-                resume="allow" if mode == "online" else None,
-                reinit="finish_previous",
-                settings=wandb.Settings(
-                    console="off",
-                    silent=True,
-                    disable_git=True,
-                    disable_code=True,
-                    x_disable_stats=True,
-                    x_disable_meta=True,
-                    # The list of installed packages, half a second to collect; run.json has the versions that matter.
-                    x_save_requirements=False,
-                    init_timeout=30,
-                ),
-            )
-
-        self._run = _harmless(start)
-        if self._run is not None:
-            _harmless(lambda: self._run.define_metric("*", step_metric="epoch"))
+    def __init__(self, run: Any, tags: tuple[str, ...]) -> None:
+        self._run = run
+        self._tags = tags
 
     def log(self, report: EpochReport) -> None:
-        """Send the metrics of an epoch, under its own number: a resumed run goes on where it stood."""
-        if self._run is not None:
-            values = {**report.metrics, "time/epoch_s": report.seconds, "epoch": report.epoch}
-            _harmless(lambda: self._run.log(values, step=report.epoch))
+        """Send the metrics of an epoch, under its own number."""
+        values = {**report.metrics, "time/epoch_s": report.seconds, "epoch": report.epoch}
+        # Committed at once: otherwise a row waits for the next one, and a driver that is killed loses it.
+        self._run.log(values, step=report.epoch, commit=True)
 
-    def finish(self, status: Status, summary: Mapping[str, Any]) -> None:
+    def finish(self, status: Status, summary: Mapping[str, float]) -> None:
         """Close the run with its status as a tag."""
-        if self._run is None:
-            return
-
-        def close() -> None:
-            self._run.tags = (*self._tags, status.value)
-            self._run.summary.update({"status": status.value, **summary})
-            self._run.finish(exit_code=0 if status in (Status.COMPLETED, Status.PRUNED) else 1)
-
-        _harmless(close)
-        self._run = None
+        self._run.tags = (*self._tags, status.value)
+        self._run.summary.update({"status": status.value, **summary})
+        self._run.finish(exit_code=0 if status in (Status.COMPLETED, Status.PRUNED) else 1)
 
 
 def resolve_mode(settings: Wandb) -> str:
@@ -99,12 +122,3 @@ def has_key() -> bool:
         return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
     except (OSError, netrc.NetrcParseError):
         return False
-
-
-def _harmless(action: Callable[[], Any]) -> Any:
-    """Run `action`; a failure of W&B is logged and never costs a trial."""
-    try:
-        return action()
-    except Exception as error:  # the client raises its own, the network's and the file system's errors
-        log.warning("W&B: %s: %s; the trial goes on without it", type(error).__name__, error)
-        return None

@@ -23,6 +23,11 @@ _BY_END = {
 }
 
 
+def status_of(end: EndKind) -> Status:
+    """Return the status of a training that has ended by itself."""
+    return _BY_END[end]
+
+
 class StoppedBy(StrEnum):
     """Reason for the end of a trial that has not ended by itself."""
 
@@ -85,7 +90,7 @@ class TrialStates:
             self._give_up(StorageFailed(end.failure.message if end.failure else "storage failed"))
             return
         known = self._running[tune_id][0]
-        update = {"status": _BY_END[end.kind], "failure": end.failure}
+        update = {"status": status_of(end.kind), "failure": end.failure}
         self._settle(tune_id, (trial or known).model_copy(update=update))
 
     def stop(self, tune_id: str, trial: TrialResult | None, by: StoppedBy) -> None:

@@ -50,7 +50,7 @@ def searched(
         },
         "search": {"trials": 6, "sampler": "tpe", "seed": 3},
         "stopping": {"asha": {"grace": 1, "reduction": 2}},
-        "tracking": {"wandb": {"mode": "offline"}},
+        "tracking": {"wandb": {"mode": "offline"}, "tensorboard": {}},
     }
     spec = load(write_sweep(tmp_path_factory.mktemp("searched"), **sections))
     return run_sweep(spec, observers=[TrialCallback(changes.append)]), changes

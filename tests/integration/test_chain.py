@@ -87,6 +87,19 @@ def test_retrain_and_export(exported: RunFolder, capsys: pytest.CaptureFixture[s
     assert document["labels"] == [str(digit) for digit in range(10)]
 
 
+def test_trackers_have_the_retrained_winner_and_one_summary(exported: RunFolder):
+    assert len(list(exported.wandb.glob("offline-run-*/run-sweep-retrain.wandb"))) == 1
+    assert len(list(exported.wandb.glob("offline-run-*/run-sweep-sweep.wandb"))) == 1
+    assert b"test/macro_f1" in b"".join(file.read_bytes() for file in boards(exported, "retrain"))
+    (board,) = boards(exported, "sweep")
+    for text in (b"test/macro_f1", b"export/model", b"leaderboard"):
+        assert text in board.read_bytes()
+
+
+def boards(run: RunFolder, name: str) -> list[Path]:
+    return list((run.local / "tensorboard" / name).glob("events.*"))
+
+
 def test_evaluate(exported: RunFolder, capsys: pytest.CaptureFixture[str]):
     record = json.loads((exported.winner / "retrain.json").read_text())
     told = printed(capsys, "evaluate", exported.root)

@@ -8,9 +8,9 @@ import pytest
 
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder
+from analysis.winner import RETRAIN_JSON
 from orchestrator.results import evaluate as module
 from orchestrator.results.evaluate import evaluate_trials
-from orchestrator.results.export import RETRAIN_JSON
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput
 from trainables.result import Status, TrialResult

@@ -8,8 +8,9 @@ import pytest
 
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder
+from analysis.winner import RETRAIN_JSON
 from orchestrator.driver.retrain import retrain_winner
-from orchestrator.results.export import RETRAIN_JSON, _portable, export_winner, winner_weights
+from orchestrator.results.export import _portable, export_winner, winner_weights
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput
 from trainables.result import Status, TrialResult

@@ -274,6 +274,29 @@ def test_a_file_name_that_is_no_run_name_needs_a_name(small: Small) -> None:
     assert load(path, name="mine").name == "mine"
 
 
+@pytest.mark.parametrize(
+    ("given", "folder"),
+    [("auto", None), ("boards", "boards"), ("/tmp/boards", "/tmp/boards"), ("~/boards", "~/boards")],
+)
+def test_the_folder_of_tensorboard_is_relative_to_the_file(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, folder: str | None
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    spec = load(small(tracking={"tensorboard": {"folder": given}}))
+    assert spec.tracking.tensorboard is not None
+    expected = None if folder is None else tmp_path / folder.replace("~", "/home/ada")
+    assert spec.tracking.tensorboard.folder == expected
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "sweep.yaml").write_text(spec.to_yaml())
+    assert load(tmp_path / "elsewhere" / "sweep.yaml") == spec
+
+
+def test_tensorboard_is_off_until_it_is_asked_for(small: Small) -> None:
+    assert load(small()).tracking.tensorboard is None
+    assert load(small(tracking={"tensorboard": "none"})).tracking.tensorboard is None
+    assert "tensorboard: none" in load(small()).to_yaml()
+
+
 @pytest.mark.parametrize("stopping", ["none", {"asha": {"grace": 3}}])
 @pytest.mark.parametrize("points", ["none", [POINT]])
 @pytest.mark.parametrize(("cache_dir", "budget"), [("auto", "auto"), ("cache", "1.5 GiB")])

@@ -9,8 +9,9 @@ import pytest
 import wandb
 
 from orchestrator.spec.sections import Wandb
-from orchestrator.tracking import wandb_tracker
-from orchestrator.tracking.wandb_tracker import WandbRun, resolve_mode
+from orchestrator.tracking.dispatch import Dispatcher
+from orchestrator.tracking.tracker import TrialContext
+from orchestrator.tracking.wandb_tracker import WandbTracker, resolve_mode
 from trainables.config import TrialConfig
 from trainables.result import EpochReport, Status, TrialResult
 
@@ -31,18 +32,14 @@ def _nobody_is_logged_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
 
 
-def open_run(config: TrialConfig, folder: Path, mode: Any = "offline", **settings: Any) -> WandbRun:
-    wandb = Wandb(mode=mode, **settings)
-    return WandbRun(wandb, sweep="digits", name="0007", job_type="trial", config=config, folder=folder)
+def context(config: TrialConfig, folder: Path) -> TrialContext:
+    return TrialContext("digits", folder, "0007", "trial", config)
 
 
-def test_an_offline_run_lies_in_the_run_s_folder_and_holds_what_was_logged(
-    config: TrialConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    run = open_run(config, tmp_path / "run")
+def test_an_offline_run_lies_in_the_run_s_folder_and_holds_what_was_logged(config: TrialConfig, tmp_path: Path) -> None:
+    run = WandbTracker(Wandb(mode="offline")).start(context(config, tmp_path / "run"))
     run.log(REPORT)
     run.finish(Status.COMPLETED, {"best/val/macro_f1": 0.5})
-    assert not [record for record in caplog.records if record.name == wandb_tracker.__name__]
     (file,) = (tmp_path / "run" / "wandb").glob("offline-run-*-digits-0007/run-digits-0007.wandb")
     # The client's own process may write the file a moment after `finish` has returned.
     deadline = time.monotonic() + 10
@@ -57,57 +54,38 @@ def test_an_offline_run_lies_in_the_run_s_folder_and_holds_what_was_logged(
         b"balance-none",
     ):
         assert text in written, text
+    assert written.index(b"time/epoch_s") < written.index(b"COMPLETED"), "a row waits for nothing"
     assert os.environ.get("WANDB_MODE") is None
 
 
-def test_one_process_logs_one_trial_after_another(config: TrialConfig, tmp_path: Path) -> None:
-    for _ in range(2):
-        open_run(config, tmp_path / "run").finish(Status.PRUNED, {})
-    abandoned = open_run(config, tmp_path / "run")
-    open_run(config, tmp_path / "run").finish(Status.COMPLETED, {})
-    abandoned.log(REPORT)
-    abandoned.finish(Status.FAILED, {})
+def test_a_run_of_the_user_s_own_is_left_alone(config: TrialConfig, tmp_path: Path) -> None:
+    with wandb.init(mode="offline", dir=tmp_path, settings=wandb.Settings(silent=True, console="off")) as own:
+        WandbTracker(Wandb(mode="offline")).start(context(config, tmp_path)).finish(Status.COMPLETED, {})
+        assert wandb.run is own
+        own.log({"a": 1})
 
 
-def test_a_disabled_run_writes_nothing(config: TrialConfig, tmp_path: Path) -> None:
-    run = open_run(config, tmp_path / "run", mode="disabled")
-    run.log(REPORT)
-    run.finish(Status.COMPLETED, {})
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_folder_that_cannot_be_written_costs_no_trial(
-    config: TrialConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("project", "in_the_way", "error"), [("a/b:c#d", False, "UsageError"), ("thaw", True, "FileExistsError")]
+)
+def test_what_wandb_refuses_costs_no_trial(
+    config: TrialConfig,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    project: str,
+    in_the_way: bool,
+    error: str,
 ) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with caplog.at_level(logging.WARNING):
-        run = open_run(config, tmp_path / "file" / "run")
-        run.log(REPORT)
-        run.finish(Status.COMPLETED, {})
-    (message,) = caplog.messages
-    assert message.startswith("W&B: NotADirectoryError: ")
-    assert message.endswith("the trial goes on without it")
-
-
-def test_a_setting_that_wandb_refuses_costs_no_trial(
-    config: TrialConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        run = open_run(config, tmp_path, project="a/b:c#d")
-        run.log(REPORT)
-        run.finish(Status.COMPLETED, {})
-    assert any(message.endswith("the trial goes on without it") for message in caplog.messages)
-
-
-def test_a_run_that_breaks_in_the_middle_costs_no_trial(
-    config: TrialConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    run = open_run(config, tmp_path)
-    wandb.finish()
-    with caplog.at_level(logging.WARNING):
-        run.log(REPORT)
-        run.finish(Status.COMPLETED, {})
-    assert any(message.startswith("W&B: ") for message in caplog.messages)
+    if in_the_way:
+        (tmp_path / "run").write_text("a file")
+    tracker = WandbTracker(Wandb(mode="offline", project=project))
+    with caplog.at_level(logging.WARNING), Dispatcher([tracker], "digits", tmp_path / "run") as dispatcher:
+        dispatcher.start(context(config, tmp_path / "run"))
+        dispatcher.log("0007", REPORT)
+        dispatcher.finish("0007", Status.COMPLETED, {})
+    (message,) = [record.message for record in caplog.records if record.name == "orchestrator.tracking.dispatch"]
+    assert message.startswith(f"W&B: start failed, {error}: ")
+    assert message.endswith("the sweep goes on without it")
 
 
 @pytest.mark.parametrize("mode", ["online", "offline", "disabled"])

@@ -1,0 +1,112 @@
+"""Dispatcher: the one way from a sweep to its trackers. Calls return at once and never raise."""
+
+import logging
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from orchestrator.tracking.observer import Observer
+from orchestrator.tracking.summary import SweepSummary
+from orchestrator.tracking.tracker import Tracker, TrialContext
+from orchestrator.tracking.tracker_thread import TrackerThread
+from trainables.result import EpochReport, Status, TrialResult
+
+log = logging.getLogger(__name__)
+
+CLOSE_SECONDS = 60.0
+
+
+class Dispatcher(Observer):
+    """Sends what happens to trials to every tracker, each in a thread of its own.
+
+    A status comes from the TrialResult alone, so that trackers, ledger and study agree. A trial is started at the first
+    sight of it, each of its epochs is logged once, and it is finished with the status it ended with.
+    """
+
+    def __init__(
+        self, trackers: Sequence[Tracker], sweep: str, folder: Path, known: Iterable[TrialResult] = ()
+    ) -> None:
+        """`folder` is the run's on this machine; `known` are the trials of an earlier part of the run."""
+        self._sweep = sweep
+        self._folder = folder
+        self._logged: dict[str, int] = {}
+        self._ended: dict[str, Status] = {}
+        for trial in known:
+            self._logged[trial.trial_id] = len(trial.reports)
+            self._ended[trial.trial_id] = trial.status
+        self._open: dict[str, tuple[Status, Mapping[str, float]]] = {}
+        self._problems: list[str] = []
+        self._closed = False
+        self._threads = [TrackerThread(tracker, self._note) for tracker in trackers]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def on_trial(self, trial: TrialResult) -> None:
+        """Pass on what is new about a trial of the sweep: its start, its epochs, its end."""
+        name, logged = trial.trial_id, self._logged.get(trial.trial_id, 0)
+        new = [report for report in trial.reports if report.epoch > logged]
+        if name not in self._open:
+            if self._ended.get(name) is trial.status and trial.status is not Status.RUNNING and not new:
+                return
+            self.start(TrialContext(self._sweep, self._folder, name, "trial", trial.config, trial.parameters, logged))
+        for report in new:
+            self.log(name, report)
+        best = {} if trial.best is None else {f"best/{key}": value for key, value in trial.best.metrics.items()}
+        self._open[name] = (trial.status, best)
+        if trial.status is not Status.RUNNING:
+            self.finish(name, trial.status, best)
+
+    def start(self, context: TrialContext) -> None:
+        """Start a single run, which is no trial of the sweep."""
+        self._open[context.name] = (Status.RUNNING, {})
+        for thread in self._threads:
+            thread.start(context)
+
+    def log(self, name: str, report: EpochReport) -> None:
+        """Log an epoch of a run that has been started."""
+        self._logged[name] = report.epoch
+        for thread in self._threads:
+            thread.log(name, report)
+
+    def finish(self, name: str, status: Status, summary: Mapping[str, float]) -> None:
+        """Finish a run that has been started."""
+        self._open.pop(name, None)
+        self._ended[name] = status
+        for thread in self._threads:
+            thread.finish(name, status, summary)
+
+    def publish(self, summary: SweepSummary) -> None:
+        """Replace the published summary of the sweep."""
+        for thread in self._threads:
+            thread.publish(summary)
+
+    def close(self, timeout: float = CLOSE_SECONDS) -> tuple[str, ...]:
+        """Finish what is open with the last status it had, and wait at most `timeout` seconds for all trackers.
+
+        Returns everything that went wrong with a tracker, a sentence each, as it stands in the log. After the first
+        call nothing may be sent any more.
+        """
+        for name, (status, summary) in list(self._open.items()):
+            self.finish(name, status, summary)
+        for thread in self._threads:
+            thread.close()
+        deadline = time.monotonic() + timeout
+        for thread in self._threads:
+            late = thread.join(max(0.0, deadline - time.monotonic()))
+            if late is not None:
+                self._note(f"{late}, {timeout:g} s after the end")
+        self._threads, self._closed = [], True
+        return tuple(self._problems)
+
+    def _note(self, problem: str) -> None:
+        if not self._closed:  # a tracker that was given up has no more to say
+            self._problems.append(problem)
+            log.warning("%s", problem)

@@ -1,0 +1,88 @@
+"""TensorBoard: event files with the curves of every trial, its hyperparameters and its status."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from orchestrator.spec.sections import TensorBoard
+from orchestrator.tracking.summary import SweepSummary
+from orchestrator.tracking.tracker import TrialContext
+from trainables.result import EpochReport, Status
+
+FLUSH_SECONDS = 10
+
+
+class TensorBoardTracker:
+    """One folder of event files per trial, and the folder `sweep` with the leaderboard as text."""
+
+    name = "TensorBoard"
+
+    def __init__(self, settings: TensorBoard) -> None:
+        self._settings = settings
+
+    def start(self, context: TrialContext) -> "TensorBoardTrial":
+        """Open a new event file in the folder of the trial."""
+        return TensorBoardTrial(self._folder(context.sweep, context.folder) / context.name, context)
+
+    def publish(self, summary: SweepSummary) -> None:
+        """Replace the folder `sweep`."""
+        folder = self._folder(summary.sweep, summary.folder) / "sweep"
+        shutil.rmtree(folder, ignore_errors=True)
+        writer = _open_writer(folder)
+        writer.add_text("leaderboard", _markdown(*summary.table()))
+        writer.add_text("sweep", _markdown(["name", "value"], [[*pair] for pair in summary.values().items()]))
+        writer.close()
+
+    def _folder(self, sweep: str, run: Path) -> Path:
+        return run / "tensorboard" if self._settings.folder is None else self._settings.folder / sweep
+
+
+class TensorBoardTrial:
+    """One trial in TensorBoard; the step of everything is the epoch."""
+
+    def __init__(self, folder: Path, context: TrialContext) -> None:
+        self._parameters = context.parameters
+        self._epoch = context.logged
+        # Of the epochs that are trained again, the old values disappear.
+        self._writer = _open_writer(folder, purge_step=context.logged + 1)
+
+    def log(self, report: EpochReport) -> None:
+        """Write the metrics of an epoch as scalars."""
+        self._epoch = report.epoch
+        for name, value in {**report.metrics, "time/epoch_s": report.seconds}.items():
+            self._writer.add_scalar(name, value, report.epoch)
+
+    def finish(self, status: Status, summary: Mapping[str, float]) -> None:
+        """Write the status as text and, where the trial has ended for good, its line of the hparams dashboard."""
+        self._writer.add_text("status", status.value, self._epoch)
+        if not status.unfinished:
+            self._write_hparams(summary)
+        self._writer.close()
+
+    def _write_hparams(self, summary: Mapping[str, float]) -> None:
+        """Write what `add_hparams` writes, but to the trial's own folder, which would be two runs otherwise."""
+        from tensorboardX.summary import hparams
+
+        for part in hparams(dict(self._parameters), dict(summary)):
+            self._writer.file_writer.add_summary(part)
+        for name, value in summary.items():
+            self._writer.add_scalar(name, value, self._epoch)
+
+
+def _open_writer(folder: Path, purge_step: int | None = None) -> Any:
+    """Open a new event file in the folder; files of one second need different names."""
+    from tensorboardX import SummaryWriter
+
+    suffix = f".{len(list(folder.glob('events.*')))}"
+    return SummaryWriter(str(folder), purge_step=purge_step, flush_secs=FLUSH_SECONDS, filename_suffix=suffix)
+
+
+def _markdown(columns: list[str], rows: list[list[Any]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(_cell(value) for value in line)} |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    text = "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text.replace("|", r"\|").replace("\n", " ")

@@ -1,0 +1,64 @@
+"""Tracker: a service or a folder that shows trials while they run. W&B and TensorBoard are trackers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from orchestrator.tracking.summary import SweepSummary
+from trainables.config import TrialConfig
+from trainables.result import EpochReport, Status
+
+JobType = Literal["trial", "confirm", "retrain"]
+
+
+@dataclass(frozen=True)
+class TrialContext:
+    """Facts about a trial that are known before its first epoch."""
+
+    sweep: str
+    """Name of the sweep."""
+
+    folder: Path
+    """Folder of the run on this machine, for files of the tracker."""
+
+    name: str
+    """Id of the trial, unique within the sweep; `retrain` for the retrained winner."""
+
+    job_type: JobType
+    """Kind of the training."""
+
+    config: TrialConfig
+    """Everything that decides the result of the trial."""
+
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """The point of the search space, a part of `config`."""
+
+    logged: int = 0
+    """Epochs that an earlier part of the run has logged; 0 for a new trial. They are not logged again."""
+
+
+class TrackedTrial(Protocol):
+    """One trial in one tracker, open from `start` to `finish`."""
+
+    def log(self, report: EpochReport) -> None:
+        """Record the metrics of an epoch, under its own number."""
+
+    def finish(self, status: Status, summary: Mapping[str, float]) -> None:
+        """Record the status and the final values, and release the trial. RUNNING: its driver ended before it did."""
+
+
+class Tracker(Protocol):
+    """One configured tracker of a sweep. Any method may raise or hang: the dispatcher keeps that from the sweep.
+
+    All methods are called from one thread, which is not the main one. Several trials are open at once.
+    """
+
+    name: str
+    """Name of the tracker in messages."""
+
+    def start(self, context: TrialContext) -> TrackedTrial:
+        """Open a trial, new or resumed."""
+
+    def publish(self, summary: SweepSummary) -> None:
+        """Show the summary of the sweep, in place of the summary that was published before."""

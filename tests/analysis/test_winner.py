@@ -1,0 +1,34 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from analysis.run_folder import RunFolder
+from analysis.winner import MODEL_ONNX, RETRAIN_JSON, exported_model, retrain_record
+from trainables.config import TrialConfig
+from trainables.result import Status, TrialResult
+
+
+@pytest.fixture
+def winner() -> TrialResult:
+    config = {"data": {"root": "photos"}, "architecture": "resnet18", "strategy": "head", "epochs": 1, "lr": 0.1}
+    settings = TrialConfig.from_mapping(config, "test")
+    return TrialResult(trial_id="0007", config=settings, parameters={}, status=Status.COMPLETED)
+
+
+def test_a_record_counts_for_the_trial_that_was_retrained(tmp_path: Path, winner: TrialResult) -> None:
+    run = RunFolder(tmp_path)
+    assert retrain_record(run, winner) is None
+    record = {"trial_id": "0007", "test": {"split": "test"}}
+    (tmp_path / "winner").mkdir()
+    (tmp_path / "winner" / RETRAIN_JSON).write_text(json.dumps(record))
+    assert retrain_record(run, winner) == record
+    assert retrain_record(run, winner.model_copy(update={"trial_id": "0008"})) is None
+
+
+def test_a_model_is_there_after_the_export(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    assert exported_model(run) is None
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / MODEL_ONNX).write_text("")
+    assert exported_model(run) == tmp_path / "export" / "model.onnx"

@@ -1,0 +1,453 @@
+"""Every tracker keeps what the dispatcher sends, once and apart; none of them can harm a sweep or another tracker.
+
+The files of W&B and TensorBoard are read here by their framing alone, without the clients that wrote them.
+"""
+
+import json
+import os
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from analysis.leaderboard import Leaderboard
+from orchestrator.spec.sections import TensorBoard, Wandb
+from orchestrator.tracking.dispatch import Dispatcher
+from orchestrator.tracking.summary import SweepSummary
+from orchestrator.tracking.tensorboard_tracker import TensorBoardTracker
+from orchestrator.tracking.tracker import TrackedTrial, Tracker, TrialContext
+from orchestrator.tracking.wandb_tracker import WandbTracker
+from trainables.config import Objective, TrialConfig
+from trainables.result import EpochReport, Status, TrialResult
+
+SWEEP = "digits"
+
+
+@dataclass
+class Seen:
+    """What a tracker shows of one trial: rows in the order in which they were written, then the end."""
+
+    rows: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    statuses: list[str] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+class Shown(Protocol):
+    """A tracker under test, and a reader of what it wrote."""
+
+    def tracker(self) -> Tracker: ...
+    def trial(self, name: str) -> Seen: ...
+    def published(self) -> list[dict[str, Any]]: ...
+
+
+# ---- a toy tracker --------------------------------------------------------------------------------------------------
+
+
+class ToyTrial:
+    def __init__(self, seen: Seen) -> None:
+        self.seen = seen
+
+    def log(self, report: EpochReport) -> None:
+        self.seen.rows.append((report.epoch, {**report.metrics, "time/epoch_s": report.seconds}))
+
+    def finish(self, status: Status, summary: Mapping[str, float]) -> None:
+        self.seen.statuses.append(status.value)
+        self.seen.summary |= summary
+
+
+class ToyTracker:
+    """Keeps everything in memory."""
+
+    name = "toy"
+
+    def __init__(self) -> None:
+        self.trials: dict[str, Seen] = {}
+        self.contexts: list[TrialContext] = []
+        self.summary: list[dict[str, Any]] = []
+
+    def start(self, context: TrialContext) -> TrackedTrial:
+        self.contexts.append(context)
+        return ToyTrial(self.trials.setdefault(context.name, Seen()))
+
+    def publish(self, summary: SweepSummary) -> None:
+        self.summary = [summary.values()]
+
+
+class ToyShown:
+    def __init__(self, folder: Path) -> None:
+        self.toy = ToyTracker()
+
+    def tracker(self) -> Tracker:
+        return self.toy
+
+    def trial(self, name: str) -> Seen:
+        return self.toy.trials[name]
+
+    def published(self) -> list[dict[str, Any]]:
+        return self.toy.summary
+
+
+# ---- W&B: LevelDB's log framing around protocol buffers -------------------------------------------------------------
+
+
+def wandb_records(file: Path) -> list[Any]:
+    """The records of an offline run, which end with `exit`; the client's process may be a moment behind."""
+    deadline = time.monotonic() + 10
+    while True:
+        records = list(leveldb_records(file.read_bytes()))
+        if (records and records[-1].HasField("exit")) or time.monotonic() > deadline:
+            return records
+        time.sleep(0.05)
+
+
+def leveldb_records(data: bytes) -> Iterator[Any]:
+    from wandb.proto import wandb_internal_pb2
+
+    position, parts = 7, b""  # after the header: magic and version
+    while position + 7 <= len(data):
+        left = 32768 - position % 32768
+        if left < 7:
+            position += left
+            continue
+        _, length, kind = struct.unpack_from("<IHB", data, position)
+        parts += data[position + 7 : position + 7 + length]
+        position += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            record = wandb_internal_pb2.Record()
+            record.ParseFromString(parts)
+            yield record
+            parts = b""
+
+
+def wandb_values(items: Any) -> dict[str, Any]:
+    return {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}
+
+
+class WandbShown:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def tracker(self) -> Tracker:
+        return WandbTracker(Wandb(mode="offline"))
+
+    def files(self, name: str) -> list[Path]:
+        return sorted(self.folder.glob(f"wandb/offline-run-*/run-{SWEEP}-{name}.wandb"))
+
+    def trial(self, name: str) -> Seen:
+        seen = Seen()
+        for file in self.files(name):
+            for record in wandb_records(file):
+                if record.HasField("run"):
+                    tags = list(record.run.tags)
+                    assert (record.run.run_group, record.run.display_name) == (SWEEP, name)
+                elif record.HasField("history"):
+                    row = wandb_values(record.history.item)
+                    assert record.history.step.num == row.pop("_step") == row.pop("epoch")
+                    values = {key: value for key, value in row.items() if not key.startswith("_")}
+                    seen.rows.append((record.history.step.num, values))
+                elif record.HasField("summary"):
+                    seen.summary |= wandb_values(record.summary.update)
+                elif record.HasField("exit"):
+                    good = seen.summary["status"] in (Status.COMPLETED, Status.PRUNED)
+                    assert record.exit.exit_code == (0 if good else 1)
+            assert tags == ["resnet18", "head", "balance-none", seen.summary["status"]]
+            seen.statuses.append(seen.summary["status"])
+        return seen
+
+    def published(self) -> list[dict[str, Any]]:
+        shown = []
+        for file in self.files("sweep"):
+            values: dict[str, Any] = {}
+            for record in wandb_records(file):
+                if record.HasField("summary"):
+                    values |= wandb_values(record.summary.update)
+            (table,) = file.parent.glob("files/media/table/leaderboard*.json")
+            assert [row[1] for row in json.loads(table.read_text())["data"]] == ["0001", "0000"]
+            shown.append(values)
+        return shown
+
+
+# ---- TensorBoard: TFRecord framing around protocol buffers ----------------------------------------------------------
+
+
+def tensorboard_events(folder: Path) -> list[Any]:
+    """The events of a folder as TensorBoard shows them: a restart at a step hides what was there from it on."""
+    from tensorboardX.proto import event_pb2
+
+    events: list[Any] = []
+    for file in sorted(folder.glob("events.out.tfevents.*")):
+        data, position = file.read_bytes(), 0
+        while position < len(data):
+            (length,) = struct.unpack_from("<Q", data, position)
+            event = event_pb2.Event()
+            event.ParseFromString(data[position + 12 : position + 12 + length])
+            position += length + 16
+            if event.HasField("session_log"):
+                events = [old for old in events if old.step < event.step]
+            events.append(event)
+    return events
+
+
+class TensorBoardShown:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "tensorboard"
+
+    def tracker(self) -> Tracker:
+        return TensorBoardTracker(TensorBoard())
+
+    def trial(self, name: str) -> Seen:
+        from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
+
+        seen, rows = Seen(), dict[int, dict[str, float]]()
+        for event in tensorboard_events(self.folder / name):
+            for value in event.summary.value:
+                if value.HasField("simple_value"):
+                    shown = seen.summary if value.tag.startswith("best/") else rows.setdefault(event.step, {})
+                    assert value.tag not in shown, "written twice"
+                    shown[value.tag] = value.simple_value
+                elif value.tag.startswith("status"):
+                    seen.statuses.append(value.tensor.string_val[0].decode())
+                elif value.tag == "_hparams_/session_start_info":
+                    data = HParamsPluginData.FromString(value.metadata.plugin_data.content)
+                    hparams = data.session_start_info.hparams
+                    assert {key: given.number_value for key, given in hparams.items()} == {"lr": 0.01}
+        seen.rows = list(rows.items())
+        return seen
+
+    def published(self) -> list[dict[str, Any]]:
+        texts = {
+            value.tag.partition("/")[0]: value.tensor.string_val[0].decode()
+            for event in tensorboard_events(self.folder / "sweep")
+            for value in event.summary.value
+        }
+        assert [line.split(" | ")[1] for line in texts["leaderboard"].splitlines()[2:]] == ["0001", "0000"]
+        cells = [line.strip("| ").split(" | ") for line in texts["sweep"].splitlines()[2:]]
+        values = dict(cells)
+        return [{name: float(v) if v[0].isdigit() and name != "best/trial" else v for name, v in values.items()}]
+
+
+SHOWN: dict[str, Callable[[Path], Shown]] = {"toy": ToyShown, "wandb": WandbShown, "tensorboard": TensorBoardShown}
+
+
+@pytest.fixture(params=SHOWN)
+def shown(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shown:
+    for name in [name for name in os.environ if name.startswith("WANDB_") and name != "WANDB_SERVICE"]:
+        monkeypatch.delenv(name)
+    for name in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    return SHOWN[request.param](tmp_path)
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Callable[..., Dispatcher]:
+    """Opens a dispatcher, as one drive of a sweep does."""
+    return lambda *trackers, known=(): Dispatcher(trackers, SWEEP, tmp_path, known)
+
+
+def trial(name: str, epochs: int, status: Status = Status.RUNNING, seed: float = 0.0) -> TrialResult:
+    """A trial with its first `epochs` epochs, other values for another `seed`."""
+    config = {"data": {"root": "/photos"}, "architecture": "resnet18", "strategy": "head", "epochs": 9, "lr": 0.01}
+    reports = [
+        EpochReport(
+            epoch=epoch,
+            metrics={"val/macro_f1": 1 - (epoch + seed) / 16, "train/loss": 2.0**-epoch + seed},
+            seconds=epoch / 4 + seed,
+            checkpoint="best",
+        )
+        for epoch in range(1, epochs + 1)
+    ]
+    settings = TrialConfig.model_validate(config)
+    return TrialResult(trial_id=name, config=settings, parameters={"lr": 0.01}, status=status, reports=tuple(reports))
+
+
+def rows(result: TrialResult) -> list[tuple[int, dict[str, float]]]:
+    """What a tracker has to show; all values of these trials are exact in 32 bits."""
+    return [(report.epoch, {**report.metrics, "time/epoch_s": report.seconds}) for report in result.reports]
+
+
+def live(dispatcher: Dispatcher, result: TrialResult, first: int = 0) -> None:
+    """Send a trial as the driver does: its start, then epoch by epoch, then its end."""
+    for epochs in range(first, len(result.reports) + 1):
+        update = {"status": Status.RUNNING, "reports": result.reports[:epochs]}
+        dispatcher.on_trial(result.model_copy(update=update))
+    dispatcher.on_trial(result)
+
+
+# ---- what every tracker keeps ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_every_epoch_is_shown_once_and_then_the_status(
+    shown: Shown, sweep: Callable[..., Dispatcher], status: Status
+) -> None:
+    result = trial("0000", 3, status)
+    dispatcher = sweep(shown.tracker())
+    live(dispatcher, result)
+    assert dispatcher.close() == ()
+    seen = shown.trial("0000")
+    assert seen.rows == rows(result)
+    assert seen.statuses == [status.value], "RUNNING: its driver ended, and the ledger says the same"
+    if not status.unfinished:
+        assert seen.summary["best/val/macro_f1"] == result.objective
+
+
+def test_trials_that_run_at_once_do_not_mix(shown: Shown, sweep: Callable[..., Dispatcher]) -> None:
+    first, second = trial("0000", 4, Status.COMPLETED), trial("0001", 4, Status.FAILED, seed=0.5)
+    dispatcher = sweep(shown.tracker())
+    for epochs in range(5):
+        for result in (first, second):
+            update = {"status": Status.RUNNING, "reports": result.reports[:epochs]}
+            dispatcher.on_trial(result.model_copy(update=update))
+    dispatcher.on_trial(second)
+    dispatcher.on_trial(first)
+    assert dispatcher.close() == ()
+    for result in (first, second):
+        assert shown.trial(result.trial_id).rows == rows(result)
+        assert shown.trial(result.trial_id).statuses == [result.status.value]
+
+
+def test_a_resumed_trial_repeats_nothing(shown: Shown, sweep: Callable[..., Dispatcher]) -> None:
+    before, after = trial("0000", 2, Status.INTERRUPTED), trial("0000", 5, Status.COMPLETED)
+    dispatcher = sweep(shown.tracker())
+    live(dispatcher, before)
+    assert dispatcher.close() == ()
+    dispatcher = sweep(shown.tracker(), known=[before])
+    live(dispatcher, after, first=2)
+    assert dispatcher.close() == ()
+    seen = shown.trial("0000")
+    assert seen.rows == rows(after)
+    assert seen.statuses == ["INTERRUPTED", "COMPLETED"]
+    assert seen.summary["best/val/macro_f1"] == after.objective
+
+
+def test_a_trial_without_an_epoch_is_shown_with_its_status(shown: Shown, sweep: Callable[..., Dispatcher]) -> None:
+    dispatcher = sweep(shown.tracker())
+    dispatcher.on_trial(trial("0000", 0, Status.PRUNED_OOM))
+    dispatcher.on_trial(trial("0000", 0, Status.PRUNED_OOM))
+    assert dispatcher.close() == ()
+    assert (shown.trial("0000").rows, shown.trial("0000").statuses) == ([], ["PRUNED_OOM"])
+
+
+def test_a_summary_replaces_the_one_before(shown: Shown, sweep: Callable[..., Dispatcher], tmp_path: Path) -> None:
+    trials = [trial("0000", 2, Status.PRUNED, seed=0.5), trial("0001", 4, Status.COMPLETED)]
+    summary = SweepSummary(SWEEP, tmp_path, Leaderboard.from_trials(Objective(), trials))
+    final = SweepSummary(SWEEP, tmp_path, summary.leaderboard, {"macro_f1": 0.625}, "export/model.onnx")
+    for given in (summary, final):
+        with sweep(shown.tracker()) as dispatcher:
+            dispatcher.publish(given)
+        assert dispatcher.close() == ()
+    (values,) = shown.published()
+    assert values["best/trial"] == "0001"
+    assert values["best/val/macro_f1"] == trials[1].objective
+    assert (values["trials/COMPLETED"], values["trials/PRUNED"], values["trials/FAILED"]) == (1, 1, 0)
+    assert values["cost/seconds"] == 4.25
+    assert (values["test/macro_f1"], values["export/model"]) == (0.625, "export/model.onnx")
+
+
+# ---- what no tracker can do to a sweep ------------------------------------------------------------------------------
+
+
+class BrokenTracker(ToyTracker):
+    """Raises in one method."""
+
+    name = "broken"
+
+    def __init__(self, verb: str) -> None:
+        super().__init__()
+        self.verb = verb
+        self.calls = 0
+
+    def fail(self, verb: str) -> None:
+        if verb == self.verb:
+            self.calls += 1
+            raise ConnectionError("out of reach")
+
+    def start(self, context: TrialContext) -> TrackedTrial:
+        self.fail("start")
+        tracker, kept = self, super().start(context)
+
+        class Trial:
+            def log(self, report: EpochReport) -> None:
+                tracker.fail("log")
+                kept.log(report)
+
+            def finish(self, status: Status, summary: Mapping[str, float]) -> None:
+                tracker.fail("finish")
+                kept.finish(status, summary)
+
+        return Trial()
+
+    def publish(self, summary: SweepSummary) -> None:
+        self.fail("publish")
+
+
+@pytest.mark.parametrize(("verb", "calls"), [("start", 2), ("log", 3), ("finish", 3), ("publish", 1)])
+def test_a_tracker_that_raises_is_reported_once_and_costs_the_others_nothing(
+    sweep: Callable[..., Dispatcher], tmp_path: Path, caplog: pytest.LogCaptureFixture, verb: str, calls: int
+) -> None:
+    broken, before, after = BrokenTracker(verb), ToyTracker(), ToyTracker()
+    results = [trial(f"000{number}", 3, Status.COMPLETED) for number in range(3)]
+    dispatcher = sweep(before, broken, after)
+    for result in results:
+        live(dispatcher, result)
+    dispatcher.publish(SweepSummary(SWEEP, tmp_path, Leaderboard.from_trials(Objective(), results)))
+    problems = dispatcher.close()
+    assert problems[0] == f"broken: {verb} failed, ConnectionError: out of reach; the sweep goes on without it"
+    assert len(problems) == (2 if verb == "start" else 1)
+    assert caplog.messages == list(problems)
+    assert broken.calls == calls, "a trial gets no more epochs after a failure, a sweep no more trials after two"
+    for tracker in (before, after):
+        assert {name: seen.rows for name, seen in tracker.trials.items()} == {r.trial_id: rows(r) for r in results}
+        assert all(seen.statuses == ["COMPLETED"] for seen in tracker.trials.values())
+        assert tracker.summary
+    if verb == "log":
+        assert all(seen.statuses == ["COMPLETED"] for seen in broken.trials.values()), "closed all the same"
+
+
+def test_a_tracker_that_hangs_holds_up_neither_the_calls_nor_the_others_nor_the_end(
+    sweep: Callable[..., Dispatcher],
+) -> None:
+    released = threading.Event()
+
+    class HangingTracker(ToyTracker):
+        name = "hanging"
+
+        def start(self, context: TrialContext) -> TrackedTrial:
+            released.wait(60)
+            return super().start(context)
+
+    good = ToyTracker()
+    began = time.monotonic()
+    dispatcher = sweep(HangingTracker(), good)
+    for number in range(3):
+        live(dispatcher, trial(f"000{number}", 3, Status.COMPLETED))
+    assert time.monotonic() - began < 5
+    problems = dispatcher.close(timeout=0.2)
+    assert time.monotonic() - began < 10
+    assert problems == ("hanging: 15 records were left when the time to write them was over, 0.2 s after the end",)
+    assert [seen.statuses for seen in good.trials.values()] == [["COMPLETED"]] * 3
+    released.set()
+
+
+def test_a_tracker_is_told_what_a_trial_is_and_how_much_of_it_was_logged(
+    sweep: Callable[..., Dispatcher], tmp_path: Path
+) -> None:
+    toy, known = ToyTracker(), trial("0000", 2, Status.INTERRUPTED)
+    with sweep(toy, known=[known]) as dispatcher:
+        live(dispatcher, trial("0000", 3, Status.COMPLETED), first=2)
+        live(dispatcher, trial("0001", 1, Status.PRUNED))
+    resumed, new = toy.contexts
+    assert resumed == TrialContext(SWEEP, tmp_path, "0000", "trial", known.config, {"lr": 0.01}, logged=2)
+    assert (new.name, new.logged) == ("0001", 0)
+
+
+def test_an_end_that_was_known_before_is_not_shown_again(sweep: Callable[..., Dispatcher]) -> None:
+    toy, known = ToyTracker(), trial("0000", 2, Status.COMPLETED)
+    with sweep(toy, known=[known]) as dispatcher:
+        dispatcher.on_trial(known)
+    assert toy.contexts == []
