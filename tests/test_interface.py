@@ -35,7 +35,7 @@ from orchestrator.planning import subprocesses
 from orchestrator.search.warm_start import WarmStart
 from orchestrator.spec.loading import load
 from orchestrator.terminal.event_log import EventLog
-from orchestrator.tracking.notify import Ending, SweepStatus
+from orchestrator.tracking.observer import SweepEnding, SweepStart, SweepStatus
 from search_spaces.documents import dump_yaml
 from search_spaces.errors import ThawError
 from trainables.config import TrialConfig
@@ -55,7 +55,11 @@ ENVIRONMENT = re.compile(r"(THAW|AWS|WANDB)_[A-Z0-9_]+|NETRC|RAY_ADDRESS")
 CLASSES = ("class_a", "class_b", "class_c", "class_d")
 METRIC = re.compile(r"(train|val|test|best|lr|time)/\w*")
 
-ADDED: dict[str, str] = {}
+ADDED: dict[str, str] = {
+    "sweep file: tracking.tensorboard*": "TensorBoard is a second tracker",
+    "metrics: best/*": "the summary run of a sweep names its best trial",
+    "records: *status = default RUNNING": "a new trial is RUNNING; records always hold the status",
+}
 """Names that came later: a pattern (`fnmatch`) of the printed form, `section: name` or `section: name = word`; why.
 
 A bracket has a meaning in a pattern: `*` stands for it.
@@ -284,11 +288,11 @@ def _events(file: Path) -> Iterator[str]:
     """List every event with its fields, from one event of each kind."""
     stream, spec = io.StringIO(), load(file)
     log, trial = EventLog(stream), _trial(file)
-    log.sweep_started(spec, spec.run_root, [])
-    log(trial.model_copy(update={"status": Status.RUNNING, "reports": ()}))
-    log(trial)
-    log.ending("asked to")
-    log.sweep_ended(Ending(spec.name, spec.run_root, "completed", "done", (trial,), trial))
+    log.on_start(SweepStart(spec.name, spec.run_root, spec.objective, spec.search.trials, ()))
+    log.on_trial(trial.model_copy(update={"status": Status.RUNNING, "reports": ()}))
+    log.on_trial(trial)
+    log.on_closing("asked to")
+    log.on_close(SweepEnding(spec.name, spec.run_root, "completed", "done", (trial,), trial))
     log.warning("careful")
     log.error("wrong", 2)
     for line in stream.getvalue().splitlines():
@@ -351,13 +355,15 @@ class _InProcessRunner:
 
 def _wandb_names(init: mock.Mock) -> Iterator[Name]:
     """List what a run in W&B was given, by the calls of `wandb.init` and of its run."""
-    run, settings = init.return_value, init.call_args.kwargs
+    run = init.return_value
+    (settings,) = [call.kwargs for call in init.call_args_list if call.kwargs["job_type"] == "retrain"]
     yield from ((f"init {name}", [settings[name]]) for name in ("group", "id", "name", "job_type"))
     yield "init tags", list(settings["tags"])
     steps = run.define_metric.call_args
     yield f"step of {steps.args[0]}", [steps.kwargs["step_metric"]]
     yield from ((f"log {name}", []) for name in run.log.call_args.args[0])
-    yield from ((f"summary {name}", []) for name in run.summary.update.call_args.args[0])
+    updates = [call.args[0] for call in run.summary.update.call_args_list]
+    yield from ((f"summary {name}", []) for update in updates if "status" in update for name in update)
     yield "tags at the end", list(run.tags)
 
 
