@@ -5,11 +5,11 @@ configurations compute the same model.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from search_spaces.paths import FromFile, PathFromFile
 from search_spaces.validation import parse
 from search_spaces.words import OrNone
 
@@ -56,10 +56,10 @@ class Frozen(BaseModel):
 class DataConfig(Frozen):
     """Which photos, and the size they are brought to before anything else sees them."""
 
-    root: Path
+    root: PathFromFile
     """Folder with `train/ val/ test/`, each holding one folder a class; the base of the paths of a manifest."""
 
-    manifest: Path | None = None
+    manifest: PathFromFile | None = None
     """CSV file with the columns path, label, split; replaces the folder layout."""
 
     image_size: int = Field(default=224, ge=16, le=1024)
@@ -68,7 +68,7 @@ class DataConfig(Frozen):
     resize_mode: ResizeMode = "crop"
     """crop: shorter side resized, centre kept; squash: aspect ratio ignored; pad: longer side resized, rest grey."""
 
-    weights_dir: Path | None = None
+    weights_dir: PathFromFile | None = None
     """Folder of `<architecture>.safetensors` in timm's key layout, read in place of timm's hub."""
 
 
@@ -119,7 +119,7 @@ class TrialConfig(Frozen):
     architecture: str
     """Any timm model name, e.g. efficientnet_b0, mobilenetv3_large_100, resnet50, vgg16_bn."""
 
-    weights: str = "pretrained"
+    weights: Annotated[str, FromFile(words=("pretrained", "none"))] = "pretrained"
     """pretrained (timm's hub, or `data.weights_dir` where set), none (random), or a path: `.safetensors`, what
     torch.save wrote (`.pth`, `.pt`, Lightning's `.ckpt`), or a checkpoint folder of Thaw (`.../best`)."""
 

@@ -38,6 +38,5 @@ def sweep_schema() -> dict[str, Any]:
         "additionalProperties": False,
     }
     schema["$defs"] |= {"Domain": _DOMAIN}
-    schema["$defs"]["Search"]["properties"]["points"]["anyOf"].append({"type": "string"})
     schema["required"] = ["data"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Thaw sweep", **schema}

@@ -3,10 +3,12 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import ByteSize, Field, model_validator
 
+from orchestrator.spec.points import Points
+from search_spaces.paths import PathFromFile
 from search_spaces.validation import parse
 from search_spaces.words import OrAuto, OrNone
 from trainables.config import Frozen
@@ -28,10 +30,10 @@ class Search(Frozen):
     probe: bool = False
     """Score every architecture by a linear probe before the sweep, and try the best ones first."""
 
-    points: OrNone[list[dict[str, Any]]] = None
+    points: OrNone[Points] = None
     """Configurations tried first; in the file a list, or the name of a YAML or JSON file that holds one."""
 
-    warm_start: OrNone[list[Path]] = None
+    warm_start: OrNone[list[PathFromFile]] = None
     """Runs on the same images with the same objective: what their trials found out is told to the sampler."""
 
 
@@ -110,7 +112,7 @@ class Storage(Frozen):
     keep_best: OrNone[Annotated[int, Field(ge=1)]] = None
     """When the sweep ends, remove the weights of all but its best so many trials; none: keep all."""
 
-    cache_dir: OrAuto[Path] = None
+    cache_dir: OrAuto[PathFromFile] = None
     """Node-local folder for decoded images; auto: `$THAW_CACHE_DIR`, else `~/.cache/thaw`."""
 
     cache_budget: OrAuto[ByteSize] = None

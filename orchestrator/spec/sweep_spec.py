@@ -9,6 +9,7 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from orchestrator.spec.budget import Budget
+from orchestrator.spec.points import Settings
 from orchestrator.spec.sections import Resources, Search, Stopping, Storage, Tracking
 from search_spaces.documents import dump_yaml
 from search_spaces.space import Point, SearchSpace
@@ -48,10 +49,10 @@ class SweepSpec(Frozen):
     objective: Objective = Objective()
     """What is maximised or minimised."""
 
-    trial: dict[str, Any] = Field(default_factory=dict)
+    trial: Settings = Field(default_factory=dict)
     """Settings of every trial; anything here may move to `space` and back."""
 
-    space: dict[str, Any] = Field(default_factory=dict)
+    space: Settings = Field(default_factory=dict)
     """What varies: a domain, or a list of domains with conditions, for each dimension."""
 
     search: Search = Search()
