@@ -94,7 +94,7 @@ class SweepReporter:
         Raises what `drive` raises, and typer.Exit where a person stopped the sweep.
         """
         from orchestrator.search.rungs import unstoppable_warning
-        from orchestrator.search.samplers import sampler_warning
+        from orchestrator.search.unmodeled import sampler_warning
 
         for problem in (unstoppable_warning(spec), sampler_warning(spec.search, spec.search_space)):
             if problem is not None and not self.quiet:

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.search.optuna_space import distributions, suggest, to_parameters
-from orchestrator.search.samplers import drawn_at_random, make_sampler
+from orchestrator.search.samplers import make_sampler
+from orchestrator.search.unmodeled import drawn_at_random
 from orchestrator.spec.sections import Search
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.domains import Int
