@@ -1,4 +1,4 @@
-"""Who drives a run: one process, which says so every few seconds in driver.json."""
+"""Heartbeat of a run's driver: one process, which renews driver.json every few seconds."""
 
 import socket
 from datetime import UTC, datetime, timedelta
@@ -33,7 +33,7 @@ class Heartbeat(BaseModel):
 
 
 def beat(run: RunFolder) -> Heartbeat:
-    """Say that this process drives the run now; raises ThawError when the folder cannot be written."""
+    """Record that this process drives the run now; raises ThawError when the folder cannot be written."""
     process = psutil.Process()
     heartbeat = Heartbeat(pid=process.pid, host=socket.gethostname(), started=_started(process), beat=datetime.now(UTC))
     write_record(run.heartbeat, heartbeat)
@@ -41,7 +41,7 @@ def beat(run: RunFolder) -> Heartbeat:
 
 
 def read(run: RunFolder) -> Heartbeat | None:
-    """The last sign of life; None when nobody drives the run, InvalidInput when the file is damaged."""
+    """Return the last heartbeat; None when no process drives the run. Raises InvalidInput when the file is damaged."""
     try:
         return read_record(run.heartbeat, Heartbeat)
     except InvalidInput as error:
@@ -74,7 +74,7 @@ def is_alive(run: RunFolder, stale_after: float = 60.0) -> bool:
 
 
 def clear(run: RunFolder) -> None:
-    """Say that nobody drives the run any more."""
+    """Remove the heartbeat: no process drives the run any more."""
     run.heartbeat.unlink(missing_ok=True)
 
 

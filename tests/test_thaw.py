@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import thaw
 from analysis.leaderboard import Leaderboard
 from orchestrator.spec.loading import load
+from search_spaces.presets import preset_text
 from trainables.bundle.predict import Predictor
 
 
@@ -15,6 +17,12 @@ def test_its_names() -> None:
     assert dir(thaw) == thaw.__all__ == ["Leaderboard", "Predictor", "load", "run_sweep"]
     assert (thaw.Leaderboard, thaw.Predictor, thaw.load) == (Leaderboard, Predictor, load)
     assert thaw.run_sweep.__module__ == "orchestrator.driver.sweep"
+
+
+def test_a_sweep_file_is_loaded_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.yaml").write_text(preset_text("quickstart"))
+    monkeypatch.chdir(tmp_path)
+    assert thaw.load("mine.yaml") == thaw.load(tmp_path / "mine.yaml")
 
 
 def test_another_name_is_refused_with_the_names_there_are() -> None:

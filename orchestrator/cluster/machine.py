@@ -1,4 +1,4 @@
-"""What this machine offers to trials, and how many of them fit at once."""
+"""Machine: cores, memory and GPUs for trials, and how many trials fit at once."""
 
 from dataclasses import dataclass
 

@@ -16,18 +16,17 @@ from search_spaces.validation import parse
 from trainables.config import TrialConfig
 from trainables.storage.bucket import BucketPath
 
-# What of a trial decides its batches, beside its data; and what a configuration cannot be without.
+# Settings of a trial that decide its batches, beside its data; and those that a configuration must have.
 _DATA_SETTINGS = ("seed", "batch_size", "class_weighting", "mixing_alpha")
-
-
 _STAND_INS: Mapping[str, Any] = {"architecture": "any", "strategy": "head", "epochs": 1, "lr": 1.0}
 
 
-def load(path: Path, overrides: Sequence[str] = (), name: str | None = None) -> SweepSpec:
+def load(path: Path | str, overrides: Sequence[str] = (), name: str | None = None) -> SweepSpec:
     """Read a sweep file, apply `a.b=c` overrides and a name, resolve relative paths against the file, check it whole.
 
     Raises InvalidInput for everything that can be known to be wrong without looking at the data.
     """
+    path = Path(path)
     raw = read_mapping(path)
     for override in overrides:
         apply_override(raw, override)
@@ -38,14 +37,15 @@ def load(path: Path, overrides: Sequence[str] = (), name: str | None = None) -> 
 
 
 def resolve(raw: dict[str, Any], base: Path, source: str) -> SweepSpec:
-    """The sweep in `raw`, its paths relative to `base`, checked whole; `source` names it in messages."""
+    """Return the sweep in `raw`, its paths relative to `base`, checked whole; `source` names it in messages."""
+    # Without a section its default would not be validated, and `runs` would not be a folder of the base.
     spec = parse(SweepSpec, {**raw, "storage": raw.get("storage", {})}, source, base=base)
     _check(spec, source)
     return spec
 
 
 def load_run(run: RunFolder) -> SweepSpec:
-    """The resolved sweep of a run; raises InvalidInput when it is not there or cannot be used."""
+    """Return the resolved sweep of a run; raises InvalidInput when it is not there or cannot be used."""
     with RunStore(run).reading(run.sweep_yaml) as path:
         return load(path)
 

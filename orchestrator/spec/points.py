@@ -12,12 +12,33 @@ from search_spaces.errors import InvalidInput
 from search_spaces.paths import FromFile
 from trainables.config import TrialConfig
 
+# Settings that are paths, as TrialConfig marks them.
 _PATHS = {
     name: marker
     for name, field in TrialConfig.model_fields.items()
     for marker in field.metadata
     if isinstance(marker, FromFile)
 }
+
+
+Settings = Annotated[dict[str, Any], BeforeValidator(lambda value, info: _resolve(value, info))]
+"""Names and values of settings, or their domains; checked by TrialConfig and SearchSpace, except for their paths."""
+
+
+class PointsFile:
+    """Marker of a list of points that may also be the name of a YAML or JSON file that holds one."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Read the file before the checks of the type."""
+        return core_schema.with_info_before_validator_function(_read, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Allow a text beside the list."""
+        return {"anyOf": [handler(schema), {"type": "string"}]}
+
+
+Points = Annotated[list[Settings], PointsFile()]
+"""Configurations to try, each a mapping of settings."""
 
 
 def _resolve(value: Any, info: ValidationInfo) -> Any:
@@ -47,26 +68,6 @@ def _resolve_values(value: Any, key: str, marker: FromFile, info: ValidationInfo
         return marker.resolve(value, info)
     except ValueError as error:
         raise ValueError(f"{key}: {error}") from None
-
-
-Settings = Annotated[dict[str, Any], BeforeValidator(_resolve)]
-"""Names and values of settings, or their domains; checked by TrialConfig and SearchSpace, except for their paths."""
-
-
-class PointsFile:
-    """Marker of a list of points that may also be the name of a YAML or JSON file that holds one."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Read the file before the checks of the type."""
-        return core_schema.with_info_before_validator_function(_read, handler(source))
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Allow a text beside the list."""
-        return {"anyOf": [handler(schema), {"type": "string"}]}
-
-
-Points = Annotated[list[Settings], PointsFile()]
-"""Configurations to try, each a mapping of settings."""
 
 
 def _read(value: Any, info: ValidationInfo) -> Any:

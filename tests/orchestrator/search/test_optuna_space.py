@@ -128,11 +128,6 @@ def test_what_a_sampler_draws_at_random_is_told(design_spec: SweepSpec, name: An
     assert name == "qmc" or not conditional & modelled
 
 
-def test_tpe_models_every_dimension_and_others_those_without_a_condition(design_spec: SweepSpec) -> None:
-    assert drawn_at_random(Search(sampler="tpe"), design_spec.search_space) == []
-    assert drawn_at_random(Search(sampler="gp"), SearchSpace.parse({"lr": {"log": [1e-3, 1e-2]}}, {})) == []
-
-
 def test_making_a_sampler_warns_of_nothing() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
