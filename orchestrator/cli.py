@@ -9,8 +9,11 @@ import typer
 from orchestrator.commands import data, options, plan, results, setup, sweeps, trials
 from search_spaces.errors import ThawError
 
-# Modules that only thaw[train] brings.
-_EXTRA = {"torch", "torchvision", "timm", "accelerate", "sklearn", "safetensors", "ray", "optuna", "wandb", "onnx"}
+# Modules that only thaw[train] brings; aiohttp comes with ray.
+_EXTRA = {
+    *("torch", "torchvision", "timm", "accelerate", "safetensors", "huggingface_hub", "scipy", "sklearn"),
+    *("ray", "aiohttp", "optuna", "wandb", "onnx", "onnxscript"),
+}
 
 app = typer.Typer(
     name="thaw",

@@ -1,6 +1,7 @@
 """One way to turn user input into a pydantic type, with messages that say rule, value and remedy."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -11,14 +12,19 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def parse(
-    model: type[Model], values: Mapping[str, Any], source: str, section: Callable[[str], str] = lambda _key: ""
+    model: type[Model],
+    values: Mapping[str, Any],
+    source: str,
+    section: Callable[[str], str] = lambda _key: "",
+    base: Path | None = None,
 ) -> Model:
     """Validate `values` as `model`; raises InvalidInput with one line an error: `source: dotted.key: message`.
 
-    `section` gives what stands before a top-level key in the user's file, e.g. `trial.`.
+    `section` gives what stands before a top-level key in the user's file, e.g. `trial.`. `base` is the folder against
+    which relative paths are resolved.
     """
     try:
-        return model.model_validate(values)
+        return model.model_validate(values, context=None if base is None else {"base": base})
     except ValidationError as error:
         lines = [
             f"{source}: {_line(model, detail, section)}"

@@ -5,12 +5,13 @@ configurations compute the same model.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from search_spaces.paths import FromFile, PathFromFile
 from search_spaces.validation import parse
+from search_spaces.words import OrNone
 
 ResizeMode = Literal["crop", "squash", "pad"]
 Strategy = Literal["head", "partial", "progressive", "gradual", "full"]
@@ -34,14 +35,6 @@ STRATEGY_PARAMETERS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def _none_word(value: Any) -> Any:
-    return None if value == "none" else value
-
-
-# `none` in YAML is the value None: a setting that is switched off, not one that was left out.
-OrNone = BeforeValidator(_none_word)
-
-
 def _one_balance(value: Any) -> Any:
     if isinstance(value, list | tuple):
         raise ValueError(
@@ -63,10 +56,10 @@ class Frozen(BaseModel):
 class DataConfig(Frozen):
     """Which photos, and the size they are brought to before anything else sees them."""
 
-    root: Path
+    root: PathFromFile
     """Folder with `train/ val/ test/`, each holding one folder a class; the base of the paths of a manifest."""
 
-    manifest: Path | None = None
+    manifest: PathFromFile | None = None
     """CSV file with the columns path, label, split; replaces the folder layout."""
 
     image_size: int = Field(default=224, ge=16, le=1024)
@@ -75,7 +68,7 @@ class DataConfig(Frozen):
     resize_mode: ResizeMode = "crop"
     """crop: shorter side resized, centre kept; squash: aspect ratio ignored; pad: longer side resized, rest grey."""
 
-    weights_dir: Path | None = None
+    weights_dir: PathFromFile | None = None
     """Folder of `<architecture>.safetensors` in timm's key layout, read in place of timm's hub."""
 
 
@@ -126,7 +119,7 @@ class TrialConfig(Frozen):
     architecture: str
     """Any timm model name, e.g. efficientnet_b0, mobilenetv3_large_100, resnet50, vgg16_bn."""
 
-    weights: str = "pretrained"
+    weights: Annotated[str, FromFile(words=("pretrained", "none"))] = "pretrained"
     """pretrained (timm's hub, or `data.weights_dir` where set), none (random), or a path: `.safetensors`, what
     torch.save wrote (`.pth`, `.pt`, Lightning's `.ckpt`), or a checkpoint folder of Thaw (`.../best`)."""
 
@@ -175,10 +168,10 @@ class TrialConfig(Frozen):
     stage_lr_decay: float = Field(default=1.0, gt=0, le=1)
     """Each stage's learning rate is this times that of the stage nearer to the head."""
 
-    clip_norm: Annotated[Annotated[float, Field(gt=0)] | None, OrNone] = None
+    clip_norm: OrNone[Annotated[float, Field(gt=0)]] = None
     """Largest norm of the gradient of a step; none: not clipped."""
 
-    ema_decay: Annotated[Annotated[float, Field(gt=0, lt=1)] | None, OrNone] = None
+    ema_decay: OrNone[Annotated[float, Field(gt=0, lt=1)]] = None
     """Decay, a step, of an exponential moving average of the weights, which is then what is evaluated and exported."""
 
     balance: Annotated[Literal["none", "sampler", "loss"], _ONE_BALANCE] = "none"
@@ -214,13 +207,13 @@ class TrialConfig(Frozen):
     drop_path: float = Field(default=0.0, ge=0, lt=1)
     """Stochastic depth: probability that the last residual block is skipped; earlier blocks less."""
 
-    patience: Annotated[Annotated[int, Field(ge=1)] | None, OrNone] = None
+    patience: OrNone[Annotated[int, Field(ge=1)]] = None
     """Epochs without a better objective, counted from the last thaw, after which the trial ends; none: never."""
 
     min_delta: float = Field(default=0.0, ge=0)
     """By how much the objective must improve to count as better for `patience`."""
 
-    micro_batch_size: Annotated[Annotated[int, Field(ge=1)] | None, OrNone] = None
+    micro_batch_size: OrNone[Annotated[int, Field(ge=1)]] = None
     """Images a worker holds at once; gradients are accumulated to the whole batch. none: its share of the batch."""
 
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"

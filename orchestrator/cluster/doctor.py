@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from orchestrator.cluster.limits import allowed_cores, allowed_memory
 from orchestrator.cluster.node_probe import NodeQuestion
 from orchestrator.spec.sections import Wandb
 from orchestrator.tracking.wandb_tracker import resolve_mode
@@ -52,7 +53,7 @@ def examine(cache: Path | None = None, storage: Place | None = None) -> list[Che
     checks = [
         Check("python", f"{platform.python_version()} ({sys.executable})", sys.version_info >= (3, 11)),
         *(_package(name) for name in CHECKED_PACKAGES),
-        Check("cpu", f"{_cores()} cores, {_memory_gb():.0f} GB of memory", ok=True),
+        Check("cpu", f"{allowed_cores()} cores, {allowed_memory() / 1e9:.0f} GB of memory", ok=True),
         _gpu(),
         _folder("cache", cache_folder(cache)),
         _bucket("storage", storage) if isinstance(storage, BucketPath) else _folder("storage", storage or Path("runs")),
@@ -130,12 +131,3 @@ def _bucket(name: str, place: BucketPath) -> Check:
     except StorageFailed as error:
         return Check(name, str(place), ok=False, remedy=str(error))
     return Check(name, f"{place}, may be written", ok=True)
-
-
-def _cores() -> int:
-    # Only Linux tells how many this process may use.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _memory_gb() -> float:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9

@@ -1,19 +1,17 @@
-"""What this machine offers to trials, and how many of them fit at once."""
+"""Machine: cores, memory and GPUs for trials, and how many trials fit at once."""
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from orchestrator.cluster.capacity import fitting, trial_bundles
+from orchestrator.cluster.limits import allowed_cores, allowed_memory
 from orchestrator.spec.sections import Resources
 
 # Ray ends processes when a node has less left; what the driver and Ray itself need is of the rest.
 USABLE = 0.95
 # What Ray and W&B take of a worker's memory besides; measured: 97 MiB.
 WORKER_OVERHEAD = 100 * 2**20
-_CONTROL_GROUP = Path("/sys/fs/cgroup/memory.max")
 
 
 @dataclass(frozen=True)
@@ -50,13 +48,11 @@ class ConcurrentTrials:
 
 def this_machine() -> Machine:
     """Look at cores, memory and GPUs, within the limits of a container."""
-    # Only Linux tells how many this process may use.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     gpus = torch.cuda.device_count()
     properties = torch.cuda.get_device_properties(0) if gpus else None
     return Machine(
-        cores=cores,
-        memory=_memory(),
+        cores=allowed_cores(),
+        memory=allowed_memory(),
         gpus=gpus,
         gpu=None if properties is None else properties.name,
         gpu_memory=0 if properties is None else properties.total_memory,
@@ -97,11 +93,3 @@ def _by_memory(resources: Resources, machine: Machine, peak: int) -> int:
     if not machine.gpus:
         return int(machine.memory * USABLE / peak) // resources.workers
     return machine.gpus * (machine.gpu_memory // peak) // resources.workers
-
-
-def _memory() -> int:
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        return min(there, int(_CONTROL_GROUP.read_text()))
-    except (OSError, ValueError):  # no control group, or one without a limit: `max`
-        return there

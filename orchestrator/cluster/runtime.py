@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 
+from orchestrator.cluster.limits import allowed_cores
 from search_spaces.errors import InvalidInput, ThawError
 
 KNOCK_SECONDS = 10
@@ -102,7 +103,7 @@ def _without_warnings() -> Iterator[None]:
 
 def _allowed_cores() -> int | None:
     """The cores this process may use where they are fewer than the machine's, which is what Ray counts; else None."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    allowed = allowed_cores()
     return allowed if allowed != os.cpu_count() else None
 
 

@@ -7,7 +7,6 @@ import optuna
 from optuna.distributions import BaseDistribution
 
 from orchestrator.spec.sections import Search
-from search_spaces.space import SearchSpace
 
 
 def seed_of(search: Search, number: int) -> int:
@@ -61,21 +60,3 @@ class _NumberedQmc(optuna.samplers.QMCSampler):
 def population_size(search: Search) -> int:
     """Trials of one generation of nsga2: with Optuna's 50, most sweeps would end within the first, random one."""
     return min(50, max(4, search.trials // 4))
-
-
-def drawn_at_random(search: Search, space: SearchSpace) -> list[str]:
-    """The conditional dimensions of a sampler that models others only: it draws their values at random."""
-    if search.sampler not in ("gp", "qmc", "nsga2"):
-        return []
-    return [name for name, branches in space.dimensions.items() if any(branch.when for branch in branches)]
-
-
-def sampler_warning(search: Search, space: SearchSpace) -> str | None:
-    """What to say of a sampler that cannot learn about all of the space; None where it can."""
-    names = drawn_at_random(search, space)
-    if not names:
-        return None
-    return (
-        f"search.sampler {search.sampler} draws conditional dimensions at random ({', '.join(names)}) and learns about "
-        "the others only; tpe learns about all"
-    )

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
-from trainables.config import Frozen, Objective, OrNone
+from search_spaces.words import OrNone
+from trainables.config import Frozen, Objective
 
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _DURATION = r"^(\d+(\.\d+)?[dhms])+$"
@@ -34,16 +35,16 @@ class Budget(Frozen):
     Trials that run at that moment finish their epoch and are INTERRUPTED: `thaw extend RUN --set budget...` goes on.
     """
 
-    wall_clock: Annotated[Duration | None, OrNone] = None
+    wall_clock: OrNone[Duration] = None
     """Time with a driver at work, e.g. 2h, 1h30m or 45s."""
 
-    gpu_hours: Annotated[Annotated[float, Field(gt=0)] | None, OrNone] = None
+    gpu_hours: OrNone[Annotated[float, Field(gt=0)]] = None
     """Hours of all epochs of all trials, times the GPUs of a trial."""
 
-    target: Annotated[Annotated[float, Field(allow_inf_nan=False)] | None, OrNone] = None
+    target: OrNone[Annotated[float, Field(allow_inf_nan=False)]] = None
     """A value of the objective; the trial that reaches it is COMPLETED at that epoch."""
 
-    plateau: Annotated[Annotated[int, Field(ge=1)] | None, OrNone] = None
+    plateau: OrNone[Annotated[int, Field(ge=1)]] = None
     """Trials begun after the best one, or after the last `thaw extend`, that have ended without beating it."""
 
 

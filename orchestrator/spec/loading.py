@@ -9,25 +9,24 @@ from analysis.run_store import RunStore
 from orchestrator.spec.overrides import apply_override
 from orchestrator.spec.sections import Storage
 from orchestrator.spec.sweep_spec import TIED, SweepSpec
-from search_spaces.documents import read_document, read_mapping
+from search_spaces.documents import read_mapping
 from search_spaces.errors import InvalidInput, closest
 from search_spaces.space import SearchSpace
 from search_spaces.validation import parse
 from trainables.config import TrialConfig
 from trainables.storage.bucket import BucketPath
 
-# What of a trial decides its batches, beside its data; and what a configuration cannot be without.
+# Settings of a trial that decide its batches, beside its data; and those that a configuration must have.
 _DATA_SETTINGS = ("seed", "batch_size", "class_weighting", "mixing_alpha")
-
-
 _STAND_INS: Mapping[str, Any] = {"architecture": "any", "strategy": "head", "epochs": 1, "lr": 1.0}
 
 
-def load(path: Path, overrides: Sequence[str] = (), name: str | None = None) -> SweepSpec:
+def load(path: Path | str, overrides: Sequence[str] = (), name: str | None = None) -> SweepSpec:
     """Read a sweep file, apply `a.b=c` overrides and a name, resolve relative paths against the file, check it whole.
 
     Raises InvalidInput for everything that can be known to be wrong without looking at the data.
     """
+    path = Path(path)
     raw = read_mapping(path)
     for override in overrides:
         apply_override(raw, override)
@@ -38,15 +37,15 @@ def load(path: Path, overrides: Sequence[str] = (), name: str | None = None) -> 
 
 
 def resolve(raw: dict[str, Any], base: Path, source: str) -> SweepSpec:
-    """The sweep in `raw`, its paths relative to `base`, checked whole; `source` names it in messages."""
-    _resolve_paths(raw, base)
-    spec = parse(SweepSpec, raw, source)
+    """Return the sweep in `raw`, its paths relative to `base`, checked whole; `source` names it in messages."""
+    # Without a section its default would not be validated, and `runs` would not be a folder of the base.
+    spec = parse(SweepSpec, {**raw, "storage": raw.get("storage", {})}, source, base=base)
     _check(spec, source)
     return spec
 
 
 def load_run(run: RunFolder) -> SweepSpec:
-    """The resolved sweep of a run; raises InvalidInput when it is not there or cannot be used."""
+    """Return the resolved sweep of a run; raises InvalidInput when it is not there or cannot be used."""
     with RunStore(run).reading(run.sweep_yaml) as path:
         return load(path)
 
@@ -56,8 +55,7 @@ def load_trial(path: Path, overrides: Sequence[str] = ()) -> TrialConfig:
     raw = read_mapping(path)
     for override in overrides:
         apply_override(raw, override)
-    _resolve_paths({"data": raw.get("data"), "trial": raw}, path.resolve().parent)
-    return parse(TrialConfig, raw, str(path))
+    return parse(TrialConfig, raw, str(path), base=path.resolve().parent)
 
 
 def load_data(path: Path, overrides: Sequence[str] = ()) -> tuple[TrialConfig, Storage]:
@@ -73,11 +71,11 @@ def load_data(path: Path, overrides: Sequence[str] = ()) -> tuple[TrialConfig, S
     if not isinstance(settings, dict):
         raise InvalidInput(f"{path}: trial: must be a section, got {settings!r}; write its keys below it, or remove it")
     wanted: dict[str, Any] = {key: raw[key] for key in ("data", "storage") if key in raw}
-    _resolve_paths(wanted, path.resolve().parent)
-    storage = parse(Storage, wanted.pop("storage"), str(path), lambda _: "storage.")
+    base = path.resolve().parent
+    storage = parse(Storage, wanted.pop("storage", {}), str(path), lambda _: "storage.", base)
     wanted |= {key: settings[key] for key in _DATA_SETTINGS if key in settings}
     prefix = "trial." if is_sweep else ""
-    config = parse(TrialConfig, {**_STAND_INS, **wanted}, str(path), lambda key: "" if key == "data" else prefix)
+    config = parse(TrialConfig, {**_STAND_INS, **wanted}, str(path), lambda key: "" if key == "data" else prefix, base)
     return config, storage
 
 
@@ -121,77 +119,3 @@ def _check_names(spec: SweepSpec) -> None:
             if key not in TrialConfig.model_fields:
                 names = [name for name in TrialConfig.model_fields if name not in ("data", "objective")]
                 raise InvalidInput(f"{section}.{key}: unknown key; {closest(key, names)}")
-
-
-def _resolve_paths(raw: dict[str, Any], base: Path) -> None:
-    for section, key in (
-        ("data", "root"),
-        ("data", "manifest"),
-        ("data", "weights_dir"),
-        ("storage", "root"),
-        ("storage", "cache_dir"),
-    ):
-        values = raw.get(section)
-        value = values.get(key) if isinstance(values, dict) else None
-        if isinstance(values, dict) and isinstance(value, str) and (key, value) != ("cache_dir", "auto"):
-            if (section, key) == ("storage", "root") and "://" in value:
-                continue
-            values[key] = str(_absolute(value, base, f"{section}.{key}"))
-    storage = raw.setdefault("storage", {})
-    if isinstance(storage, dict):
-        storage.setdefault("root", str(base / "runs"))
-    tracking = raw.get("tracking")
-    board = tracking.get("tensorboard") if isinstance(tracking, dict) else None
-    if isinstance(board, dict) and isinstance(board.get("folder"), str) and board["folder"] != "auto":
-        board["folder"] = str(_absolute(board["folder"], base, "tracking.tensorboard.folder"))
-    search = raw.get("search")
-    if isinstance(search, dict) and isinstance(search.get("points"), str) and search["points"] != "none":
-        search["points"] = _read_points(_absolute(search["points"], base, "search.points"))
-    if isinstance(search, dict) and isinstance(search.get("warm_start"), list):
-        runs = search["warm_start"]
-        search["warm_start"] = [
-            str(_absolute(run, base, "search.warm_start")) if isinstance(run, str) else run for run in runs
-        ]
-    for where in (raw.get("trial"), raw.get("space"), search.get("points") if isinstance(search, dict) else None):
-        _resolve_weights(where, base)
-
-
-def _resolve_weights(value: Any, base: Path) -> None:
-    """Resolve the files under every key `weights`: a setting's, a domain's, a condition's, a point's."""
-
-    def resolved(weights: Any) -> Any:
-        match weights:
-            case str() if weights not in ("none", "pretrained"):
-                return str(_absolute(weights, base, "weights"))
-            case list():
-                return [resolved(entry) for entry in weights]
-            case dict():
-                return {key: resolved(entry) if key == "choice" else entry for key, entry in weights.items()}
-        return weights
-
-    if isinstance(value, dict):
-        if "weights" in value:
-            value["weights"] = resolved(value["weights"])
-        for entry in value.values():
-            _resolve_weights(entry, base)
-    elif isinstance(value, list):
-        for entry in value:
-            _resolve_weights(entry, base)
-
-
-def _absolute(value: str, base: Path, key: str) -> Path:
-    if "://" in value:
-        raise InvalidInput(
-            f"{key}: must be a path of this machine, got {value!r}; only a run may lie in a bucket, storage.root"
-        )
-    try:
-        return base / Path(value).expanduser()
-    except RuntimeError as error:
-        raise InvalidInput(f"{key}: must be a path, got {value!r}: {error}; write it out") from None
-
-
-def _read_points(path: Path) -> Any:
-    points = read_document(path)
-    if not isinstance(points, list) or not all(isinstance(point, dict) for point in points):
-        raise InvalidInput(f"search.points: {path} must hold a list of points, e.g. `- {{lr: 1e-3}}`; mend it")
-    return points

@@ -38,32 +38,5 @@ def sweep_schema() -> dict[str, Any]:
         "additionalProperties": False,
     }
     schema["$defs"] |= {"Domain": _DOMAIN}
-    _allow_words(schema)
     schema["required"] = ["data"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Thaw sweep", **schema}
-
-
-def _allow_words(schema: dict[str, Any]) -> None:
-    """Let the file's words `none` and `auto`, and the name of a points file, stand where the types want another."""
-    definitions = schema["$defs"]
-    for place, word in (
-        (schema["properties"]["trial"]["properties"]["patience"], "none"),
-        (schema["properties"]["stopping"], "none"),
-        *((part, "none") for part in definitions["Budget"]["properties"].values()),
-        (definitions["Search"]["properties"]["warm_start"], "none"),
-        (definitions["Resources"]["properties"]["concurrent"], "auto"),
-        (definitions["Resources"]["properties"]["epoch_timeout"], "none"),
-        (definitions["Storage"]["properties"]["keep_best"], "none"),
-        (definitions["Storage"]["properties"]["cache_dir"], "auto"),
-        (definitions["Storage"]["properties"]["cache_budget"], "auto"),
-        (definitions["Tracking"]["properties"]["tensorboard"], "none"),
-        (definitions["TensorBoard"]["properties"]["folder"], "auto"),
-    ):
-        description, default = place.pop("description", None), place.pop("default", None)
-        alternatives = place.pop("anyOf", None) or [dict(place)]
-        place.clear()
-        place["anyOf"] = [*alternatives, {"const": word}]
-        place |= {
-            key: value for key, value in (("description", description), ("default", default)) if value is not None
-        }
-    definitions["Search"]["properties"]["points"]["anyOf"].append({"type": "string"})

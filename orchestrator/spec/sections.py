@@ -3,15 +3,16 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, ByteSize, Field, model_validator
+from pydantic import ByteSize, Field, model_validator
 
+from orchestrator.spec.points import Points
+from search_spaces.paths import PathFromFile
 from search_spaces.validation import parse
-from trainables.config import Frozen, OrNone
+from search_spaces.words import OrAuto, OrNone
+from trainables.config import Frozen
 from trainables.storage.place import Place
-
-_AUTO = BeforeValidator(lambda value: None if value == "auto" else value)
 
 
 class Search(Frozen):
@@ -29,10 +30,10 @@ class Search(Frozen):
     probe: bool = False
     """Score every architecture by a linear probe before the sweep, and try the best ones first."""
 
-    points: Annotated[list[dict[str, Any]] | None, OrNone] = None
+    points: OrNone[Points] = None
     """Configurations tried first; in the file a list, or the name of a YAML or JSON file that holds one."""
 
-    warm_start: Annotated[list[Path] | None, OrNone] = None
+    warm_start: OrNone[list[PathFromFile]] = None
     """Runs on the same images with the same objective: what their trials found out is told to the sampler."""
 
 
@@ -71,10 +72,10 @@ class Resources(Frozen):
     placement: Literal["pack", "spread"] = "pack"
     """pack: the workers of a trial on as few nodes as possible; spread: on as many."""
 
-    concurrent: Annotated[Annotated[int, Field(ge=1)] | None, _AUTO] = None
+    concurrent: OrAuto[Annotated[int, Field(ge=1)]] = None
     """Trials that run at once; auto: as many as fit, which on a cluster follows its nodes."""
 
-    epoch_timeout: Annotated[Annotated[float, Field(gt=0)] | None, OrNone] = None
+    epoch_timeout: OrNone[Annotated[float, Field(gt=0)]] = None
     """Seconds after which a trial whose epoch has not ended is killed, as TIMED_OUT; none: never."""
 
     @property
@@ -108,13 +109,13 @@ class Storage(Frozen):
     root: Place = Path("runs")
     """RUN is `<root>/<name>`: a folder that every node sees, or `s3://bucket/prefix`."""
 
-    keep_best: Annotated[Annotated[int, Field(ge=1)] | None, OrNone] = None
+    keep_best: OrNone[Annotated[int, Field(ge=1)]] = None
     """When the sweep ends, remove the weights of all but its best so many trials; none: keep all."""
 
-    cache_dir: Annotated[Path | None, _AUTO] = None
+    cache_dir: OrAuto[PathFromFile] = None
     """Node-local folder for decoded images; auto: `$THAW_CACHE_DIR`, else `~/.cache/thaw`."""
 
-    cache_budget: Annotated[ByteSize | None, _AUTO] = None
+    cache_budget: OrAuto[ByteSize] = None
     """What that folder may occupy, e.g. 20GiB; auto: `$THAW_CACHE_BUDGET`, else half of what its disk has for it."""
 
 
@@ -131,14 +132,14 @@ class Wandb(Frozen):
 class TensorBoard(Frozen):
     """TensorBoard's event files: curves, hyperparameters with the best values, and the status of each trial."""
 
-    folder: Annotated[Path | None, _AUTO] = None
+    folder: OrAuto[PathFromFile] = None
     """Folder that gets one folder per sweep, and in it one per trial; auto: RUN/tensorboard, one per trial."""
 
 
 class Notify(Frozen):
     """Who is told that a sweep has ended, by itself or by a failure; not of one that a person stopped."""
 
-    command: Annotated[str | None, OrNone] = None
+    command: OrNone[str] = None
     """A command of the shell, with THAW_STATUS, THAW_MESSAGE, THAW_RUN and THAW_BEST among its variables; none. Leave
     secrets in the environment ("$SLACK_URL"): this line is written to the run's folder."""
 
@@ -152,7 +153,7 @@ class Tracking(Frozen):
     wandb: Wandb = Wandb()
     """Weights & Biases."""
 
-    tensorboard: Annotated[TensorBoard | None, OrNone] = None
+    tensorboard: OrNone[TensorBoard] = None
     """Files for TensorBoard; needs thaw[tensorboard]. none: not written."""
 
     notify: Notify = Notify()

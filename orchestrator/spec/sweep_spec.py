@@ -4,17 +4,19 @@ import math
 from collections.abc import Mapping
 from functools import cached_property
 from itertools import islice
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 from pydantic import Field, model_validator
 
 from orchestrator.spec.budget import Budget
+from orchestrator.spec.points import Settings
 from orchestrator.spec.search_problem import SearchProblem
 from orchestrator.spec.sections import Resources, Search, Stopping, Storage, Tracking
 from search_spaces.documents import dump_yaml
 from search_spaces.space import Point, SearchSpace
 from search_spaces.validation import parse
-from trainables.config import STRATEGY_PARAMETERS, DataConfig, Frozen, Objective, OrNone, TrialConfig
+from search_spaces.words import OrNone
+from trainables.config import STRATEGY_PARAMETERS, DataConfig, Frozen, Objective, TrialConfig
 from trainables.storage.place import Place
 
 # What an experienced person would try first; enqueued before the sampler's own ideas where the space contains it.
@@ -48,10 +50,10 @@ class SweepSpec(Frozen):
     objective: Objective = Objective()
     """What is maximised or minimised."""
 
-    trial: dict[str, Any] = Field(default_factory=dict)
+    trial: Settings = Field(default_factory=dict)
     """Settings of every trial; anything here may move to `space` and back."""
 
-    space: dict[str, Any] = Field(default_factory=dict)
+    space: Settings = Field(default_factory=dict)
     """What varies: a domain, or a list of domains with conditions, for each dimension."""
 
     search: Search = Search()
@@ -60,7 +62,7 @@ class SweepSpec(Frozen):
     budget: Budget = Budget()
     """What ends the sweep before its trials are done."""
 
-    stopping: Annotated[Stopping | None, OrNone] = Stopping()
+    stopping: OrNone[Stopping] = Stopping()
     """When a trial is stopped early; none: never."""
 
     resources: Resources = Resources()
@@ -145,16 +147,6 @@ class SweepSpec(Frozen):
 
     def to_yaml(self) -> str:
         """The resolved sweep as YAML that `load` reads back equal."""
-        values = self.model_dump(mode="json", exclude={"stopping"})
-        values["data"] = {key: value for key, value in values["data"].items() if value is not None}
-        for section in ("search", "budget"):
-            values[section] = {key: value for key, value in values[section].items() if value is not None}
-        values["storage"]["keep_best"] = self.storage.keep_best or "none"
-        for section, key in (("resources", "concurrent"), ("storage", "cache_dir"), ("storage", "cache_budget")):
-            values[section][key] = "auto" if values[section][key] is None else values[section][key]
-        if self.resources.epoch_timeout is None:
-            values["resources"]["epoch_timeout"] = "none"
-        board = values["tracking"]["tensorboard"]
-        values["tracking"]["tensorboard"] = "none" if board is None else {"folder": board["folder"] or "auto"}
-        values["stopping"] = "none" if self.stopping is None else self.stopping.model_dump(mode="json")
+        values = self.model_dump(mode="json")
+        values["data"] = self.data.model_dump(mode="json", exclude_none=True)
         return dump_yaml(values)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 
-from analysis import heartbeat
 from analysis.heartbeat import Heartbeat, beat, clear, is_alive, read
 from analysis.ledger import write_record
 from analysis.run_folder import RunFolder
@@ -93,9 +93,7 @@ def test_a_killed_driver_is_dead_before_its_parent_notices(run: RunFolder, drive
 @linux
 def test_a_pid_used_again_is_not_the_driver(run: RunFolder) -> None:
     beat(run)
-    started = heartbeat._started(os.getpid())
-    assert started is not None
-    edit(run, started=started - HOUR)
+    edit(run, started=beat(run).started - HOUR)
     assert not is_alive(run)
 
 
@@ -106,8 +104,13 @@ def test_a_slow_driver_is_alive(run: RunFolder) -> None:
     assert is_alive(run)
 
 
-def test_without_proc_the_beat_decides(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heartbeat, "_stat", lambda pid: None)
+def test_of_a_process_that_may_not_be_looked_at_the_beat_decides(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deny(self: psutil.Process) -> str:
+        raise psutil.AccessDenied(self.pid)
+
+    monkeypatch.setattr(psutil.Process, "status", deny)
     beat(run)
     assert is_alive(run)
     edit(run, beat=datetime.now(UTC) - HOUR)
@@ -123,13 +126,15 @@ def test_on_another_host_the_beat_decides(run: RunFolder) -> None:
     assert is_alive(run, stale_after=120)
 
 
-def test_start_is_that_of_the_process() -> None:
+def test_start_is_that_of_the_process(run: RunFolder) -> None:
     before = datetime.now(UTC)
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        started = heartbeat._started(process.pid)
-        process.communicate(b"\n")
-    if started is not None:
-        assert abs(started - before) < timedelta(seconds=5)
+    code = DRIVER.replace("time.sleep(600)", "")
+    subprocess.run([sys.executable, "-c", code, str(run.root)], check=True, stdout=subprocess.DEVNULL)
+    found = read(run)
+    assert found is not None
+    assert timedelta(seconds=-2) <= found.started - before < timedelta(seconds=5)
+    assert found.started <= found.beat + timedelta(seconds=1)
+    assert not is_alive(run)
 
 
 def test_damaged_file_is_named(run: RunFolder) -> None:

@@ -226,5 +226,6 @@ def _peak() -> int:
     """The most memory so far, in bytes: of the GPU what torch has held, else what this process has occupied."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
+    # psutil reports what a process occupies now; only the system keeps the peak.
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 
 from search_spaces.errors import InvalidInput, StorageFailed
+from search_spaces.paths import FromFile
 from trainables.storage.bucket import SCHEME, BucketPath
 
 
@@ -21,11 +22,12 @@ def as_place(value: Any) -> Path | BucketPath:
     return BucketPath.parse(value) if value.startswith(SCHEME) else Path(value)
 
 
-def _field(value: Any) -> Path | BucketPath:
+def _field(value: Any, info: ValidationInfo) -> Path | BucketPath:
     try:
-        return as_place(value)
+        place = as_place(value)
     except InvalidInput as error:
         raise ValueError(str(error)) from None
+    return Path(FromFile().resolve(str(place), info)) if isinstance(place, Path) else place
 
 
 Place = Annotated[

@@ -1,4 +1,3 @@
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -46,11 +45,6 @@ def test_a_full_disk_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     check = by_name(examine(cache=tmp_path))["cache"]
     assert not check.ok
     assert check.remedy.startswith("free some space")
-
-
-def test_systems_that_do_not_tell_a_process_s_cores_are_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(os, "sched_getaffinity")
-    assert f"{os.cpu_count()} cores" in by_name(examine())["cpu"].found
 
 
 def test_a_bucket_is_tried(bucket: str) -> None:

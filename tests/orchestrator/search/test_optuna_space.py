@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.search.optuna_space import distributions, suggest, to_parameters
-from orchestrator.search.samplers import drawn_at_random, make_sampler
+from orchestrator.search.samplers import make_sampler
+from orchestrator.search.unmodeled import drawn_at_random
 from orchestrator.spec.sections import Search
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.domains import Int
@@ -125,11 +126,6 @@ def test_what_a_sampler_draws_at_random_is_told(design_spec: SweepSpec, name: An
     conditional = {label for label in distributions(space) if "@" in label}
     assert conditional - modelled
     assert name == "qmc" or not conditional & modelled
-
-
-def test_tpe_models_every_dimension_and_others_those_without_a_condition(design_spec: SweepSpec) -> None:
-    assert drawn_at_random(Search(sampler="tpe"), design_spec.search_space) == []
-    assert drawn_at_random(Search(sampler="gp"), SearchSpace.parse({"lr": {"log": [1e-3, 1e-2]}}, {})) == []
 
 
 def test_making_a_sampler_warns_of_nothing() -> None:

@@ -40,6 +40,8 @@ def test_it_accepts_the_resolved_file(design_spec: Any) -> None:
         {"stopping": {"asha": {}}},
         {"trial": {"patience": "none"}},
         {"trial": {"patience": 3}},
+        {"trial": {"clip_norm": "none", "ema_decay": "none", "micro_batch_size": "none"}},
+        {"tracking": {"notify": {"command": "none"}}},
         {"resources": {"concurrent": "auto", "epoch_timeout": "none"}},
         {"resources": {"concurrent": 4}},
         {"resources": {"workers": 4, "placement": "spread", "epoch_timeout": 90.5}},

@@ -413,3 +413,25 @@ def test_how_many_trials_keep_their_weights(small: Callable[..., Path], written:
     assert load(small(storage={"keep_best": written})).storage.keep_best == kept
     with pytest.raises(InvalidInput, match=r"storage.keep_best: .* greater than or equal to 1, got 0"):
         load(small(storage={"keep_best": 0}))
+
+
+def test_a_resolved_file_without_words_is_still_read(tmp_path: Path) -> None:
+    """Runs made before the words were written have nothing, or null, where a setting is off."""
+    old = tmp_path / "sweep.yaml"
+    old.write_text(
+        "name: old\n"
+        "data: {root: /photos, image_size: 224, resize_mode: crop}\n"
+        "trial: {epochs: 2, architecture: resnet18, strategy: head}\n"
+        "space:\n  lr: {log: [1e-4, 1e-2]}\n"
+        "search: {sampler: tpe, trials: 3, seed: 0, probe: false}\n"
+        "budget: {}\n"
+        "resources: {workers: 1, cpus_per_worker: 1, gpus_per_worker: 0, placement: pack, concurrent: auto, "
+        "epoch_timeout: none}\n"
+        "storage: {root: /runs, keep_best: none, cache_dir: auto, cache_budget: auto}\n"
+        "tracking:\n  notify: {command: null, wandb_alert: false}\n"
+        "stopping: none\n"
+    )
+    spec = load(old)
+    assert (spec.search.points, spec.budget.wall_clock, spec.tracking.notify.command) == (None, None, None)
+    old.write_text(spec.to_yaml())
+    assert load(old) == spec
