@@ -150,7 +150,9 @@ class Learner:
         """Outputs of a share of the validation split, `size` images at once."""
         features, split = self.phase.features, self.images.val.split
         if features is None:
-            return inference.predict(self.trained, split, self.mean, self.std, self.device, batch_size=size, rows=share)
+            return inference.predict_outputs(
+                self.trained, split, self.mean, self.std, self.device, batch_size=size, rows=share
+            )
         suffix = self.phase.part if self.ema is None else features.cut.suffix(self.trained)
         return inference.predict_features(suffix, features.validation, share, size)
 

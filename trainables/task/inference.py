@@ -55,10 +55,10 @@ def predict_views(
 
     The views are fixed, the same in every run. Puts the model into eval mode.
     """
-    return [predict(model, split, mean, std, device, view=view) for view in VIEWS[tta]]
+    return [predict_outputs(model, split, mean, std, device, view=view) for view in VIEWS[tta]]
 
 
-def predict(
+def predict_outputs(
     model: nn.Module,
     split: Split,
     mean: Sequence[float],

@@ -19,7 +19,7 @@ from trainables.loop.evaluate_checkpoints import evaluate_checkpoint, evaluate_c
 from trainables.loop.train import train
 from trainables.storage.folders import TrialFolders
 from trainables.task import classification_scores
-from trainables.task.inference import predict
+from trainables.task.inference import predict_outputs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -75,7 +75,7 @@ def test_several_models_vote_each_with_its_own_preprocessing(
         checkpoints.append(folders.best)
         model, state = load_trained(folders.best)
         arrays = load_arrays(config.data, cache, ["test"])
-        votes.append(predict(model, arrays.splits["test"], state.mean, state.std, torch.device("cpu")))
+        votes.append(predict_outputs(model, arrays.splits["test"], state.mean, state.std, torch.device("cpu")))
     voted = evaluate_checkpoints(checkpoints, "test", cache)
     expected = classification_scores.metrics(classification_scores.soft_vote(votes), arrays.dataset.labels("test"))
     assert voted.metrics == pytest.approx(expected, rel=1e-6)

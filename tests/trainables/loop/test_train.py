@@ -36,7 +36,7 @@ from trainables.model.stages import stage_table
 from trainables.result import EpochReport
 from trainables.storage.folders import TrialFolders
 from trainables.task import classification, inference
-from trainables.task.inference import predict, to_input
+from trainables.task.inference import predict_outputs, to_input
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -175,7 +175,7 @@ def test_checkpoints_predictions_and_reports_tell_of_the_same_epoch(
         assert accuracy_score(table["label"], table["predicted"]) == best.metrics["val/accuracy"]
         chances = np.column_stack([table[f"p({name})"] for name in arrays.classes])
         assert log_loss(table["label"], chances) == pytest.approx(best.metrics["val/loss"])
-        logits = predict(model, arrays.splits["val"], state.mean, state.std, torch.device("cpu"))
+        logits = predict_outputs(model, arrays.splits["val"], state.mean, state.std, torch.device("cpu"))
         assert [arrays.classes[index] for index in logits.argmax(axis=1)] == table["predicted"]
     assert not (folders.best / "optimizer.safetensors").exists()
     assert report.ended_by == "budget"
@@ -235,7 +235,7 @@ def test_the_training_loss_is_one_sum_over_all_batches(
     arrays = load_arrays(config.data, folders.cache)
     split, state = arrays.splits["train"], CheckpointState.read(folders.best)
     labels = arrays.dataset.labels("train")
-    logits = predict(build_model(config, 3), split, state.mean, state.std, torch.device("cpu")).astype(float)
+    logits = predict_outputs(build_model(config, 3), split, state.mean, state.std, torch.device("cpu")).astype(float)
     losses = np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(split)), labels]
     by_class = class_weights(labels, 3) if balance == "loss" else np.ones(3)
     expected = (losses * by_class[labels]).sum() / by_class[labels].sum()
@@ -283,7 +283,9 @@ def test_a_loss_that_is_not_finite_fails_the_trial(trial_config: Config, trial_f
 def test_a_validation_loss_that_is_not_finite_fails_the_trial(
     trial_config: Config, trial_folders: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module.inference, "predict", lambda *_, **__: np.full((18, 3), np.inf, dtype=np.float32))
+    monkeypatch.setattr(
+        module.inference, "predict_outputs", lambda *_, **__: np.full((18, 3), np.inf, dtype=np.float32)
+    )
     with pytest.raises(TrialFailed, match=r"^validation loss must be finite, got nan after epoch 1 with lr .*; lower"):
         list(train(trial_config(), trial_folders("trial")))
 

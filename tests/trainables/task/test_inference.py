@@ -56,7 +56,7 @@ class Means(nn.Module):
 def test_logits_of_every_image_in_order_whatever_the_batches() -> None:
     images = noise(300)
     model = Means().train()
-    logits = inference.predict(model, Split(images), MEAN, STD, torch.device("cpu"))
+    logits = inference.predict_outputs(model, Split(images), MEAN, STD, torch.device("cpu"))
     assert model.sizes == [128, 128, 44]
     assert logits.dtype == np.float32
     expected = (images.mean(axis=(1, 2)) / 255 - MEAN) / STD
