@@ -132,7 +132,7 @@ def rank(objective: Objective, trials: Iterable[TrialResult]) -> tuple[Entry, ..
     judged.sort(key=lambda pair: _place(objective, *pair))
     entries = []
     for place, (trial, best) in enumerate(judged, start=1):
-        value = None if best is None else best.metrics[objective.metric]
+        value = None if best is None else objective.value(best.metrics)
         ranked = trial.status is Status.COMPLETED and value is not None
         entries.append(Entry(place if ranked else None, value, None if best is None else best.epoch, trial))
     return tuple(entries)
@@ -155,11 +155,11 @@ def _best_epoch(objective: Objective, trial: TrialResult) -> EpochReport | None:
 def _place(
     objective: Objective, trial: TrialResult, best: EpochReport | None
 ) -> tuple[int, bool, float, tuple[int, str]]:
-    value = 0.0 if best is None else best.metrics[objective.metric]
+    value = 0.0 if best is None else objective.value(best.metrics)
     return (
         _GROUPS[trial.status],
         best is None,
-        -value if objective.mode == "max" else value,
+        -objective.score(value),
         by_id(trial.trial_id),
     )
 

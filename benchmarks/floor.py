@@ -62,8 +62,9 @@ def main() -> None:
 def prepare(data: DataConfig, cache_folder: Path) -> None:
     """Make a worker ready: normalised images and labels of both splits in its memory."""
     torch.set_num_threads(1)
-    for name, split in load_arrays(data, cache_folder).splits.items():
-        _labels[name] = torch.from_numpy(split.labels)
+    arrays = load_arrays(data, cache_folder)
+    for name, split in arrays.splits.items():
+        _labels[name] = torch.from_numpy(arrays.dataset.labels(name))
         images = split.batch(np.arange(len(split)), torch.device("cpu"))
         for architecture in ARCHITECTURES:
             wanted = timm.get_pretrained_cfg(architecture)

@@ -21,7 +21,7 @@ from trainables.loop.checkpoint import load_trained
 from trainables.loop.train import train
 from trainables.storage.folders import TrialFolders
 from trainables.task.bootstrap import Difference, paired_bootstrap
-from trainables.task.inference import predict_logits
+from trainables.task.inference import predict_outputs
 
 SEEDS = (0, 1, 2, 3, 4)
 RARE = "trash"
@@ -51,7 +51,7 @@ def test_logits(config: TrialConfig, folder: Path) -> np.ndarray[Any, Any]:
         pass
     model, state = load_trained(folders.best)
     split = load_arrays(config.data, folders.cache, ["test"]).splits["test"]
-    return predict_logits(model, split, state.mean, state.std, torch.device("cpu"))
+    return predict_outputs(model, split, state.mean, state.std, torch.device("cpu"))
 
 
 def main() -> None:
@@ -66,7 +66,7 @@ def main() -> None:
             logits[name].append(test_logits(config, root / f"{name}-{seed}"))
             print(f"{time.perf_counter() - started:6.0f} s  seed {seed}  {name}", flush=True)
         arrays = load_arrays(config.data, root / "cache", ["test"])
-    labels = arrays.splits["test"].labels
+    labels = arrays.dataset.labels("test")
     rare = labels == arrays.classes.index(RARE)
 
     def macro_f1(a: str, b: str) -> Difference:

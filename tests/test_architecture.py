@@ -15,6 +15,7 @@ from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder
 from trainables.config import Objective, TrialConfig
 from trainables.result import EpochReport, Status, TrialResult
+from trainables.task_catalog import BUILT_IN
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("search_spaces", "trainables", "analysis", "orchestrator")
@@ -25,7 +26,9 @@ HEAVY = ("torch", "torchvision", "timm", "accelerate", "ray", "optuna", "wandb",
 LIGHT = (
     "analysis.ledger",
     "analysis.leaderboard",
+    "trainables.config",
     "trainables.result",
+    "trainables.task.task",
     "trainables.data.preprocess",
     "trainables.bundle.predict",
     "orchestrator.cli",
@@ -139,6 +142,34 @@ def test_modules_hold_one_concept() -> None:
     lengths = {path: len((ROOT / path).read_text().splitlines()) for path in MODULES}
     assert {path: length for path, length in lengths.items() if length >= 400} == {}
     assert median(lengths.values()) < 150
+
+
+# Where a task may be named: its implementation, the sweep file, and the catalog, which also holds the default of the
+# field `task`.
+KNOW_TASKS = ("trainables/task/", "orchestrator/spec/", "trainables/task_catalog.py")
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if not path.as_posix().startswith(KNOW_TASKS)], ids=str)
+def test_no_module_asks_for_a_task_by_name(path: Path) -> None:
+    tree = ast.parse((ROOT / path).read_text())
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+
+    def is_task(node: ast.expr) -> bool:
+        return "task" in (getattr(node, "id", None), getattr(node, "attr", None))
+
+    def holds_text(node: ast.expr) -> bool:
+        return any(isinstance(part, ast.Constant) and isinstance(part.value, str) for part in ast.walk(node))
+
+    for node in ast.walk(tree):
+        match node:
+            case ast.Constant(value=str(text)):
+                assert id(node) in docstrings or text not in BUILT_IN, f"{path}:{node.lineno} names a task"
+            case ast.Match(subject=subject):
+                assert not is_task(subject), f"{path}:{node.lineno} asks for a task by name"
+            case ast.Compare(left=left, comparators=others):
+                sides = [left, *others]
+                named = any(map(is_task, sides)) and any(map(holds_text, sides))
+                assert not named, f"{path}:{node.lineno} compares a task with a name"
 
 
 def test_package_inits_import_only_light_things() -> None:

@@ -4,26 +4,41 @@ Where files lie, how many trials run beside it and who is told of its progress i
 configurations compute the same model.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from search_spaces.errors import InvalidInput, closest
 from search_spaces.paths import FromFile, PathFromFile
 from search_spaces.validation import parse
 from search_spaces.words import OrNone
+from trainables.task_catalog import (
+    DEFAULT_TASK,
+    Mode,
+    all_metrics,
+    default_metric,
+    find_metric,
+    metrics_of,
+    task_entry,
+    unread_settings,
+)
 
 ResizeMode = Literal["crop", "squash", "pad"]
 Strategy = Literal["head", "partial", "progressive", "gradual", "full"]
-Mode = Literal["min", "max"]
-
-# The metrics a trial reports every epoch, and which way each is better.
-METRICS: Mapping[str, Mode] = {
-    "val/macro_f1": "max",
-    "val/accuracy": "max",
-    "val/balanced_accuracy": "max",
-    "val/loss": "min",
-}
 
 # Each strategy's own parameters; a strategy takes exactly these.
 STRATEGY_PARAMETERS: Mapping[str, tuple[str, ...]] = {
@@ -66,28 +81,37 @@ class DataConfig(Frozen):
     """Side of the square the model sees, in pixels."""
 
     resize_mode: ResizeMode = "crop"
-    """crop: shorter side resized, centre kept; squash: aspect ratio ignored; pad: longer side resized, rest grey."""
+    """crop: shorter side resized, center kept; squash: aspect ratio ignored; pad: longer side resized, rest gray."""
 
     weights_dir: PathFromFile | None = None
     """Folder of `<architecture>.safetensors` in timm's key layout, read in place of timm's hub."""
 
 
+def _unknown_metric(metric: str, metrics: Iterable[str]) -> str:
+    names = list(metrics)
+    return f"must be one of {', '.join(names)}, got {metric!r}; {closest(metric, names)}"
+
+
+def _usual_mode(fields: Mapping[str, Any]) -> Mode:
+    metric = find_metric(fields["metric"]) if "metric" in fields else None
+    return "max" if metric is None else metric.mode
+
+
 class Objective(Frozen):
     """The number that decides which epoch and which trial is the best."""
 
-    metric: Literal["val/macro_f1", "val/accuracy", "val/balanced_accuracy", "val/loss"] = "val/macro_f1"
-    """A metric of the validation split."""
+    metric: str = default_metric(DEFAULT_TASK)
+    """A metric of the validation split, one of the task's."""
 
-    mode: Mode = Field(default_factory=lambda fields: METRICS[fields["metric"]] if "metric" in fields else "max")
+    mode: Mode = Field(default_factory=_usual_mode)
     """max or min; by default the way in which the metric is better."""
 
-    @model_validator(mode="after")
-    def _mode_suits_metric(self) -> Self:
-        if self.mode != METRICS[self.metric]:
-            raise ValueError(
-                f"{self.metric} is better when `{METRICS[self.metric]}`, got mode={self.mode}; leave it out"
-            )
-        return self
+    @field_validator("metric")
+    @classmethod
+    def _known(cls, metric: str) -> str:
+        if find_metric(metric) is None:
+            raise ValueError(_unknown_metric(metric, all_metrics()))
+        return metric
 
     @property
     def direction(self) -> Literal["maximize", "minimize"]:
@@ -107,13 +131,59 @@ class Objective(Frozen):
         return self.score(value) > self.score(than)
 
 
+def default_objective(task: str) -> Objective:
+    """The objective of a task where none is named."""
+    metric = default_metric(task)
+    return Objective(metric=metric, mode=metrics_of(task)[metric].mode)
+
+
+def _known_task(task: str) -> str:
+    try:
+        task_entry(task)
+    except InvalidInput as error:
+        raise ValueError(str(error).removeprefix("task: ")) from None
+    return task
+
+
+def _objective_of_task(given: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Objective:
+    """Complete and check an objective by the metrics of the task, whose field stands before it."""
+    task = info.data.get("task")
+    if task is None:  # an error of its own; of an unknown task there are no metrics to choose among
+        return Objective()
+    metrics = metrics_of(task)
+    if isinstance(given, Mapping):
+        given = {"metric": default_metric(task), **given}
+        known = metrics.get(str(given["metric"]))
+        given = given if known is None else {"mode": known.mode, **given}
+        if known is None and isinstance(given["metric"], str):
+            message = _unknown_metric(given["metric"], metrics)
+            error = PydanticCustomError("value_error", "{message}", {"message": message})
+            detail = InitErrorDetails(type=error, loc=("metric",), input=given["metric"])
+            raise ValidationError.from_exception_data("Objective", [detail])
+    objective: Objective = check(given)
+    if objective.metric not in metrics:
+        raise ValueError(f"metric {_unknown_metric(objective.metric, metrics)}")
+    wanted = metrics[objective.metric].mode
+    if objective.mode != wanted:
+        raise ValueError(f"{objective.metric} is better when `{wanted}`, got mode={objective.mode}; leave it out")
+    return objective
+
+
+TaskName = Annotated[str, AfterValidator(_known_task)]
+TaskObjective = Annotated[Objective, WrapValidator(_objective_of_task)]
+"""An objective beside a field `task`, which stands before it."""
+
+
 class TrialConfig(Frozen):
-    """One trial: data, model, freeze plan, optimisation. Validated once, frozen, JSON round trip."""
+    """One trial: data, model, freeze plan, optimization. Validated once, frozen, JSON round trip."""
 
     data: DataConfig
     """The data set and its preprocessing."""
 
-    objective: Objective = Objective()
+    task: TaskName = DEFAULT_TASK
+    """What the model learns to give for an image, and so its head, targets, loss and metrics."""
+
+    objective: TaskObjective = Field(default_factory=lambda fields: default_objective(fields["task"]))
     """Decides the best epoch, and what patience and the plateau scheduler watch."""
 
     architecture: str
@@ -142,7 +212,7 @@ class TrialConfig(Frozen):
     """Passes over the training split."""
 
     batch_size: int = Field(default=32, ge=1)
-    """Images of one optimiser step, over all workers together."""
+    """Images of one optimizer step, over all workers together."""
 
     lr: float = Field(gt=0, le=100)
     """Peak learning rate of the head."""
@@ -154,7 +224,7 @@ class TrialConfig(Frozen):
     """adamw, adam, or sgd with Nesterov momentum 0.9."""
 
     weight_decay: float = Field(default=0.01, ge=0, lt=1)
-    """Applied to weight matrices and kernels, never to biases and normalisation layers."""
+    """Applied to weight matrices and kernels, never to biases and normalization layers."""
 
     scheduler: Literal["constant", "cosine", "step", "plateau", "one_cycle"] = "cosine"
     """How the learning rate moves over the epochs."""
@@ -223,7 +293,7 @@ class TrialConfig(Frozen):
     """Memory layout with the channels innermost: faster for convolutions on GPUs."""
 
     sync_batchnorm: bool = False
-    """BatchNorm over the batch of all workers, on GPUs; otherwise each worker normalises its own share."""
+    """BatchNorm over the batch of all workers, on GPUs; otherwise each worker normalizes its own share."""
 
     feature_views: int = Field(default=1, ge=0, le=1000)
     """Views of each image that a frozen phase trains on, their features computed once: 1, without augmentation; 2 or
@@ -268,6 +338,13 @@ class TrialConfig(Frozen):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _task_reads_its_settings(self) -> Self:
+        for name in unread_settings(self.task):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"task {self.task} reads no `{name}`, got {getattr(self, name)}; remove it")
+        return self
+
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], source: str) -> Self:
         """Validate user input; raises InvalidInput naming `source` and the dotted key."""
@@ -275,4 +352,4 @@ class TrialConfig(Frozen):
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-ready mapping that `model_validate` reads back; parameters that do not apply are left out."""
-        return self.model_dump(mode="json", exclude_none=True)
+        return self.model_dump(mode="json", exclude_none=True, exclude=set(unread_settings(self.task)))

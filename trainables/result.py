@@ -43,8 +43,8 @@ class EpochReport(_Record):
     """Epochs completed, from 1."""
 
     metrics: dict[str, float]
-    """train/loss, val/loss, val/accuracy, val/balanced_accuracy, val/macro_f1, lr/head and, once something of it
-    trains, lr/backbone (with lr/stage_1, ... where stages differ); all finite."""
+    """train/loss, the metrics of the task (val/...), lr/head and, once something of it trains, lr/backbone (with
+    lr/stage_1, ... where stages differ); all finite."""
 
     seconds: float = Field(ge=0)
     """Wall time of the epoch, validation included; the checkpoint, which holds this report, is written after it."""
@@ -121,7 +121,7 @@ class TrialResult(_Record):
     @property
     def objective(self) -> float | None:
         """The objective at the best epoch."""
-        return None if self.best is None else self.best.metrics[self.config.objective.metric]
+        return None if self.best is None else self.config.objective.value(self.best.metrics)
 
     @property
     def ended_by(self) -> EndedBy | None:
@@ -138,6 +138,6 @@ def best_report(reports: tuple[EpochReport, ...] | list[EpochReport], objective:
     """The report with the best objective, the earliest of equals; None without reports."""
     best: EpochReport | None = None
     for report in reports:
-        if best is None or objective.better(report.metrics[objective.metric], best.metrics[objective.metric]):
+        if best is None or objective.better(objective.value(report.metrics), objective.value(best.metrics)):
             best = report
     return best

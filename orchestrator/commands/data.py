@@ -54,16 +54,16 @@ def preview(
     cache, budget = cache_folder(storage.cache_dir), cache_budget(storage.cache_budget)
     with decoding_bar() as on_decoding:
         arrays = load_arrays(settings.data, cache, ("train",), on_decoding, budget)
-    split, seed = arrays.splits["train"], settings.seed
+    seed = settings.seed
     counts = count_batches(
-        split.labels,
+        arrays.dataset.labels("train"),
         arrays.classes,
         weighting=settings.class_weighting,
         batch_size=settings.batch_size,
         seed=seed,
         first=BATCHES,
     )
-    image = picture_data(split, arrays.classes, counts, seed=seed, alpha=settings.mixing_alpha, columns=IMAGES)
+    image = picture_data(arrays, counts, seed=seed, alpha=settings.mixing_alpha, columns=IMAGES)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         image.save(out)

@@ -72,9 +72,9 @@ def evaluate(
         what = {"trial_ids": list(measured.trial_ids), "origin": measured.origin, "tta": tta.value}
         print_json({**what, **evaluation.to_json()})
         return
-    images = sum(map(sum, evaluation.confusion))
+    images = f", {sum(map(sum, evaluation.confusion))} images" if evaluation.confusion else ""
     views = "" if tta is Augmentation.NONE else f", views: {tta.value}"
-    title = f"{measured.origin}: {evaluation.split} split, {images} images{views}"
+    title = f"{measured.origin}: {evaluation.split} split{images}{views}"
     prose(output, f"{escaped(title)}\n")
     output.print(evaluation_tables(evaluation, output))
     output.print()

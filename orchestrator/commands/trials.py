@@ -32,19 +32,23 @@ def explain(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show epoch by epoch what a trial would train: stages, parameters, learning rates. Nothing is trained."""
+    import numpy as np
+
     from orchestrator.spec.loading import load_trial
     from orchestrator.terminal.tables import phase_table
     from trainables.data.balance import batches
     from trainables.data.readers import open_dataset
     from trainables.estimate.explain import explain_plan
-    from trainables.model.build import bare_model, check_image_size
+    from trainables.model.build import check_image_size
+    from trainables.task.task import load_task
 
     settings = load_trial(config, set_ or [])
     dataset = open_dataset(settings.data.root, settings.data.manifest)
-    steps = len(batches(dataset.labels("train"), settings.batch_size))
+    steps = len(batches(np.arange(len(dataset.splits["train"])), settings.batch_size))
     check_image_size(settings.architecture, settings.data.image_size)
     # Names and sizes are all that is looked at: nobody should have to download weights for that.
-    phases = explain_plan(settings, bare_model(settings.architecture, len(dataset.classes)), steps)
+    model = load_task(settings.task).build(settings, dataset.classes, bare=True)
+    phases = explain_plan(settings, model, steps)
     if format is Format.JSON:
         print_json([phase.to_json() for phase in phases])
         return

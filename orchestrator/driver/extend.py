@@ -22,7 +22,7 @@ from orchestrator.search import warm_start
 from orchestrator.search.study import locate, locate_trial
 from orchestrator.spec.loading import load_run, resolve
 from orchestrator.spec.overrides import apply_override, overridden
-from orchestrator.spec.sweep_spec import DEFAULT_RECIPE, SweepSpec
+from orchestrator.spec.sweep_spec import DEFAULT_RECIPE, SHARED, SweepSpec
 from orchestrator.tracking.observer import Observer
 from search_spaces.documents import read_mapping
 from search_spaces.domains import Choice
@@ -168,7 +168,7 @@ def _check_comparable(run: RunFolder, before: Mapping[str, Any], after: Mapping[
     was, now = _flat(before), _flat(after)
     for key in dict.fromkeys((*was, *now)):
         section, _, name = key.partition(".")
-        fixed = section in ("name", "data", "objective", "trial") or key == "storage.root"
+        fixed = section in ("name", *SHARED, "trial") or key == "storage.root"
         if fixed and was.get(key) != now.get(key) and not (section == "trial" and name in (after.get("space") or ())):
             raise InvalidInput(
                 f"--set {key}: must stay {was.get(key, 'unset')!r}, got {now.get(key)!r}: {run.root} could not "

@@ -1,6 +1,7 @@
 """Everything that can be known to be wrong before the first trial: data, weights, architectures, stages."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.search import warm_start
@@ -10,13 +11,13 @@ from orchestrator.tracking.trackers import check_trackers
 from search_spaces.errors import InvalidInput, StorageFailed
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, Progress, decode_rest, load_arrays
-from trainables.model.build import build_model
 from trainables.model.freeze_plan import freeze_plan
 from trainables.model.stages import stage_table
 from trainables.model.weights import weights_path
 from trainables.storage.bucket import BucketPath
 from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place, check_writable
+from trainables.task.task import load_task
 
 
 def preflight(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays:
@@ -43,13 +44,13 @@ def check_inputs(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays
     for config in spec.corner_configs():
         by_model.setdefault((config.architecture, weights_path(config), config.weights), []).append(config)
     for configs in by_model.values():
-        check_plans(configs, len(arrays.classes))
+        check_plans(configs, arrays.classes)
     return arrays
 
 
-def check_plans(configs: list[TrialConfig], num_classes: int) -> None:
+def check_plans(configs: list[TrialConfig], classes: Sequence[str]) -> None:
     """Build the model that `configs` share, and see that each of their freeze plans fits its stages."""
-    stages = stage_table(build_model(configs[0], num_classes))
+    stages = stage_table(load_task(configs[0].task).build(configs[0], classes))
     for config in configs:
         for thawed in freeze_plan(config).boundaries.values():
             try:

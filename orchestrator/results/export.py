@@ -11,19 +11,20 @@ from analysis.winner import retrain_record
 from orchestrator.results.retention import trial_weights
 from orchestrator.spec.loading import load_run
 from orchestrator.tracking.trackers import publish_summary
-from trainables.bundle.export import ExportBundle, export_bundle
+from trainables.bundle.export import ExportBundle
 from trainables.data.preprocess import Preprocessing
 from trainables.data.readers import open_dataset
 from trainables.loop.checkpoint import load_trained
 from trainables.result import TrialResult
 from trainables.storage.place import Place
+from trainables.task.task import load_task
 
 
 def export_winner(folder: Place) -> tuple[ExportBundle, str]:
     """Export the winner to RUN/export: the retrained model where there is one, else the trial's own checkpoint.
 
     Returns the bundle on this machine and a phrase for where the weights came from. Raises ExportRefused when the ONNX
-    model does not predict what the PyTorch model predicts on the validation images.
+    model does not predict what the PyTorch model predicts on the validation images, and for a task without an export.
     """
     run = open_run(folder)
     winner = Leaderboard.from_run(run).winner()
@@ -32,7 +33,7 @@ def export_winner(folder: Place) -> tuple[ExportBundle, str]:
     with weights as checkpoint:
         model, state = load_trained(checkpoint)
     dataset = open_dataset(state.config.data.root, state.config.data.manifest)
-    bundle = export_bundle(
+    bundle = load_task(state.config.task).export(
         model,
         labels=state.classes,
         preprocessing=Preprocessing(

@@ -8,13 +8,14 @@ from analysis.run_folder import RunFolder
 from analysis.run_store import RunStore
 from orchestrator.spec.overrides import apply_override
 from orchestrator.spec.sections import Storage
-from orchestrator.spec.sweep_spec import TIED, SweepSpec
+from orchestrator.spec.sweep_spec import SHARED, TIED, SweepSpec
 from search_spaces.documents import read_mapping
 from search_spaces.errors import InvalidInput, closest
 from search_spaces.space import SearchSpace
 from search_spaces.validation import parse
 from trainables.config import TrialConfig
 from trainables.storage.bucket import BucketPath
+from trainables.task_catalog import unread_settings
 
 # Settings of a trial that decide its batches, beside its data; and those that a configuration must have.
 _DATA_SETTINGS = ("seed", "batch_size", "class_weighting", "mixing_alpha")
@@ -117,5 +118,8 @@ def _check_names(spec: SweepSpec) -> None:
     for section in ("trial", "space"):
         for key in getattr(spec, section):
             if key not in TrialConfig.model_fields:
-                names = [name for name in TrialConfig.model_fields if name not in ("data", "objective")]
+                names = [name for name in TrialConfig.model_fields if name not in SHARED]
                 raise InvalidInput(f"{section}.{key}: unknown key; {closest(key, names)}")
+    for key in unread_settings(spec.task):
+        if key in spec.space:
+            raise InvalidInput(f"space.{key}: task {spec.task} reads no `{key}`, got {spec.space[key]}; remove it")

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.sweep_spec import SHARED, SweepSpec
 from trainables.config import TrialConfig
+from trainables.task_catalog import all_metrics, task_names
 
 _SCALAR = {"type": ["string", "number", "boolean"]}
 _BOUNDS = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
@@ -29,7 +30,7 @@ def sweep_schema() -> dict[str, Any]:
     """JSON schema (draft 2020-12) of the sweep file; `trial` and `space` know the names of TrialConfig."""
     schema = SweepSpec.model_json_schema()
     trial = TrialConfig.model_json_schema()
-    settings = {name: field for name, field in trial["properties"].items() if name not in ("data", "objective")}
+    settings = {name: field for name, field in trial["properties"].items() if name not in SHARED}
     dimension = {"anyOf": [{"$ref": "#/$defs/Domain"}, {"type": "array", "items": {"$ref": "#/$defs/Domain"}}]}
     properties = schema["properties"]
     properties["trial"] |= {"properties": settings, "additionalProperties": False}
@@ -38,5 +39,7 @@ def sweep_schema() -> dict[str, Any]:
         "additionalProperties": False,
     }
     schema["$defs"] |= {"Domain": _DOMAIN}
+    properties["task"]["enum"] = task_names()
+    schema["$defs"]["Objective"]["properties"]["metric"]["enum"] = list(all_metrics())
     schema["required"] = ["data"]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Thaw sweep", **schema}

@@ -1,6 +1,5 @@
 """SweepSpec: the sweep file, read, resolved and checked as a whole before anything runs."""
 
-import math
 from collections.abc import Mapping
 from functools import cached_property
 from itertools import islice
@@ -16,8 +15,20 @@ from search_spaces.documents import dump_yaml
 from search_spaces.space import Point, SearchSpace
 from search_spaces.validation import parse
 from search_spaces.words import OrNone
-from trainables.config import STRATEGY_PARAMETERS, DataConfig, Frozen, Objective, TrialConfig
+from trainables.config import (
+    STRATEGY_PARAMETERS,
+    DataConfig,
+    Frozen,
+    TaskName,
+    TaskObjective,
+    TrialConfig,
+    default_objective,
+)
 from trainables.storage.place import Place
+from trainables.task_catalog import DEFAULT_TASK, metrics_of
+
+# The sections of the sweep file that are the same in every trial.
+SHARED = ("data", "task", "objective")
 
 # What an experienced person would try first; enqueued before the sampler's own ideas where the space contains it.
 DEFAULT_RECIPE: Point = {
@@ -47,7 +58,10 @@ class SweepSpec(Frozen):
     data: DataConfig
     """The data set and its preprocessing."""
 
-    objective: Objective = Objective()
+    task: TaskName = DEFAULT_TASK
+    """What the model learns to give for an image: classification, or a task that is installed."""
+
+    objective: TaskObjective = Field(default_factory=lambda fields: default_objective(fields["task"]))
     """What is maximised or minimised."""
 
     trial: Settings = Field(default_factory=dict)
@@ -77,7 +91,7 @@ class SweepSpec(Frozen):
     @model_validator(mode="after")
     def _sections_do_not_overlap(self) -> Self:
         for section in ("trial", "space"):
-            for key in ("data", "objective"):
+            for key in SHARED:
                 if key in getattr(self, section):
                     raise ValueError(f"{section}.{key}: `{key}` is a section of its own; move it to the top level")
         return self
@@ -93,12 +107,12 @@ class SweepSpec(Frozen):
 
     @model_validator(mode="after")
     def _target_can_be_reached(self) -> Self:
-        target, most = self.budget.target, 1.0 if self.objective.mode == "max" else math.inf
-        if target is not None and not 0 <= target <= most:
-            between = "between 0 and 1" if most == 1 else "at least 0"
+        target, metric = self.budget.target, metrics_of(self.task)[self.objective.metric]
+        if target is not None and not metric.low <= target <= metric.high:
+            remedy = "write e.g. 0.8 for 80 %" if metric.high == 1 else "choose such a value"
             raise ValueError(
-                f"budget.target: must be a value that {self.objective.metric} can have, {between}, got {target:g}; "
-                "write e.g. 0.8 for 80 %"
+                f"budget.target: must be a value that {self.objective.metric} can have, {metric.values}, "
+                f"got {target:g}; {remedy}"
             )
         return self
 
@@ -121,11 +135,11 @@ class SweepSpec(Frozen):
         """The configuration of a point; raises InvalidInput with the section of the sweep file that is wrong."""
 
         def section(key: str) -> str:
-            if key in ("data", "objective"):
+            if key in SHARED:
                 return ""
             return "space." if key in self.space or (key not in self.trial and self.space) else "trial."
 
-        shared = {"data": self.data, "objective": self.objective}
+        shared = {key: getattr(self, key) for key in SHARED}
         return parse(TrialConfig, {**self.trial, **point, **shared}, source, section)
 
     def corner_configs(self) -> list[TrialConfig]:

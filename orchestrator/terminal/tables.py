@@ -152,8 +152,10 @@ def _rates(phase: EpochPlan) -> Iterator[tuple[str, str]]:
 def evaluation_tables(evaluation: Evaluation, console: Console) -> Group:
     """Classification report and confusion matrix; where the matrix is too wide, its largest wrong entries.
 
-    Recall comes with its interval where there is room for it.
+    Recall comes with its interval where there is room for it. Of a task without classes, nothing.
     """
+    if not evaluation.classes:
+        return Group()
     report = _report(evaluation, intervals=True)
     if _width(report, console) > console.width:
         report = _report(evaluation, intervals=False)

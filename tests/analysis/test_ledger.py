@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder
 from search_spaces.errors import InvalidInput
-from trainables.config import METRICS, Objective, TrialConfig
+from trainables.config import Objective, TrialConfig
 from trainables.result import SCHEMA_VERSION, EpochReport, Failure, Status, TrialResult
+from trainables.task_catalog import metrics_of
 
 CONFIG = TrialConfig.model_validate(
     {"data": {"root": "data"}, "architecture": "resnet18", "strategy": "head", "epochs": 3, "lr": 0.01}
@@ -32,7 +33,7 @@ values = st.recursive(
 reports = st.builds(
     EpochReport,
     epoch=st.integers(1, 99),
-    metrics=st.fixed_dictionaries(dict.fromkeys(METRICS, finite)),
+    metrics=st.fixed_dictionaries(dict.fromkeys(metrics_of("classification"), finite)),
     seconds=st.floats(0, 1e6),
     checkpoint=st.sampled_from(["best", "last"]),
     ended_by=st.sampled_from([None, "budget", "patience", "target"]),

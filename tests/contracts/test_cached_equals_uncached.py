@@ -17,12 +17,13 @@ from torch import nn
 
 from trainables.config import TrialConfig
 from trainables.data.digits import write_digits
-from trainables.loop import feature_training, learner
+from trainables.loop import feature_training, phase_preparation
 from trainables.loop.checkpoint import CheckpointState
 from trainables.loop.train import train
 from trainables.model.freeze_plan import freeze_plan
 from trainables.result import EpochReport
 from trainables.storage.folders import TrialFolders
+from trainables.task import classification
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -136,7 +137,7 @@ def test_every_setting(settings: str, run: Run, tmp_path: Path, monkeypatch: pyt
     assert len(cached(tmp_path)) == (6 if settings == "fixed views" else 4)
     if settings == "fixed views":
         # Without them the images of a frozen phase would be drawn anew: what is compared is the cache alone.
-        monkeypatch.setattr(learner, "open_features", refuse)
+        monkeypatch.setattr(phase_preparation, "open_features", refuse)
         theirs = run("uncached", **chosen)
     else:
         theirs = run("uncached", **chosen, feature_views=0)
@@ -220,14 +221,14 @@ class OpenEnded(nn.Module):
 def test_what_cannot_be_cut_says_so_and_is_the_same(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    original = learner.build_model
+    original = classification.build_model
 
     def build(config: TrialConfig, classes: int) -> nn.Module:
         model: Any = original(config, classes)
         model.global_pool = nn.Sequential(OpenEnded(), model.global_pool)
         return model  # type: ignore[no-any-return]
 
-    monkeypatch.setattr(learner, "build_model", build)
+    monkeypatch.setattr(classification, "build_model", build)
     monkeypatch.setattr(feature_training, "_cuts", {})
     ours, theirs = run("cached", **PLANS["head"]), run("uncached", **PLANS["head"], feature_views=0)
     assert cached(tmp_path) == []

@@ -15,13 +15,13 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
 
-import trainables.loop.learner as module
 from trainables.config import TrialConfig
 from trainables.loop.train import train
 from trainables.model.build import build_model
 from trainables.model.freeze_plan import freeze_plan
 from trainables.model.stages import stage_table
 from trainables.storage.folders import TrialFolders
+from trainables.task import classification as module
 
 # The architectures people fine-tune, one of each family, and two that timm builds in ways of their own: a transformer
 # with two heads, attention with norms in its heads. The ones whose size is built in are seen at it.

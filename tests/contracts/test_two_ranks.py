@@ -45,10 +45,10 @@ for name, config in configs.items():
         learner = learners[-1]
         # Private, because Accelerate has no public count of what it prepared.
         said["prepared"].append([len(learner.accelerator._models), len(learner.accelerator._optimizers)])
-        forward = getattr(learner.part, "_original_forward", learner.part.forward)
-        wrapped = hasattr(learner.part, "_original_forward")
-        said["layers"].append([wrapped, forward.__func__ is type(learner.part).forward])
-        said["cached"].append(learner.features is not None)
+        forward = getattr(learner.phase.part, "_original_forward", learner.phase.part.forward)
+        wrapped = hasattr(learner.phase.part, "_original_forward")
+        said["layers"].append([wrapped, forward.__func__ is type(learner.phase.part).forward])
+        said["cached"].append(learner.phase.features is not None)
     learners.clear()
     print(json.dumps([name, said]))
 if ranks > 1:

@@ -19,7 +19,7 @@ from trainables.bundle.predict import Predictor
 from trainables.data.arrays import load_arrays
 from trainables.loop import checkpoint
 from trainables.result import TrialResult
-from trainables.task.inference import predict_logits
+from trainables.task.inference import predict_outputs
 
 LEADERBOARD_FIELDS = [
     "rank",
@@ -134,7 +134,7 @@ def test_evaluate(exported: RunFolder, capsys: pytest.CaptureFixture[str]):
 def test_the_exported_model_predicts_what_the_trained_one_does(exported: RunFolder, digits: Path, cache_dir: Path):
     model, state = checkpoint.load_trained(exported.winner / "checkpoints" / "best")
     arrays = load_arrays(state.config.data, cache_dir, ["test"])
-    logits = predict_logits(model, arrays.splits["test"], state.mean, state.std, torch.device("cpu"))
+    logits = predict_outputs(model, arrays.splits["test"], state.mean, state.std, torch.device("cpu"))
     samples = arrays.dataset.splits["test"]
     expected = [arrays.classes[index] for index in logits.argmax(axis=1)]
 

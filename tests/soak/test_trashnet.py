@@ -16,7 +16,7 @@ from trainables.bundle.predict import Predictor
 from trainables.data.arrays import load_arrays
 from trainables.loop.checkpoint import load_trained
 from trainables.result import Status
-from trainables.task.inference import predict_logits
+from trainables.task.inference import predict_outputs
 
 pytestmark = pytest.mark.soak
 
@@ -61,7 +61,7 @@ def test_quickstart_on_real_photos(
     (winner,) = [trial for trial in trials if trial.status is Status.COMPLETED and trial.objective == best][:1]
     model, state = load_trained(run.best(winner.trial_id))
     arrays = load_arrays(state.config.data, cache_dir, ["test"])
-    logits = predict_logits(model, arrays.splits["test"], state.mean, state.std, torch.device("cpu"))
+    logits = predict_outputs(model, arrays.splits["test"], state.mean, state.std, torch.device("cpu"))
     samples = arrays.dataset.splits["test"]
     predictions = Predictor.open(run.export / "model.onnx").predict_files([photos / sample.path for sample in samples])
     expected = [arrays.classes[index] for index in logits.argmax(axis=1)]

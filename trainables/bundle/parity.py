@@ -1,7 +1,7 @@
 """Parity: whether the exported file computes what the trained model computes, measured from the photos' bytes on.
 
 Both sides start from the encoded photo: PyTorch through the preprocessing the model was trained with, ONNX through the
-one read back from the file. So a wrong graph, altered weights and a wrong resize mode or normalisation all show. Users
+one read back from the file. So a wrong graph, altered weights and a wrong resize mode or normalization all show. Users
 report exports that lost their accuracy (pytorch issues 169178, 166797).
 """
 
@@ -22,7 +22,7 @@ from trainables.data.preprocess import Preprocessing
 
 # Largest accepted difference of a logit, as a share of the largest absolute logit over all images. float32 rounding
 # gives 1e-7 to 1e-5, a wrong export 1e-2 and more.
-TOLERANCE = 1e-3
+PARITY_TOLERANCE = 1e-3
 
 # Classes whose logits lie closer than this share of the scale are a tie, and rounding may decide between them.
 TIE = 1e-4
@@ -151,7 +151,7 @@ def _summary(names: list[str], rows: list[Comparison], batch_sizes: tuple[int, .
     same = np.concatenate([row.same for row in rows])
     scale = float(np.max([row.scale for row in rows]))
     tied = ~same & (margin <= TIE * scale)
-    accepted = (same | tied) & (difference <= TOLERANCE * scale)
+    accepted = (same | tied) & (difference <= PARITY_TOLERANCE * scale)
     largest = float(difference.max())
     return Parity(
         images=len(names),
@@ -161,7 +161,7 @@ def _summary(names: list[str], rows: list[Comparison], batch_sizes: tuple[int, .
         # A model that answers exactly 0 everywhere has no scale: there only 0 is the same.
         max_rel_difference=largest / scale if scale else (0.0 if largest == 0 else float("inf")),
         scale=scale,
-        tolerance=TOLERANCE,
+        tolerance=PARITY_TOLERANCE,
         batch_sizes=batch_sizes,
         differing=tuple(names[i] for i in np.flatnonzero(~accepted)[:NAMED]),
     )

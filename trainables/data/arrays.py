@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -25,19 +24,16 @@ _CHUNK = 256
 
 @dataclass(frozen=True)
 class Split:
-    """One split: its images and their labels."""
+    """The images of one split."""
 
     images: Pixels | LazyImages
     """uint8 (n, size, size, 3), read-only; read it by lists of indices."""
-
-    labels: npt.NDArray[np.int64]
-    """(n,)."""
 
     resident: Tensor | None = None
     """The same images in the memory of a device."""
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.images)
 
     def batch(self, indices: Indices, device: torch.device) -> Tensor:
         """The images of `indices` (k,) on `device`: uint8 (k, size, size, 3), of one gather."""
@@ -111,7 +107,6 @@ def load_arrays(
         splits={
             split: Split(
                 images=open_images(dataset, split, data.image_size, data.resize_mode, digest, node, on_progress),
-                labels=dataset.labels(split),
             )
             for split in splits
         },

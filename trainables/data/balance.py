@@ -7,7 +7,6 @@ import numpy.typing as npt
 
 from trainables.data.sample_random import Stream
 
-Balance = Literal["none", "sampler", "loss"]
 Weighting = Literal["inverse", "effective"]
 
 
@@ -30,23 +29,17 @@ def class_weights(
 
 
 def epoch_order(
-    labels: npt.NDArray[np.int64],
-    num_classes: int,
-    balance: Balance,
-    seed: int,
-    epoch: int,
-    weighting: Weighting = "inverse",
+    count: int, seed: int, epoch: int, weights: npt.NDArray[np.float64] | None = None
 ) -> npt.NDArray[np.int64]:
-    """Indices of the samples of one epoch, shape (n,), in the order in which they are seen.
+    """Indices of the samples of one epoch, shape (count,), in the order in which they are seen.
 
-    none and loss: every sample once. sampler: n draws with replacement, each sample as likely as its class has weight;
-    with `inverse`, every class is equally likely.
+    Without `weights` every sample once. With them, (count,), as many draws with replacement, each sample as likely as
+    it has weight; with that of its class by `inverse`, every class is equally likely.
     """
     chance = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch, Stream.ORDER])))
-    if balance != "sampler":
-        return chance.permutation(len(labels)).astype(np.int64)
-    weights = class_weights(labels, num_classes, weighting)[labels]
-    return chance.choice(len(labels), size=len(labels), replace=True, p=weights / weights.sum()).astype(np.int64)
+    if weights is None:
+        return chance.permutation(count).astype(np.int64)
+    return chance.choice(count, size=count, replace=True, p=weights / weights.sum()).astype(np.int64)
 
 
 def batches(order: npt.NDArray[np.int64], batch_size: int) -> list[npt.NDArray[np.int64]]:

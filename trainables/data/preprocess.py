@@ -19,8 +19,8 @@ from trainables.data.decode import decode as decode  # named here for those who 
 # Raise it whenever the pixels that `load_image` gives for some file change: caches of the old pixels then go unused.
 PREPROCESSING_VERSION = 1
 
-PAD_COLOUR = (124, 116, 104)
-"""The mean colour of ImageNet: close to zero after normalisation."""
+PAD_COLOR = (124, 116, 104)
+"""The mean color of ImageNet: close to zero after normalization."""
 
 
 @dataclass(frozen=True)
@@ -88,13 +88,13 @@ def load_image(data: bytes, name: str, size: int, mode: ResizeMode) -> npt.NDArr
 def resize(image: Image.Image, size: int, mode: ResizeMode) -> npt.NDArray[np.uint8]:
     """Bring an RGB image to uint8 (size, size, 3), bicubic with antialiasing.
 
-    crop: shorter side to `size`, centre kept. squash: both sides to `size`. pad: longer side to `size`, the image
-    centred, the rest filled with `PAD_COLOUR`.
+    crop: shorter side to `size`, center kept. squash: both sides to `size`. pad: longer side to `size`, the image
+    centered, the rest filled with `PAD_COLOR`.
     """
     _check_mode(mode)
     width, height = image.size
     if mode == "crop":
-        # Resizing the centre square alone gives the same pixels, without the long intermediate image of a panorama.
+        # Resizing the center square alone gives the same pixels, without the long intermediate image of a panorama.
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
         return _pixels(image.resize((size, size), Image.Resampling.BICUBIC, (left, top, left + side, top + side)))
@@ -102,7 +102,7 @@ def resize(image: Image.Image, size: int, mode: ResizeMode) -> npt.NDArray[np.ui
         return _pixels(image.resize((size, size), Image.Resampling.BICUBIC))
     scale = size / max(width, height)
     inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-    canvas = Image.new("RGB", (size, size), PAD_COLOUR)
+    canvas = Image.new("RGB", (size, size), PAD_COLOR)
     canvas.paste(image.resize(inner, Image.Resampling.BICUBIC), ((size - inner[0]) // 2, (size - inner[1]) // 2))
     return _pixels(canvas)
 

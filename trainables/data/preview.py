@@ -9,14 +9,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from trainables.data.arrays import Split
+from trainables.data.arrays import Arrays
 from trainables.data.augmentation.erasing import erase
 from trainables.data.augmentation.mixing import Mixing, mix
 from trainables.data.augmentation.policies import POLICIES, Policy, augment
-from trainables.data.balance import Balance, Weighting, batches, class_weights, epoch_order
+from trainables.data.balance import Weighting, batches, class_weights, epoch_order
 from trainables.data.charts import Bars, Row, draw_bars, draw_rows, stack
 
-# Pretrained weights of timm are normalised by about this; what is erased has this colour.
+# Pretrained weights of timm are normalized by about this; what is erased has this color.
 _MEAN = (0.485, 0.456, 0.406)
 
 # More classes than this are shown as the most frequent and the rarest.
@@ -65,26 +65,24 @@ def count_batches(
     first: int = 10,
 ) -> BatchCounts:
     """Count the classes in the first batches of epoch 0 under each answer to imbalance."""
-    answers: tuple[Balance, Balance] = ("none", "sampler")
+    weights = class_weights(labels, len(classes), weighting)
     seen, taken = [], 0
-    for balance in answers:
-        order = epoch_order(labels, len(classes), balance, seed, 0, weighting)
+    for drawn in (None, weights[labels]):
+        order = epoch_order(len(labels), seed, 0, drawn)
         cut = batches(order, batch_size)[:first]
         taken = len(cut)
         seen.append(np.bincount(labels[np.concatenate(cut)], minlength=len(classes)))
     images = np.bincount(labels, minlength=len(classes))
-    weights = class_weights(labels, len(classes), weighting)
     rows = zip(classes, images, *seen, weights, strict=True)
     counts = (ClassCount(name, int(a), int(b), int(c), float(weight)) for name, a, b, c, weight in rows)
     return BatchCounts(taken, batch_size, tuple(counts))
 
 
-def picture_data(
-    split: Split, classes: Sequence[str], counts: BatchCounts, *, seed: int, alpha: float, columns: int = 8
-) -> Image.Image:
-    """The first images of epoch 0 under each policy, and below them the counts of the classes."""
-    indices = epoch_order(split.labels, len(classes), "none", seed, 0)[:columns]
-    names = [classes[label] for label in split.labels[indices]]
+def picture_data(arrays: Arrays, counts: BatchCounts, *, seed: int, alpha: float, columns: int = 8) -> Image.Image:
+    """The first training images of epoch 0 under each policy, and below them the counts of the classes."""
+    split, labels = arrays.splits["train"], arrays.dataset.labels("train")
+    indices = epoch_order(len(split), seed, 0)[:columns]
+    names = [arrays.classes[label] for label in labels[indices]]
     policies = picture_policies(split.images[indices], names, seed=seed, indices=indices, alpha=alpha)
     return stack([policies, picture_balance(counts)])
 

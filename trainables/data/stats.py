@@ -17,7 +17,7 @@ def channel_stats(images: Pixels | LazyImages) -> tuple[Channels, Channels]:
     """Mean and standard deviation of each channel over every pixel of uint8 (n, s, s, 3), on the scale [0, 1].
 
     Sums are of whole numbers, so the result depends neither on chunks nor on the order of the images. A standard
-    deviation below one grey level (1/255) is given as that level: a channel without contrast must not be divided by 0.
+    deviation below one gray level (1/255) is given as that level: a channel without contrast must not be divided by 0.
     """
     count = math.prod(images.shape[:3])
     step = max(1, _CHUNK_BYTES // math.prod(images.shape[1:]))

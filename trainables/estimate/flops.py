@@ -1,6 +1,7 @@
 """How much arithmetic a trial's training takes, by epoch: counted, without data, before anything is trained."""
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,15 +9,15 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainables.config import TrialConfig
+from trainables.config import DataConfig, TrialConfig
 from trainables.loop.feature_training import fixed_views
-from trainables.model.build import bare_model
 from trainables.model.freeze import set_train_mode, set_trainable
 from trainables.model.freeze_plan import Stages, freeze_plan
 from trainables.model.stages import stage_table
+from trainables.task.task import load_task
 
 _IMAGES = 2
-_CLASSES = 2
+_CLASSES = ("0", "1")
 
 
 def training_flops(config: TrialConfig) -> tuple[float, ...]:
@@ -27,17 +28,22 @@ def training_flops(config: TrialConfig) -> tuple[float, ...]:
     Validation is left out, and so is the width of the head, as if there were two classes.
     """
     plan, cached = freeze_plan(config), fixed_views(config) > 0
-    per_stages = {
-        stages: _flops(config.architecture, config.data.image_size, stages, cached)
-        for stages in set(plan.boundaries.values())
-    }
+    deciding = _deciding(config)
+    per_stages = {stages: _flops(deciding, stages, cached) for stages in set(plan.boundaries.values())}
     return tuple(per_stages[plan.stages_at(epoch)] for epoch in range(config.epochs))
 
 
+def _deciding(config: TrialConfig) -> TrialConfig:
+    """A configuration with what decides the arithmetic alone: trials that differ in nothing else are counted once."""
+    data = DataConfig(root=Path(), image_size=config.data.image_size)
+    return TrialConfig(data=data, task=config.task, architecture=config.architecture, strategy="full", epochs=1, lr=1)
+
+
 @functools.lru_cache(maxsize=1024)
-def _flops(architecture: str, size: int, stages: Stages, cached: bool) -> float:
+def _flops(config: TrialConfig, stages: Stages, cached: bool) -> float:
+    size = config.data.image_size
     with torch.device("meta"):
-        model = bare_model(architecture, _CLASSES)
+        model = load_task(config.task).build(config, _CLASSES, bare=True)
         images = torch.empty(_IMAGES, 3, size, size)
     set_trainable(model, stage_table(model).trainable(stages))
     set_train_mode(model)

@@ -25,7 +25,7 @@ RECIPE: dict[str, Any] = {
 }
 """AdamW moves a fresh head by about its rate a step: 10 epochs at 3e-3 suffice, whatever the scale of the features."""
 
-_KEPT = ("data", "objective", "architecture", "weights", "normalization", "seed", "precision", "channels_last")
+_KEPT = ("data", "task", "objective", "architecture", "weights", "normalization", "seed", "precision", "channels_last")
 
 
 def linear_probe(config: TrialConfig, cache: Path, cache_budget: int | None = None) -> float:
@@ -40,4 +40,4 @@ def linear_probe(config: TrialConfig, cache: Path, cache_budget: int | None = No
         folders = TrialFolders(root / "checkpoints", root / "predictions.parquet", cache, cache_budget)
         best = best_report(list(train(recipe, folders)), recipe.objective)
     assert best is not None  # a trial has at least one epoch
-    return best.metrics[recipe.objective.metric]
+    return recipe.objective.value(best.metrics)

@@ -73,7 +73,7 @@ class PhaseCost:
     """What the first epoch takes longer than the next: cutting the model, warming up; once a process."""
 
     image: float
-    """Of an optimiser step, for each of its images."""
+    """Of an optimizer step, for each of its images."""
 
     validation: float
     """To validate, for each image."""
@@ -100,7 +100,7 @@ def sample_images(data: DataConfig, most: int) -> ImageSample:
     splits = {name: _spread(whole.splits[name], least) for name, least in (("train", most), ("val", _IMAGES))}
     dataset = replace(whole, splits=splits)
     began = time.perf_counter()
-    arrays = {name: Split(_decode(dataset, name, data), dataset.labels(name)) for name in splits}
+    arrays = {name: Split(_decode(dataset, name, data)) for name in splits}
     decode = (time.perf_counter() - began) / sum(map(len, arrays.values()))
     counts = {name: len(samples) for name, samples in whole.splits.items()}
     return ImageSample(Arrays(dataset, "sample", arrays), counts, decode)
@@ -122,7 +122,7 @@ def measure_phase(config: TrialConfig, stages: Stages, sample: ImageSample, thre
         learner.thaw(0)
         start = time.perf_counter() - began
         first = _seconds(lambda: learner.train_epoch(0, 0))
-        cached = learner.features is not None
+        cached = learner.phase.features is not None
         later = _repeated(lambda: learner.train_epoch(1, 0))
         validation = _seconds(learner.validate)
         checkpoint = _seconds(lambda: _save(learner, Path(folder) / "last"))
@@ -136,7 +136,7 @@ def measure_phase(config: TrialConfig, stages: Stages, sample: ImageSample, thre
         start=start,
         prepare=max(0.0, first - later - cache.seconds),
         image=later / len(learner.split),
-        validation=validation / len(learner.validation),
+        validation=validation / len(learner.images.val),
         checkpoint=checkpoint,
         memory=_peak(),
         baseline=baseline,
@@ -193,7 +193,9 @@ def _cut(arrays: Arrays, most: int) -> Arrays:
     # Evenly: the images are sorted by class.
     rows = np.linspace(0, len(train) - 1, min(most, len(train))).astype(int)
     assert isinstance(train.images, np.ndarray)
-    return replace(arrays, splits={**arrays.splits, "train": Split(train.images[rows], train.labels[rows])})
+    samples = tuple(arrays.dataset.splits["train"][row] for row in rows)
+    dataset = replace(arrays.dataset, splits={**arrays.dataset.splits, "train": samples})
+    return replace(arrays, dataset=dataset, splits={**arrays.splits, "train": Split(train.images[rows])})
 
 
 def _save(learner: Learner, folder: Path) -> None:

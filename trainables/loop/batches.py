@@ -1,20 +1,17 @@
-"""Training batches: the images as a step sees them, and what they should be told to be."""
+"""Batches of images as a step sees them, of one split or of both."""
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from trainables.config import TrialConfig
 from trainables.data.arrays import Split
 from trainables.data.augmentation.erasing import erase
-from trainables.data.augmentation.mixing import mix, pair_shares
+from trainables.data.augmentation.mixing import mix
 from trainables.data.augmentation.policies import augment
 from trainables.data.lazy_images import Indices
 from trainables.data.sample_random import Draw
+from trainables.data.stats import Channels
 from trainables.task import inference
-from trainables.task.classification import Targets
-
-Channels = tuple[float, float, float]
 
 
 class Batches:
@@ -25,7 +22,6 @@ class Batches:
         self.split = split
         self.mean, self.std = mean, std
         self.device = device
-        self.labels = torch.from_numpy(split.labels).to(device)
 
     def __len__(self) -> int:
         return len(self.split)
@@ -41,7 +37,7 @@ class Batches:
         return there
 
     def images(self, indices: Indices, partners: Indices, draw: Draw) -> Tensor:
-        """The model's input (n, 3, s, s): augmented, mixed, normalised, erased, as `draw` has it."""
+        """The model's input (n, 3, s, s): augmented, mixed, normalized, erased, as `draw` has it."""
         config = self.config
         images = self._augmented(indices, draw)
         if config.mixing != "none":
@@ -56,21 +52,32 @@ class Batches:
         """The model's input (n, 3, s, s) as evaluation has it: nothing is left to chance."""
         return self._laid_out(inference.to_input(self.split.batch(indices, self.device), self.mean, self.std))
 
-    def targets(self, indices: Indices, partners: Indices, draw: Draw) -> Targets:
-        """What the images of the same arguments should be."""
-        labels = self._labels(indices)
-        config = self.config
-        if config.mixing == "none":
-            return Targets(labels)
-        shares = pair_shares(config.mixing, config.mixing_alpha, draw.seed, draw.epoch, indices, config.data.image_size)
-        return Targets(labels, self._labels(partners), torch.from_numpy(shares).to(self.device))
-
-    def _labels(self, indices: Indices) -> Tensor:
-        return self.labels[torch.from_numpy(np.ascontiguousarray(indices)).to(self.device)]
-
     def _augmented(self, indices: Indices, draw: Draw) -> Tensor:
         images = inference.to_unit(self.split.batch(indices, self.device))
         return augment(images, self.config.augmentation, draw.seed, draw.epoch, indices)
 
     def _laid_out(self, images: Tensor) -> Tensor:
         return images.contiguous(memory_format=torch.channels_last) if self.config.channels_last else images
+
+
+class TrialBatches:
+    """Batches of both splits of a trial: images stay on the device from the first phase that reads them on."""
+
+    def __init__(self, train: Batches, val: Batches, fingerprint: str) -> None:
+        """`fingerprint` is that of the data set."""
+        self.train, self.val = train, val
+        self.fingerprint = fingerprint
+        self.device = train.device
+        self._may_stay = True
+
+    def keep(self) -> None:
+        """Keep the images on the device, where there is room, unless they were in the way before."""
+        if self._may_stay:
+            self.train.keep()
+            self.val.keep()
+
+    def take_back(self) -> bool:
+        """Give up the images on the device for good; returns whether there were any."""
+        self._may_stay = False
+        there = [batches.take_back() for batches in (self.train, self.val)]
+        return any(there)

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from search_spaces.errors import InvalidInput
 from trainables.config import TrialConfig
-from trainables.model.build import bare_model
 from trainables.result import EpochReport
+from trainables.task.task import load_task
 
 WEIGHTS, OPTIMIZER, AVERAGE, STATE = "model.safetensors", "optimizer.safetensors", "ema.safetensors", "state.json"
 
@@ -89,7 +89,7 @@ def load_checkpoint(
     optimizer: torch.optim.Optimizer | None = None,
     average: nn.Module | None = None,
 ) -> None:
-    """Load the tensors of a checkpoint into a model, an optimiser and a moving average of the same shape.
+    """Load the tensors of a checkpoint into a model, an optimizer and a moving average of the same shape.
 
     Raises InvalidInput when a file of it is missing or unreadable.
     """
@@ -104,7 +104,7 @@ def load_checkpoint(
 def load_trained(folder: Path) -> tuple[nn.Module, CheckpointState]:
     """The trained model of a checkpoint, on the CPU in eval mode, with its state."""
     state = CheckpointState.read(folder)
-    model = bare_model(state.config.architecture, len(state.classes))
+    model = load_task(state.config.task).build(state.config, state.classes, bare=True)
     load_checkpoint(folder, model)
     return model.eval(), state
 
@@ -159,7 +159,7 @@ def _load(path: Path) -> dict[str, Tensor]:
     except (OSError, SafetensorError) as error:
         raise InvalidInput(
             f"checkpoint must hold {path.name}, got none that is readable in {path.parent} ({type(error).__name__}); "
-            "only `last` holds the optimiser's state: go on from there, or train the trial again"
+            "only `last` holds the optimizer's state: go on from there, or train the trial again"
         ) from error
 
 
@@ -188,7 +188,7 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
 
 
 def _beside(parameter: nn.Parameter, value: Tensor, *, counter_stays: bool) -> Tensor:
-    """A value on its parameter's device and in its layout, which fused optimisers take for granted."""
+    """A value on its parameter's device and in its layout, which fused optimizers take for granted."""
     if counter_stays:
         return value
     if value.shape == parameter.shape:

@@ -8,9 +8,9 @@ import torch
 from search_spaces.errors import InvalidInput
 from trainables.data.arrays import load_arrays
 from trainables.loop.checkpoint import CheckpointState, load_trained
-from trainables.task import classification
-from trainables.task.evaluation import Evaluation, evaluate_logits
-from trainables.task.inference import Tta, predict_logits
+from trainables.task.evaluation import Evaluation
+from trainables.task.inference import Tta, predict_views
+from trainables.task.task import load_task
 
 
 def evaluate_checkpoint(
@@ -26,12 +26,17 @@ def evaluate_checkpoint(
 def evaluate_checkpoints(
     checkpoints: Sequence[Path], split: str, cache: Path, tta: Tta = "none", budget: int | None = None
 ) -> Evaluation:
-    """Measure the soft vote of several checkpoints: the mean of their probabilities, each with its own preprocessing.
+    """Measure the vote of several checkpoints, each with its own preprocessing; the task combines their outputs.
 
     Raises InvalidInput as `evaluate_checkpoint` does, and when they were trained on different classes or images.
     """
     states = [CheckpointState.read(checkpoint) for checkpoint in checkpoints]
     _check_members(checkpoints, states)
+    task = load_task(states[0].config.task)
+    if tta not in task.tta:
+        raise InvalidInput(
+            f"--tta must be one of {', '.join(task.tta)} for the task {states[0].config.task}, got {tta}; leave it out"
+        )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     votes = []
     for checkpoint, state in zip(checkpoints, states, strict=True):
@@ -42,15 +47,20 @@ def evaluate_checkpoints(
                 "restore its images, or train again"
             )
         model, _ = load_trained(checkpoint)
-        labels = arrays.splits[split].labels
-        votes.append(predict_logits(model.to(device), arrays.splits[split], state.mean, state.std, device, tta))
-    return evaluate_logits(classification.soft_vote(votes), labels, states[0].classes, split)
+        images = arrays.splits[split]
+        votes.append(task.vote(predict_views(model.to(device), images, state.mean, state.std, device, tta)))
+    return task.evaluate(task.vote(votes), arrays.dataset, split)
 
 
 def _check_members(checkpoints: Sequence[Path], states: Sequence[CheckpointState]) -> None:
     if not states:
         raise InvalidInput("checkpoints must be one or more, got none; name at least one")
     for checkpoint, state in zip(checkpoints, states, strict=True):
+        if state.config.task != states[0].config.task:
+            raise InvalidInput(
+                f"models that vote must be of the same task, got {states[0].config.task} in {checkpoints[0]} and "
+                f"{state.config.task} in {checkpoint}; choose trials of one sweep"
+            )
         if state.classes != states[0].classes:
             raise InvalidInput(
                 f"models that vote must have the same classes, got {', '.join(states[0].classes)} in {checkpoints[0]} "

@@ -1,7 +1,6 @@
 """What a phase trains on while something is frozen: features instead of images, wherever that is the same."""
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +12,9 @@ from trainables.config import TrialConfig
 from trainables.data.lazy_images import Indices
 from trainables.data.node_cache import Array, NodeCache
 from trainables.data.sample_random import Draw
-from trainables.loop.batches import Batches
+from trainables.loop.batches import TrialBatches
 from trainables.model.device_memory import forward_batch
-from trainables.model.feature_cache import open_rows
+from trainables.model.feature_cache import Context, ImageInputs, open_rows
 from trainables.model.freeze_plan import Stages
 from trainables.model.split_model import CannotCut, Cut, find_cut
 
@@ -85,57 +84,67 @@ def open_features(
     model: nn.Module,
     stages: Stages,
     epochs: Iterable[int],
-    fingerprint: str,
-    training: Batches,
-    validation: Batches,
+    images: TrialBatches,
     cache: NodeCache,
-    context: Callable[[], AbstractContextManager[Any]],
+    context: Context,
 ) -> PhaseFeatures:
-    """The features for `epochs`, during which `stages` stages of `model` train; computed where the node lacks them.
+    """Open the features for `epochs`, in which `stages` stages of `model` train; computed where the node lacks them.
 
-    `fingerprint` is that of the data set, `context` is the autocast of the trial. The model is left in eval mode.
-    Raises CannotCache, with the reason, where the model cannot be cut and where there is no room.
+    `context` is the autocast of the trial. The model is left in eval mode. Raises CannotCache, with the reason, where
+    the model cannot be cut and where there is no room.
     """
     try:
-        cut = _cut(config, model, stages, training.device, context)
+        cut = _cut(config, model, stages, images.device, context)
     except CannotCut as error:
         raise CannotCache(f"{config.architecture} cannot be cut there: {error}") from error
-    views = fixed_views(config)
-    arithmetic = {"precision": config.precision, "channels_last": config.channels_last, "device": training.device.type}
-    seen = {"fingerprint": fingerprint, "size": config.data.image_size, "mode": config.data.resize_mode}
-    seen |= {"mean": training.mean, "std": training.std, "architecture": config.architecture}
+    views, batch = fixed_views(config), forward_batch(config.data.image_size, images.device)
 
-    def rows(split: Batches, inputs: Callable[[Indices], Tensor], **identity: Any) -> Array:
-        count = len(split)
-        found = open_rows(
-            cache,
-            model,
-            cut,
-            inputs,
-            count,
-            dtype=config.feature_dtype,
-            batch=forward_batch(config.data.image_size, training.device),
-            identity={**arithmetic, **seen, **identity, "split": "train" if split is training else "val"},
-            context=context,
-        )
+    def rows(wanted: ImageInputs) -> Array:
+        found = open_rows(cache, model, cut, wanted, dtype=config.feature_dtype, batch=batch, context=context)
         if found is None:
-            size = count * cut.width * {"fp32": 4, "fp16": 2}[config.feature_dtype] / 2**20
+            size = wanted.count * cut.width * {"fp32": 4, "fp16": 2}[config.feature_dtype] / 2**20
             raise CannotCache(f"{size:.0f} MiB of them do not fit into the node's cache")
         return found
 
-    def view(number: int) -> Array:
-        if views == 1:
-            return rows(training, training.plain)
-        drawn = {"augmentation": config.augmentation, "erasing": config.random_erasing, "seed": VIEW_SEED}
-        draw = Draw(VIEW_SEED, number)
-        return rows(training, lambda own: training.images(own, own, draw), view=number, **drawn)
-
     try:
-        val = rows(validation, validation.plain)
-        train = {number: view(number) for number in sorted({epoch % views for epoch in epochs})}
+        val = rows(_plain(config, images, "val"))
+        needed = sorted({epoch % views for epoch in epochs})
+        train = {
+            view: rows(_plain(config, images, "train") if views == 1 else _view(config, images, view))
+            for view in needed
+        }
     except ThawError as error:
         raise CannotCache(str(error)) from error
-    return PhaseFeatures(cut, views, train, val, training.device)
+    return PhaseFeatures(cut, views, train, val, images.device)
+
+
+def _plain(config: TrialConfig, images: TrialBatches, split: str) -> ImageInputs:
+    """The images of a split as evaluation has them."""
+    batches = images.train if split == "train" else images.val
+    return ImageInputs(len(batches), batches.plain, {**_identity(config, images), "split": split})
+
+
+def _view(config: TrialConfig, images: TrialBatches, view: int) -> ImageInputs:
+    """The training images under one of several fixed views."""
+    draw = Draw(VIEW_SEED, view)
+    drawn = {"augmentation": config.augmentation, "erasing": config.random_erasing, "seed": VIEW_SEED}
+    identity = {**_identity(config, images), "view": view, **drawn, "split": "train"}
+    return ImageInputs(len(images.train), lambda own: images.train.images(own, own, draw), identity)
+
+
+def _identity(config: TrialConfig, images: TrialBatches) -> dict[str, Any]:
+    """All that decides features of any split, apart from the model."""
+    return {
+        "precision": config.precision,
+        "channels_last": config.channels_last,
+        "device": images.device.type,
+        "fingerprint": images.fingerprint,
+        "size": config.data.image_size,
+        "mode": config.data.resize_mode,
+        "mean": images.train.mean,
+        "std": images.train.std,
+        "architecture": config.architecture,
+    }
 
 
 def _cut(
@@ -143,10 +152,11 @@ def _cut(
     model: nn.Module,
     stages: Stages,
     device: torch.device,
-    context: Callable[[], AbstractContextManager[Any]],
+    context: Context,
 ) -> Cut:
     """The cut of an architecture, tried once a process: it depends on none of the weights."""
     key = (
+        config.task,
         config.architecture,
         model.num_classes,
         stages,

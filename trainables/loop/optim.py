@@ -1,4 +1,4 @@
-"""Optimiser, its parameter groups, and the learning rate as a function of progress."""
+"""Optimizer, its parameter groups, and the learning rate as a function of progress."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ _FUSED = ("cpu", "cuda")
 
 
 def build_optimizer(config: TrialConfig, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """The optimiser of `config` over parameter groups made by `parameter_groups`."""
+    """The optimizer of `config` over parameter groups made by `parameter_groups`."""
     fused = all(parameter.device.type in _FUSED for group in groups for parameter in group["params"])
     match config.optimizer:
         case "adamw":
@@ -33,10 +33,10 @@ def build_optimizer(config: TrialConfig, groups: list[dict[str, Any]]) -> torch.
 def parameter_groups(
     model: Any, names: Iterable[str], *, stage: int, peak_lr: float, weight_decay: float, since: int
 ) -> list[dict[str, Any]]:
-    """Parameter groups of one stage (0 is the head): weights with decay, biases and normalisation layers without.
+    """Parameter groups of one stage (0 is the head): weights with decay, biases and normalization layers without.
 
     Each group carries its `stage`, its `peak_lr`, the epoch `since` which it trains, and the `names` of its parameters,
-    so that the optimiser's state can be saved by name.
+    so that the optimizer's state can be saved by name.
     """
     skip = model.no_weight_decay() if hasattr(model, "no_weight_decay") else set()
     wanted = set(names)
@@ -139,7 +139,7 @@ def count_plateaus(objectives: Sequence[float], objective: Objective) -> int:
 def epochs_without_improvement(objectives: Sequence[float], objective: Objective, min_delta: float = 0.0) -> int:
     """How many of the newest `objectives` came after the last that was better than all before by over `min_delta`."""
     best = 0
-    margin = min_delta if objective.mode == "max" else -min_delta
+    margin = objective.score(min_delta)
     for index, value in enumerate(objectives):
         if objective.better(value, objectives[best] + margin):
             best = index

@@ -1,10 +1,11 @@
 """One trial: an iterator of epochs. It knows nothing of the sweep around it."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from search_spaces.errors import InvalidInput, TrialFailed
 from trainables.config import TrialConfig
@@ -17,13 +18,13 @@ from trainables.model.freeze_plan import freeze_plan
 from trainables.result import EndedBy, EpochReport, best_report
 from trainables.storage.folders import TrialFolders
 from trainables.storage.place import storage_errors
-from trainables.task import classification, inference
+from trainables.task.inference import write_predictions
 
 
 def train(config: TrialConfig, folders: TrialFolders, resume_from: Path | None = None) -> Iterator[EpochReport]:
     """Train one configuration; every `next()` is one epoch, its checkpoint on disk before its report is handed out.
 
-    In an initialised process group every rank iterates in lockstep and yields the same reports; rank 0 writes files.
+    In an initialized process group every rank iterates in lockstep and yields the same reports; rank 0 writes files.
     `resume_from` is a `last` checkpoint of the same configuration: the epochs after it are yielded, equal to those of a
     trial that was never interrupted. Closing the iterator ends the trial and releases what it holds.
 
@@ -32,6 +33,7 @@ def train(config: TrialConfig, folders: TrialFolders, resume_from: Path | None =
     """
     arrays = load_arrays(config.data, folders.cache, budget=folders.cache_budget)
     learner = Learner(config, arrays, NodeCache(folders.cache, folders.cache_budget))
+    targets = learner.task.targets(arrays.dataset, "val")
     reports = _restore(learner, arrays, resume_from) if resume_from is not None else []
     while not reports or reports[-1].ended_by is None:
         epoch = len(reports)
@@ -39,39 +41,59 @@ def train(config: TrialConfig, folders: TrialFolders, resume_from: Path | None =
         learner.thaw(epoch)
         since = learner.plan.since_boundary(epoch)
         metrics = learner.train_epoch(epoch, count_plateaus(_objectives(config, reports, since), config.objective))
-        logits = learner.validate()
-        validation = classification.metrics(logits, arrays.splits["val"].labels)
-        metrics |= {f"val/{name}": value for name, value in validation.items()}
-        if not np.isfinite(metrics["val/loss"]):
-            raise TrialFailed(
-                f"validation loss must be finite, got {metrics['val/loss']} after epoch {epoch + 1} with "
-                f"lr {metrics['lr/head']:.2e}; lower the learning rate"
-            )
-
-        target = metrics[config.objective.metric]
-        best = best_report(reports, config.objective)
-        improved = best is None or config.objective.better(target, best.metrics[config.objective.metric])
-        report = EpochReport(
-            epoch=epoch + 1,
-            metrics=metrics,
-            seconds=time.perf_counter() - started,
-            checkpoint="best" if improved else "last",
-            ended_by=_ended_by(config, reports, target),
-            notes=tuple(learner.notes),
-        )
+        outputs = learner.validate()
+        metrics |= _validation(learner.task.measure(outputs, targets), epoch, metrics["lr/head"])
+        reports.append(_report(config, reports, metrics, tuple(learner.notes), started))
         learner.notes.clear()
-        reports.append(report)
         if learner.is_main:
-            state = _state(learner, arrays, reports)
-            with storage_errors(folders.checkpoints):
-                if improved:
-                    samples = arrays.dataset.splits["val"]
-                    inference.write_predictions(folders.predictions, samples, arrays.classes, logits)
-                    save_checkpoint(folders.best, learner.trained, state)
-                shared = folders.best if improved and learner.ema is None else None
-                save_checkpoint(folders.last, learner.model, state, learner.optimizer, learner.ema, weights_in=shared)
+            _write(learner, arrays, folders, reports, outputs)
         learner.accelerator.wait_for_everyone()
-        yield report
+        yield reports[-1]
+
+
+def _validation(measured: Mapping[str, float], epoch: int, rate: float) -> dict[str, float]:
+    """The metrics of the validation split under their names; raises TrialFailed for one that is not finite."""
+    for name, value in measured.items():
+        if not np.isfinite(value):
+            raise TrialFailed(
+                f"validation {name} must be finite, got {value} after epoch {epoch + 1} with lr {rate:.2e}; "
+                "lower the learning rate"
+            )
+    return {f"val/{name}": value for name, value in measured.items()}
+
+
+def _report(
+    config: TrialConfig, reports: list[EpochReport], metrics: dict[str, float], notes: tuple[str, ...], started: float
+) -> EpochReport:
+    """The report of the epoch after `reports`, which began at `started`."""
+    value = config.objective.value(metrics)
+    best = best_report(reports, config.objective)
+    improved = best is None or config.objective.better(value, config.objective.value(best.metrics))
+    return EpochReport(
+        epoch=len(reports) + 1,
+        metrics=metrics,
+        seconds=time.perf_counter() - started,
+        checkpoint="best" if improved else "last",
+        ended_by=_ended_by(config, reports, value),
+        notes=notes,
+    )
+
+
+def _write(
+    learner: Learner,
+    arrays: Arrays,
+    folders: TrialFolders,
+    reports: list[EpochReport],
+    outputs: npt.NDArray[np.float32],
+) -> None:
+    """Write the checkpoints of the last of `reports` and, where it is the best, the predictions."""
+    state, improved = _state(learner, arrays, reports), reports[-1].checkpoint == "best"
+    with storage_errors(folders.checkpoints):
+        if improved:
+            write_predictions(folders.predictions, learner.task.predictions(outputs, arrays.dataset, "val"))
+            save_checkpoint(folders.best, learner.trained, state)
+        shared = folders.best if improved and learner.ema is None else None
+        save_checkpoint(folders.last, learner.model, state, learner.optimizer, learner.ema, weights_in=shared)
 
 
 def _ended_by(config: TrialConfig, reports: list[EpochReport], target: float) -> EndedBy | None:
@@ -87,7 +109,7 @@ def _ended_by(config: TrialConfig, reports: list[EpochReport], target: float) ->
 
 
 def _objectives(config: TrialConfig, reports: list[EpochReport], since: int) -> list[float]:
-    return [report.metrics[config.objective.metric] for report in reports[since:]]
+    return [config.objective.value(report.metrics) for report in reports[since:]]
 
 
 def _state(learner: Learner, arrays: Arrays, reports: list[EpochReport]) -> CheckpointState:
@@ -99,7 +121,7 @@ def _state(learner: Learner, arrays: Arrays, reports: list[EpochReport]) -> Chec
         mean=learner.mean,
         std=learner.std,
         reports=tuple(reports),
-        micro_batch=learner.micro_batch,
+        micro_batch=learner.memory.micro_batch,
         scaler=scaler.state_dict() if scaler is not None else {},
     )
 
@@ -117,7 +139,7 @@ def _restore(learner: Learner, arrays: Arrays, folder: Path) -> list[EpochReport
     for epoch in range(len(state.reports)):
         learner.thaw(epoch)
     load_checkpoint(folder, learner.model, learner.optimizer, learner.ema)
-    learner.micro_batch = state.micro_batch
+    learner.memory.micro_batch = state.micro_batch
     if learner.accelerator.scaler is not None:
         learner.accelerator.scaler.load_state_dict(state.scaler)
     return list(state.reports)

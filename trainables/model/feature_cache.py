@@ -1,52 +1,56 @@
-"""Features once: what the frozen part of a model says of every image, computed once a node and shared by its trials."""
+"""Feature cache: output of the frozen layers for every image, computed once per node and shared by its trials."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import timm
 import torch
 from torch import Tensor, nn
 
 from search_spaces.errors import OutOfMemory
+from trainables.data.lazy_images import Indices
 from trainables.data.node_cache import Array, NodeCache
 from trainables.data.preprocess import PREPROCESSING_VERSION
 from trainables.model.device_memory import is_out_of_memory, release
 from trainables.model.split_model import Cut
 
-Indices = npt.NDArray[np.int64]
 Inputs = Callable[[Indices], Tensor]
 Context = Callable[[], AbstractContextManager[Any]]
 
 
-def open_rows(
-    cache: NodeCache,
-    model: nn.Module,
-    cut: Cut,
-    inputs: Inputs,
-    count: int,
-    *,
-    dtype: str,
-    batch: int,
-    identity: Mapping[str, Any],
-    context: Context,
-) -> Array | None:
-    """What `model` says before `cut` of `count` images: (count, width), memory-mapped; None: larger than the budget.
+@dataclass(frozen=True)
+class ImageInputs:
+    """The images whose features are wanted."""
 
-    `inputs` gives the model's input of some of the images, computed by the first process of the node that asks, within
-    `context` (autocast), always `batch` at once: the last digits of a convolution may depend on it. `identity` is
-    everything that decides what `inputs` gives and what arithmetic is done. The model is left in eval mode.
+    count: int
+    """How many there are."""
+
+    inputs: Inputs
+    """The model's input (k, 3, s, s) of those with these indices (k,)."""
+
+    identity: Mapping[str, Any]
+    """Everything that decides what `inputs` gives and what arithmetic is done; JSON-ready."""
+
+
+def open_rows(
+    cache: NodeCache, model: nn.Module, cut: Cut, images: ImageInputs, *, dtype: str, batch: int, context: Context
+) -> Array | None:
+    """Open the output of `model` before `cut` for `images`: (count, width), memory-mapped; None: beyond the budget.
+
+    It is computed by the first process of the node that asks, within `context` (autocast), always `batch` images at
+    once: the last digits of a convolution may depend on it. The model is left in eval mode.
     Raises OutOfMemory when not even one image fits, ThawError where the disk is full.
     """
-    key = _digest(model, cut, {**identity, "dtype": dtype, "batch": batch})
+    key = _digest(model, cut, {**images.identity, "dtype": dtype, "batch": batch})
     kind = {"fp32": torch.float32, "fp16": torch.float16}[dtype]
-    chunks = partial(_rows, model, cut, inputs, count, batch, kind, context)
-    return cache.array("features", key, (count, cut.width), {"fp32": "<f4", "fp16": "<f2"}[dtype], chunks)
+    chunks = partial(_rows, model, cut, images.inputs, images.count, batch, kind, context)
+    return cache.array("features", key, (images.count, cut.width), {"fp32": "<f4", "fp16": "<f2"}[dtype], chunks)
 
 
 def _digest(model: nn.Module, cut: Cut, identity: Mapping[str, Any]) -> str:

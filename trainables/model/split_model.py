@@ -20,7 +20,7 @@ from torch.nn import functional
 from trainables.model.freeze import set_train_mode
 from trainables.model.stages import classifier_parameters
 
-TOLERANCE = 1e-5
+CUT_TOLERANCE = 1e-5
 
 # What draws in train mode: it stays behind the cut, so that the same seed gives the same masks as in the whole model.
 _RANDOM_MODULES = (nn.modules.dropout._DropoutNd, DropPath, PatchDropout)
@@ -317,7 +317,7 @@ def _verify(model: nn.Module, cut: Cut, images: Tensor, context: Callable[[], Ab
                 with _unmoved(model):
                     outputs.append(part(inputs))
             whole, parts = outputs
-            if whole.shape != parts.shape or not torch.allclose(parts, whole, rtol=TOLERANCE, atol=TOLERANCE):
+            if whole.shape != parts.shape or not torch.allclose(parts, whole, rtol=CUT_TOLERANCE, atol=CUT_TOLERANCE):
                 raise CannotCut("its two parts together do not give what the whole gives")
 
 

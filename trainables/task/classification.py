@@ -1,147 +1,135 @@
-"""The task: what the targets are, what the loss is, what is measured. A second task is a second file like this one."""
+"""Classification: one label per image. The first task, and the example for others."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy, log_softmax
+from torch import Tensor, nn
+
+from trainables.config import TrialConfig
+from trainables.data.augmentation.mixing import pair_shares
+from trainables.data.balance import class_weights
+from trainables.data.lazy_images import Indices
+from trainables.data.preprocess import Preprocessing
+from trainables.data.readers import Dataset
+from trainables.data.sample_random import Draw
+from trainables.model.build import bare_model, build_model
+from trainables.task.bootstrap import Labels, Logits
+from trainables.task.classification_loss import Targets, loss_sum
+from trainables.task.classification_scores import evaluate_logits, metrics, probabilities, soft_vote
+from trainables.task.evaluation import Evaluation
+from trainables.task.inference import VIEWS, Tta
+
+if TYPE_CHECKING:  # a trial waits neither for onnx nor for onnxruntime
+    from trainables.bundle.export import ExportBundle
 
 
-@dataclass(frozen=True)
-class Targets:
-    """What a batch should be: labels, or pairs of labels where images are mixed."""
+class Classification:
+    """Outputs are logits (n, classes), targets are labels (n,)."""
 
-    labels: Tensor
-    """(n,) int64."""
+    tta: tuple[Tta, ...] = tuple(VIEWS)
 
-    partners: Tensor | None = None
-    """(n,) labels of the images mixed in; None where nothing is mixed."""
+    def build(self, config: TrialConfig, classes: Sequence[str], *, bare: bool = False) -> nn.Module:
+        """Build a timm classifier with one logit per class."""
+        return bare_model(config.architecture, len(classes)) if bare else build_model(config, len(classes))
 
-    shares: Tensor | None = None
-    """(n,) share of the first image, in [0, 1]."""
+    def targets(self, dataset: Dataset, split: str) -> Labels:
+        """Give the labels (n,) of a split."""
+        return dataset.labels(split)
 
-    def weights(self, class_weights: Tensor) -> Tensor:
-        """(n,) weight of each sample: that of its class, or of its two classes by their shares."""
-        own = class_weights[self.labels]
-        if self.partners is None or self.shares is None:
-            return own
-        return self.shares * own + (1 - self.shares) * class_weights[self.partners]
+    def sample_weights(self, config: TrialConfig, dataset: Dataset) -> npt.NDArray[np.float64] | None:
+        """Give each training sample the weight of its class, under `balance: sampler`."""
+        if config.balance != "sampler":
+            return None
+        labels = dataset.labels("train")
+        return class_weights(labels, len(dataset.classes), config.class_weighting)[labels]
 
+    def criterion(self, config: TrialConfig, dataset: Dataset, device: torch.device) -> "LabelCriterion":
+        """Give the loss of training batches, weighted by class under `balance: loss`."""
+        labels = dataset.labels("train")
+        weights = np.ones(len(dataset.classes))
+        if config.balance == "loss":
+            weights = class_weights(labels, len(dataset.classes), config.class_weighting)
+        return LabelCriterion(config, labels, weights, device)
 
-def loss_sum(
-    logits: Tensor, targets: Targets, class_weights: Tensor, *, focal_gamma: float = 0.0, label_smoothing: float = 0.0
-) -> Tensor:
-    """Sum over the samples of class weight x loss; (n, classes) and (n,) to a scalar.
+    def measure(self, outputs: Logits, targets: Labels) -> dict[str, float]:
+        """Measure loss, accuracy, balanced accuracy and macro-F1."""
+        return metrics(outputs, targets)
 
-    The caller divides by the sum of the weights of the *global* batch. Mean reduction would divide each shard by its
-    own weights, and then neither two workers nor a halved micro-batch would equal one process. Focal loss: Lin et al.,
-    arXiv 1708.02002. Label smoothing: Szegedy et al., arXiv 1512.00567.
-    """
-    logits = logits.float()
-    own = _losses(logits, targets.labels, focal_gamma, label_smoothing) * class_weights[targets.labels]
-    if targets.partners is None or targets.shares is None:
-        return own.sum()
-    other = _losses(logits, targets.partners, focal_gamma, label_smoothing) * class_weights[targets.partners]
-    return (targets.shares * own + (1 - targets.shares) * other).sum()
+    def predictions(self, outputs: Logits, dataset: Dataset, split: str) -> Mapping[str, Any]:
+        """Give path, label, predicted and one probability per class."""
+        classes, samples = dataset.classes, dataset.splits[split]
+        return {
+            "path": [sample.path for sample in samples],
+            "label": [classes[sample.label] for sample in samples],
+            "predicted": [classes[index] for index in outputs.argmax(axis=1)],
+            **{f"p({name})": column for name, column in zip(classes, probabilities(outputs).T, strict=True)},
+        }
 
+    def vote(self, outputs: Sequence[Logits]) -> Logits:
+        """Average probabilities: the logarithm of their mean, itself logits."""
+        return soft_vote(outputs)
 
-def _losses(logits: Tensor, labels: Tensor, focal_gamma: float, label_smoothing: float) -> Tensor:
-    losses = cross_entropy(logits, labels, reduction="none", label_smoothing=label_smoothing)
-    if focal_gamma == 0:
-        return losses
-    # log(1 - p) by expm1: 1 - p loses every digit where the model is sure.
-    surely = log_softmax(logits, dim=1).gather(1, labels[:, None])[:, 0]
-    return losses * (-torch.expm1(surely)).clamp(min=1e-12) ** focal_gamma
+    def evaluate(self, outputs: Logits, dataset: Dataset, split: str) -> Evaluation:
+        """Measure a split: with intervals, by class, with the confusion matrix."""
+        return evaluate_logits(outputs, dataset.labels(split), dataset.classes, split)
 
+    def export(
+        self,
+        model: nn.Module,
+        labels: Sequence[str],
+        preprocessing: Preprocessing,
+        config: Mapping[str, Any],
+        fingerprint: str,
+        images: Iterable[tuple[str, bytes]],
+        folder: Path,
+    ) -> "ExportBundle":
+        """Export to ONNX, with the parity of labels and logits measured on `images`."""
+        from trainables.bundle.export import export_bundle
 
-def metrics(logits: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> dict[str, float]:
-    """Loss, accuracy, balanced accuracy and macro-F1 of (n, classes) logits against (n,) labels.
-
-    Balanced accuracy is the mean recall of the classes in `labels`; macro-F1 also counts classes predicted in error.
-    """
-    loss = cross_entropy(torch.from_numpy(logits).double(), torch.from_numpy(labels))
-    scores = _scores(logits, labels)
-    return {
-        "loss": float(loss),
-        "accuracy": float((logits.argmax(axis=1) == labels).mean()),
-        "balanced_accuracy": float(scores["recall"][scores["support"] > 0].mean()),
-        "macro_f1": float(scores["f1"][scores["support"] + scores["claimed"] > 0].mean()),
-    }
-
-
-def per_class(
-    logits: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], classes: Sequence[str]
-) -> dict[str, dict[str, float]]:
-    """Precision, recall, F1 and support (number of images) of every class, by its name; 0 where one is undefined."""
-    scores = _scores(logits, labels)
-    columns = ("precision", "recall", "f1", "support")
-    return {name: {column: float(scores[column][index]) for column in columns} for index, name in enumerate(classes)}
+        return export_bundle(model, labels, preprocessing, config, fingerprint, images, folder)
 
 
-def confusion(logits: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> list[list[int]]:
-    """Counts by true class (rows) and predicted class (columns)."""
-    counts: list[list[int]] = _confusion(logits, labels).tolist()
-    return counts
+class LabelCriterion:
+    """Weighted cross-entropy of labels, or of pairs of labels where images are mixed."""
+
+    def __init__(
+        self, config: TrialConfig, labels: Labels, weights: npt.NDArray[np.float64], device: torch.device
+    ) -> None:
+        """`labels` (n,) are those of the training split, `weights` (classes,) those of the classes."""
+        self.config = config
+        self.device = device
+        self.labels = torch.from_numpy(labels).to(device)
+        self.class_weights = torch.tensor(weights, dtype=torch.float32, device=device)
+
+    def targets(self, indices: Indices, partners: Indices, draw: Draw) -> Targets:
+        """Give the labels of a batch, and those mixed in with their shares."""
+        labels = self._labels(indices)
+        config = self.config
+        if config.mixing == "none":
+            return Targets(labels)
+        shares = pair_shares(config.mixing, config.mixing_alpha, draw.seed, draw.epoch, indices, config.data.image_size)
+        return Targets(labels, self._labels(partners), torch.from_numpy(shares).to(self.device))
+
+    def weight(self, targets: Targets) -> Tensor:
+        """Give the sum of the weights of the samples."""
+        return targets.weights(self.class_weights).sum()
+
+    def loss(self, outputs: Tensor, targets: Targets) -> Tensor:
+        """Give the sum of the weighted losses of logits (n, classes)."""
+        return loss_sum(
+            outputs,
+            targets,
+            self.class_weights,
+            focal_gamma=self.config.focal_gamma,
+            label_smoothing=self.config.label_smoothing,
+        )
+
+    def _labels(self, indices: Indices) -> Tensor:
+        return self.labels[torch.from_numpy(np.ascontiguousarray(indices)).to(self.device)]
 
 
-# scikit-learn's, by hand: to import it takes every worker a second, and to call it longer than a head's epoch.
-def _confusion(logits: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    classes = logits.shape[1]
-    return np.bincount(labels * classes + logits.argmax(axis=1), minlength=classes**2).reshape(classes, classes)
-
-
-def _scores(logits: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
-    """Arrays (classes,): support, claimed (images taken for the class), and precision, recall, F1, 0 if undefined."""
-    counts = _confusion(logits, labels)
-    hits, support, claimed = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
-    return {
-        "support": support,
-        "claimed": claimed,
-        "precision": hits / np.maximum(claimed, 1),
-        "recall": hits / np.maximum(support, 1),
-        "f1": 2 * hits / np.maximum(support + claimed, 1),
-    }
-
-
-def probabilities(logits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Softmax of (n, classes) logits, rows summing to 1."""
-    return torch.from_numpy(logits).double().softmax(dim=1).numpy()
-
-
-def soft_vote(votes: Sequence[np.ndarray[Any, Any]]) -> np.ndarray[Any, Any]:
-    """Logarithm of the mean of the probabilities of several (n, classes) logits, itself logits; one alone is itself."""
-    if len(votes) == 1:
-        return votes[0]
-    mean = np.mean([probabilities(logits) for logits in votes], axis=0)
-    logits: np.ndarray[Any, Any] = np.log(np.maximum(mean, np.finfo(np.float64).tiny))
-    return logits
-
-
-def top_k_accuracy(
-    logits: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], ks: Sequence[int] = (1, 3, 5)
-) -> dict[int, float]:
-    """Share of the images whose class is among the k most probable, for each k below the number of classes.
-
-    Of equal logits the first class counts as the more probable, as in `argmax`.
-    """
-    classes = np.arange(logits.shape[1])
-    own = np.take_along_axis(logits, labels[:, None], axis=1)
-    before = (logits > own) | ((logits == own) & (classes < labels[:, None]))
-    places = before.sum(axis=1)
-    return {k: float((places < k).mean()) for k in ks if k < logits.shape[1]}
-
-
-def calibration_error(logits: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], bins: int = 15) -> float:
-    """Expected calibration error in [0, 1]: |accuracy - mean confidence| of each bin of confidence, by its images.
-
-    Bins of equal width, closed on the right, as in Guo et al., arXiv 1706.04599, section 2.
-    """
-    chances = probabilities(logits)
-    confidence = chances.max(axis=1)
-    right = chances.argmax(axis=1) == labels
-    index = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    gaps = np.bincount(index, weights=right - confidence, minlength=bins)
-    return float(np.abs(gaps).sum() / len(labels))
+CLASSIFICATION = Classification()

@@ -1,69 +1,48 @@
-"""How good a finished model is, or several that vote: the metrics of a split, with intervals."""
+"""How good a finished model is, or several that vote: the metrics of a split, with what a task adds to them."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
-
-from trainables.task import bootstrap, classification
 from trainables.task.bootstrap import Interval
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """A trained model measured on one split."""
+    """A trained model measured on one split. A task leaves out what it does not have; that is empty or None."""
 
     split: str
     """Name of the split."""
 
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] = ()
     """Class names in the order of the model's outputs."""
 
     metrics: dict[str, float]
-    """What a trial reports of its validation split: loss, accuracy, balanced accuracy, macro-F1."""
+    """What a trial reports of its validation split, without the prefix `val/`."""
 
-    top_k: dict[str, float]
+    top_k: dict[str, float] = field(default_factory=dict)
     """Accuracy among the k most probable classes, by k: "1", "3", "5", as far as they are below the classes."""
 
-    calibration_error: float
+    calibration_error: float | None = None
     """Expected calibration error, 15 bins."""
 
-    per_class: dict[str, dict[str, float]]
+    per_class: dict[str, dict[str, float]] = field(default_factory=dict)
     """Precision, recall, F1 and number of images (support) of every class."""
 
-    confusion: list[list[int]]
+    confusion: list[list[int]] = field(default_factory=list)
     """Rows are true classes, columns predicted ones."""
 
-    intervals: dict[str, Interval]
-    """95 % bootstrap intervals of accuracy, balanced accuracy and macro-F1."""
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    """95 % bootstrap intervals of metrics, by their names."""
 
-    recall_intervals: dict[str, Interval | None]
+    recall_intervals: dict[str, Interval | None] = field(default_factory=dict)
     """The same of every class's recall; None for a class without images."""
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON-ready mapping."""
-        return asdict(self)
+        """As a JSON-ready mapping, without what the task does not have."""
+        return {name: value for name, value in asdict(self).items() if value not in ((), {}, [], None)}
 
     def scalars(self) -> dict[str, float]:
         """Every metric that is one number, by name."""
         top = {f"top_{k}_accuracy": value for k, value in self.top_k.items() if k != "1"}
-        return {**self.metrics, **top, "calibration_error": self.calibration_error}
-
-
-def evaluate_logits(
-    logits: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], classes: Sequence[str], split: str
-) -> Evaluation:
-    """Every metric of (n, classes) logits against (n,) labels, n at least 1."""
-    bounds = bootstrap.intervals(logits, labels)
-    return Evaluation(
-        split=split,
-        classes=tuple(classes),
-        metrics=classification.metrics(logits, labels),
-        top_k={str(k): value for k, value in classification.top_k_accuracy(logits, labels).items()},
-        calibration_error=classification.calibration_error(logits, labels),
-        per_class=classification.per_class(logits, labels, classes),
-        confusion=classification.confusion(logits, labels),
-        intervals={str(name): interval for name, interval in bounds.metrics.items()},
-        recall_intervals=dict(zip(classes, bounds.recall, strict=True)),
-    )
+        calibration = {} if self.calibration_error is None else {"calibration_error": self.calibration_error}
+        return {**self.metrics, **top, **calibration}

@@ -1,4 +1,4 @@
-"""What a model says of a split: its logits, and the predictions it leaves behind."""
+"""Inference: the outputs of a model for the images of a split, and the file of its predictions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,9 +13,7 @@ from torch.nn.functional import interpolate
 
 from trainables.data.arrays import Split
 from trainables.data.lazy_images import Indices
-from trainables.data.readers import Sample
 from trainables.model.device_memory import forward_batch
-from trainables.task import classification
 
 CROP = 7 / 8
 
@@ -24,7 +22,7 @@ View = Callable[[Tensor], Tensor]
 
 
 def to_input(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Decoded uint8 images (n, s, s, 3) as the model's normalised float32 input (n, 3, s, s), on their device."""
+    """Decoded uint8 images (n, s, s, 3) as the model's normalized float32 input (n, 3, s, s), on their device."""
     return normalize_(to_unit(images), mean, std)
 
 
@@ -35,50 +33,65 @@ def to_unit(images: Tensor) -> Tensor:
 
 def normalize_(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Subtract the mean and divide by the standard deviation, a channel at a time: (n, 3, s, s), in place."""
-    centre, scale = (torch.tensor(values, dtype=images.dtype, device=images.device) for values in (mean, std))
+    center, scale = (torch.tensor(values, dtype=images.dtype, device=images.device) for values in (mean, std))
     pixels = images.permute(0, 2, 3, 1)
     if pixels.is_contiguous():
         # As decoded images lie. A row of pixels at a time: three channels are too few for a processor's vectors.
         width = images.shape[-1]
-        pixels.flatten(2).sub_(centre.repeat(width)).div_(scale.repeat(width))
+        pixels.flatten(2).sub_(center.repeat(width)).div_(scale.repeat(width))
         return images
-    return images.sub_(centre.view(3, 1, 1)).div_(scale.view(3, 1, 1))
+    return images.sub_(center.view(3, 1, 1)).div_(scale.view(3, 1, 1))
 
 
-def predict_logits(
+def predict_views(
     model: nn.Module,
     split: Split,
     mean: Sequence[float],
     std: Sequence[float],
     device: torch.device,
     tta: Tta = "none",
+) -> list[np.ndarray[Any, Any]]:
+    """Outputs (n, ...) of every image of a split, in order, for each of the `VIEWS` of test-time augmentation.
+
+    The views are fixed, the same in every run. Puts the model into eval mode.
+    """
+    return [predict_outputs(model, split, mean, std, device, view=view) for view in VIEWS[tta]]
+
+
+def predict_outputs(
+    model: nn.Module,
+    split: Split,
+    mean: Sequence[float],
+    std: Sequence[float],
+    device: torch.device,
+    *,
     batch_size: int | None = None,
     rows: Indices | None = None,
+    view: View | None = None,
 ) -> np.ndarray[Any, Any]:
-    """Logits (n, classes) of every image of a split, or of its `rows`, in their order. Puts the model into eval mode.
+    """Outputs (n, ...) of every image of a split, or of its `rows`, in their order. Puts the model into eval mode.
 
-    `batch_size` images at once; None: as many as suit the device. With test-time augmentation the logits are the
-    logarithm of the mean of the probabilities over the `VIEWS` of each image: fixed views, the same in every run.
+    `batch_size` images at once; None: as many as suit the device. `view` changes the model's input, None: nothing.
     """
     model.eval()
     rows = np.arange(len(split)) if rows is None else rows
     batch_size = batch_size or forward_batch(split.images.shape[1], device)
     cuts = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-    return classification.soft_vote([_logits(model, split, mean, std, device, view, cuts) for view in VIEWS[tta]])
+    return _outputs(model, split, mean, std, device, view or _whole, cuts)
 
 
 @torch.inference_mode()
 def predict_features(
     model: nn.Module, features: Callable[[Indices], Tensor], rows: Indices, batch_size: int
 ) -> np.ndarray[Any, Any]:
-    """Logits (n, classes) of `rows` (n,) of features, which `features` gives. Puts the model into eval mode."""
+    """Outputs (n, ...) of `rows` (n,) of features, which `features` gives. Puts the model into eval mode."""
     model.eval()
     cuts = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
     return torch.cat([model(features(cut)).float().cpu() for cut in cuts]).numpy()
 
 
 @torch.inference_mode()
-def _logits(
+def _outputs(
     model: nn.Module,
     split: Split,
     mean: Sequence[float],
@@ -129,22 +142,9 @@ VIEWS: Mapping[Tta, tuple[View, ...]] = {
 """The image and its mirror image; then also four corners, each both ways."""
 
 
-def write_predictions(
-    path: Path, samples: Sequence[Sample], classes: Sequence[str], logits: np.ndarray[Any, Any]
-) -> None:
-    """Write path, label, predicted and one probability a class for every sample, as one Parquet file."""
-    table = pa.table(
-        {
-            "path": [sample.path for sample in samples],
-            "label": [classes[sample.label] for sample in samples],
-            "predicted": [classes[index] for index in logits.argmax(axis=1)],
-            **{
-                f"p({name})": column
-                for name, column in zip(classes, classification.probabilities(logits).T, strict=True)
-            },
-        }
-    )
+def write_predictions(path: Path, columns: Mapping[str, Any]) -> None:
+    """Write the columns of a task's predictions as one Parquet file, which is replaced at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.new")
-    pq.write_table(table, fresh)
+    pq.write_table(pa.table(dict(columns)), fresh)
     fresh.replace(path)

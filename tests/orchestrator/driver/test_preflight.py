@@ -49,19 +49,19 @@ def test_a_run_folder_is_new_or_empty(tmp_path: Path) -> None:
 
 def test_plans_that_fit_the_model_pass() -> None:
     plans = [{"strategy": "partial", "trainable_stages": 3}, {"strategy": "progressive", "unfreeze_epoch": 2}]
-    check_plans([config("resnet10t", **plan) for plan in plans], num_classes=2)
+    check_plans([config("resnet10t", **plan) for plan in plans], classes=("a", "b"))
 
 
 def test_more_stages_than_the_model_has_are_refused_with_its_name() -> None:
     with pytest.raises(
         InvalidInput, match=r"resnet10t: trainable_stages must be below .*, got 9 of 5; use strategy full"
     ):
-        check_plans([config("resnet10t", strategy="partial", trainable_stages=9)], num_classes=2)
+        check_plans([config("resnet10t", strategy="partial", trainable_stages=9)], classes=("a", "b"))
 
 
 def test_an_architecture_that_does_not_exist_is_refused_with_the_closest() -> None:
     with pytest.raises(InvalidInput, match="architecture must be a timm model name, got 'resnet10x'; did you mean"):
-        check_plans([config("resnet10x")], num_classes=2)
+        check_plans([config("resnet10x")], classes=("a", "b"))
 
 
 def small_sweep(photos: Path, small_spec: Callable[..., SweepSpec], **changes: object) -> SweepSpec:

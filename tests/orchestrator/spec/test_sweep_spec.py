@@ -199,6 +199,9 @@ def test_points_stand_in_the_file_or_in_one_of_their_own(small: Small, tmp_path:
             "objective: val/loss is better when `min`, got mode=max",
         ),
         ({"objective": "val/loss"}, "objective: input should be a valid dictionary"),
+        ({"task": "clasification"}, "task: must be one of classification, got 'clasification'; did you mean classific"),
+        ({"trial": {"task": "classification"}}, "trial.task: `task` is a section of its own; move it to the top level"),
+        ({"space": {"task": {"choice": ["classification"]}}}, "space.task: `task` is a section of its own; move it to"),
         ({"trial": ["a"]}, "trial: input should be a valid dictionary"),
         ({"space": {3: {"choice": [1]}}}, "3"),
         (

@@ -9,7 +9,7 @@ from torch import nn
 
 from search_spaces.errors import InvalidInput
 from trainables.bundle.export import ExportBundle
-from trainables.bundle.parity import TIE, TOLERANCE, compare, measure_parity, reference
+from trainables.bundle.parity import PARITY_TOLERANCE, TIE, compare, measure_parity, reference
 from trainables.bundle.predict import Predictor
 
 Small = tuple[nn.Module, ExportBundle]
@@ -28,7 +28,7 @@ def test_real_photos_agree(exported: Exported, real_photos: Photos, architecture
     parity = measure_parity(model, Predictor.open(bundle.model), bundle.preprocessing, real_photos)
     assert parity.holds
     assert (parity.images, parity.same_label, parity.ties, parity.differing) == (40, 40, 0, ())
-    assert parity.max_rel_difference < TOLERANCE / 10
+    assert parity.max_rel_difference < PARITY_TOLERANCE / 10
     assert parity.batch_sizes == (1, 3, 32)
 
 
@@ -54,7 +54,7 @@ def test_another_preprocessing_is_noticed(small: Small, predictor: Predictor, ph
         changed = dataclasses.replace(small[1].preprocessing, **change)
         parity = measure_parity(small[0], predictor, changed, photos)
         assert not parity.holds
-        assert parity.max_rel_difference > TOLERANCE
+        assert parity.max_rel_difference > PARITY_TOLERANCE
         assert parity.differing == ("photo0.jpg", "photo1.jpg", "photo2.jpg")
 
 
@@ -123,7 +123,7 @@ def test_what_is_accepted(
     ties: int,
     holds: bool,
 ) -> None:
-    assert (TOLERANCE, TIE) == (1e-3, 1e-4)
+    assert (PARITY_TOLERANCE, TIE) == (1e-3, 1e-4)
     row = np.array(answer, np.float32)
     monkeypatch.setattr(Predictor, "logits", lambda self, batch: np.tile(row, (len(batch), 1)))
     parity = measure_parity(Answers(expected), predictor, small[1].preprocessing, photos[:1])

@@ -17,7 +17,7 @@ def config(root: Path) -> DataConfig:
     return DataConfig(root=root, image_size=16, resize_mode="squash")
 
 
-def test_images_and_labels_of_the_splits_asked_for(photos: Path, tmp_path: Path) -> None:
+def test_images_of_the_splits_asked_for(photos: Path, tmp_path: Path) -> None:
     arrays = load_arrays(config(photos), tmp_path)
     assert list(arrays.splits) == ["train", "val"]
     assert arrays.classes == ("cat", "dog")
@@ -25,7 +25,7 @@ def test_images_and_labels_of_the_splits_asked_for(photos: Path, tmp_path: Path)
     for name, split in arrays.splits.items():
         assert split.images.shape == (len(split), 16, 16, 3)
         assert split.images.dtype == np.uint8
-        np.testing.assert_array_equal(split.labels, arrays.dataset.labels(name))
+        assert len(split) == len(arrays.dataset.splits[name])
     assert list(load_arrays(config(photos), tmp_path, ["test"]).splits) == ["test"]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from search_spaces.errors import InvalidInput
-from trainables.data.preprocess import PAD_COLOUR, Preprocessing, decode, load_image, normalize, resize
+from trainables.data.preprocess import PAD_COLOR, Preprocessing, decode, load_image, normalize, resize
 
 modes = st.sampled_from(["crop", "squash", "pad"])
 fractions = st.floats(0.01, 1)
@@ -31,7 +31,7 @@ def test_any_image_becomes_the_square(width, height, size, mode):
     assert pixels.dtype == np.uint8
     colours = {tuple(colour) for colour in pixels.reshape(-1, 3).tolist()}
     assert (10, 200, 30) in colours
-    assert colours <= ({(10, 200, 30), PAD_COLOUR} if mode == "pad" else {(10, 200, 30)})
+    assert colours <= ({(10, 200, 30), PAD_COLOR} if mode == "pad" else {(10, 200, 30)})
 
 
 @pytest.mark.parametrize("wide", [True, False])
@@ -47,7 +47,7 @@ def test_modes_keep_what_they_promise(wide):
     assert squashed[[4, 15, 25]].argmax(axis=1).tolist() == [0, 1, 2]
     padded = resize(image, 30, "pad")
     outside = padded[[0, 9, 20, 29], :] if wide else padded[:, [0, 9, 20, 29]]
-    assert (outside == PAD_COLOUR).all()
+    assert (outside == PAD_COLOR).all()
     assert padded[across][[4, 15, 25]].argmax(axis=1).tolist() == [0, 1, 2]
 
 

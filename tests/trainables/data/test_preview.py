@@ -1,17 +1,21 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from trainables.data.arrays import Split
+from trainables.data.arrays import Arrays, Split
 from trainables.data.balance import batches, class_weights, epoch_order
 from trainables.data.preview import BatchCounts, ClassCount, count_batches, picture_balance, picture_data
+from trainables.data.readers import Dataset, Sample
 
 CLASSES = ("cat", "dög", "玻璃")
 LABELS = np.array([0] * 60 + [1] * 30 + [2] * 10)
 
 
-def split(labels=LABELS, size=20) -> Split:
+def arrays(labels=LABELS, size=20) -> Arrays:
     noise = np.random.default_rng(0).integers(0, 256, (len(labels), size, size, 3), dtype=np.uint8)
-    return Split(noise, labels)
+    samples = tuple(Sample(f"{number}.png", int(label)) for number, label in enumerate(labels))
+    return Arrays(Dataset(Path(), CLASSES, {"train": samples}), "", {"train": Split(noise)})
 
 
 def count(labels=LABELS, **settings) -> BatchCounts:
@@ -24,8 +28,8 @@ def test_counts_are_those_of_the_batches_that_are_trained_on(weighting):
     assert (counts.batches, counts.batch_size) == (4, 8)
     assert [entry.label for entry in counts.classes] == list(CLASSES)
     assert [entry.images for entry in counts.classes] == [60, 30, 10]
-    for balance in ("none", "sampler"):
-        first = np.concatenate(batches(epoch_order(LABELS, 3, balance, 3, 0, weighting), 8)[:4])
+    for balance, weights in (("none", None), ("sampler", class_weights(LABELS, 3, weighting)[LABELS])):
+        first = np.concatenate(batches(epoch_order(100, 3, 0, weights), 8)[:4])
         assert [getattr(entry, balance) for entry in counts.classes] == np.bincount(LABELS[first]).tolist()
     assert [entry.weight for entry in counts.classes] == class_weights(LABELS, 3, weighting).tolist()
 
@@ -37,17 +41,17 @@ def test_a_short_epoch_is_counted_whole():
 
 
 def test_the_picture_has_a_column_an_image_and_is_the_same_again():
-    picture = picture_data(split(), CLASSES, count(), seed=3, alpha=0.4)
+    picture = picture_data(arrays(), count(), seed=3, alpha=0.4)
     assert picture.mode == "RGB"
-    again = picture_data(split(), CLASSES, count(), seed=3, alpha=0.4)
+    again = picture_data(arrays(), count(), seed=3, alpha=0.4)
     assert picture.tobytes() == again.tobytes()
-    assert picture.tobytes() != picture_data(split(), CLASSES, count(), seed=4, alpha=0.4).tobytes()
+    assert picture.tobytes() != picture_data(arrays(), count(), seed=4, alpha=0.4).tobytes()
 
 
 @pytest.mark.parametrize("images", [1, 2, 3])
 def test_fewer_images_than_columns(images):
     labels = LABELS[:images]
-    picture_data(split(labels), CLASSES, count(labels), seed=0, alpha=0.4)
+    picture_data(arrays(labels), count(labels), seed=0, alpha=0.4)
 
 
 def test_a_class_without_images_is_drawn():

@@ -24,7 +24,7 @@ def test_a_sample_is_spread_over_the_classes_and_counts_the_whole(trial_config: 
     assert sample.counts == {"train": 81, "val": 18, "test": 18}
     assert {name: len(split) for name, split in sample.arrays.splits.items()} == {"train": 20, "val": 18}
     train = sample.arrays.splits["train"]
-    assert set(train.labels) == {0, 1, 2}
+    assert set(sample.arrays.dataset.labels("train")) == {0, 1, 2}
     assert isinstance(train.images, np.ndarray)
     assert train.images.shape == (20, 32, 32, 3)
     assert sample.decode > 0

@@ -35,8 +35,8 @@ from trainables.model.build import build_model
 from trainables.model.stages import stage_table
 from trainables.result import EpochReport
 from trainables.storage.folders import TrialFolders
-from trainables.task import inference
-from trainables.task.inference import predict_logits, to_input
+from trainables.task import classification, inference
+from trainables.task.inference import predict_outputs, to_input
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -175,7 +175,7 @@ def test_checkpoints_predictions_and_reports_tell_of_the_same_epoch(
         assert accuracy_score(table["label"], table["predicted"]) == best.metrics["val/accuracy"]
         chances = np.column_stack([table[f"p({name})"] for name in arrays.classes])
         assert log_loss(table["label"], chances) == pytest.approx(best.metrics["val/loss"])
-        logits = predict_logits(model, arrays.splits["val"], state.mean, state.std, torch.device("cpu"))
+        logits = predict_outputs(model, arrays.splits["val"], state.mean, state.std, torch.device("cpu"))
         assert [arrays.classes[index] for index in logits.argmax(axis=1)] == table["predicted"]
     assert not (folders.best / "optimizer.safetensors").exists()
     assert report.ended_by == "budget"
@@ -234,12 +234,13 @@ def test_the_training_loss_is_one_sum_over_all_batches(
     (report,) = train(config, folders)
     arrays = load_arrays(config.data, folders.cache)
     split, state = arrays.splits["train"], CheckpointState.read(folders.best)
-    logits = predict_logits(build_model(config, 3), split, state.mean, state.std, torch.device("cpu")).astype(float)
-    losses = np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(split)), split.labels]
-    by_class = class_weights(split.labels, 3) if balance == "loss" else np.ones(3)
-    expected = (losses * by_class[split.labels]).sum() / by_class[split.labels].sum()
+    labels = arrays.dataset.labels("train")
+    logits = predict_outputs(build_model(config, 3), split, state.mean, state.std, torch.device("cpu")).astype(float)
+    losses = np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(split)), labels]
+    by_class = class_weights(labels, 3) if balance == "loss" else np.ones(3)
+    expected = (losses * by_class[labels]).sum() / by_class[labels].sum()
     assert report.metrics["train/loss"] == pytest.approx(expected, rel=1e-5)
-    assert np.ptp(np.bincount(split.labels)) > 10
+    assert np.ptp(np.bincount(labels)) > 10
 
 
 @pytest.mark.parametrize("balance", ["none", "loss", "sampler"])
@@ -250,17 +251,19 @@ def test_a_step_descends_the_weighted_mean_of_its_batch(
     config = trial_config(strategy="head", epochs=1, balance=balance, **settings)
     folders = trial_folders("trial")
     list(train(config, folders))
-    split, state = load_arrays(config.data, folders.cache).splits["train"], CheckpointState.read(folders.last)
+    arrays, state = load_arrays(config.data, folders.cache), CheckpointState.read(folders.last)
+    split, labels = arrays.splits["train"], arrays.dataset.labels("train")
+    weights_of_labels = class_weights(labels, 3)[labels] if balance == "sampler" else None
 
     model = build_model(config, 3).eval()
     head = model.get_classifier()
     optimizer = torch.optim.SGD(head.parameters(), lr=0.1, momentum=0.9, nesterov=True)
-    by_class = torch.tensor(class_weights(split.labels, 3), dtype=torch.float32) if balance == "loss" else None
+    by_class = torch.tensor(class_weights(labels, 3), dtype=torch.float32) if balance == "loss" else None
     loss = nn.CrossEntropyLoss(weight=by_class)
-    for indices in batches(epoch_order(split.labels, 3, balance, config.seed, 0), 20):
+    for indices in batches(epoch_order(len(labels), config.seed, 0, weights_of_labels), 20):
         images = to_input(split.batch(indices, torch.device("cpu")), state.mean, state.std)
         optimizer.zero_grad()
-        loss(model(images), torch.from_numpy(split.labels[indices])).backward()
+        loss(model(images), torch.from_numpy(labels[indices])).backward()
         optimizer.step()
     trained = weights(folders.last)
     torch.testing.assert_close(trained["classifier.weight"], head.weight.detach(), rtol=1e-4, atol=1e-6)
@@ -280,7 +283,9 @@ def test_a_loss_that_is_not_finite_fails_the_trial(trial_config: Config, trial_f
 def test_a_validation_loss_that_is_not_finite_fails_the_trial(
     trial_config: Config, trial_folders: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module.evaluate, "predict_logits", lambda *_, **__: np.full((18, 3), np.inf, dtype=np.float32))
+    monkeypatch.setattr(
+        module.inference, "predict_outputs", lambda *_, **__: np.full((18, 3), np.inf, dtype=np.float32)
+    )
     with pytest.raises(TrialFailed, match=r"^validation loss must be finite, got nan after epoch 1 with lr .*; lower"):
         list(train(trial_config(), trial_folders("trial")))
 
@@ -302,7 +307,7 @@ def test_only_its_own_last_checkpoint_goes_on(
     assert refused(other, folders.last) == (
         f"checkpoint must be of the same configuration, got {folders.last}; start the trial anew"
     )
-    assert "only `last` holds the optimiser's state: go on from there" in refused(config, folders.best)
+    assert "only `last` holds the optimizer's state: go on from there" in refused(config, folders.best)
     assert "checkpoint must be a folder written by Thaw" in refused(config, tmp_path / "nothing")
     Image.effect_noise((32, 32), 50).save(next((root / "val").rglob("*.png")))
     assert refused(config, folders.last) == (
@@ -335,11 +340,11 @@ def models(monkeypatch: pytest.MonkeyPatch) -> list["weakref.ref[nn.Module]"]:
         made.append(weakref.ref(model))
         return model
 
-    monkeypatch.setattr(module, "build_model", build)
+    monkeypatch.setattr(classification, "build_model", build)
     return made
 
 
-def test_one_model_and_one_optimiser_are_prepared_after_any_number_of_boundaries(
+def test_one_model_and_one_optimizer_are_prepared_after_any_number_of_boundaries(
     accelerators: list[accelerate.Accelerator], trial_config: Config, trial_folders: Folders
 ) -> None:
     for _ in train(trial_config(**GRADUAL, epochs=3), trial_folders("trial")):
@@ -453,7 +458,7 @@ def test_validation_that_does_not_fit_is_divided_too(
         (report,) = train(config, TrialFolders(tmp_path / name, tmp_path / f"{name}.parquet", cache_dir))
         return report
 
-    whole, original, sizes = validated("whole"), inference._logits, []
+    whole, original, sizes = validated("whole"), inference._outputs, []
 
     def small(*args: Any) -> Any:
         sizes.append(max(map(len, args[-1])))
@@ -461,7 +466,7 @@ def test_validation_that_does_not_fit_is_divided_too(
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
         return original(*args)
 
-    monkeypatch.setattr(inference, "_logits", small)
+    monkeypatch.setattr(inference, "_outputs", small)
     divided = validated("divided")
     assert sizes == [79, 64, 32, 16]
     assert divided.metrics == pytest.approx(whole.metrics, rel=1e-5)

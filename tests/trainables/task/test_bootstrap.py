@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from search_spaces.errors import InvalidInput
-from trainables.task import classification
+from trainables.task import classification_scores
 from trainables.task.bootstrap import STATISTICS, Interval, intervals, paired_bootstrap
 
 CLASSES = 4
@@ -39,8 +39,8 @@ def test_the_point_is_what_the_metrics_say(drawn: tuple[np.ndarray, np.ndarray, 
     labels, a, b = drawn
     for name in STATISTICS:
         found = paired_bootstrap(a, b, labels, name, resamples=20)
-        assert found.a == pytest.approx(classification.metrics(a, labels)[name])
-        assert found.b == pytest.approx(classification.metrics(b, labels)[name])
+        assert found.a == pytest.approx(classification_scores.metrics(a, labels)[name])
+        assert found.b == pytest.approx(classification_scores.metrics(b, labels)[name])
         assert found.value == pytest.approx(found.a - found.b)
         assert found.interval.low <= found.interval.high
         swapped = paired_bootstrap(b, a, labels, name, resamples=20)
@@ -71,7 +71,7 @@ def test_the_resamples_are_those_of_drawing_images_within_their_classes() -> Non
         chosen = np.concatenate(
             [generator.choice(np.flatnonzero(labels == n), (labels == n).sum()) for n in range(CLASSES)]
         )
-        measured = classification.metrics(logits[chosen], labels[chosen])
+        measured = classification_scores.metrics(logits[chosen], labels[chosen])
         recall = (logits[chosen][labels[chosen] == 1].argmax(axis=1) == 1).mean()
         by_hand.append([*(measured[name] for name in STATISTICS), recall])
     low, high = np.quantile(by_hand, [0.025, 0.975], axis=0)
@@ -124,7 +124,7 @@ def test_seeds_are_pooled() -> None:
     found = paired_bootstrap(a, np.stack(b), labels, "balanced_accuracy")
     for side, value in ((a, found.a), (b, found.b)):
         assert value == pytest.approx(
-            np.mean([classification.metrics(one, labels)["balanced_accuracy"] for one in side])
+            np.mean([classification_scores.metrics(one, labels)["balanced_accuracy"] for one in side])
         )
     single = paired_bootstrap(a[0], b[0], labels, "balanced_accuracy").interval
     assert found.interval.high - found.interval.low < single.high - single.low

@@ -9,9 +9,8 @@ from torch import nn
 
 from trainables.data.arrays import Split
 from trainables.data.preprocess import Preprocessing
-from trainables.data.readers import Sample
 from trainables.task import inference
-from trainables.task.classification import probabilities
+from trainables.task.classification_scores import probabilities, soft_vote
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -57,23 +56,19 @@ class Means(nn.Module):
 def test_logits_of_every_image_in_order_whatever_the_batches() -> None:
     images = noise(300)
     model = Means().train()
-    logits = inference.predict_logits(model, Split(images, np.zeros(300, np.int64)), MEAN, STD, torch.device("cpu"))
+    logits = inference.predict_outputs(model, Split(images), MEAN, STD, torch.device("cpu"))
     assert model.sizes == [128, 128, 44]
     assert logits.dtype == np.float32
     expected = (images.mean(axis=(1, 2)) / 255 - MEAN) / STD
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_predictions_name_what_was_seen_and_said(tmp_path: Path) -> None:
+def test_predictions_are_a_file_that_is_replaced_whole(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "predictions.parquet"
-    samples = [Sample("val/a/1.png", 0), Sample("val/path/ü.png", 1)]
-    logits = np.array([[0.0, 2.0], [1.0, 1.0]], dtype=np.float32)
-    inference.write_predictions(path, samples, ("a", "path"), logits)
-    table = pq.read_table(path).to_pydict()
-    assert list(table) == ["path", "label", "predicted", "p(a)", "p(path)"]
-    assert table["path"] == ["val/a/1.png", "val/path/ü.png"]
-    assert (table["label"], table["predicted"]) == (["a", "path"], ["path", "a"])
-    assert table["p(path)"] == pytest.approx([1 / (1 + np.exp(-2)), 0.5])
+    for number in (0.0, 1.0):
+        inference.write_predictions(path, {"path": ["val/a/1.png", "val/path/ü.png"], "angle": np.full(2, number)})
+        table = pq.read_table(path).to_pydict()
+        assert table == {"path": ["val/a/1.png", "val/path/ü.png"], "angle": [number] * 2}
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
@@ -86,16 +81,20 @@ class Left(nn.Module):
 
 
 def test_views_are_averaged_as_probabilities() -> None:
-    split, device = Split(noise(140, 16), np.zeros(140, np.int64)), torch.device("cpu")
-    whole = inference.predict_logits(Left(), split, MEAN, STD, device)
+    split, device = Split(noise(140, 16)), torch.device("cpu")
+
+    def voted(tta: inference.Tta) -> np.ndarray:
+        return soft_vote(inference.predict_views(Left(), split, MEAN, STD, device, tta))
+
+    whole = voted("none")
     mirrored = np.stack([whole[:, 1], whole[:, 0]], axis=1)
-    flipped = inference.predict_logits(Left(), split, MEAN, STD, device, "flip")
+    flipped = voted("flip")
     expected = (probabilities(whole) + probabilities(mirrored)) / 2
     np.testing.assert_allclose(probabilities(flipped), expected, atol=1e-6)
     # Every view has its mirror image, so left and right end even.
-    crops = inference.predict_logits(Left(), split, MEAN, STD, device, "flip+crops")
+    crops = voted("flip+crops")
     np.testing.assert_allclose(probabilities(crops), 0.5, atol=1e-6)
-    again = inference.predict_logits(Left(), split, MEAN, STD, device, "flip+crops")
+    again = voted("flip+crops")
     assert np.array_equal(crops, again)
 
 

@@ -1,16 +1,14 @@
-"""Changes of colour, each image by its own amount: images (n, 3, s, s) in [0, 1], one number an image.
+"""Changes of color, each image by its own amount: images (n, 3, s, s) in [0, 1], one number an image.
 
 What each computes is torchvision's function of the same name (`torchvision.transforms.v2.functional`), which takes one
 number for the whole batch.
 """
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-Floats = npt.NDArray[np.float64]
+from trainables.data.augmentation.geometry import Floats
 
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -28,13 +26,13 @@ def adjust_brightness(images: Tensor, factors: Floats) -> Tensor:
 
 
 def adjust_contrast(images: Tensor, factors: Floats) -> Tensor:
-    """Scale the distance to the mean grey; 0 is that grey everywhere."""
-    return _blend(_grey(images).mean(dim=(2, 3), keepdim=True), images, factors)
+    """Scale the distance to the mean gray; 0 is that gray everywhere."""
+    return _blend(_gray(images).mean(dim=(2, 3), keepdim=True), images, factors)
 
 
 def adjust_saturation(images: Tensor, factors: Floats) -> Tensor:
-    """Scale the distance to the grey image; 0 is grey."""
-    return _blend(_grey(images), images, factors)
+    """Scale the distance to the gray image; 0 is gray."""
+    return _blend(_gray(images), images, factors)
 
 
 def adjust_sharpness(images: Tensor, factors: Floats) -> Tensor:
@@ -66,7 +64,7 @@ def autocontrast(images: Tensor) -> Tensor:
 
 
 def equalize(images: Tensor) -> Tensor:
-    """Give every grey level of a channel about as many pixels, on 256 levels."""
+    """Give every gray level of a channel about as many pixels, on 256 levels."""
     levels: Tensor = functional.equalize((images * 255).round().to(torch.uint8))
     return levels.to(images.dtype) / 255
 
@@ -79,6 +77,6 @@ def _blend(other: Tensor, images: Tensor, factors: Floats) -> Tensor:
     return (other + (images - other) * _per_image(factors, images)).clamp(0, 1)
 
 
-def _grey(images: Tensor) -> Tensor:
+def _gray(images: Tensor) -> Tensor:
     red, green, blue = images.unbind(dim=1)
     return (_LUMA[0] * red + _LUMA[1] * green + _LUMA[2] * blue)[:, None]

@@ -11,12 +11,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from trainables.data.augmentation.geometry import box_masks
+from trainables.data.augmentation.geometry import Floats, box_masks
 from trainables.data.sample_random import Stream, draws
 
 Mixing = Literal["none", "mixup", "cutmix"]
-Floats = npt.NDArray[np.float64]
-Pixels = npt.NDArray[np.int64]
+Edges = npt.NDArray[np.int64]
 
 
 @torch.no_grad()
@@ -29,13 +28,13 @@ def mix(
     indices: npt.NDArray[np.int64],
     alpha: float,
 ) -> tuple[Tensor, Tensor]:
-    """Blend each of `images` with its partner; both (n, 3, s, s), normalised or not.
+    """Blend each of `images` with its partner; both (n, 3, s, s), normalized or not.
 
     Returns the blends and the share (n,) in float32 that the first image has in each: this is the share of its label in
     the target, the partner's has the rest. `indices` (n,) are the positions of `images` in the training split.
 
     mixup: share x image + (1 - share) x partner. cutmix: a box of the partner, of area 1 - share, covers the image; its
-    centre is uniform, what lies outside is cut off, and the share is what is left, to the pixel. none: the images, with
+    center is uniform, what lies outside is cut off, and the share is what is left, to the pixel. none: the images, with
     share 1.
     """
     shares, low, high = _blends(kind, alpha, seed, epoch, indices, images.shape[-1])
@@ -58,7 +57,7 @@ def pair_shares(
 
 def _blends(
     kind: Mixing, alpha: float, seed: int, epoch: int, indices: npt.NDArray[np.int64], size: int
-) -> tuple[Floats, Pixels, Pixels]:
+) -> tuple[Floats, Edges, Edges]:
     """Share of the first image (n,), and the box of the second: its first pixel and the one after its last, (n, 2)."""
     if kind == "none":
         nowhere = np.zeros((len(indices), 2), dtype=np.int64)
@@ -69,6 +68,6 @@ def _blends(
 
     # The inverse of the distribution function of Beta(alpha, alpha): one draw a share, where sampling takes any number.
     share = np.asarray(betaincinv(alpha, alpha, uniform[:, 0]), dtype=np.float64)
-    half, centre = np.sqrt(1 - share)[:, None] * size / 2, uniform[:, 1:] * size
-    low, high = (np.clip(np.round(edge), 0, size).astype(np.int64) for edge in (centre - half, centre + half))
+    half, center = np.sqrt(1 - share)[:, None] * size / 2, uniform[:, 1:] * size
+    low, high = (np.clip(np.round(edge), 0, size).astype(np.int64) for edge in (center - half, center + half))
     return (1 - (high - low).prod(axis=1) / size**2 if kind == "cutmix" else share), low, high

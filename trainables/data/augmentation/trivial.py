@@ -1,7 +1,7 @@
 """TrivialAugment: one operation an image, of random strength (Müller and Hutter, arXiv 2103.10158, the wide space).
 
 As in the paper's experiments, half of the images are mirrored first. Other than in torchvision's `TrivialAugmentWide`,
-magnitudes are continuous and not of 31 steps, shears are about the centre, shifts are a share of the image's side (32
+magnitudes are continuous and not of 31 steps, shears are about the center, shifts are a share of the image's side (32
 of 224 pixels), and what comes in from outside is the image's reflection, not black.
 """
 
@@ -26,7 +26,7 @@ _GEOMETRIC = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
 # Of images, magnitudes in [0, 1), and the same with a random sign.
 _PHOTOMETRIC: Mapping[str, Callable[[Tensor, Floats, Floats], Tensor]] = {
     "brightness": lambda images, _, signed: color.adjust_brightness(images, 1 + _MAX_FACTOR * signed),
-    "colour": lambda images, _, signed: color.adjust_saturation(images, 1 + _MAX_FACTOR * signed),
+    "color": lambda images, _, signed: color.adjust_saturation(images, 1 + _MAX_FACTOR * signed),
     "contrast": lambda images, _, signed: color.adjust_contrast(images, 1 + _MAX_FACTOR * signed),
     "sharpness": lambda images, _, signed: color.adjust_sharpness(images, 1 + _MAX_FACTOR * signed),
     "posterize": lambda images, magnitude, _: color.posterize(images, _MOST_BITS - np.round(_BITS * magnitude)),

@@ -35,7 +35,7 @@ EXPECTED = {
     "translate_y": lambda image, m: affine(image, translate=(0, m * 32 / 224 * SIZE)),
     "rotate": lambda image, m: functional.rotate(image, 135 * m, InterpolationMode.BILINEAR),
     "brightness": lambda image, m: functional.adjust_brightness(image, 1 + 0.99 * m),
-    "colour": lambda image, m: functional.adjust_saturation(image, 1 + 0.99 * m),
+    "color": lambda image, m: functional.adjust_saturation(image, 1 + 0.99 * m),
     "contrast": lambda image, m: functional.adjust_contrast(image, 1 + 0.99 * m),
     "sharpness": lambda image, m: functional.adjust_sharpness(image, 1 + 0.99 * m),
     "posterize": lambda image, m: functional.posterize(image, 8 - round(6 * abs(m))),
