@@ -97,10 +97,14 @@ def _usual_mode(fields: Mapping[str, Any]) -> Mode:
     return "max" if metric is None else metric.mode
 
 
+def _all_metrics_allowed(schema: dict[str, Any]) -> None:
+    schema["enum"] = list(all_metrics())
+
+
 class Objective(Frozen):
     """The number that decides which epoch and which trial is the best."""
 
-    metric: str = default_metric(DEFAULT_TASK)
+    metric: str = Field(default=default_metric(DEFAULT_TASK), json_schema_extra=_all_metrics_allowed)
     """A metric of the validation split, one of the task's."""
 
     mode: Mode = Field(default_factory=_usual_mode)
