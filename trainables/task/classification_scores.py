@@ -47,7 +47,7 @@ def _confusion(logits: Logits, labels: Labels) -> np.ndarray[Any, Any]:
 
 
 def _scores(logits: Logits, labels: Labels) -> dict[str, np.ndarray[Any, Any]]:
-    """Compute arrays (classes,): support, claimed (images taken for the class), precision, recall, F1, 0 if undefined."""
+    """Compute support, claimed (images taken for the class), precision, recall and F1 (classes,), 0 if undefined."""
     counts = _confusion(logits, labels)
     hits, support, claimed = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
     return {
@@ -65,7 +65,7 @@ def probabilities(logits: Logits) -> np.ndarray[Any, Any]:
 
 
 def soft_vote(votes: Sequence[Logits]) -> Logits:
-    """Average the probabilities of several (n, classes) logits: the log of their mean, itself logits; one alone is itself."""
+    """Average the probabilities of several logits (n, classes); their logarithm is logits again. One alone is itself."""
     if len(votes) == 1:
         return votes[0]
     mean = np.mean([probabilities(logits) for logits in votes], axis=0)
