@@ -65,7 +65,7 @@ def probabilities(logits: Logits) -> np.ndarray[Any, Any]:
 
 
 def soft_vote(votes: Sequence[Logits]) -> Logits:
-    """Average the probabilities of several logits (n, classes); their logarithm is logits again. One alone is itself."""
+    """Average the probabilities of several logits (n, classes); their logarithm is logits again. One is itself."""
     if len(votes) == 1:
         return votes[0]
     mean = np.mean([probabilities(logits) for logits in votes], axis=0)
