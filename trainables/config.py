@@ -123,7 +123,7 @@ class Objective(Frozen):
         return "maximize" if self.mode == "max" else "minimize"
 
     def value(self, metrics: Mapping[str, float]) -> float:
-        """The objective among the metrics of an epoch; raises KeyError where it is missing."""
+        """Return the objective among the metrics of an epoch; raises KeyError where it is missing."""
         return metrics[self.metric]
 
     def score(self, value: float) -> float:
@@ -131,12 +131,12 @@ class Objective(Frozen):
         return value if self.mode == "max" else -value
 
     def better(self, value: float, than: float) -> bool:
-        """Whether `value` beats `than`; equal values do not, so that the earlier one is kept."""
+        """Return whether `value` beats `than`; equal values do not, so that the earlier one is kept."""
         return self.score(value) > self.score(than)
 
 
 def default_objective(task: str) -> Objective:
-    """The objective of a task where none is named."""
+    """Return the objective of a task where none is named."""
     metric = default_metric(task)
     return Objective(metric=metric, mode=metrics_of(task)[metric].mode)
 
@@ -355,5 +355,5 @@ class TrialConfig(Frozen):
         return parse(cls, values, source)
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready mapping that `model_validate` reads back; parameters that do not apply are left out."""
+        """Return a JSON-ready mapping that `model_validate` reads back; parameters that do not apply are left out."""
         return self.model_dump(mode="json", exclude_none=True, exclude=set(unread_settings(self.task)))

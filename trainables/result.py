@@ -110,7 +110,7 @@ class TrialResult(_Record):
         return cls.model_validate_json(text, extra="ignore")
 
     def to_json(self) -> str:
-        """The record as indented JSON."""
+        """Return the record as indented JSON."""
         return self.model_dump_json(indent=1, exclude_none=True)
 
     @property
@@ -135,7 +135,7 @@ class TrialResult(_Record):
 
 
 def best_report(reports: tuple[EpochReport, ...] | list[EpochReport], objective: Objective) -> EpochReport | None:
-    """The report with the best objective, the earliest of equals; None without reports."""
+    """Return the report with the best objective, the earliest of equals; None without reports."""
     best: EpochReport | None = None
     for report in reports:
         if best is None or objective.better(objective.value(report.metrics), objective.value(best.metrics)):

@@ -70,12 +70,12 @@ BUILT_IN: Mapping[str, TaskEntry] = {
 
 
 def task_names() -> list[str]:
-    """Names of all tasks: the built-in ones, then those that are installed."""
+    """List the names of all tasks: the built-in ones, then those that are installed."""
     return [*BUILT_IN, *_installed()]
 
 
 def task_entry(task: str) -> TaskEntry:
-    """The entry of a task; raises InvalidInput with the closest names for an unknown one."""
+    """Return the entry of a task; raises InvalidInput with the closest names for an unknown one."""
     if task in BUILT_IN:
         return BUILT_IN[task]
     if task not in _installed():
@@ -85,12 +85,12 @@ def task_entry(task: str) -> TaskEntry:
 
 
 def metrics_of(task: str) -> Mapping[str, Metric]:
-    """The metrics of a task."""
+    """Return the metrics of a task."""
     return task_entry(task).metrics
 
 
 def all_metrics() -> Mapping[str, Metric]:
-    """The metrics of all tasks; where two share a name, that of the first."""
+    """Return the metrics of all tasks; where two share a name, that of the first."""
     found: dict[str, Metric] = {}
     for task in task_names():
         found = {**metrics_of(task), **found}
@@ -98,7 +98,7 @@ def all_metrics() -> Mapping[str, Metric]:
 
 
 def find_metric(name: str) -> Metric | None:
-    """A metric of any task, of built-in ones without a look at what is installed; None where no task has it."""
+    """Return a metric of any task, of built-in ones without a look at what is installed; None where no task has it."""
     for entry in BUILT_IN.values():
         if name in entry.metrics:
             return entry.metrics[name]
@@ -106,12 +106,12 @@ def find_metric(name: str) -> Metric | None:
 
 
 def default_metric(task: str) -> str:
-    """The metric that decides where the sweep file names none."""
+    """Return the metric that decides where the sweep file names none."""
     return next(iter(metrics_of(task)))
 
 
 def unread_settings(task: str) -> list[str]:
-    """The settings of TrialConfig that other tasks read and this one does not."""
+    """Return the settings of TrialConfig that other tasks read and this one does not."""
     shared = dict.fromkeys(name for entry in BUILT_IN.values() for name in entry.settings)
     return [name for name in shared if name not in task_entry(task).settings]
 

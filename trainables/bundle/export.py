@@ -167,7 +167,7 @@ def _check_labels(path: Path, labels: Sequence[str]) -> None:
 
 
 def _write_texts(folder: Path, metadata: Mapping[str, Any], parity: Parity) -> None:
-    """The metadata once more, beside the model, for people and for programs that do not read ONNX."""
+    """Write the metadata once more, beside the model, for people and for programs that do not read ONNX."""
     (folder / "labels.txt").write_text("".join(f"{label}\n" for label in metadata["thaw.labels"]), encoding="utf-8")
     texts = {
         "preprocessing.json": metadata["thaw.preprocessing"],

@@ -70,7 +70,7 @@ class Parity:
         return self.same_label + self.ties == self.images and self.max_rel_difference <= self.tolerance
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready mapping of all fields."""
+        """Return a JSON-ready mapping of all fields."""
         return asdict(self)
 
 
@@ -105,7 +105,7 @@ def measure_parity(
 
 
 def reference(model: nn.Module) -> nn.Module:
-    """A copy in eval mode on the CPU in float32, contiguous: what an export is made of and measured against.
+    """Return a copy in eval mode on the CPU in float32, contiguous: what an export is made of and measured against.
 
     `model` must be unwrapped (neither DDP nor mixed precision around it); it is left as it is.
     """

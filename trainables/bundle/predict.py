@@ -95,22 +95,22 @@ class Predictor:
         return predictor
 
     def logits(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits (n, classes) of preprocessed images (n, 3, s, s); n may be any number, 0 included."""
+        """Compute logits (n, classes) of preprocessed images (n, 3, s, s); n may be any number, 0 included."""
         if not len(batch):
             return np.empty((0, len(self.labels)), np.float32)
         (logits,) = self.session.run(["logits"], {"images": np.ascontiguousarray(batch, np.float32)})
         return np.asarray(logits, np.float32)
 
     def preprocess(self, items: Iterable[tuple[str, bytes]]) -> NDArray[np.float32]:
-        """The model's input (n, 3, s, s) of encoded photos; raises InvalidInput naming one that cannot be decoded."""
+        """Compute the input (n, 3, s, s) of encoded photos; raises InvalidInput naming one that cannot be decoded."""
         return np.stack([self.preprocessing(data, name) for name, data in items])
 
     def predict_bytes(self, items: Iterable[tuple[str, bytes]], batch_size: int = 32, top: int = 5) -> list[Prediction]:
-        """One prediction a photo, given as `(name, encoded bytes)`; raises InvalidInput naming one that is no image."""
+        """Predict photos, given as `(name, encoded bytes)`; raises InvalidInput naming one that is no image."""
         return list(self._predict(items, batch_size, top))
 
     def predict_files(self, paths: Sequence[Path], batch_size: int = 32, top: int = 5) -> Iterator[Prediction]:
-        """One prediction a photo; a folder stands for all images below it, sorted. Holds one batch in memory.
+        """Make one prediction per photo; a folder stands for all images below it, sorted. Holds one batch in memory.
 
         Raises InvalidInput at once for a path that does not exist and a folder without images, and on the way for a
         photo that cannot be read.
@@ -155,7 +155,7 @@ def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 
 
 def image_files(paths: Iterable[Path]) -> Iterator[Path]:
-    """The files that `paths` stand for; a folder stands for all images below it, sorted, hidden ones left out."""
+    """List the files that `paths` stand for; a folder stands for all images below it, sorted, without hidden ones."""
     for path in paths:
         if not path.is_dir():
             if not path.exists():
@@ -186,7 +186,7 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
 
 
 def _metadata(session: onnxruntime.InferenceSession, path: Path) -> dict[str, Any]:
-    """The `thaw.*` entries of the file, decoded, without their prefix."""
+    """Return the `thaw.*` entries of the file, decoded, without their prefix."""
     entries = session.get_modelmeta().custom_metadata_map
     texts = {key.removeprefix("thaw."): text for key, text in entries.items() if key.startswith("thaw.")}
     if not texts:

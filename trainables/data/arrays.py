@@ -36,7 +36,7 @@ class Split:
         return len(self.images)
 
     def batch(self, indices: Indices, device: torch.device) -> Tensor:
-        """The images of `indices` (k,) on `device`: uint8 (k, size, size, 3), of one gather."""
+        """Return the images of `indices` (k,) on `device`: uint8 (k, size, size, 3), of one gather."""
         if self.resident is not None:
             return self.resident.index_select(0, torch.from_numpy(indices).to(self.resident.device))
         return torch.from_numpy(self.images[indices]).to(device)
@@ -47,7 +47,7 @@ class Split:
             self.images.announce(*batches)
 
     def on(self, device: torch.device, free: int | None = None) -> "Split":
-        """The split with its images copied to `device`, where they fit into a quarter of its free memory.
+        """Return the split with its images copied to `device`, where they fit into a quarter of its free memory.
 
         `free` is in bytes; None asks a GPU, and takes nothing of any other device, whose memory the node's cache is in.
         """
@@ -62,7 +62,7 @@ class Split:
         return replace(self, resident=resident)
 
     def on_host(self) -> "Split":
-        """The split without the copy on the device."""
+        """Return the split without the copy on the device."""
         return replace(self, resident=None)
 
 

@@ -13,7 +13,7 @@ Weighting = Literal["inverse", "effective"]
 def class_weights(
     labels: npt.NDArray[np.int64], num_classes: int, weighting: Weighting = "inverse"
 ) -> npt.NDArray[np.float64]:
-    """Weight of each class, shape (num_classes,), 1 on average over the samples; a class without samples has 0.
+    """Compute the weight (num_classes,) of each class, 1 on average over the samples; a class without samples has 0.
 
     inverse: to the number of its samples. effective: inverse to their effective number (1 - beta^count) / (1 - beta)
     (Cui et al., arXiv 1901.05555), with beta = (n - 1) / n and n the number of training samples. That is 0.63 to 1
@@ -31,7 +31,7 @@ def class_weights(
 def epoch_order(
     count: int, seed: int, epoch: int, weights: npt.NDArray[np.float64] | None = None
 ) -> npt.NDArray[np.int64]:
-    """Indices of the samples of one epoch, shape (count,), in the order in which they are seen.
+    """Draw the indices of the samples of one epoch, shape (count,), in the order in which they are seen.
 
     Without `weights` every sample once. With them, (count,), as many draws with replacement, each sample as likely as
     it has weight; with that of its class by `inverse`, every class is equally likely.

@@ -47,7 +47,7 @@ class Bars:
 
 
 def draw_rows(rows: Sequence[Row]) -> Image.Image:
-    """All rows, one below the other, every picture at the same size."""
+    """Draw all rows, one below the other, every picture at the same size."""
     columns = max(len(row.pictures) for row in rows)
     width = 2 * _MARGIN + _LABELS + columns * (_CELL + _GAP) - _GAP
     canvas = Image.new("RGB", (width, 2 * _MARGIN + sum(row.height for row in rows) - 2 * _GAP), _PAPER)
@@ -68,7 +68,7 @@ def draw_rows(rows: Sequence[Row]) -> Image.Image:
 
 
 def draw_bars(labels: Sequence[str], panels: Sequence[Bars]) -> Image.Image:
-    """One line a label, one panel of bars beside the other."""
+    """Draw one line per label, one panel of bars beside the other."""
     top = _MARGIN + 52
     width = 2 * _MARGIN + _LABELS + len(panels) * (_PANEL + _PANEL_GAP) - _PANEL_GAP
     canvas = Image.new("RGB", (width, top + len(labels) * (_BAR + _GAP) + _MARGIN - _GAP), _PAPER)

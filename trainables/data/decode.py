@@ -28,7 +28,7 @@ _warnings_lock = threading.Lock()
 
 
 def decode(data: bytes, name: str) -> Image.Image:
-    """The image in RGB, upright, its first frame if it has several; transparent parts become white.
+    """Decode the image in RGB, upright, its first frame if it has several; transparent parts become white.
 
     Colour profiles are not applied. Raises InvalidInput naming `name` for bytes that are no complete image of a known
     format, for more pixels than Pillow takes for safe, and for pixels without an agreed white (floats, 32-bit).

@@ -32,7 +32,7 @@ def open_images(
     cache: NodeCache,
     on_progress: Progress | None = None,
 ) -> Pixels | LazyImages:
-    """The split's images in its order: uint8 (n, size, size, 3), memory-mapped and read-only.
+    """Open the split's images in its order: uint8 (n, size, size, 3), memory-mapped and read-only.
 
     Where they do not fit into the cache's budget, the same images, decoded whenever they are asked for. Otherwise
     `on_progress(done, total)` is called for each image decoded, so never where all are there already. Raises

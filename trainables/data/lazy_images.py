@@ -27,7 +27,7 @@ class LazyImages:
         return self.shape[0]
 
     def __getitem__(self, indices: Indices) -> Pixels:
-        """The images of `indices` (k,), as uint8 (k, size, size, 3); raises what the decoding raises."""
+        """Return the images of `indices` (k,), as uint8 (k, size, size, 3); raises what the decoding raises."""
         coming = self._coming(indices)
         images = np.empty((len(indices), *self.shape[1:]), dtype=np.uint8)
         for place, index in enumerate(indices.tolist()):
@@ -44,7 +44,7 @@ class LazyImages:
             before[index].cancel()
 
     def chunks(self, size: int) -> Iterator[Pixels]:
-        """All images in order, at most `size` at a time."""
+        """Yield all images in order, at most `size` at a time."""
         cuts = [np.arange(start, min(start + size, len(self))) for start in range(0, len(self), size)]
         try:
             for number, cut in enumerate(cuts):

@@ -11,7 +11,7 @@ _COLUMNS = ("path", "label", "split")
 
 
 def manifest_entries(root: Path, manifest: Path, splits: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
-    """The (path, label) pairs of each split that the manifest names, in its order; further columns are ignored.
+    """Read the (path, label) pairs of each split that the manifest names, in its order; further columns are ignored.
 
     Paths are normalised, with forward slashes, and are files below `root`, each listed once. Raises InvalidInput.
     """
@@ -44,7 +44,7 @@ def manifest_entries(root: Path, manifest: Path, splits: Sequence[str]) -> dict[
 
 
 def _rows(manifest: Path) -> list[tuple[int, tuple[str, str, str]]]:
-    """The manifest's lines, numbered as an editor numbers them."""
+    """Return the manifest's lines, numbered as an editor numbers them."""
     try:
         with manifest.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, restval="")

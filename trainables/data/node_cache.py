@@ -41,7 +41,7 @@ class NodeCache:
         rows: Callable[[], Iterator[Array]],
         on_progress: Progress | None = None,
     ) -> Array | None:
-        """The array of this name, memory-mapped and read-only; None where it does not fit into the budget.
+        """Open the array of this name, memory-mapped and read-only; None where it does not fit into the budget.
 
         The first process that asks builds it, while the others wait; a file that is not whole is built anew. `rows`
         yields it in order, in chunks (k, *shape[1:]) of `dtype`; `on_progress(done, total)` is called with the number
@@ -132,7 +132,7 @@ class NodeCache:
 
 
 def _open_whole(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array | None:
-    """The mapped file, or None where there is none or it is not the whole array."""
+    """Open the mapped file, or None where there is none or it is not the whole array."""
     try:
         with path.open("rb") as file:
             # The map has a duplicate of the file's descriptor, so this mark of being used lasts exactly as long as the

@@ -56,13 +56,13 @@ class Preprocessing:
             )
 
     def __call__(self, data: bytes, name: str) -> npt.NDArray[np.float32]:
-        """The model's input for one file, shape (3, image_size, image_size); `name` is for the error message."""
+        """Compute the input (3, image_size, image_size) for one file; `name` is for the error message."""
         pixels = load_image(data, name, self.image_size, self.resize_mode)
         batch = normalize(pixels[None], self.mean, self.std)
         return batch.reshape(batch.shape[1:])
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-ready mapping that `from_json` reads back."""
+        """Return a JSON-ready mapping that `from_json` reads back."""
         return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
 
     @classmethod

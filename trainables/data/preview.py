@@ -79,7 +79,7 @@ def count_batches(
 
 
 def picture_data(arrays: Arrays, counts: BatchCounts, *, seed: int, alpha: float, columns: int = 8) -> Image.Image:
-    """The first training images of epoch 0 under each policy, and below them the counts of the classes."""
+    """Draw the first training images of epoch 0 under each policy, and below them the counts of the classes."""
     split, labels = arrays.splits["train"], arrays.dataset.labels("train")
     indices = epoch_order(len(split), seed, 0)[:columns]
     names = [arrays.classes[label] for label in labels[indices]]
@@ -90,7 +90,7 @@ def picture_data(arrays: Arrays, counts: BatchCounts, *, seed: int, alpha: float
 def picture_policies(
     images: npt.NDArray[np.uint8], names: Sequence[str], *, seed: int, indices: npt.NDArray[np.int64], alpha: float
 ) -> Image.Image:
-    """One row a policy, one column an image: uint8 (n, s, s, 3) with the names of their classes.
+    """Draw one row per policy, one column per image: uint8 (n, s, s, 3) with the names of their classes.
 
     `indices` (n,) are their positions in the training split, so that each changes as it will in epoch 0 of a trial with
     this seed; partners for mixing are taken from among them, the first with the last.

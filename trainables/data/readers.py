@@ -49,7 +49,7 @@ class Dataset:
     """train, val and, where there is one, test; each sorted by path."""
 
     def read(self, sample: Sample) -> bytes:
-        """The bytes of the sample's file; raises InvalidInput where it cannot be read."""
+        """Read the bytes of the sample's file; raises InvalidInput where it cannot be read."""
         path = self.root / sample.path
         try:
             return path.read_bytes()
@@ -80,7 +80,7 @@ def open_dataset(root: Path, manifest: Path | None = None) -> Dataset:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file of this name is taken for an image: a known ending in any case, and no dotfile."""
+    """Return whether a file of this name is taken for an image: a known ending in any case, and no dotfile."""
     return not name.startswith(".") and name.lower().endswith(IMAGE_ENDINGS)
 
 

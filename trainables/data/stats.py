@@ -14,7 +14,7 @@ _CHUNK_BYTES = 2**24
 
 
 def channel_stats(images: Pixels | LazyImages) -> tuple[Channels, Channels]:
-    """Mean and standard deviation of each channel over every pixel of uint8 (n, s, s, 3), on the scale [0, 1].
+    """Compute mean and standard deviation of each channel over every pixel of uint8 (n, s, s, 3), on the scale [0, 1].
 
     Sums are of whole numbers, so the result depends neither on chunks nor on the order of the images. A standard
     deviation below one gray level (1/255) is given as that level: a channel without contrast must not be divided by 0.

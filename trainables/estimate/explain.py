@@ -31,12 +31,12 @@ class EpochPlan:
     """Rate of each part at the first and at the last step of the epoch: head, stage_1 (nearest to it), stage_2, ..."""
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON-ready mapping."""
+        """Return a JSON-ready mapping."""
         return asdict(self)
 
 
 def explain_plan(config: TrialConfig, model: nn.Module, steps: int) -> list[EpochPlan]:
-    """One phase an epoch, for a model with a head of its own and `steps` optimiser steps an epoch.
+    """List one phase per epoch, for a model with a head of its own and `steps` optimizer steps an epoch.
 
     The plateau scheduler answers to what is measured, so its rates are shown as if it never did. Raises InvalidInput
     when the plan does not fit the model.
@@ -64,7 +64,7 @@ def explain_plan(config: TrialConfig, model: nn.Module, steps: int) -> list[Epoc
 
 
 def _since(table: StageTable, config: TrialConfig) -> dict[int, int]:
-    """The epoch since which each stage trains."""
+    """Return the epoch since which each stage trains."""
     plan = freeze_plan(config)
     since: dict[int, int] = {}
     for boundary in sorted(plan.boundaries):

@@ -34,7 +34,7 @@ def training_flops(config: TrialConfig) -> tuple[float, ...]:
 
 
 def _deciding(config: TrialConfig) -> TrialConfig:
-    """A configuration with what decides the arithmetic alone: trials that differ in nothing else are counted once."""
+    """Keep what decides the arithmetic alone: trials that differ in nothing else are counted once."""
     data = DataConfig(root=Path(), image_size=config.data.image_size)
     return TrialConfig(data=data, task=config.task, architecture=config.architecture, strategy="full", epochs=1, lr=1)
 

@@ -29,7 +29,7 @@ _KEPT = ("data", "task", "objective", "architecture", "weights", "normalization"
 
 
 def linear_probe(config: TrialConfig, cache: Path, cache_budget: int | None = None) -> float:
-    """The best objective of a linear probe of the architecture and weights of `config`.
+    """Measure the best objective of a linear probe of the architecture and weights of `config`.
 
     `cache` is the node's, where the features are left for the trials. Raises what `train` raises.
     """

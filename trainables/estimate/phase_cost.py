@@ -159,7 +159,7 @@ class _TimedCache(NodeCache):
 
 
 def _from_the_start(config: TrialConfig, stages: Stages) -> TrialConfig:
-    """The same trial, but that `stages` stages train from its first epoch on, and nothing ends it early."""
+    """Return the same trial, but that `stages` stages train from its first epoch on, and nothing ends it early."""
     match stages:
         case 0:
             plan: dict[str, Any] = {"strategy": "head"}
@@ -217,7 +217,7 @@ def _seconds(action: Callable[[], object]) -> float:
 
 
 def _repeated(action: Callable[[], object]) -> float:
-    """The median time of as many runs as fill `LEAST_SECONDS`, one at least."""
+    """Return the median time of as many runs as fill `LEAST_SECONDS`, one at least."""
     times: list[float] = []
     while sum(times) < LEAST_SECONDS:
         times.append(_seconds(action))
@@ -225,7 +225,7 @@ def _repeated(action: Callable[[], object]) -> float:
 
 
 def _peak() -> int:
-    """The most memory so far, in bytes: of the GPU what torch has held, else what this process has occupied."""
+    """Return the most memory so far, in bytes: of the GPU what torch has held, else what this process has occupied."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
     # psutil reports what a process occupies now; only the system keeps the peak.

@@ -37,7 +37,7 @@ class Batches:
         return there
 
     def images(self, indices: Indices, partners: Indices, draw: Draw) -> Tensor:
-        """The model's input (n, 3, s, s): augmented, mixed, normalized, erased, as `draw` has it."""
+        """Compute the model's input (n, 3, s, s): augmented, mixed, normalized, erased, as `draw` has it."""
         config = self.config
         images = self._augmented(indices, draw)
         if config.mixing != "none":
@@ -49,7 +49,7 @@ class Batches:
         return self._laid_out(images)
 
     def plain(self, indices: Indices) -> Tensor:
-        """The model's input (n, 3, s, s) as evaluation has it: nothing is left to chance."""
+        """Compute the model's input (n, 3, s, s) as evaluation has it: nothing is left to chance."""
         return self._laid_out(inference.to_input(self.split.batch(indices, self.device), self.mean, self.std))
 
     def _augmented(self, indices: Indices, draw: Draw) -> Tensor:

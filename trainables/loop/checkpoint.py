@@ -102,7 +102,7 @@ def load_checkpoint(
 
 
 def load_trained(folder: Path) -> tuple[nn.Module, CheckpointState]:
-    """The trained model of a checkpoint, on the CPU in eval mode, with its state."""
+    """Load the trained model of a checkpoint, on the CPU in eval mode, with its state."""
     state = CheckpointState.read(folder)
     model = load_task(state.config.task).build(state.config, state.classes, bare=True)
     load_checkpoint(folder, model)
@@ -110,7 +110,7 @@ def load_trained(folder: Path) -> tuple[nn.Module, CheckpointState]:
 
 
 def exists(folder: Path) -> bool:
-    """Whether a complete checkpoint is there, be it only the one an interrupted write was about to replace."""
+    """Return whether a complete checkpoint is there, be it only the one an interrupted write was about to replace."""
     return (_complete(folder) / STATE).is_file()
 
 
@@ -119,7 +119,7 @@ def _old(folder: Path) -> Path:
 
 
 def _complete(folder: Path) -> Path:
-    """The folder itself or, when a write was interrupted between its two renames, the old one."""
+    """Return the folder itself or, when a write was interrupted between its two renames, the old one."""
     return folder if folder.exists() or not _old(folder).exists() else _old(folder)
 
 
@@ -188,7 +188,7 @@ def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tens
 
 
 def _beside(parameter: nn.Parameter, value: Tensor, *, counter_stays: bool) -> Tensor:
-    """A value on its parameter's device and in its layout, which fused optimizers take for granted."""
+    """Return a value on its parameter's device and in its layout, which fused optimizers take for granted."""
     if counter_stays:
         return value
     if value.shape == parameter.shape:

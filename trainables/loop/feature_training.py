@@ -47,11 +47,11 @@ class PhaseFeatures:
     device: torch.device
 
     def batch(self, indices: Indices, epoch: int) -> Tensor:
-        """Rows (n, width) of these training images in this epoch, float32 on the device."""
+        """Return rows (n, width) of these training images in this epoch, float32 on the device."""
         return self._tensor(self.train[epoch % self.views][indices])
 
     def validation(self, indices: Indices) -> Tensor:
-        """Rows (n, width) of these validation images, float32 on the device."""
+        """Return rows (n, width) of these validation images, float32 on the device."""
         return self._tensor(self.val[indices])
 
     def _tensor(self, rows: Array) -> Tensor:
@@ -59,7 +59,7 @@ class PhaseFeatures:
 
 
 def fixed_views(config: TrialConfig) -> int:
-    """How many fixed views of an image a frozen phase trains on; 0: it is seen anew every time, and nothing is cached.
+    """Count the fixed views of an image that a frozen phase trains on; 0: each time another, and nothing is cached.
 
     One without augmentation. With augmentation, `feature_views` where that is 2 or more. None for blends of images.
     """
@@ -119,13 +119,13 @@ def open_features(
 
 
 def _plain(config: TrialConfig, images: TrialBatches, split: str) -> ImageInputs:
-    """The images of a split as evaluation has them."""
+    """Return the images of a split as evaluation has them."""
     batches = images.train if split == "train" else images.val
     return ImageInputs(len(batches), batches.plain, {**_identity(config, images), "split": split})
 
 
 def _view(config: TrialConfig, images: TrialBatches, view: int) -> ImageInputs:
-    """The training images under one of several fixed views."""
+    """Return the training images under one of several fixed views."""
     draw = Draw(VIEW_SEED, view)
     drawn = {"augmentation": config.augmentation, "erasing": config.random_erasing, "seed": VIEW_SEED}
     identity = {**_identity(config, images), "view": view, **drawn, "split": "train"}
@@ -133,7 +133,7 @@ def _view(config: TrialConfig, images: TrialBatches, view: int) -> ImageInputs:
 
 
 def _identity(config: TrialConfig, images: TrialBatches) -> dict[str, Any]:
-    """All that decides features of any split, apart from the model."""
+    """Return all that decides features of any split, apart from the model."""
     return {
         "precision": config.precision,
         "channels_last": config.channels_last,
@@ -154,7 +154,7 @@ def _cut(
     device: torch.device,
     context: Context,
 ) -> Cut:
-    """The cut of an architecture, tried once a process: it depends on none of the weights."""
+    """Find the cut of an architecture, tried once a process: it depends on none of the weights."""
     key = (
         config.task,
         config.architecture,

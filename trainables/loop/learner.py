@@ -133,7 +133,7 @@ class Learner:
         return {"train/loss": float(sums.sum() / weights.sum()), **rates(self.optimizer)}
 
     def validate(self) -> npt.NDArray[np.float32]:
-        """Outputs (n, ...) of the validation split on every rank, each having computed a share of its images."""
+        """Compute outputs (n, ...) of the validation split, each rank a share; every rank returns all of them."""
         ranks, rank = self.accelerator.num_processes, self.accelerator.process_index
         shares = np.array_split(np.arange(len(self.images.val)), ranks)
         outputs = self.memory.fit_evaluation(partial(self._predict, shares[rank]))
@@ -147,7 +147,7 @@ class Learner:
         return np.concatenate([part[: len(share)] for part, share in zip(parts, shares, strict=True)])
 
     def _predict(self, share: Indices, size: int) -> npt.NDArray[np.float32]:
-        """Outputs of a share of the validation split, `size` images at once."""
+        """Compute outputs of a share of the validation split, `size` images at once."""
         features, split = self.phase.features, self.images.val.split
         if features is None:
             return inference.predict_outputs(
@@ -157,7 +157,7 @@ class Learner:
         return inference.predict_features(suffix, features.validation, share, size)
 
     def _step(self, batch: Indices, epoch: int, step: int) -> tuple[Tensor, Tensor]:
-        """One optimizer step on the global batch; returns this rank's loss sum and the global weight."""
+        """Take one optimizer step on the global batch; returns this rank's loss sum and the global weight."""
         config, prepared = self.config, self.phase.prepared
         partners = batch[::-1]
         draw = self._draw(epoch)
@@ -242,7 +242,7 @@ def _accelerator(config: TrialConfig) -> Accelerator:
 
 
 def _seed(number: int, device: torch.device) -> None:
-    """As torch.manual_seed, which formats a traceback for every kind of device that is not there, and keeps it."""
+    """Seed as torch.manual_seed does, which formats and keeps a traceback for every kind of absent device."""
     torch.default_generator.manual_seed(number)
     if device.type == "cuda":
         torch.cuda.manual_seed(number)

@@ -19,7 +19,7 @@ _FUSED = ("cpu", "cuda")
 
 
 def build_optimizer(config: TrialConfig, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """The optimizer of `config` over parameter groups made by `parameter_groups`."""
+    """Build the optimizer of `config` over parameter groups made by `parameter_groups`."""
     fused = all(parameter.device.type in _FUSED for group in groups for parameter in group["params"])
     match config.optimizer:
         case "adamw":
@@ -33,7 +33,7 @@ def build_optimizer(config: TrialConfig, groups: list[dict[str, Any]]) -> torch.
 def parameter_groups(
     model: Any, names: Iterable[str], *, stage: int, peak_lr: float, weight_decay: float, since: int
 ) -> list[dict[str, Any]]:
-    """Parameter groups of one stage (0 is the head): weights with decay, biases and normalization layers without.
+    """Group the parameters of one stage (0 is the head): weights with decay, biases and normalization layers without.
 
     Each group carries its `stage`, its `peak_lr`, the epoch `since` which it trains, and the `names` of its parameters,
     so that the optimizer's state can be saved by name.
@@ -61,14 +61,14 @@ def parameter_groups(
 
 
 def peak_lr(config: TrialConfig, stage: int) -> float:
-    """Peak learning rate of a stage: 0 is the head, 1 the stage before it, and so on towards the stem."""
+    """Return the peak learning rate of a stage: 0 is the head, 1 the stage before it, and so on towards the stem."""
     if stage == 0:
         return config.lr
     return config.lr * config.backbone_lr_factor * config.stage_lr_decay ** (stage - 1)
 
 
 def learning_rate(config: TrialConfig, stage: int, since: int, epochs: float, step: float, plateaus: int) -> float:
-    """Learning rate of a stage that trains since the start of epoch `since`, for a step that begins after `epochs`.
+    """Compute the rate of a stage that trains since the start of epoch `since`, for a step that begins after `epochs`.
 
     `epochs` has a fraction, `step` is the share of an epoch that the step takes. Warm-up is linear (Goyal et al.,
     arXiv 1706.02677), of everything at the start and of a stage after its thaw, and reaches the peak at its last step.
@@ -90,7 +90,7 @@ def set_learning_rates(
 
 
 def rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
-    """The rate each part has now: lr/head, lr/backbone (its stage nearest to the head) and, where they differ, each."""
+    """Return the rates of now: lr/head, lr/backbone (its stage nearest to the head) and, where they differ, each."""
     by_stage = {group["stage"]: float(group["lr"]) for group in optimizer.param_groups}
     found = {"lr/head": by_stage.pop(0)}
     if by_stage:
@@ -101,7 +101,7 @@ def rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
 
 
 def lr_factor(scheduler: str, progress: float, plateaus: int) -> float:
-    """The learning rate as a share of its peak.
+    """Return the learning rate as a share of its peak.
 
     `progress` is the share of all steps already done, in [0, 1). cosine: Loshchilov & Hutter, arXiv 1608.03983, without
     restarts. one_cycle: Smith & Topin, arXiv 1708.07120, with the constants of torch's OneCycleLR. step: divided by 10
@@ -124,7 +124,7 @@ def lr_factor(scheduler: str, progress: float, plateaus: int) -> float:
 
 
 def count_plateaus(objectives: Sequence[float], objective: Objective) -> int:
-    """How often `objectives` (one an epoch, since the last thaw) stood still for PLATEAU_PATIENCE + 1 epochs."""
+    """Count how often `objectives` (one an epoch, since the last thaw) stood still for PLATEAU_PATIENCE + 1 epochs."""
     plateaus, waited, best = 0, 0, None
     for value in objectives:
         if best is None or objective.better(value, best):
@@ -137,7 +137,7 @@ def count_plateaus(objectives: Sequence[float], objective: Objective) -> int:
 
 
 def epochs_without_improvement(objectives: Sequence[float], objective: Objective, min_delta: float = 0.0) -> int:
-    """How many of the newest `objectives` came after the last that was better than all before by over `min_delta`."""
+    """Count the newest `objectives` since the last that was better than all before by over `min_delta`."""
     best = 0
     margin = objective.score(min_delta)
     for index, value in enumerate(objectives):

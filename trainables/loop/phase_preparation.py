@@ -64,7 +64,7 @@ class PhasePreparation:
         self.prepared_optimizer = self.accelerator.prepare(optimizer)
 
     def _features(self, epoch: int) -> PhaseFeatures | None:
-        """The features for the phase of `epoch`, or None; with a note where there should have been some."""
+        """Return the features for the phase of `epoch`, or None; with a note where there should have been some."""
         stages = self.plan.stages_at(epoch)
         if stages == "all" or not fixed_views(self.config):
             return None

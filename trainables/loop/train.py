@@ -52,7 +52,7 @@ def train(config: TrialConfig, folders: TrialFolders, resume_from: Path | None =
 
 
 def _validation(measured: Mapping[str, float], epoch: int, rate: float) -> dict[str, float]:
-    """The metrics of the validation split under their names; raises TrialFailed for one that is not finite."""
+    """Return the metrics of the validation split under their names; raises TrialFailed for one that is not finite."""
     for name, value in measured.items():
         if not np.isfinite(value):
             raise TrialFailed(
@@ -65,7 +65,7 @@ def _validation(measured: Mapping[str, float], epoch: int, rate: float) -> dict[
 def _report(
     config: TrialConfig, reports: list[EpochReport], metrics: dict[str, float], notes: tuple[str, ...], started: float
 ) -> EpochReport:
-    """The report of the epoch after `reports`, which began at `started`."""
+    """Return the report of the epoch after `reports`, which began at `started`."""
     value = config.objective.value(metrics)
     best = best_report(reports, config.objective)
     improved = best is None or config.objective.better(value, config.objective.value(best.metrics))
@@ -97,7 +97,7 @@ def _write(
 
 
 def _ended_by(config: TrialConfig, reports: list[EpochReport], target: float) -> EndedBy | None:
-    """Why the epoch after `reports`, with the objective `target`, is the last; patience counts from the last thaw."""
+    """Say why the epoch after `reports`, of objective `target`, is the last; patience counts from the last thaw."""
     if len(reports) + 1 == config.epochs:
         return "budget"
     plan = freeze_plan(config)

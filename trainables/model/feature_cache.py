@@ -54,7 +54,7 @@ def open_rows(
 
 
 def _digest(model: nn.Module, cut: Cut, identity: Mapping[str, Any]) -> str:
-    """A name for everything that decides the features, the frozen weights and statistics among it."""
+    """Return a name for everything that decides the features, the frozen weights and statistics among it."""
     versions = {"torch": torch.__version__, "timm": timm.__version__, "preprocessing": PREPROCESSING_VERSION}
     known = json.dumps({**identity, "cut": cut.digest, "versions": versions}, sort_keys=True)
     found = sha256(known.encode())

@@ -28,12 +28,12 @@ class FreezePlan:
         return max(self.boundaries)
 
     def since_boundary(self, epoch: int) -> int:
-        """The epoch at whose start the stages of `epoch` were set."""
+        """Return the epoch at whose start the stages of `epoch` were set."""
         return max(start for start in self.boundaries if start <= epoch)
 
 
 def freeze_plan(config: TrialConfig) -> FreezePlan:
-    """The plan of a configuration's strategy."""
+    """Return the plan of a configuration's strategy."""
     match config:
         case TrialConfig(strategy="partial", trainable_stages=int(stages)):
             return FreezePlan({0: stages})

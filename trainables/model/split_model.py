@@ -69,11 +69,11 @@ class Cut:
         return sha256(f"{self.head.python_code('self').src}{self.shapes}{self.dtypes}".encode()).hexdigest()
 
     def prefix(self, model: nn.Module) -> "Prefix":
-        """The frozen part of `model`, which shares its modules: images (n, 3, s, s) to rows (n, width) in float32."""
+        """Return the frozen part of `model`, which shares its modules: images (n, 3, s, s) to rows (n, width)."""
         return Prefix(model, self)
 
     def suffix(self, model: nn.Module) -> "Suffix":
-        """The rest of `model`, which shares its modules and follows its mode: rows (n, width) to logits."""
+        """Return the rest of `model`, which shares its modules and follows its mode: rows (n, width) to logits."""
         return Suffix(model, self)
 
 
@@ -85,7 +85,7 @@ class Prefix(nn.Module):
         self.body = _bound(model, cut.head)
 
     def forward(self, images: Tensor) -> Tensor:
-        """One row an image."""
+        """Compute one row per image."""
         return torch.cat([part.float().flatten(1) for part in self.body(images)], dim=1)
 
 
@@ -100,7 +100,7 @@ class Suffix(nn.Module):
         self._model = (model,)
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Logits of rows that the prefix made."""
+        """Compute logits of rows that the prefix made."""
         cut = self.cut
         parts = [
             part.to(dtype).reshape(len(rows), *shape).contiguous(memory_format=layout)
@@ -178,7 +178,7 @@ def _trace(model: nn.Module) -> fx.Graph:
 
 
 def _frozen(graph: fx.Graph, model: nn.Module) -> _Names:
-    """Names of the nodes that depend neither on a trained parameter nor on chance."""
+    """Return the names of the nodes that depend neither on a trained parameter nor on chance."""
     found: set[str] = set()
     root = _Whole(model)
     for node in graph.nodes:
@@ -201,13 +201,13 @@ def _moves(node: fx.Node, root: nn.Module) -> bool:
 
 
 def _passes(node: fx.Node, root: nn.Module) -> bool:
-    """Whether a node gives what it gets."""
+    """Return whether a node gives what it gets."""
     module = root.get_submodule(str(node.target)) if node.op == "call_module" else None
     return isinstance(module, nn.Identity) or (isinstance(module, nn.modules.dropout._DropoutNd) and module.p == 0)
 
 
 def _values(model: nn.Module, graph: fx.Graph, frozen: _Names, images: Tensor) -> dict[str, Any]:
-    """What each frozen node says of `images`; without those that only pass on what they get, or say no tensor."""
+    """Compute the output of each frozen node for `images`, without those that only pass on, or give no tensor."""
     root = _Whole(model)
     kept = [node for node in graph.nodes if node.name in frozen]
     if len(kept) != len(frozen):
@@ -223,7 +223,7 @@ def _values(model: nn.Module, graph: fx.Graph, frozen: _Names, images: Tensor) -
 
 
 def _smallest(training: fx.Graph, evaluating: fx.Graph, frozen: _Names, values: dict[str, Any]) -> Cut:
-    """The cut behind everything that is frozen or, where less crosses there, behind the last node all else hangs on."""
+    """Cut behind everything that is frozen or, where less crosses there, behind the last node all else hangs on."""
     images = next(node.name for node in training.nodes if node.op == "placeholder")
     count = len(values[images])
     # What does not depend on the images is no feature of theirs: both parts may have it.

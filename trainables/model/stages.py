@@ -32,7 +32,7 @@ class StageTable:
         return [(number, found) for number, found in chosen if found]
 
     def trainable(self, stages: Stages) -> frozenset[str]:
-        """Names that train when `stages` stages, counted from the head, are thawed.
+        """Return the names that train when `stages` stages, counted from the head, are thawed.
 
         Raises InvalidInput when a number of stages covers the whole backbone, because that is `full` by another name.
         """
@@ -68,7 +68,7 @@ def stage_table(model: Any) -> StageTable:
 
 
 def classifier_parameters(model: Any) -> frozenset[str]:
-    """Names of the parameters of `get_classifier()`; distilled models have two classifiers."""
+    """Return the names of the parameters of `get_classifier()`; distilled models have two classifiers."""
     classifier = model.get_classifier() if hasattr(model, "get_classifier") else ()
     modules = classifier if isinstance(classifier, tuple) else (classifier,)
     own = {id(parameter) for module in modules for parameter in module.parameters()}

@@ -42,7 +42,7 @@ _HARMLESS = re.compile(
 
 
 def weights_path(config: TrialConfig) -> Path | None:
-    """The file or checkpoint folder the weights come from; None for random weights and for timm's hub."""
+    """Return the file or checkpoint folder the weights come from; None for random weights and for timm's hub."""
     if config.weights == "none":
         return None
     if config.weights != "pretrained":
@@ -53,7 +53,7 @@ def weights_path(config: TrialConfig) -> Path | None:
 
 
 def weights_file(path: Path) -> Path:
-    """The file of weights at `path`, or in the checkpoint folder there; raises InvalidInput when there is none."""
+    """Find the file of weights at `path`, or in the checkpoint folder there; raises InvalidInput when there is none."""
     file = path / CHECKPOINT_FILE if path.is_dir() else path
     if not file.is_file():
         raise InvalidInput(_not_there(path))
@@ -95,7 +95,7 @@ def load_weights(model: nn.Module, architecture: str, path: Path) -> None:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The state dict in a file, or in a checkpoint folder of Thaw, on the CPU; all else in it is ignored.
+    """Read the state dict in a file, or in a checkpoint folder of Thaw, on the CPU; all else in it is ignored.
 
     A file is .safetensors, or what torch.save wrote: a state dict, or a mapping with one under `state_dict`, `model` or
     `model_state_dict`, such as Lightning's .ckpt. Raises InvalidInput when it is missing, when it is nothing of these,
@@ -173,7 +173,7 @@ def _strip_prefix(tensors: dict[str, Tensor], own: Mapping[str, Tensor], path: P
 
 
 def _cuts(name: str) -> Iterator[tuple[str, str]]:
-    """Every way to cut a dotted name into a prefix, with its dot, and a rest."""
+    """Yield every way to cut a dotted name into a prefix, with its dot, and a rest."""
     yield "", name
     for dot in re.finditer(r"\.", name):
         yield name[: dot.end()], name[dot.end() :]

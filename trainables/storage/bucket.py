@@ -44,7 +44,7 @@ class BucketPath:
 
     @classmethod
     def parse(cls, uri: str) -> Self:
-        """The path of an `s3://` URI; raises InvalidInput when it names no bucket."""
+        """Return the path of an `s3://` URI; raises InvalidInput when it names no bucket."""
         bucket, _, key = uri.removeprefix(SCHEME).partition("/")
         if not uri.startswith(SCHEME) or not _BUCKET.fullmatch(bucket):
             raise InvalidInput(
@@ -84,7 +84,7 @@ class BucketPath:
         return type(self)(self.bucket, self.key.with_name(name))
 
     def relative_to(self, other: "BucketPath") -> PurePosixPath:
-        """What leads here from a folder above."""
+        """Return what leads here from a folder above."""
         return self.key.relative_to(other.key)
 
     def resolve(self) -> Self:
@@ -92,19 +92,19 @@ class BucketPath:
         return self
 
     def is_file(self) -> bool:
-        """Whether the object exists."""
+        """Return whether the object exists."""
         return self._kind() == "File"
 
     def is_dir(self) -> bool:
-        """Whether there are objects below."""
+        """Return whether there are objects below."""
         return self._kind() == "Directory"
 
     def exists(self) -> bool:
-        """Whether it is an object, or has objects below it."""
+        """Return whether it is an object, or has objects below it."""
         return self._kind() != "NotFound"
 
     def iterdir(self) -> Iterator[Self]:
-        """What lies directly below, in order of names; nothing where nothing is there."""
+        """List what lies directly below, in order of names; nothing where nothing is there."""
         from pyarrow.fs import FileSelector
 
         with _asking(self):
@@ -112,11 +112,11 @@ class BucketPath:
         return iter([self / name for name in sorted(info.base_name for info in infos)])
 
     def glob(self, pattern: str) -> Iterator[Self]:
-        """What of that matches a pattern of names, e.g. `*.json`."""
+        """List what of that matches a pattern of names, e.g. `*.json`."""
         return (child for child in self.iterdir() if fnmatchcase(child.name, pattern))
 
     def read_bytes(self) -> bytes:
-        """The whole object; raises FileNotFoundError where there is none."""
+        """Read the whole object; raises FileNotFoundError where there is none."""
 
         def read() -> tuple[bytes, bytes]:
             with _file_system(self.bucket).open_input_file(self._name) as file:
@@ -125,7 +125,7 @@ class BucketPath:
         return self._undisturbed(read)
 
     def read_text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """The whole object as text."""
+        """Read the whole object as text."""
         return self.read_bytes().decode(encoding, errors)
 
     def write_bytes(self, content: bytes) -> None:
@@ -193,7 +193,7 @@ class BucketPath:
             return str(_file_system(self.bucket).get_file_info(self._name).type.name)
 
     def _undisturbed(self, read: Callable[[], tuple[bytes, Read]]) -> Read:
-        """What `read` gives, beside the version that it began with, once that is the object's version still.
+        """Return what `read` gives, beside the version that it began with, once that is the object's version still.
 
         Arrow asks in pieces, and between two the object may be replaced.
         """

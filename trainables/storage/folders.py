@@ -34,7 +34,7 @@ class TrialFolders:
 
 
 def cache_folder(configured: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
-    """The node-local cache: as configured, else $THAW_CACHE_DIR, else ~/.cache/thaw."""
+    """Return the node-local cache: as configured, else $THAW_CACHE_DIR, else ~/.cache/thaw."""
     if configured is not None:
         return configured.absolute()
     wanted = environment.get("THAW_CACHE_DIR")

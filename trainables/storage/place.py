@@ -14,7 +14,7 @@ from trainables.storage.bucket import SCHEME, BucketPath
 
 
 def as_place(value: Any) -> Path | BucketPath:
-    """The path, or the path in a bucket, that a text means; raises InvalidInput for another kind of address."""
+    """Return the path, or the path in a bucket, that a text means; raises InvalidInput for another kind of address."""
     if isinstance(value, Path | BucketPath):
         return value
     if not isinstance(value, str) or ("://" in value and not value.startswith(SCHEME)):
@@ -49,7 +49,7 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 def disk_is_full(error: BaseException) -> bool:
-    """Whether that is what an error says."""
+    """Return whether that is what an error says."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 

@@ -157,7 +157,7 @@ def _seeds(logits: Logits | Sequence[Logits], labels: Labels) -> list[Logits]:
 def _resample(
     predicted: Sequence[npt.NDArray[np.int64]], labels: Labels, resamples: int, seed: int
 ) -> tuple[_Outcomes, npt.NDArray[np.int64]]:
-    """The distinct outcomes, and how often each occurs: (outcomes, 1 + resamples), first in the images as they are."""
+    """Count how often each distinct outcome occurs: (outcomes, 1 + resamples), first in the images as they are."""
     rows, occurs = np.unique(np.stack([labels, *predicted], axis=1), axis=0, return_counts=True)
     draws = np.empty((len(rows), 1 + resamples), dtype=np.int64)
     draws[:, 0] = occurs
@@ -181,7 +181,7 @@ def _counts(outcomes: _Outcomes, draws: npt.NDArray[np.int64], model: int, class
 
 
 def _by_class(draws: npt.NDArray[np.int64], index: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.int64]:
-    """Rows of `draws` (outcomes, columns) added up by their class: (columns, classes)."""
+    """Return rows of `draws` (outcomes, columns) added up by their class: (columns, classes)."""
     sums = np.zeros((classes, draws.shape[1]), dtype=np.int64)
     order = np.argsort(index, kind="stable")
     present, starts = np.unique(index[order], return_index=True)
@@ -212,7 +212,7 @@ _STATISTICS = {"accuracy": _accuracy, "balanced_accuracy": _balanced_accuracy, "
 
 
 def _interval(values: npt.NDArray[np.float64], confidence: float) -> Interval:
-    """The middle `confidence` of the resamples, which follow the first value."""
+    """Return the middle `confidence` of the resamples, which follow the first value."""
     tail = (1 - confidence) / 2
     low, high = np.quantile(values[1:], [tail, 1 - tail])
     return Interval(float(low), float(high))

@@ -22,6 +22,7 @@ from trainables.task.classification_loss import Targets, loss_sum
 from trainables.task.classification_scores import evaluate_logits, metrics, probabilities, soft_vote
 from trainables.task.evaluation import Evaluation
 from trainables.task.inference import VIEWS, Tta
+from trainables.task.task import Task
 
 if TYPE_CHECKING:  # a trial waits neither for onnx nor for onnxruntime
     from trainables.bundle.export import ExportBundle
@@ -132,4 +133,4 @@ class LabelCriterion:
         return self.labels[torch.from_numpy(np.ascontiguousarray(indices)).to(self.device)]
 
 
-CLASSIFICATION = Classification()
+CLASSIFICATION: Task = Classification()

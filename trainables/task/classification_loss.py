@@ -31,7 +31,7 @@ class Targets:
 def loss_sum(
     logits: Tensor, targets: Targets, class_weights: Tensor, *, focal_gamma: float = 0.0, label_smoothing: float = 0.0
 ) -> Tensor:
-    """Sum over the samples of class weight x loss; (n, classes) and (n,) to a scalar.
+    """Return the sum over the samples of class weight x loss; (n, classes) and (n,) to a scalar.
 
     The caller divides by the sum of the weights of the *global* batch. Mean reduction would divide each shard by its
     own weights, and then neither two workers nor a halved micro-batch would equal one process. Focal loss: Lin et al.,

@@ -13,7 +13,7 @@ from trainables.task.evaluation import Evaluation
 
 
 def metrics(logits: Logits, labels: Labels) -> dict[str, float]:
-    """Loss, accuracy, balanced accuracy and macro-F1 of (n, classes) logits against (n,) labels.
+    """Measure loss, accuracy, balanced accuracy and macro-F1 of (n, classes) logits against (n,) labels.
 
     Balanced accuracy is the mean recall of the classes in `labels`; macro-F1 also counts classes predicted in error.
     """
@@ -28,14 +28,14 @@ def metrics(logits: Logits, labels: Labels) -> dict[str, float]:
 
 
 def per_class(logits: Logits, labels: Labels, classes: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Precision, recall, F1 and support (number of images) of every class, by its name; 0 where one is undefined."""
+    """Compute precision, recall, F1 and support (images) of every class, by its name; 0 where one is undefined."""
     scores = _scores(logits, labels)
     columns = ("precision", "recall", "f1", "support")
     return {name: {column: float(scores[column][index]) for column in columns} for index, name in enumerate(classes)}
 
 
 def confusion(logits: Logits, labels: Labels) -> list[list[int]]:
-    """Counts by true class (rows) and predicted class (columns)."""
+    """Return counts by true class (rows) and predicted class (columns)."""
     counts: list[list[int]] = _confusion(logits, labels).tolist()
     return counts
 
@@ -47,7 +47,7 @@ def _confusion(logits: Logits, labels: Labels) -> np.ndarray[Any, Any]:
 
 
 def _scores(logits: Logits, labels: Labels) -> dict[str, np.ndarray[Any, Any]]:
-    """Arrays (classes,): support, claimed (images taken for the class), and precision, recall, F1, 0 if undefined."""
+    """Compute support, claimed (images taken for the class), precision, recall and F1 (classes,), 0 if undefined."""
     counts = _confusion(logits, labels)
     hits, support, claimed = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
     return {
@@ -60,12 +60,12 @@ def _scores(logits: Logits, labels: Labels) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def probabilities(logits: Logits) -> np.ndarray[Any, Any]:
-    """Softmax of (n, classes) logits, rows summing to 1."""
+    """Return the softmax of (n, classes) logits, rows summing to 1."""
     return torch.from_numpy(logits).double().softmax(dim=1).numpy()
 
 
 def soft_vote(votes: Sequence[Logits]) -> Logits:
-    """Logarithm of the mean of the probabilities of several (n, classes) logits, itself logits; one alone is itself."""
+    """Average the probabilities of several logits (n, classes); their logarithm is logits again. One is itself."""
     if len(votes) == 1:
         return votes[0]
     mean = np.mean([probabilities(logits) for logits in votes], axis=0)
@@ -74,7 +74,7 @@ def soft_vote(votes: Sequence[Logits]) -> Logits:
 
 
 def top_k_accuracy(logits: Logits, labels: Labels, ks: Sequence[int] = (1, 3, 5)) -> dict[int, float]:
-    """Share of the images whose class is among the k most probable, for each k below the number of classes.
+    """Return the share of the images whose class is among the k most probable, for each k below the number of classes.
 
     Of equal logits the first class counts as the more probable, as in `argmax`.
     """
@@ -86,7 +86,7 @@ def top_k_accuracy(logits: Logits, labels: Labels, ks: Sequence[int] = (1, 3, 5)
 
 
 def calibration_error(logits: Logits, labels: Labels, bins: int = 15) -> float:
-    """Expected calibration error in [0, 1]: |accuracy - mean confidence| of each bin of confidence, by its images.
+    """Compute the expected calibration error in [0, 1]: |accuracy - mean confidence| of each bin, by its images.
 
     Bins of equal width, closed on the right, as in Guo et al., arXiv 1706.04599, section 2.
     """
@@ -99,7 +99,7 @@ def calibration_error(logits: Logits, labels: Labels, bins: int = 15) -> float:
 
 
 def evaluate_logits(logits: Logits, labels: Labels, classes: Sequence[str], split: str) -> Evaluation:
-    """Every metric of (n, classes) logits against (n,) labels, n at least 1."""
+    """Measure every metric of (n, classes) logits against (n,) labels, n at least 1."""
     bounds = bootstrap.intervals(logits, labels)
     return Evaluation(
         split=split,

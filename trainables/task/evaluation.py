@@ -38,11 +38,11 @@ class Evaluation:
     """The same of every class's recall; None for a class without images."""
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON-ready mapping, without what the task does not have."""
+        """Return a JSON-ready mapping, without what the task does not have."""
         return {name: value for name, value in asdict(self).items() if value not in ((), {}, [], None)}
 
     def scalars(self) -> dict[str, float]:
-        """Every metric that is one number, by name."""
+        """Return every metric that is one number, by name."""
         top = {f"top_{k}_accuracy": value for k, value in self.top_k.items() if k != "1"}
         calibration = {} if self.calibration_error is None else {"calibration_error": self.calibration_error}
         return {**self.metrics, **top, **calibration}

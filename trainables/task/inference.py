@@ -51,7 +51,7 @@ def predict_views(
     device: torch.device,
     tta: Tta = "none",
 ) -> list[np.ndarray[Any, Any]]:
-    """Outputs (n, ...) of every image of a split, in order, for each of the `VIEWS` of test-time augmentation.
+    """Compute outputs (n, ...) of every image of a split, in order, for each of the `VIEWS` of test-time augmentation.
 
     The views are fixed, the same in every run. Puts the model into eval mode.
     """
@@ -69,7 +69,7 @@ def predict_outputs(
     rows: Indices | None = None,
     view: View | None = None,
 ) -> np.ndarray[Any, Any]:
-    """Outputs (n, ...) of every image of a split, or of its `rows`, in their order. Puts the model into eval mode.
+    """Compute outputs (n, ...) of every image of a split, or of its `rows`, in order. Puts the model into eval mode.
 
     `batch_size` images at once; None: as many as suit the device. `view` changes the model's input, None: nothing.
     """
@@ -84,7 +84,7 @@ def predict_outputs(
 def predict_features(
     model: nn.Module, features: Callable[[Indices], Tensor], rows: Indices, batch_size: int
 ) -> np.ndarray[Any, Any]:
-    """Outputs (n, ...) of `rows` (n,) of features, which `features` gives. Puts the model into eval mode."""
+    """Compute outputs (n, ...) of `rows` (n,) of features, which `features` gives. Puts the model into eval mode."""
     model.eval()
     cuts = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
     return torch.cat([model(features(cut)).float().cpu() for cut in cuts]).numpy()
@@ -117,7 +117,7 @@ def _mirror(images: Tensor) -> Tensor:
 
 
 def _corner(bottom: bool, right: bool, mirrored: bool) -> View:
-    """A corner of seven eighths of the side, brought back to the size the model sees."""
+    """Make a view of a corner of seven eighths of the side, brought back to the size the model sees."""
 
     def view(images: Tensor) -> Tensor:
         size = images.shape[-1]

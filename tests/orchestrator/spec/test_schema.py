@@ -36,6 +36,7 @@ def test_it_accepts_the_resolved_file(design_spec: Any) -> None:
 @pytest.mark.parametrize(
     "section",
     [
+        {"task": "classification", "objective": {"metric": "val/loss"}},
         {"stopping": "none"},
         {"stopping": {"asha": {}}},
         {"trial": {"patience": "none"}},
@@ -68,6 +69,9 @@ def test_it_accepts_the_words_and_forms_of_the_file(section: dict[str, Any]) -> 
     "section",
     [
         {"serach": {}},
+        {"task": "clasification"},
+        {"trial": {"task": "classification"}},
+        {"objective": {"metric": "val/f1"}},
         {"search": {"trails": 3}},
         {"data": {"root": "a", "folder": "b"}},
         {"trial": {"batchsize": 3}},

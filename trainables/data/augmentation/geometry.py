@@ -68,7 +68,7 @@ def perspectives(inwards: Floats) -> Floats:
 
 
 def box_masks(low: npt.NDArray[np.int64], high: npt.NDArray[np.int64], size: int, device: torch.device) -> Tensor:
-    """Whether a pixel lies in its image's box, bool (n, 1, s, s); `low` and `high` (n, 2) are (x, y), high excluded."""
+    """Mark the pixels in each image's box, bool (n, 1, s, s); `low` and `high` (n, 2) are (x, y), high excluded."""
     steps = torch.arange(size, device=device)
     bounds = torch.from_numpy(np.stack([low, high])).to(device)[..., None]
     inside = (steps >= bounds[0]) & (steps < bounds[1])

@@ -50,7 +50,7 @@ def mix(
 def pair_shares(
     kind: Mixing, alpha: float, seed: int, epoch: int, indices: npt.NDArray[np.int64], size: int
 ) -> npt.NDArray[np.float32]:
-    """The shares (n,) that `mix` gives the first images, of side `size`, without looking at them."""
+    """Return the shares (n,) that `mix` gives the first images, of side `size`, without looking at them."""
     shares, _, _ = _blends(kind, alpha, seed, epoch, indices, size)
     return shares.astype(np.float32)
 
@@ -58,7 +58,7 @@ def pair_shares(
 def _blends(
     kind: Mixing, alpha: float, seed: int, epoch: int, indices: npt.NDArray[np.int64], size: int
 ) -> tuple[Floats, Edges, Edges]:
-    """Share of the first image (n,), and the box of the second: its first pixel and the one after its last, (n, 2)."""
+    """Return shares of the first image (n,), and boxes of the second: the first pixel and the one after the last."""
     if kind == "none":
         nowhere = np.zeros((len(indices), 2), dtype=np.int64)
         return np.ones(len(indices)), nowhere, nowhere
