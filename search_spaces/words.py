@@ -10,7 +10,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-T = TypeVar("T")
+Setting = TypeVar("Setting")
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class NoneAs:
         return {"anyOf": alternatives if known else [*alternatives, {"const": self.word}]}
 
 
-OrNone = Annotated[T | None, NoneAs("none")]
+OrNone = Annotated[Setting | None, NoneAs("none")]
 """A setting that the word `none` switches off."""
 
-OrAuto = Annotated[T | None, NoneAs("auto")]
+OrAuto = Annotated[Setting | None, NoneAs("auto")]
 """A setting that the word `auto` leaves to the program."""

@@ -5,6 +5,9 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -142,6 +145,164 @@ def test_modules_hold_one_concept() -> None:
     lengths = {path: len((ROOT / path).read_text().splitlines()) for path in MODULES}
     assert {path: length for path, length in lengths.items() if length >= 400} == {}
     assert median(lengths.values()) < 150
+
+
+def test_folders_hold_one_kind_of_thing() -> None:
+    modules = Counter(path.parent for path in MODULES if path.name != "__init__.py")
+    assert {folder: count for folder, count in modules.items() if count > 16} == {}
+
+
+def definitions(path: Path) -> Iterator[ast.FunctionDef | ast.ClassDef]:
+    """Every function, method and class of a module, nested ones too."""
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node
+
+
+def parameters(function: ast.FunctionDef) -> list[ast.arg]:
+    own = function.args
+    return [*own.posonlyargs, *own.args, *own.kwonlyargs]
+
+
+def test_functions_are_short_and_constructors_take_few_arguments() -> None:
+    long, wide = {}, {}
+    for path in MODULES:
+        for node in definitions(path):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            if lines > (40 if node.name == "drive" else 50):
+                long[f"{path}: {node.name}"] = lines
+            if node.name == "__init__" and len(parameters(node)) - 1 > 6:
+                wide[str(path)] = len(parameters(node)) - 1
+    assert long == {}
+    assert wide == {}
+
+
+# Functions below the driver that take a whole SweepSpec, each with its reason.
+TAKE_A_SWEEP = {
+    ("orchestrator/planning/plan.py", "make_plan"): "a plan forecasts the whole file, and keeps it for its report",
+    ("orchestrator/spec/loading.py", "_check"): "checks what sections say of one another",
+    ("orchestrator/spec/loading.py", "_check_names"): "checks the names of two sections against the task",
+}
+BELOW_DRIVER = ("spec", "migrate", "tracking", "search", "cluster", "worker", "results", "tuner", "planning")
+
+
+def below_the_driver() -> list[Path]:
+    return [path for path in MODULES if path.parts[0] == "orchestrator" and path.parts[1] in BELOW_DRIVER]
+
+
+def test_below_the_driver_functions_take_what_they_need() -> None:
+    found = {
+        (str(path), node.name)
+        for path in below_the_driver()
+        for node in definitions(path)
+        if isinstance(node, ast.FunctionDef)
+        for parameter in parameters(node)
+        if parameter.annotation is not None and "SweepSpec" in ast.unparse(parameter.annotation)
+    }
+    assert found == set(TAKE_A_SWEEP)
+
+
+def test_no_bag_takes_the_place_of_the_sweep_file() -> None:
+    """A parameter object of more than ten fields, of which a function reads fewer than half, is a bag."""
+    fields = {
+        node.name: {entry.target.id for entry in node.body if isinstance(entry, ast.AnnAssign)}
+        for path in MODULES
+        if path.parts[0] in ("analysis", "orchestrator")
+        for node in definitions(path)
+        if isinstance(node, ast.ClassDef)
+    }
+    large = {name: own for name, own in fields.items() if len(own) > 10 and name != "SweepSpec"}
+    assert "Plan" in large, "or this test looks at nothing"
+    bags = []
+    for path in below_the_driver():
+        for node in definitions(path):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            read = {
+                (part.value.id, part.attr)
+                for part in ast.walk(node)
+                if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name)
+            }
+            for parameter in parameters(node):
+                kind = "" if parameter.annotation is None else ast.unparse(parameter.annotation)
+                used = {attribute for name, attribute in read if name == parameter.arg}
+                if kind in large and 2 * len(used & large[kind]) < len(large[kind]):
+                    bags.append(f"{path}: {node.name} takes {kind}")
+    assert bags == []
+
+
+def test_one_module_assigns_the_status_of_a_trial() -> None:
+    """Elsewhere a status is compared, or is a key; `trainables/result.py` holds the default of a new trial."""
+    assigning = set()
+    for path in MODULES:
+        tree = ast.parse((ROOT / path).read_text())
+        asked = {
+            id(part)
+            for node in ast.walk(tree)
+            for question in (
+                [node]
+                if isinstance(node, ast.Compare | ast.match_case)
+                else [key for key in node.keys if key is not None]
+                if isinstance(node, ast.Dict)
+                else []
+            )
+            for part in ast.walk(question)
+        }
+        for node in ast.walk(tree):
+            is_status = isinstance(node, ast.Attribute) and ast.unparse(node.value) == "Status" and node.attr.isupper()
+            if is_status and id(node) not in asked:
+                assigning.add(str(path))
+    assert assigning == {"orchestrator/tuner/trial_states.py", "trainables/result.py"}
+
+
+def test_ray_tune_stays_in_tuner_and_worker() -> None:
+    """import-linter knows no parts of foreign packages."""
+    for path in MODULES:
+        for node in ast.walk(ast.parse((ROOT / path).read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            if any(name.startswith(("ray.tune", "ray.air")) for name in names):
+                assert path.parts[:2] in (("orchestrator", "tuner"), ("orchestrator", "worker")), path
+
+
+ROOMS_WITH = {
+    "Ray only in": {"cluster", "worker", "tuner", "driver", "commands", "cli"},
+    "Optuna only in": {"search", "tuner"},
+    "W&B, TensorBoard and MLflow only in": {"tracking"},
+}
+
+
+@pytest.mark.parametrize("name", ROOMS_WITH)
+def test_a_new_room_is_fenced_by_default(name: str) -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (contract,) = [contract for contract in contracts if contract["name"].startswith(name)]
+    rooms = {path.parts[1].removesuffix(".py") for path in MODULES if path.parts[0] == "orchestrator"} - {"__init__"}
+    fenced = {module.removeprefix("orchestrator.") for module in contract["source_modules"]}
+    assert fenced == rooms - ROOMS_WITH[name]
+
+
+def test_no_two_public_things_bear_one_name() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.parse((ROOT / path).read_text()).body:
+            match node:
+                case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                    names = [name]
+                case ast.Assign(targets=targets):
+                    names = [target.id for target in targets if isinstance(target, ast.Name)]
+                case ast.AnnAssign(target=ast.Name(id=name)):
+                    names = [name]
+                case _:
+                    names = []
+            for name in names:
+                homes.setdefault(name, []).append(str(path))
+    # Each module has its logger; each group of commands has the function that adds it to the app.
+    shared = {"log", "register"}
+    twice = {name: own for name, own in homes.items() if len(own) > 1 and not name.startswith("_")}
+    assert {name: own for name, own in twice.items() if name not in shared} == {}
 
 
 # Where a task may be named: its implementation, the sweep file, and the catalog, which also holds the default of the

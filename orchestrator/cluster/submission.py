@@ -84,7 +84,7 @@ class Job:
             write(text)
 
 
-def submit(name: str, sweep_file: str, address: str) -> Job:
+def submit_job(name: str, sweep_file: str, address: str) -> Job:
     """Hand a sweep over to the cluster whose dashboard is at `address`, e.g. http://head:8265.
 
     Its paths are those of the cluster's nodes. Raises InvalidInput where nothing answers there.

@@ -40,10 +40,9 @@ def preview(
     """See what training will see: a batch under each augmentation, and the classes of the first batches."""
     from dataclasses import asdict
 
-    from rich.table import Table
-
     from orchestrator.spec.loading import load_data
     from orchestrator.spec.sections import cache_budget
+    from orchestrator.terminal.tables import class_table
     from trainables.data.arrays import load_arrays
     from trainables.data.preview import count_batches, picture_data
     from trainables.storage.folders import cache_folder
@@ -72,14 +71,7 @@ def preview(
     if format is Format.JSON:
         print_json({"picture": str(out), **asdict(counts)})
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("class", overflow="fold")
-    for column in ("training images", "none", "sampler", "loss weight"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for count in counts.classes:
-        numbers = (count.images, count.none, count.sampler, f"{count.weight:.3f}")
-        table.add_row(escaped(count.label), *map(str, numbers))
-    output.print(table)
+    output.print(class_table(counts))
     prose(
         errors,
         f"\nnone, sampler: images in the first {counts.batches} batches of {counts.batch_size} under `balance`\n"

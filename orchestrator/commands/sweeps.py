@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.commands.follow import LogFormat, LogFormatOption, QuietOption, ended, sweep_reporter
+from orchestrator.commands.follow import SHOWN_TRIALS, LogFormat, LogFormatOption, QuietOption, ended, sweep_reporter
 from orchestrator.commands.options import (
     AddressOption,
     Format,
@@ -23,7 +23,6 @@ from orchestrator.commands.options import (
 )
 from search_spaces.errors import InvalidInput, ThawError
 
-SHOWN_TRIALS = 10
 STOP_TIMEOUT = 120.0
 FOLLOW_SECONDS = 1.0
 
@@ -89,11 +88,11 @@ def submit(
     name: Annotated[str | None, typer.Option(help="Name of the run; by default that of the sweep file.")] = None,
 ) -> None:
     """Hand a sweep over to a cluster, and follow it; its paths are the cluster's. Ctrl-C lets it go on alone."""
-    from orchestrator.cluster.submission import submit as hand_over
+    from orchestrator.cluster.submission import submit_job
     from orchestrator.spec.loading import load
 
     spec = load(file, set_ or [], name)
-    job = hand_over(spec.name, spec.to_yaml(), address)
+    job = submit_job(spec.name, spec.to_yaml(), address)
     at = f"{job.job_id} --address {address}"
     prose(
         errors,

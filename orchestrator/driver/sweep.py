@@ -146,24 +146,30 @@ def drive(
         Dispatcher(make_trackers(spec.tracking), spec.name, run.local, known) as trackers,
         stopper.giving_up(),
     ):
-        shutil.rmtree(run.tune, ignore_errors=True)
         if is_joined(address):
             stopper.joining_nodes = JoiningNodes(make_node_question(spec, arrays.dataset), run.run_json.name)
         audience.start(known, meter, trackers)
-        searcher, asha = make_searcher(spec, ledger, stopper, audience.on_trial)
-        remaining = searcher.proposals.remaining
-        log.info("%s: %d trials to go, %d known", spec.name, remaining, len(known))
-        if remaining:
-            make_tuner(run, spec.resources, searcher, asha, stopper, follow_nodes=is_joined(address)).fit()
-        # After a failure nothing more can be written; trials that are RUNNING in the ledger are resumed as well.
-        interrupted = stopper.failed is None and (
-            bool(searcher.states.interrupt()) or (stopper.is_stopped and searcher.proposals.remaining > 0)
-        )
+        interrupted = _run_trials(spec, ledger, stopper, audience, address)
         if stopper.failed is None:
             trackers.publish(SweepSummary.from_run(run))
     outcome = _conclude(spec, run, stopper, interrupted=interrupted)
     audience.close(interrupted=interrupted, ended=stopper.ended)
     return outcome
+
+
+def _run_trials(
+    spec: SweepSpec, ledger: Ledger, stopper: SweepStopper, audience: Audience, address: str | None
+) -> bool:
+    """Run the trials that are left; return whether the sweep was stopped before they were done."""
+    shutil.rmtree(ledger.run.tune, ignore_errors=True)
+    searcher, asha = make_searcher(spec, ledger, stopper, audience.on_trial)
+    remaining = searcher.proposals.remaining
+    log.info("%s: %d trials to go", spec.name, remaining)
+    if remaining:
+        make_tuner(ledger.run, spec.resources, searcher, asha, stopper, follow_nodes=is_joined(address)).fit()
+    if stopper.failed is not None:
+        return False  # nothing more can be written: trials that are RUNNING in the ledger are resumed as well
+    return bool(searcher.states.interrupt()) or (stopper.is_stopped and searcher.proposals.remaining > 0)
 
 
 def _conclude(spec: SweepSpec, run: RunFolder, stopper: SweepStopper, *, interrupted: bool) -> SweepOutcome:

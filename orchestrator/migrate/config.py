@@ -68,7 +68,7 @@ def import_file(old: Path, out: Path) -> ImportedConfig:
     """Write the trial file `out` of the configuration `old`; relative paths become relative to the new file.
 
     In `old` they start from the current folder, as scripts have it, or else from the folder of `old`. Raises
-    InvalidInput as `import_config` does, for a model that timm does not have, and when `out` is there already.
+    InvalidInput as `convert_config` does, for a model that timm does not have, and when `out` is there already.
     """
     if out.exists():
         raise InvalidInput(f"{out}: must not exist yet, but it does; choose another name with --out, or remove it")
@@ -80,14 +80,14 @@ def import_file(old: Path, out: Path) -> ImportedConfig:
         target = beside if beside.exists() and not Path(path).exists() else Path(path)
         return os.path.relpath(target, out.parent)
 
-    imported = import_config(read_mapping(old), str(old), locate)
+    imported = convert_config(read_mapping(old), str(old), locate)
     check_image_size(imported.config.architecture, imported.config.data.image_size)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(imported.text, encoding="utf-8")
     return imported
 
 
-def import_config(
+def convert_config(
     old: Mapping[Any, Any], source: str, locate: Callable[[str], str] = lambda path: path
 ) -> ImportedConfig:
     """Read an old configuration, flat or in sections; `source` names it in messages and in the file.

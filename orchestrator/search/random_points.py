@@ -19,7 +19,7 @@ import numpy as np
 import optuna
 
 from orchestrator.search.novelty import TriedPoints
-from orchestrator.search.rungs import Rungs, training_flops
+from orchestrator.search.rungs import Rungs, flops_by_epoch
 from orchestrator.search.samplers import seed_of
 from orchestrator.spec.search_problem import SearchProblem
 from search_spaces.space import Point, sample
@@ -40,7 +40,7 @@ Price = Callable[[TrialConfig], float]
 def price_function(rungs: Rungs | None) -> Price:
     """Training FLOPs of a trial until the first rung at which it is judged; all of them where there is none."""
     if rungs is None:
-        return lambda config: sum(training_flops(config))
+        return lambda config: sum(flops_by_epoch(config))
     return lambda config: sum(rungs.flops(config)[: rungs.first_judged_epoch(config)])
 
 

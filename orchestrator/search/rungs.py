@@ -26,7 +26,7 @@ from trainables.result import TrialResult, best_report
 Flops = Callable[[TrialConfig], Sequence[float]]
 
 
-def training_flops(config: TrialConfig) -> Sequence[float]:
+def flops_by_epoch(config: TrialConfig) -> Sequence[float]:
     """Training FLOPs of each epoch; whoever counts epochs need not wait for the import of torch."""
     from trainables.estimate import flops
 
@@ -36,7 +36,7 @@ def training_flops(config: TrialConfig) -> Sequence[float]:
 class Rungs:
     """Which value each trial had when it reached each rung."""
 
-    def __init__(self, asha: Asha, max_epochs: int, flops: Flops = training_flops) -> None:
+    def __init__(self, asha: Asha, max_epochs: int, flops: Flops = flops_by_epoch) -> None:
         self.asha = asha
         self.flops = flops
         self.values: dict[int, dict[str, float]] = {}

@@ -19,6 +19,7 @@ from trainables.result import EpochReport, Status
 if TYPE_CHECKING:  # they bring torch and onnxruntime, which a leaderboard does not need
     from trainables.bundle.parity import Parity
     from trainables.bundle.predict import Prediction
+    from trainables.data.preview import BatchCounts
     from trainables.estimate.explain import EpochPlan
     from trainables.task.bootstrap import Interval
     from trainables.task.evaluation import Evaluation
@@ -226,6 +227,18 @@ def _confusions(evaluation: Evaluation, limit: int = 10) -> Table:
         table.add_column(name, justify="right" if name == "images" else "left")
     for count, true, predicted in sorted(wrong, reverse=True)[:limit]:
         table.add_row(Text(true), Text(predicted), str(count))
+    return table
+
+
+def class_table(counts: BatchCounts) -> Table:
+    """One row per class: its training images, its images in the first batches, and its weight in the loss."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("class", overflow="fold")
+    for column in ("training images", "none", "sampler", "loss weight"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for count in counts.classes:
+        numbers = (count.images, count.none, count.sampler, f"{count.weight:.3f}")
+        table.add_row(Text(count.label), *map(str, numbers))
     return table
 
 

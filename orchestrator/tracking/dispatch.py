@@ -36,7 +36,7 @@ class Dispatcher(Observer):
         for trial in known:
             self._logged[trial.trial_id] = len(trial.reports)
             self._ended[trial.trial_id] = trial.status
-        self._open: dict[str, tuple[Status, Mapping[str, float]]] = {}
+        self._open: dict[str, tuple[Status, Mapping[str, float]] | None] = {}
         self._problems: list[str] = []
         self._closed = False
         self._threads = [TrackerThread(tracker, self._note) for tracker in trackers]
@@ -66,7 +66,7 @@ class Dispatcher(Observer):
 
     def start(self, context: TrialContext) -> None:
         """Start a single run, which is no trial of the sweep."""
-        self._open[context.name] = (Status.RUNNING, {})
+        self._open[context.name] = None
         for thread in self._threads:
             thread.start(context)
 
@@ -89,13 +89,14 @@ class Dispatcher(Observer):
             thread.publish(summary)
 
     def close(self, timeout: float = CLOSE_SECONDS) -> tuple[str, ...]:
-        """Finish what is open with the last status it had, and wait at most `timeout` seconds for all trackers.
+        """Finish open trials with the last status they had, and wait at most `timeout` seconds for all trackers.
 
         Returns everything that went wrong with a tracker, a sentence each, as it stands in the log. After the first
         call nothing may be sent any more.
         """
-        for name, (status, summary) in list(self._open.items()):
-            self.finish(name, status, summary)
+        for name, last in list(self._open.items()):
+            if last is not None:
+                self.finish(name, *last)
         for thread in self._threads:
             thread.close()
         deadline = time.monotonic() + timeout

@@ -11,7 +11,7 @@ from trainables.model.device_memory import forward_batch, is_out_of_memory, rele
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
+Result = TypeVar("Result")
 
 
 class MemoryPolicy:
@@ -29,7 +29,7 @@ class MemoryPolicy:
         self.micro_batch = min(config.micro_batch_size or config.batch_size, len(images.train))
         self.evaluation_batch = forward_batch(config.data.image_size, images.device)
 
-    def fit_step(self, step: Callable[[], T], clear: Callable[[], None]) -> T:
+    def fit_step(self, step: Callable[[], Result], clear: Callable[[], None]) -> Result:
         """Take an optimizer step; while it does not fit into memory, halve the micro-batch and run it again.
 
         `clear` frees the gradients of a step that failed. The global batch stays the same. Ranks cannot agree on this
@@ -58,7 +58,7 @@ class MemoryPolicy:
             self.notes.append(f"out of memory: micro-batch halved to {smaller}; BatchNorm sees smaller batches")
             log.warning("%s", self.notes[-1])
 
-    def fit_evaluation(self, evaluate: Callable[[int], T]) -> T:
+    def fit_evaluation(self, evaluate: Callable[[int], Result]) -> Result:
         """Evaluate in batches of a size; while they do not fit into memory, halve it. Nothing else changes.
 
         Raises OutOfMemory when not even one image fits.

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.cli import run as cli
-from orchestrator.migrate.config import import_config, import_file
+from orchestrator.migrate.config import convert_config, import_file
 from orchestrator.migrate.vocabulary import KEYS
 from orchestrator.spec.loading import load_trial
 from search_spaces.documents import dump_yaml, parse_yaml
@@ -42,7 +42,7 @@ wandb: {project: trash}
 
 
 def test_a_guides_configuration_becomes_a_trial() -> None:
-    imported = import_config(parse_yaml(GUIDE, "guide"), "old.yaml")
+    imported = convert_config(parse_yaml(GUIDE, "guide"), "old.yaml")
     assert imported.config == TrialConfig.model_validate(
         {
             "data": {"root": "/photos", "image_size": 224},
@@ -76,7 +76,7 @@ def test_a_guides_configuration_becomes_a_trial() -> None:
 
 
 def test_every_value_says_where_it_came_from() -> None:
-    lines = import_config(parse_yaml(GUIDE, "guide"), "old.yaml").text.splitlines()
+    lines = convert_config(parse_yaml(GUIDE, "guide"), "old.yaml").text.splitlines()
     assert lines[0] == "# Written by `thaw import-config`. Each value names the key of old.yaml it came from."
     assert "  root: /photos  # from data.data_dir" in lines
     assert "lr: 0.001  # from training.learning_rate" in lines
@@ -99,18 +99,18 @@ def test_the_same_flat() -> None:
         "augmentation": "strong",
         "patience": 2,
     }
-    config = import_config(old, "old.yaml").config
+    config = convert_config(old, "old.yaml").config
     assert (config.strategy, config.weights, config.balance) == ("head", "models/best.pth", "loss")
     assert (config.augmentation, config.patience, config.data.image_size) == ("strong", 2, 96)
 
 
 def test_what_is_required_and_not_said_is_a_default_that_is_told() -> None:
-    imported = import_config({"model": "resnet50"}, "old.yaml")
+    imported = convert_config({"model": "resnet50"}, "old.yaml")
     assert imported.defaults[:4] == ("data.root: photos", "strategy: full", "epochs: 10", "lr: 0.0001")
     assert "lr: 0.0001  # default: the old file does not say" in imported.text
-    frozen = import_config({"model": "resnet50", "freeze_backbone": True}, "old.yaml")
+    frozen = convert_config({"model": "resnet50", "freeze_backbone": True}, "old.yaml")
     assert "lr: 0.001" in frozen.defaults
-    late = import_config({"model": "resnet50", "unfreeze_backbone_at_epoch": 30}, "old.yaml").config
+    late = convert_config({"model": "resnet50", "unfreeze_backbone_at_epoch": 30}, "old.yaml").config
     assert (late.unfreeze_epoch, late.epochs) == (30, 40)
 
 
@@ -139,11 +139,11 @@ def test_what_is_required_and_not_said_is_a_default_that_is_told() -> None:
 )
 def test_what_cannot_be_a_trial_is_refused_under_its_old_name(old: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidInput, match=re.escape(said)):
-        import_config(old, "old.yaml")
+        convert_config(old, "old.yaml")
 
 
 def test_a_value_without_a_counterpart_is_listed_with_the_reason_and_its_default_taken() -> None:
-    imported = import_config({"model": "resnet50", "optimizer": "Lamb", "class_weights": [1, 2]}, "old.yaml")
+    imported = convert_config({"model": "resnet50", "optimizer": "Lamb", "class_weights": [1, 2]}, "old.yaml")
     assert imported.unknown == (
         "optimizer: Lamb (Thaw has adam, adamw, sgd)",
         "class_weights: [1, 2] (Thaw computes the weights from the counts: set balance: loss)",
@@ -167,15 +167,15 @@ def test_a_value_without_a_counterpart_is_listed_with_the_reason_and_its_default
     ],
 )
 def test_keys_that_work_together(old: dict[str, Any], expected: dict[str, Any]) -> None:
-    config = import_config({"model": "resnet50", **old}, "old.yaml").config
+    config = convert_config({"model": "resnet50", **old}, "old.yaml").config
     assert {name: getattr(config, name) for name in expected} == expected
     assert str(config.data.root) == "photos"
 
 
 def test_a_rate_of_the_backbone_that_is_no_share_is_listed() -> None:
-    over = import_config({"model": "resnet50", "lr": 1e-3, "backbone_lr": 1e-2}, "old.yaml")
+    over = convert_config({"model": "resnet50", "lr": 1e-3, "backbone_lr": 1e-2}, "old.yaml")
     assert over.unknown == ("backbone_lr: 0.01 (must be a share of the learning rate, above 0 and at most 1)",)
-    alone = import_config({"model": "resnet50", "backbone_lr": 1e-2}, "old.yaml")
+    alone = convert_config({"model": "resnet50", "backbone_lr": 1e-2}, "old.yaml")
     assert alone.unknown == ("backbone_lr: 0.01 (without a learning rate of the head)",)
 
 
@@ -193,7 +193,7 @@ configurations = st.recursive(
 @given(configurations, st.text(max_size=30))
 def test_whatever_it_says_the_file_is_what_was_validated(old: dict[str, Any], source: str) -> None:
     try:
-        imported = import_config({"architecture": "resnet50", **old}, source)
+        imported = convert_config({"architecture": "resnet50", **old}, source)
     except InvalidInput:
         return
     assert TrialConfig.model_validate(parse_yaml(imported.text, "text")) == imported.config

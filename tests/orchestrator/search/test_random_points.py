@@ -5,7 +5,7 @@ import pytest
 
 from orchestrator.search import random_points
 from orchestrator.search.random_points import price_function, random_point
-from orchestrator.search.rungs import Rungs, training_flops
+from orchestrator.search.rungs import Rungs, flops_by_epoch
 from orchestrator.spec.sections import Asha
 from orchestrator.spec.sweep_spec import SweepSpec
 from trainables.config import TrialConfig
@@ -80,7 +80,7 @@ def test_a_price_is_what_a_trial_takes_until_it_is_judged(spec: Callable[..., Sw
     full = sweep.trial_config({"strategy": "full", "lr": 1e-3})
     late = sweep.trial_config({"strategy": "progressive", "unfreeze_epoch": 5, "lr": 1e-3})
     price = price_function(Rungs(Asha(grace=1, reduction=3), 9))
-    assert price(full) == pytest.approx(training_flops(full)[0])
-    assert price(late) == pytest.approx(sum(training_flops(late)[:6])), "five frozen epochs, and one of grace"
+    assert price(full) == pytest.approx(flops_by_epoch(full)[0])
+    assert price(late) == pytest.approx(sum(flops_by_epoch(late)[:6])), "five frozen epochs, and one of grace"
     never = price_function(Rungs(Asha(resource="epochs", grace=5, reduction=3), 9))
-    assert never(late) == price_function(None)(late) == pytest.approx(sum(training_flops(late)))
+    assert never(late) == price_function(None)(late) == pytest.approx(sum(flops_by_epoch(late)))
