@@ -28,7 +28,7 @@ def question(tmp_path: Path) -> NodeQuestion:
 
 
 def complaints(question: NodeQuestion, has: dict[str, float] | None = None, **changes: object) -> list[str]:
-    answer = {**probe_node(asdict(question)), **changes}
+    answer = {**probe_node(asdict(question) | {"devices": False}), **changes}
     return list(report(question, {**FOUND, "Resources": has or {"CPU": 1}}, answer).complaints)
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import torch
 
 from orchestrator.cluster.node_probe import NodeQuestion, probe_node, versions
 
@@ -50,6 +51,11 @@ def test_without_a_run_nothing_is_left_and_no_driver_looked_for(tmp_path: Path):
 def test_a_run_that_the_node_does_not_see_is_one_without_the_driver(question: NodeQuestion, tmp_path: Path):
     answer = probe_node(asdict(question) | {"run": str(tmp_path / "elsewhere")})
     assert (answer["sees_driver"], answer["left"]) == (False, None)
+
+
+def test_gpus_are_counted_where_they_are_asked_for(tmp_path: Path):
+    answer = probe_node(asdict(NodeQuestion((), str(tmp_path), devices=True)))
+    assert answer["gpus"] == torch.cuda.device_count()
 
 
 def test_versions_are_of_python_and_of_what_is_installed():
