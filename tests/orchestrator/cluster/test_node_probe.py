@@ -26,7 +26,7 @@ def question(tmp_path: Path) -> NodeQuestion:
     )
 
 
-def test_an_answer_tells_what_a_node_has_and_lacks(question: NodeQuestion, tmp_path: Path):
+def test_an_answer_holds_what_a_node_has_and_lacks(question: NodeQuestion, tmp_path: Path):
     answer = probe_node(json.loads(json.dumps(asdict(question))))
     assert answer["unreadable"] == ["data.weights_dir"]
     assert answer["wrong_images"] == [str(tmp_path / "photos" / "b.png")]

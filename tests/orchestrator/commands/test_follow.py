@@ -17,7 +17,7 @@ def test_silence_and_events_exclude_each_other() -> None:
         pytest.fail("nothing is done")
 
 
-def test_a_person_reads_what_goes_on_unless_told_to_be_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_printed_unless_the_sweep_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     with sweep_reporter(quiet=False, log_format=LogFormat.TEXT) as loud:
         loud.say("3 classes")
         loud.warn("batch [32] is large")
@@ -28,7 +28,7 @@ def test_a_person_reads_what_goes_on_unless_told_to_be_quiet(capsys: pytest.Capt
     assert capsys.readouterr() == ("", "warning: a tracker has failed\n")
 
 
-def test_a_machine_reads_one_event_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_message_is_one_event_per_line_in_json(capsys: pytest.CaptureFixture[str]) -> None:
     with sweep_reporter(quiet=False, log_format=LogFormat.JSON) as log:
         log.say("3 classes")
         log.warn("a tracker has failed")
@@ -48,13 +48,13 @@ def test_an_error_is_an_event_and_keeps_its_exit_code(
     assert (event["event"], event["message"], event["exit_code"]) == ("error", str(error), code)
 
 
-def test_an_error_is_a_person_s_to_read_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_is_left_to_the_command_line_to_show(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(InvalidInput), sweep_reporter(quiet=False, log_format=LogFormat.TEXT):
         raise InvalidInput("no photos")
-    assert capsys.readouterr().err == "", "the command line shows it"
+    assert capsys.readouterr().err == ""
 
 
-def test_a_budget_that_ended_a_run_is_named_with_how_to_go_on() -> None:
+def test_a_budget_that_ended_a_run_is_named_with_the_command_that_continues_it() -> None:
     text = ended("budget.wall_clock: 1h of 1h are used", "runs/a")  # type: ignore[arg-type]
     assert text == (
         "ended by budget.wall_clock: 1h of 1h are used; go on with: thaw extend runs/a --set budget.wall_clock=..."

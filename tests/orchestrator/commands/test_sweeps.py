@@ -41,7 +41,7 @@ def test_a_sampler_that_draws_at_random_is_warned_about(design: Path, capsys: Ca
     assert told.err.startswith("warning: search.sampler qmc draws conditional dimensions at random")
 
 
-def test_a_status_tells_who_drives_a_run_and_how_far_it_is(empty_run: RunFolder, trial: Trial, capsys: Capture) -> None:
+def test_a_status_has_the_driver_and_the_trials_of_a_run(empty_run: RunFolder, trial: Trial, capsys: Capture) -> None:
     Ledger(empty_run).write_trial(trial("0000", [0.5], Status.COMPLETED))
     Ledger(empty_run).write_trial(trial("0001", [0.7]))
     name = str(empty_run.root)
@@ -60,7 +60,9 @@ def test_a_status_tells_who_drives_a_run_and_how_far_it_is(empty_run: RunFolder,
     assert (document["driven"], document["trials"]) == (True, {"COMPLETED": 1, "RUNNING": 1})
 
 
-def test_a_run_that_a_budget_ended_says_how_to_go_on(empty_run: RunFolder, capsys: Capture) -> None:
+def test_the_status_of_a_run_that_a_budget_ended_has_the_command_that_continues_it(
+    empty_run: RunFolder, capsys: Capture
+) -> None:
     Ledger(empty_run).update_run(ended="budget.wall_clock: 1h of 1h are used")
     assert run(["status", str(empty_run.root)]) == 0
     assert f"thaw extend {empty_run.root} --set budget.wall_clock=..." in said(capsys)

@@ -59,7 +59,7 @@ def test_a_new_run_begins_with_the_default_recipe(
     assert told == [assignment.trial] == Ledger(empty_run).trials()
 
 
-def test_a_run_goes_on_with_its_unfinished_trials_and_what_is_left(
+def test_a_run_continues_with_its_unfinished_trials_and_what_is_left(
     parts: Any, empty_run: RunFolder, trial: Trial
 ) -> None:
     ledger = Ledger(empty_run)

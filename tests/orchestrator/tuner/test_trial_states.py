@@ -22,7 +22,7 @@ COMPLETED = TrialEnd(kind=EndKind.COMPLETED)
 
 @dataclass
 class Sweep:
-    """Statuses of a sweep, and all who are told of them."""
+    """Statuses of a sweep, with everything that receives them."""
 
     states: TrialStates
     ledger: Ledger
@@ -77,7 +77,7 @@ def test_an_end_has_its_status(kind: EndKind, status: Status, sweep: Sweep) -> N
     assert sweep.study.trials[0].state is (TrialState.COMPLETE if failure is None else TrialState.FAIL)
 
 
-def test_ledger_study_and_observers_are_told_of_each_change(sweep: Sweep) -> None:
+def test_ledger_study_and_observers_get_each_change(sweep: Sweep) -> None:
     trial = sweep.begin("a")
     assert (trial.status, sweep.kept()) == (Status.RUNNING, [Status.RUNNING])
     sweep.states.report("a", grown(trial, 0.2))

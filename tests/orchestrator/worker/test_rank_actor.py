@@ -115,5 +115,5 @@ def test_a_trial_that_cannot_be_begun_has_ended(assignment: Assignment) -> None:
     ("error", "lost"),
     [(GLOO, True), (DistNetworkError("timed out"), True), (RuntimeError("CUDA error"), False), (OSError(), False)],
 )
-def test_the_loss_of_another_rank_is_told_from_a_rank_s_own_errors(error: Exception, lost: bool) -> None:
+def test_the_loss_of_another_rank_differs_from_a_rank_s_own_errors(error: Exception, lost: bool) -> None:
     assert is_peer_lost(error) is lost

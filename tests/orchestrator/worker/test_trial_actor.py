@@ -24,7 +24,7 @@ from trainables.result import EpochReport, Status, TrialResult
 from trainables.storage.folders import TrialFolders
 from trainables.storage.place import Place, as_place
 
-EPOCHS = 4
+EPOCHS = 3
 
 
 @pytest.fixture
