@@ -47,7 +47,7 @@ class RankActor:
         self._dump: IO[str] | None = None
 
     def offer(self, patience: float) -> tuple[str, int]:
-        """Open the place where the ranks of a gang meet: its address and port. Asked of rank 0 only.
+        """Open the place where the ranks of a group meet; return its address and port. Asked of rank 0 only.
 
         `patience` is for how many seconds it is waited for ranks to come there.
         """

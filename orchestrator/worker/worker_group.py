@@ -1,15 +1,15 @@
-"""The processes of one trial: reserved together, kept warm from trial to trial, in lockstep, and killed together.
+"""WorkerGroup: the processes of one trial, reserved together, kept warm from trial to trial, and killed together.
 
-A gang looks like the trial that it runs: `begin` gives an iterator of epochs. Behind it, every `next()` is asked of all
-ranks at once. What becomes of it when one of them does not answer as it should:
+A worker group has the interface of the trial that it runs: `begin` returns an iterator of epochs. Every `next()` is
+asked of all ranks at once. Answers that are not as they should be:
 
-- A rank dies, or waits for another in vain: `WorkerLost`. The trial is worth another try, from its checkpoint.
-- Its storage fails: `StorageFailed`. The sweep ends, and a resumed one goes on with the trial.
-- A rank raises: `TrialEnded`, with its traceback. The others wait for it in some collective operation; unless they have
-  all raised alike, the gang is of no more use.
-- An epoch takes too long: `TrialEnded` as TIMED_OUT.
+- A rank dies, or does not answer: `WorkerLost`. The trial is tried again from its checkpoint.
+- Its storage fails: `StorageFailed`. The sweep ends, and a resumed one continues the trial.
+- A rank raises: `TrialEnded`, with its traceback. The others wait for it in a collective operation; unless all ranks
+  have raised the same, the group is of no more use.
+- An epoch takes too long: `TrialEnded`, as timed out.
 
-In each case the ranks that are of no more use are killed, and the next trial starts new ones.
+Ranks that are of no more use are killed, and the next trial starts new ones.
 """
 
 import logging
