@@ -346,3 +346,42 @@ def test_package_inits_import_only_light_things() -> None:
 def test_no_test_folder_shadows_a_room() -> None:
     """With an `__init__.py`, `tests/analysis` would be imported in place of `analysis`."""
     assert list((ROOT / "tests").rglob("__init__.py")) == []
+
+
+WITHOUT_MIRROR: dict[str, str] = {
+    "orchestrator/cluster/joining_nodes.py": "tests/integration/test_clusters.py: asks nodes of a cluster that grows",
+    "orchestrator/commands/demo.py": "tests/integration/test_demo.py: runs the whole chain",
+    "orchestrator/commands/plan.py": "tests/orchestrator/planning/test_plan.py: runs the command for its plans",
+    "orchestrator/driver/probe.py": "tests/integration/test_sweep.py: probes in workers of Ray",
+    "orchestrator/driver/sweep.py": "tests/integration/test_sweep.py: runs whole sweeps",
+    "orchestrator/spec/search_problem.py": "tests/orchestrator/search/test_proposals.py: holds fields alone",
+    "orchestrator/terminal/plan_table.py": "tests/orchestrator/planning/test_plan.py: shows the plans made there",
+    "orchestrator/tracking/tracker.py": "tests/contracts/test_trackers.py: every tracker passes its suite",
+    "trainables/task/task.py": "tests/contracts/test_tasks.py: every task passes its suite",
+}
+"""Modules whose tests are not in the mirror: the file of tests that covers each, and the reason."""
+
+
+def mirror(module: Path) -> Path:
+    """Return the file of tests of a module; that of a package lies beside the folder of the package's own tests."""
+    tested = module.parent if module.name == "__init__.py" else module
+    return Path("tests") / tested.parent / f"test_{tested.stem}.py"
+
+
+def test_each_module_has_a_mirror_test_or_a_reason() -> None:
+    has_code = {path: len(ast.parse((ROOT / path).read_text()).body) > 1 for path in MODULES}
+    lacking = {path.as_posix() for path in MODULES if has_code[path] and not (ROOT / mirror(path)).is_file()}
+    assert lacking - WITHOUT_MIRROR.keys() == set(), "add the mirror test, or the reason to WITHOUT_MIRROR"
+    assert WITHOUT_MIRROR.keys() - lacking == set(), "has a mirror test, or is no module: remove the reason"
+
+
+def test_each_test_in_a_room_has_its_module() -> None:
+    tests = {path.relative_to(ROOT) for room in ROOMS for path in (ROOT / "tests" / room).rglob("test_*.py")}
+    assert tests - {mirror(path) for path in MODULES} == set(), "rename to the mirror of the module that is tested"
+
+
+@pytest.mark.parametrize("module", WITHOUT_MIRROR)
+def test_a_reason_names_the_file_of_tests_that_covers_the_module(module: str) -> None:
+    file, _, reason = WITHOUT_MIRROR[module].partition(": ")
+    assert reason
+    assert (ROOT / file).is_file()

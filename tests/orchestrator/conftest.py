@@ -1,16 +1,19 @@
 """Sweep files and trials, as the tests of the orchestrator need them. Nothing here trains."""
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 
+from analysis.ledger import Ledger, RunRecord
+from analysis.run_folder import RunFolder
 from orchestrator.spec.loading import load
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.documents import dump_yaml
-from trainables.config import TrialConfig
+from trainables.config import Objective, TrialConfig
 from trainables.result import EpochReport, Failure, Status, TrialResult
 
 # The sweep file of DESIGN.md, word for word.
@@ -120,6 +123,27 @@ def make_trial(
         reports=reports,
         failure=None if failure is None else Failure(message=failure),
     )
+
+
+@pytest.fixture
+def empty_run(tmp_path: Path) -> RunFolder:
+    """A run on disk without trials."""
+    run = RunFolder(tmp_path)
+    Ledger(run).write_run(
+        RunRecord(
+            name="small",
+            objective=Objective(),
+            space={},
+            distributions={},
+            created=datetime.now(UTC),
+            classes=("a", "b"),
+            fingerprint="photos",
+            sample_counts={},
+            trials_planned=2,
+            versions={},
+        )
+    )
+    return run
 
 
 @pytest.fixture(autouse=True)

@@ -1,12 +1,13 @@
-import importlib.metadata
+import json
 import os
+import platform
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import torch
 
-from orchestrator.cluster.node_checks import NODE_PACKAGES, _complaints
-from orchestrator.cluster.node_probe import NodeQuestion, probe_node
+from orchestrator.cluster.node_probe import NodeQuestion, probe_node, versions
 
 
 @pytest.fixture
@@ -16,72 +17,55 @@ def question(tmp_path: Path) -> NodeQuestion:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "token").touch()
     return NodeQuestion(
-        NODE_PACKAGES,
+        ("thaw", "no-such-package"),
         str(tmp_path / "a" / "cache"),
-        folders={"data.root": str(tmp_path / "photos")},
+        folders={"data.root": str(tmp_path / "photos"), "data.weights_dir": str(tmp_path / "none")},
         run=str(tmp_path / "run"),
         token="token",
-        images={str(tmp_path / "photos" / "a.png"): 5},
+        images={str(tmp_path / "photos" / name): 5 for name in ("a.png", "b.png")},
     )
 
 
-def complaints(question: NodeQuestion, has: dict[str, float] | None = None, **changes: object) -> list[str]:
-    return list(_complaints(question, has or {"CPU": 1}, {**probe_node(asdict(question)), **changes}))
-
-
-def test_a_node_like_this_one_is_ready(question: NodeQuestion, tmp_path: Path):
-    assert complaints(question) == []
+def test_an_answer_tells_what_a_node_has_and_lacks(question: NodeQuestion, tmp_path: Path):
+    answer = probe_node(json.loads(json.dumps(asdict(question))))
+    assert answer["unreadable"] == ["data.weights_dir"]
+    assert answer["wrong_images"] == [str(tmp_path / "photos" / "b.png")]
+    assert (answer["sees_driver"], answer["cache_error"], answer["gpus"]) == (True, None, None)
+    assert answer["cache_free"] > 0
+    assert json.loads(json.dumps(answer)) == answer, "it travels to a driver as a plain mapping"
     assert not (tmp_path / "a").exists(), "the cache is looked at, not made"
 
 
-def test_other_versions_are_named_with_where_they_were_found(question: NodeQuestion):
-    here = probe_node(asdict(question))["versions"]
-    (old,) = complaints(question, versions={**here, "timm": "0.9.0"})
-    assert old.startswith(f"timm must be {importlib.metadata.version('timm')} as on the driver, got 0.9.0 in /")
-    assert old.endswith("install the same thaw wheel, with its [train] extra, on every node")
-    (none,) = complaints(question, versions={**here, "thaw": None})
-    assert "got None in" in none
-    assert complaints(question, versions={**here, "torch": here["torch"].partition("+")[0] + "+cu128"}) == []
+def test_a_node_leaves_a_file_in_the_run_for_the_driver_to_see(question: NodeQuestion, tmp_path: Path):
+    left = [probe_node(asdict(question))["left"] for _ in range(2)]
+    assert left[0] != left[1]
+    assert all((tmp_path / "run" / name).is_file() for name in left)
 
 
-def test_what_a_node_does_not_see_is_named(question: NodeQuestion, tmp_path: Path):
-    (tmp_path / "photos" / "a.png").write_bytes(b"1234")
-    (changed,) = complaints(question)
-    assert "1 of 1 looked at are missing or of another size, e.g." in changed
-    (tmp_path / "photos" / "a.png").unlink()
-    (tmp_path / "photos").rmdir()
-    (gone,) = complaints(question)
-    assert gone.startswith(f"data.root must be readable on every node, got nothing at {tmp_path / 'photos'}; mount it")
+def test_without_a_run_nothing_is_left_and_no_driver_looked_for(tmp_path: Path):
+    answer = probe_node(asdict(NodeQuestion((), str(tmp_path))))
+    assert (answer["sees_driver"], answer["left"]) == (True, None)
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_folder_of_its_own_is_no_shared_one(question: NodeQuestion, tmp_path: Path):
-    (tmp_path / "run" / "token").unlink()
-    (unshared,) = complaints(question)
-    assert unshared.startswith("storage.root must be one folder that all nodes share")
-    (tmp_path / "run" / "token").touch()
-    (unseen,) = complaints(question, left=".node-somewhere-else")
-    assert "must show all nodes the same files" in unseen
-    (readonly,) = complaints(question, left=None)
-    assert "must be writable on every node" in readonly
+def test_a_run_that_the_node_does_not_see_is_one_without_the_driver(question: NodeQuestion, tmp_path: Path):
+    answer = probe_node(asdict(question) | {"run": str(tmp_path / "elsewhere")})
+    assert (answer["sees_driver"], answer["left"]) == (False, None)
+
+
+def test_gpus_are_counted_where_they_are_asked_for(tmp_path: Path):
+    answer = probe_node(asdict(NodeQuestion((), str(tmp_path), devices=True)))
+    assert answer["gpus"] == torch.cuda.device_count()
+
+
+def test_versions_are_of_python_and_of_what_is_installed():
+    found = versions(("thaw", "no-such-package"))
+    assert list(found) == ["python", "thaw", "no-such-package"]
+    assert platform.python_version().startswith(f"{found['python']}.")
+    assert found["no-such-package"] is None
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_cache_that_cannot_be_written(question: NodeQuestion, tmp_path: Path):
+def test_a_cache_that_cannot_be_written_is_an_error_in_the_answer(question: NodeQuestion, tmp_path: Path):
     (tmp_path / "a").mkdir(mode=0o500)
-    assert "storage.cache_dir must be writable" in complaints(question)[0]
-
-
-def test_a_full_disk_and_blind_devices(question: NodeQuestion):
-    (full,) = complaints(question, cache_free=10**8)
-    assert "must have 1 GB free, got 0.1 GB at" in full
-    asked = NodeQuestion(**{**asdict(question), "devices": True})
-    for seen in (0, "OSError: libcuda.so.1"):
-        (blind,) = complaints(asked, {"CPU": 1, "GPU": 1}, gpus=seen)
-        assert f"must see the 1 GPUs that Ray counts, got {seen}" in blind
-    assert complaints(asked, {"CPU": 1, "GPU": 1}, gpus=1) == []
-    assert complaints(asked, {"CPU": 1}, gpus=0) == [], "a head without a GPU is no fault"
-
-
-def test_a_node_that_does_not_answer(question: NodeQuestion):
-    (silent,) = _complaints(question, {}, "ModuleNotFoundError: No module named 'ray'")
-    assert silent.startswith("must answer, but ModuleNotFoundError")
+    assert probe_node(asdict(question))["cache_error"] is not None

@@ -9,7 +9,6 @@ import pytest
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder
 from analysis.winner import RETRAIN_JSON
-from orchestrator.driver.retrain import retrain_winner
 from orchestrator.results.export import _portable, export_winner, winner_weights
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput
@@ -39,35 +38,16 @@ def run(tmp_path: Path, small_spec: Callable[..., SweepSpec]) -> RunFolder:
     return folder
 
 
-@pytest.mark.parametrize("verb", [retrain_winner, export_winner])
-def test_without_a_completed_trial_nothing_is_done(run: RunFolder, trial: Trial, verb: Callable[[Path], Any]) -> None:
+def test_without_a_completed_trial_nothing_is_done(run: RunFolder, trial: Trial) -> None:
     Ledger(run).write_trial(trial("0000", [0.5], Status.PRUNED))
     with pytest.raises(InvalidInput, match=r"no trial of .* is COMPLETED, got 1 PRUNED"):
-        verb(run.root)
-    assert not run.winner.exists()
+        export_winner(run.root)
     assert not run.export.exists()
 
 
-@pytest.mark.parametrize("verb", [retrain_winner, export_winner])
-def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, verb: Callable[[Path], Any]) -> None:
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="a run must be an existing folder"):
-        verb(tmp_path / "none")
-
-
-def test_retraining_without_a_test_split_is_refused_before_anything_is_removed(
-    run: RunFolder, trial: Trial, tmp_path: Path
-) -> None:
-    for split in ("train", "val"):
-        for name in ("a", "b"):
-            image = tmp_path / "photos" / split / name / "1.png"
-            image.parent.mkdir(parents=True)
-            image.write_bytes(b"not looked at yet")
-    run.winner.mkdir()
-    (run.winner / "kept").touch()
-    Ledger(run).write_trial(trial("0000", [0.5], Status.COMPLETED, data={"root": tmp_path / "photos"}))
-    with pytest.raises(InvalidInput, match=r"photos: retraining ends with the test split, .*; add a folder test/"):
-        retrain_winner(run.root)
-    assert (run.winner / "kept").exists()
+        export_winner(tmp_path / "none")
 
 
 def test_the_retrained_weights_are_exported_only_while_their_trial_is_the_winner(run: RunFolder, trial: Trial) -> None:

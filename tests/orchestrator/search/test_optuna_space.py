@@ -1,21 +1,16 @@
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import optuna
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.search.optuna_space import distributions, suggest, to_parameters
 from orchestrator.search.samplers import make_sampler
-from orchestrator.search.unmodeled import drawn_at_random
 from orchestrator.spec.sections import Search
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.domains import Int
 from search_spaces.space import SearchSpace, sample
-
-SAMPLERS = ["tpe", "gp", "random", "qmc", "grid", "nsga2"]
 
 Suggest = Callable[[optuna.Trial], Any]
 
@@ -23,16 +18,6 @@ Suggest = Callable[[optuna.Trial], Any]
 def score(point: dict[str, Any]) -> float:
     """A made-up objective that depends on the strategy, so that samplers have something to learn."""
     return point["lr"] + (point["strategy"] == "full")
-
-
-def optimise(sampler: optuna.samplers.BaseSampler, ask: Suggest, trials: int) -> list[Any]:
-    study = optuna.create_study(sampler=sampler, direction="maximize")
-    points = []
-    for _ in range(trials):
-        trial = study.ask()
-        points.append(ask(trial))
-        study.tell(trial, score(points[-1]))
-    return points
 
 
 def fallbacks(ask: Suggest, trials: int, start_up: int = 10) -> int:
@@ -82,57 +67,6 @@ def test_one_name_for_two_ranges_would_fall_out_of_it() -> None:
         return {"strategy": strategy, "lr": trial.suggest_float("lr", low, high, log=True)}
 
     assert fallbacks(naive, trials=40) > 10
-
-
-@pytest.mark.parametrize("name", SAMPLERS)
-# Optuna says once a start that the Gaussian process is fitted with an experimental class.
-@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-def test_every_sampler_proposes_valid_points_of_a_conditional_space(design_spec: SweepSpec, name: Any) -> None:
-    space = design_spec.search_space
-    points = optimise(make_sampler(Search(sampler=name, seed=1)), lambda t: suggest(space, t), 16)
-    assert all(space.validate(point) == point for point in points)
-    assert len({tuple(point.items()) for point in points}) > 8
-    for point in points:
-        design_spec.trial_config(point)
-
-
-@pytest.mark.parametrize("name", SAMPLERS)
-@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-def test_the_same_seed_one_after_another_proposes_the_same(design_spec: SweepSpec, name: Any) -> None:
-    space = design_spec.search_space
-    first, again, other = (
-        optimise(make_sampler(Search(sampler=name, seed=seed)), lambda t: suggest(space, t), 14) for seed in (1, 1, 2)
-    )
-    assert first == again
-    assert first != other
-
-
-@pytest.mark.parametrize("name", ["gp", "qmc", "nsga2"])
-@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-def test_what_a_sampler_draws_at_random_is_told(design_spec: SweepSpec, name: Any) -> None:
-    """A dimension that the sampler models is in `relative_params`; the random one is asked for every other."""
-    space = design_spec.search_space
-    search = Search(sampler=name, seed=1, trials=16)
-    told = drawn_at_random(search, space)
-    assert told == ["trainable_stages", "unfreeze_epoch", "last_stage_epoch", "full_after", "lr"]
-    study = optuna.create_study(sampler=make_sampler(search), direction="maximize")
-    modelled: set[str] = set()
-    for _ in range(16):
-        trial = study.ask()
-        study.tell(trial, score(suggest(space, trial)))
-        # nsga2 draws what it mutates anew.
-        modelled |= set(trial.relative_params)
-    assert {"architecture", "strategy", "balance", "scheduler"} <= modelled
-    conditional = {label for label in distributions(space) if "@" in label}
-    assert conditional - modelled
-    assert name == "qmc" or not conditional & modelled
-
-
-def test_making_a_sampler_warns_of_nothing() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for name in SAMPLERS:
-            make_sampler(Search.model_validate({"sampler": name}))
 
 
 @given(data=st.data(), seed=st.integers(0, 2**31))

@@ -151,13 +151,6 @@ def test_a_trial_that_the_scheduler_stops_is_pruned_with_its_last_epoch(driver: 
     assert sweep.ledger.read_trial("0000").status is Status.PRUNED
 
 
-def test_a_trial_s_own_failure_is_kept(driver: Callable[..., Driver]) -> None:
-    sweep = driver()
-    sweep.searcher.on_trial_complete("t", ended(sweep.begin("t"), EndKind.FAILED, "NaN"))
-    assert sweep.ledger.read_trial("0000").failure == Failure(message="NaN")
-    assert sweep.study_states() == ["FAIL"]
-
-
 def test_a_dead_worker_is_a_failure_with_what_was_known_and_a_log(driver: Callable[..., Driver]) -> None:
     sweep = driver()
     sweep.epoch("t", sweep.begin("t"), 0.5)
@@ -168,16 +161,6 @@ def test_a_dead_worker_is_a_failure_with_what_was_known_and_a_log(driver: Callab
     assert kept.failure.message.startswith("its process died 3 times")
     assert kept.failure.log == "logs/0000.log"
     assert sweep.study_states() == ["FAIL"]
-
-
-def test_an_interrupted_trial_is_marked_so_and_left_open_for_a_resume(driver: Callable[..., Driver]) -> None:
-    sweep = driver()
-    sweep.complete("a", sweep.begin("a"), 0.5)
-    sweep.epoch("b", sweep.begin("b"), 0.4)
-    assert [trial.trial_id for trial in sweep.states.interrupt()] == ["0001"]
-    assert [trial.status for trial in sweep.ledger.trials()] == [Status.COMPLETED, Status.INTERRUPTED]
-    assert sweep.study_states() == ["COMPLETE", "FAIL"], "nothing is left RUNNING"
-    assert sweep.states.interrupt() == []
 
 
 @pytest.mark.parametrize("killed", [True, False])
@@ -303,20 +286,6 @@ def test_a_trial_whose_storage_failed_is_no_failure_and_is_gone_on_with(driver: 
     assert sweep.study_states() == ["RUNNING"]
     sweep.restart()
     assert sweep.begin("b") == trial
-
-
-def test_a_record_that_cannot_be_written_ends_the_sweep(driver: Callable[..., Driver]) -> None:
-    sweep = driver()
-    trial = sweep.epoch("a", sweep.begin("a"), 0.5)
-    records = sweep.folder / "trials"
-    records.rename(sweep.folder / "moved")
-    records.touch()  # no folder: nothing can be written below it
-    sweep.epoch("a", trial, 0.6)
-    assert [trial.objective for trial in sweep.told][-1] == 0.5, "what is not in the ledger is not announced"
-    assert "trials: cannot write 0000.json" in str(sweep.given_up[0])
-    records.unlink()
-    (sweep.folder / "moved").rename(records)
-    assert sweep.ledger.trials() == [trial]
 
 
 def test_pickling_it_is_tiny_and_brings_nothing_along(driver: Callable[..., Driver], tmp_path: Path) -> None:

@@ -30,11 +30,6 @@ def test_a_bucket_must_have_a_name(uri: str) -> None:
         as_place(uri)
 
 
-def test_other_services_are_refused() -> None:
-    with pytest.raises(InvalidInput, match=r"must be a folder or s3://bucket/prefix, got 'gs://runs'; other services"):
-        as_place("gs://runs")
-
-
 def test_a_file_arrives_whole_or_not_at_all(bucket: str, tmp_path: Path) -> None:
     path = BucketPath.parse(bucket) / "a" / "big.bin"
     source, target = tmp_path / "source", tmp_path / "deep" / "target"

@@ -1,0 +1,49 @@
+"""`thaw init` and `thaw schema`; `thaw doctor` and `thaw demo` are in `tests/integration`."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cli import run
+from orchestrator.spec.loading import load
+from orchestrator.spec.schema import sweep_schema
+from search_spaces.presets import preset_names
+
+
+@pytest.mark.parametrize("preset", preset_names())
+def test_a_preset_is_written_for_one_s_own_photos(
+    preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["init", "a/sweep.yaml", "--preset", preset, "--data", "my photos"]) == 0
+    told = capsys.readouterr()
+    assert (told.out, "run the sweep:     thaw sweep a/sweep.yaml" in told.err) == ("", True)
+    if preset != "demo":  # has images of its own
+        assert load(tmp_path / "a" / "sweep.yaml").data.root == tmp_path / "my photos"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["taken.yaml"], "taken.yaml: must not exist yet, but it does; choose another name, or remove it"),
+        (["new.yaml", "--preset", "quickstrt"], "did you mean quickstart?"),
+    ],
+)
+def test_what_init_cannot_write_is_refused(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken.yaml").write_text("mine")
+    assert run(["init", *arguments]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("taken.yaml", "mine")]
+
+
+def test_the_schema_is_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["schema"]) == 0
+    assert json.loads(capsys.readouterr().out) == sweep_schema()

@@ -1,0 +1,89 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from analysis import heartbeat
+from analysis.ledger import Ledger
+from analysis.run_folder import RunFolder
+from orchestrator.driver.preflight import check_inputs
+from orchestrator.driver.resume_checks import budget_meter, check_not_driven, check_resumable
+from orchestrator.spec.sweep_spec import SweepSpec
+from search_spaces.errors import InvalidInput
+from trainables.result import Status, TrialResult
+
+Trial = Callable[..., TrialResult]
+NAMED = Path("runs/small")
+
+
+@pytest.fixture
+def spec(small_spec: Callable[..., SweepSpec], few_images: Path) -> Callable[..., SweepSpec]:
+    def make(**sections: object) -> SweepSpec:
+        data = {"root": str(few_images), "image_size": 32}
+        trial = {"epochs": 6, "architecture": "test_efficientnet", "weights": "none"}
+        return small_spec(data=data, trial=trial, **sections)
+
+    return make
+
+
+@pytest.fixture
+def few_images(tmp_path: Path, cache_dir: Path) -> Path:
+    for number, (split, name) in enumerate((s, c) for s in ("train", "val") for c in ("a", "b")):
+        path = tmp_path / "photos" / split / name / "1.png"
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (32, 32), (number * 50, 0, 0)).save(path)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def begun(empty_run: RunFolder, spec: Callable[..., SweepSpec]) -> Ledger:
+    """A run that has begun with the images that are there."""
+    ledger = Ledger(empty_run)
+    ledger.update_run(fingerprint=check_inputs(spec()).fingerprint)
+    return ledger
+
+
+def test_a_run_is_resumed_with_the_images_it_began_with(begun: Ledger, spec: Callable[..., SweepSpec]) -> None:
+    arrays = check_resumable(spec(), begun.run, begun.read_run(), NAMED)
+    assert (arrays.classes, arrays.fingerprint) == (("a", "b"), begun.read_run().fingerprint)
+
+
+def test_other_images_are_refused(begun: Ledger, spec: Callable[..., SweepSpec], few_images: Path) -> None:
+    Image.new("RGB", (32, 32), "white").save(few_images / "train" / "a" / "2.png")
+    with pytest.raises(InvalidInput, match=r"photos: a run must go on with the images it began with, .*; restore them"):
+        check_resumable(spec(), begun.run, begun.read_run(), NAMED)
+
+
+def test_without_budget_a_run_is_resumed_only_where_nothing_is_left(
+    begun: Ledger, spec: Callable[..., SweepSpec], trial: Trial
+) -> None:
+    begun.write_trial(trial("0000", [0.9], Status.COMPLETED))
+    used_up = {"budget": {"target": 0.5}}
+    with pytest.raises(
+        InvalidInput,
+        match=r"^runs/small: .*, but budget.target: .*; raise it with `thaw extend runs/small --set budget.t",
+    ):
+        check_resumable(spec(**used_up, search={"trials": 2}), begun.run, begun.read_run(), NAMED)
+    check_resumable(spec(**used_up, search={"trials": 1}), begun.run, begun.read_run(), NAMED)
+
+
+def test_a_run_has_one_driver(begun: Ledger, spec: Callable[..., SweepSpec]) -> None:
+    check_not_driven(begun.run, NAMED)
+    heartbeat.beat(begun.run)
+    message = "runs/small: a run must have one driver, but it is being driven; see `thaw status runs/small`"
+    with pytest.raises(InvalidInput, match=message):
+        check_not_driven(begun.run, NAMED)
+    with pytest.raises(InvalidInput, match=message):
+        check_resumable(spec(), begun.run, begun.read_run(), NAMED)
+
+
+def test_time_of_earlier_drivers_and_every_gpu_of_a_trial_count(
+    begun: Ledger, spec: Callable[..., SweepSpec], trial: Trial
+) -> None:
+    begun.update_run(driven_seconds=3000.0)
+    meter = budget_meter(spec(budget={"wall_clock": "1h"}), begun.read_run(), [])
+    assert (meter.exhausted(599), meter.exhausted(600)) == (None, "budget.wall_clock: 1h of 1h are used")
+    gpus = spec(budget={"gpu_hours": 0.001}, resources={"workers": 2, "gpus_per_worker": 1})
+    assert budget_meter(gpus, begun.read_run(), [trial("0000", [0.1])]).exhausted() is None  # 1.5 s on two GPUs
+    assert budget_meter(gpus, begun.read_run(), [trial("0000", [0.1, 0.2])]).exhausted() is not None

@@ -1,0 +1,71 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.ledger import Ledger
+from analysis.run_folder import RunFolder
+from analysis.winner import RETRAIN_JSON
+from orchestrator.driver.retrain import retrain_winner
+from orchestrator.spec.sweep_spec import SweepSpec
+from search_spaces.errors import InvalidInput
+from trainables.result import Status, TrialResult
+
+Trial = Callable[..., TrialResult]
+
+
+@pytest.fixture
+def run(empty_run: RunFolder, small_spec: Callable[..., SweepSpec]) -> RunFolder:
+    """A run without a trial, with its sweep file."""
+    empty_run.sweep_yaml.write_text(small_spec(tracking={"wandb": {"mode": "disabled"}}).to_yaml())
+    return empty_run
+
+
+def test_without_a_completed_trial_nothing_is_done(run: RunFolder, trial: Trial) -> None:
+    Ledger(run).write_trial(trial("0000", [0.5], Status.PRUNED))
+    with pytest.raises(InvalidInput, match=r"no trial of .* is COMPLETED, got 1 PRUNED"):
+        retrain_winner(run.root)
+    assert not run.winner.exists()
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="a run must be an existing folder"):
+        retrain_winner(tmp_path / "none")
+
+
+def test_retraining_without_a_test_split_is_refused_before_anything_is_removed(
+    run: RunFolder, trial: Trial, tmp_path: Path
+) -> None:
+    for split in ("train", "val"):
+        for name in ("a", "b"):
+            image = tmp_path / "photos" / split / name / "1.png"
+            image.parent.mkdir(parents=True)
+            image.write_bytes(b"not looked at yet")
+    run.winner.mkdir()
+    (run.winner / "kept").touch()
+    Ledger(run).write_trial(trial("0000", [0.5], Status.COMPLETED, data={"root": tmp_path / "photos"}))
+    with pytest.raises(InvalidInput, match=r"photos: retraining ends with the test split, .*; add a folder test/"):
+        retrain_winner(run.root)
+    assert (run.winner / "kept").exists()
+
+
+def test_the_winner_is_trained_anew_and_measured_on_the_test_split(
+    run: RunFolder, trial: Trial, digits: Path, cache_dir: Path
+) -> None:
+    """In place of an older winner, whose folder goes only once the new one is complete."""
+    settings: dict[str, Any] = {"architecture": "test_efficientnet", "weights": "none", "batch_size": 128, "epochs": 1}
+    data = {"root": digits, "image_size": 32, "resize_mode": "squash"}
+    Ledger(run).write_trial(trial("0000", [0.5], Status.COMPLETED, data=data, **settings))
+    run.winner.mkdir()
+    (run.winner / "older").touch()
+    epochs: list[int] = []
+    retrained = retrain_winner(run.root, lambda report: epochs.append(report.epoch))
+    assert epochs == [1]
+    assert (retrained.trial.trial_id, retrained.test.split) == ("0000", "test")
+    assert retrained.checkpoint == run.winner / "checkpoints" / "best"
+    record = json.loads((run.winner / RETRAIN_JSON).read_text())
+    assert record == {"trial_id": "0000", "test": json.loads(json.dumps(retrained.test.to_json()))}
+    assert not (run.winner / "older").exists()
+    assert list(run.root.glob(".*.new")) == []
