@@ -15,7 +15,8 @@ from analysis.run_folder import RunFolder, open_run
 from analysis.run_store import write_atomically
 from search_spaces.errors import InvalidInput
 from trainables.config import Objective
-from trainables.result import EpochReport, Status, TrialResult, best_report
+from trainables.result import EpochReport, TrialResult, best_report
+from trainables.status import Status
 from trainables.storage.place import Place, as_place
 
 # Which trials come first; a status within the same group is no advantage.

@@ -23,9 +23,9 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from search_spaces.errors import InvalidInput, closest
+from search_spaces.none_and_auto import OrNone
 from search_spaces.paths import FromFile, PathFromFile
 from search_spaces.validation import parse
-from search_spaces.words import OrNone
 from trainables.task_catalog import (
     DEFAULT_TASK,
     Mode,

@@ -1,33 +1,16 @@
 """What a trial says: one EpochReport an epoch, one TrialResult in all. Light to import: no torch, no pandas."""
 
 import math
-from enum import StrEnum
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from trainables.config import Objective, TrialConfig
+from trainables.status import Status
 
 SCHEMA_VERSION = 1
 
 EndedBy = Literal["budget", "patience", "target"]
-
-
-class Status(StrEnum):
-    """How a trial stands. Only COMPLETED trials are ranked."""
-
-    RUNNING = "RUNNING"
-    COMPLETED = "COMPLETED"
-    PRUNED = "PRUNED"
-    PRUNED_OOM = "PRUNED_OOM"
-    FAILED = "FAILED"
-    TIMED_OUT = "TIMED_OUT"
-    INTERRUPTED = "INTERRUPTED"
-
-    @property
-    def unfinished(self) -> bool:
-        """Whether a resumed sweep goes on with the trial."""
-        return self in (Status.RUNNING, Status.INTERRUPTED)
 
 
 class _Record(BaseModel):

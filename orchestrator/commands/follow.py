@@ -83,7 +83,7 @@ class SweepReporter:
         Raises what `drive` raises, and typer.Exit where a user stopped the sweep.
         """
         from orchestrator.search.rungs import make_rungs, unstoppable_warning
-        from orchestrator.search.unmodeled import sampler_warning
+        from orchestrator.search.unmodeled_dimensions import sampler_warning
         from orchestrator.tracking.notify import Notifier
 
         configs = spec.corner_configs()

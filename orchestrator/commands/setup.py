@@ -87,7 +87,7 @@ def doctor(
     from rich.table import Table
 
     from orchestrator.cluster.doctor import doctor_nodes, examine, examine_data
-    from orchestrator.driver.node_question import ask_for_sweep
+    from orchestrator.driver.node_requirements import ask_for_sweep
     from orchestrator.spec.loading import load
 
     spec = None if file is None else load(file)

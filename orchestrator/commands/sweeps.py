@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 def space(file: SweepArgument, set_: SetOption = None, format: FormatOption = Format.TABLE) -> None:
     """Show the search space of a sweep file: its tree, its size, the points tried first, three samples."""
-    from orchestrator.search.unmodeled import sampler_warning
+    from orchestrator.search.unmodeled_dimensions import sampler_warning
     from orchestrator.spec.loading import load
     from search_spaces.space import sample
 

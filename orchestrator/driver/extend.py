@@ -15,9 +15,9 @@ from analysis.leaderboard import Leaderboard
 from analysis.ledger import Extension, Ledger, RunRecord
 from analysis.run_folder import RunFolder, open_run
 from analysis.run_store import RunStore, write_atomically
-from orchestrator.driver.audience import Audience
 from orchestrator.driver.resume_checks import check_not_driven, check_resumable
 from orchestrator.driver.sweep import SweepOutcome, drive, session_of, space_record
+from orchestrator.driver.sweep_events import SweepEvents
 from orchestrator.search import warm_start
 from orchestrator.search.study import locate, locate_trial
 from orchestrator.spec.loading import load_run, resolve
@@ -69,9 +69,9 @@ class Extended:
 def extend_sweep(extended: Extended, observers: Iterable[Observer] = (), address: str | None = None) -> SweepOutcome:
     """Write what was planned, once the cluster is ready for it, and run it to its end; see `resume_sweep`."""
     spec, run, arrays = extended.spec, extended.run, extended.arrays
-    with Audience(spec, run.root, observers) as audience, session_of(spec, arrays, address):
+    with SweepEvents(spec, run.root, observers) as events, session_of(spec, arrays, address):
         extended.write()
-        return drive(spec, run, arrays, audience, address)
+        return drive(spec, run, arrays, events, address)
 
 
 def plan_extension(folder: Place, trials: int = 0, overrides: Sequence[str] = ()) -> Extended:

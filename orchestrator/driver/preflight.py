@@ -7,7 +7,7 @@ from pathlib import Path
 from orchestrator.search import warm_start
 from orchestrator.spec.sections import cache_budget
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.tracking.trackers import check_trackers
+from orchestrator.tracking.configured_trackers import check_trackers
 from search_spaces.errors import InvalidInput, StorageFailed
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, Progress, decode_rest, load_arrays

@@ -12,10 +12,10 @@ from analysis.run_store import RunStore, write_atomically
 from analysis.winner import RETRAIN_JSON
 from orchestrator.spec.loading import load_run
 from orchestrator.spec.sections import cache_budget
-from orchestrator.tracking.dispatch import Dispatcher
+from orchestrator.tracking.configured_trackers import check_trackers, make_trackers
+from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tracker import TrialContext
-from orchestrator.tracking.trackers import check_trackers, make_trackers
 from orchestrator.tuner.trial_states import status_of
 from orchestrator.worker.assignment import EndKind
 from search_spaces.errors import InvalidInput

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from orchestrator.planning.cost_model import COSTLY, CostModel, PhaseKind, phase_kind
-from orchestrator.planning.subprocesses import SubprocessRunner
+from orchestrator.planning.subprocess_runner import SubprocessRunner
 from orchestrator.spec.sections import Resources
 from search_spaces.errors import InvalidInput, OutOfMemory
 from trainables.config import TrialConfig
@@ -44,7 +44,7 @@ def calibrate(
     configs: list[TrialConfig],
     resources: Resources,
     sample: ImageSample,
-    subprocesses: SubprocessRunner,
+    runner: SubprocessRunner,
     side_by_side: int,
     done: Done,
 ) -> tuple[CostModel, list[PhaseProblem]]:
@@ -55,7 +55,7 @@ def calibrate(
     found: dict[PhaseRequest, PhaseCost | PhaseProblem] = {}
     with ThreadPoolExecutor(side_by_side) as pool:
         for request, result in zip(
-            wanted, pool.map(partial(_measured, subprocesses, sample, resources.threads), wanted), strict=True
+            wanted, pool.map(partial(_measured, runner, sample, resources.threads), wanted), strict=True
         ):
             found[request] = result
             done(len(found), len(wanted), f"{request.config.architecture}, stages {request.stages}")
@@ -94,12 +94,12 @@ def _variants(
 
 
 def _measured(
-    subprocesses: SubprocessRunner, sample: ImageSample, threads: int, request: PhaseRequest
+    runner: SubprocessRunner, sample: ImageSample, threads: int, request: PhaseRequest
 ) -> PhaseCost | PhaseProblem:
     config, stages = request.config, request.stages
     problem = partial(PhaseProblem, config.architecture, stages)
     try:
-        return subprocesses(measure_phase, config, stages, sample, threads)
+        return runner(measure_phase, config, stages, sample, threads)
     except BrokenProcessPool:
         killed = "its process was ended by the system, most likely for lack of memory; set a smaller batch_size"
         return problem(killed, of_memory=True)

@@ -15,7 +15,7 @@ from orchestrator.cluster.machine import (
 from orchestrator.planning.calibrate import Done, PhaseProblem, calibrate
 from orchestrator.planning.cost_model import CostModel, TrialPhase
 from orchestrator.planning.simulate import Forecast, exempt_shares, forecast_sweeps, sample_sweeps
-from orchestrator.planning.subprocesses import SubprocessRunner
+from orchestrator.planning.subprocess_runner import SubprocessRunner
 from orchestrator.search.rungs import make_rungs, unstoppable_warning
 from orchestrator.spec.sweep_spec import SweepSpec
 from trainables.config import TrialConfig
@@ -150,7 +150,7 @@ class Plan:
         }
 
 
-def make_plan(spec: SweepSpec, subprocesses: SubprocessRunner, done: Done) -> Plan:
+def make_plan(spec: SweepSpec, runner: SubprocessRunner, done: Done) -> Plan:
     """Measure the corners of a sweep and forecast the rest; `done(number, of, what)` is called as measuring goes on.
 
     Nothing is written, and no trial is trained. Raises InvalidInput for a data set that cannot be read.
@@ -161,7 +161,7 @@ def make_plan(spec: SweepSpec, subprocesses: SubprocessRunner, done: Done) -> Pl
     # Several GPUs do not get in each other's way; those who share one do.
     many = at_once(spec.resources, machine).trials
     side_by_side = min(many, int(1 / spec.resources.gpus_per_worker)) if spec.resources.gpus_per_worker else many
-    costs, problems = calibrate(corners, spec.resources, sample, subprocesses, max(1, side_by_side), done)
+    costs, problems = calibrate(corners, spec.resources, sample, runner, max(1, side_by_side), done)
     rows = _rows(corners, costs, worker_memory(spec.resources, machine), besides=0 if machine.gpus else WORKER_OVERHEAD)
     fitting = at_once(spec.resources, machine, max((row.memory for row in rows), default=None))
     rungs = make_rungs(spec.stopping, corners)
@@ -176,7 +176,7 @@ def make_plan(spec: SweepSpec, subprocesses: SubprocessRunner, done: Done) -> Pl
         problems=tuple(problems),
         warnings=(*_warnings(costs, rows, fitting), *([late] if late is not None else [])),
         at_once=fitting,
-        imports=subprocesses.imports,
+        imports=runner.imports,
         decoding=sample.decode * (sample.counts["train"] + sample.counts["val"]),
         full=forecast_sweeps(sweeps, costs, fitting.trials, None) if sweeps else None,
         stopped=forecast_sweeps(sweeps, costs, fitting.trials, rungs) if sweeps and rungs is not None else None,

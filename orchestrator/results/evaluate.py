@@ -14,7 +14,8 @@ from orchestrator.spec.loading import load_run
 from orchestrator.spec.sections import cache_budget
 from search_spaces.errors import InvalidInput
 from trainables.loop.evaluate_checkpoints import evaluate_checkpoints
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place
 from trainables.task.evaluation import Evaluation

@@ -10,7 +10,7 @@ from analysis.run_store import RunStore
 from analysis.winner import retrain_record
 from orchestrator.results.retention import trial_weights
 from orchestrator.spec.loading import load_run
-from orchestrator.tracking.trackers import publish_summary
+from orchestrator.tracking.configured_trackers import publish_summary
 from trainables.bundle.export import ExportBundle
 from trainables.data.preprocess import Preprocessing
 from trainables.data.readers import open_dataset

@@ -16,7 +16,8 @@ from orchestrator.spec.search_problem import SearchProblem
 from search_spaces.domains import Choice, Scalar
 from search_spaces.space import Branch, Point, SearchSpace
 from trainables.config import TrialConfig
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 STATES = {
     Status.COMPLETED: TrialState.COMPLETE,

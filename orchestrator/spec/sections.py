@@ -8,9 +8,9 @@ from typing import Annotated, Literal, Self
 from pydantic import ByteSize, Field, model_validator
 
 from orchestrator.spec.points import Points
+from search_spaces.none_and_auto import OrAuto, OrNone
 from search_spaces.paths import PathFromFile
 from search_spaces.validation import parse
-from search_spaces.words import OrAuto, OrNone
 from trainables.config import Frozen
 from trainables.storage.place import Place
 

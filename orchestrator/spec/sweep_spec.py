@@ -12,9 +12,9 @@ from orchestrator.spec.points import Settings
 from orchestrator.spec.search_problem import SearchProblem
 from orchestrator.spec.sections import Resources, Search, Stopping, Storage, Tracking
 from search_spaces.documents import dump_yaml
+from search_spaces.none_and_auto import OrNone
 from search_spaces.space import Point, SearchSpace
 from search_spaces.validation import parse
-from search_spaces.words import OrNone
 from trainables.config import (
     STRATEGY_PARAMETERS,
     DataConfig,

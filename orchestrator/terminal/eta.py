@@ -5,7 +5,8 @@ from collections.abc import Callable
 from statistics import fmean
 
 from orchestrator.tracking.observer import Observer, SweepStart
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 
 class EtaEstimator(Observer):

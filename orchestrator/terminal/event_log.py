@@ -6,7 +6,8 @@ from collections import Counter
 from typing import Any, TextIO
 
 from orchestrator.tracking.observer import Observer, SweepEnding, SweepStart
-from trainables.result import EpochReport, Status, TrialResult
+from trainables.result import EpochReport, TrialResult
+from trainables.status import Status
 
 
 class EventLog(Observer):

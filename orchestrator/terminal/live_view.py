@@ -17,7 +17,8 @@ from orchestrator.terminal.eta import EtaEstimator
 from orchestrator.terminal.tables import duration, short_text, status_text, trial_table
 from orchestrator.tracking.observer import Observer, SweepStart
 from search_spaces.space import parameters_text
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 BEST = 5
 # Lines of a terminal that are left to others than the trials.

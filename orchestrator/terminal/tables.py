@@ -14,7 +14,8 @@ from rich.text import Text
 from analysis.leaderboard import Entry, columns
 from search_spaces.space import parameters_text, value_text
 from trainables.config import Objective
-from trainables.result import EpochReport, Status
+from trainables.result import EpochReport
+from trainables.status import Status
 
 if TYPE_CHECKING:  # they bring torch and onnxruntime, which a leaderboard does not need
     from trainables.bundle.parity import Parity

@@ -10,7 +10,7 @@ from analysis.leaderboard import Entry, Leaderboard
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from analysis.winner import exported_model, retrain_record
-from trainables.result import Status
+from trainables.status import Status
 
 _COLUMNS = ("rank", "trial_id", "status", "objective", "epoch", "epochs", "seconds")
 

@@ -8,7 +8,8 @@ from typing import Any
 from orchestrator.spec.sections import TensorBoard
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tracker import TrialContext
-from trainables.result import EpochReport, Status
+from trainables.result import EpochReport
+from trainables.status import Status
 
 FLUSH_SECONDS = 10
 

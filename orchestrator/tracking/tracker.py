@@ -7,7 +7,8 @@ from typing import Any, Literal, Protocol
 
 from orchestrator.tracking.summary import SweepSummary
 from trainables.config import TrialConfig
-from trainables.result import EpochReport, Status
+from trainables.result import EpochReport
+from trainables.status import Status
 
 JobType = Literal["trial", "confirm", "retrain"]
 

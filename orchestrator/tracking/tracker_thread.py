@@ -8,7 +8,8 @@ from functools import partial
 
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tracker import TrackedTrial, Tracker, TrialContext
-from trainables.result import EpochReport, Status
+from trainables.result import EpochReport
+from trainables.status import Status
 
 # After so many trials in a row that could not be started, the tracker gets nothing more.
 FAILED_STARTS = 2

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from orchestrator.spec.sections import Wandb
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tracker import TrialContext
-from trainables.result import EpochReport, Status
+from trainables.result import EpochReport
+from trainables.status import Status
 
 
 class WandbTracker:

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from orchestrator.spec.budget import Budget, clock, reached
 from orchestrator.tracking.observer import Observer
 from trainables.config import Objective
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 
 class BudgetMeter(Observer):

@@ -11,7 +11,8 @@ from orchestrator.search.proposals import Proposal
 from orchestrator.search.study import tell
 from orchestrator.worker.assignment import EndKind, TrialEnd
 from search_spaces.errors import StorageFailed
-from trainables.result import Failure, Status, TrialResult
+from trainables.result import Failure, TrialResult
+from trainables.status import Status
 
 log = logging.getLogger(__name__)
 

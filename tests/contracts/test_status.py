@@ -20,7 +20,7 @@ from orchestrator.search.study import STATES, build_study
 from orchestrator.spec.loading import load
 from orchestrator.spec.sections import Asha, TensorBoard, Wandb
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.tracking.dispatch import Dispatcher
+from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.tensorboard_tracker import TensorBoardTracker
 from orchestrator.tracking.wandb_tracker import WandbTracker
 from orchestrator.tuner.scheduler import PlanAwareAsha
@@ -29,7 +29,8 @@ from orchestrator.tuner.trial_states import TrialStates
 from orchestrator.worker.assignment import Answer, Assignment, EndKind, TrialEnd
 from search_spaces.documents import dump_yaml
 from search_spaces.errors import StorageFailed
-from trainables.result import EpochReport, Failure, Status, TrialResult
+from trainables.result import EpochReport, Failure, TrialResult
+from trainables.status import Status
 
 EPOCHS = 3
 KILLED = "The actor is dead because its worker process has died."

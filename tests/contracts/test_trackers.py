@@ -17,13 +17,14 @@ from tracker_files import tensorboard_events, wandb_records, wandb_values
 
 from analysis.leaderboard import Leaderboard
 from orchestrator.spec.sections import TensorBoard, Wandb
-from orchestrator.tracking.dispatch import Dispatcher
+from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tensorboard_tracker import TensorBoardTracker
 from orchestrator.tracking.tracker import TrackedTrial, Tracker, TrialContext
 from orchestrator.tracking.wandb_tracker import WandbTracker
 from trainables.config import Objective, TrialConfig
-from trainables.result import EpochReport, Status, TrialResult
+from trainables.result import EpochReport, TrialResult
+from trainables.status import Status
 
 SWEEP = "digits"
 

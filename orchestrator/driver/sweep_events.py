@@ -12,7 +12,7 @@ from trainables.result import TrialResult
 from trainables.storage.place import Place
 
 
-class Audience:
+class SweepEvents:
     """Passes the events of a sweep on to its observers; a context manager that reports a failure as the end."""
 
     def __init__(self, spec: SweepSpec, run: Place, observers: Iterable[Observer]) -> None:

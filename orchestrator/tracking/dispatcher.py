@@ -11,7 +11,8 @@ from orchestrator.tracking.observer import Observer
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tracker import Tracker, TrialContext
 from orchestrator.tracking.tracker_thread import TrackerThread
-from trainables.result import EpochReport, Status, TrialResult
+from trainables.result import EpochReport, TrialResult
+from trainables.status import Status
 
 log = logging.getLogger(__name__)
 
