@@ -65,7 +65,7 @@ def is_alive(run: RunFolder, stale_after: float = 60.0) -> bool:
         return fresh
     try:
         process = psutil.Process(heartbeat.pid)
-        ended = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)  # its parent has not read its exit status
+        ended = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)  # not yet reaped by its parent
         return not ended and abs(_started(process) - heartbeat.started) <= _SAME_START
     except psutil.NoSuchProcess:
         return False
