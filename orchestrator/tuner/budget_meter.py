@@ -9,7 +9,7 @@ from trainables.result import Status, TrialResult
 
 
 class BudgetMeter(Observer):
-    """Adds up the trials of a run."""
+    """BudgetMeter: sum over the trials of a run."""
 
     def __init__(
         self,
@@ -20,7 +20,7 @@ class BudgetMeter(Observer):
         seconds: float = 0.0,
         plateau_from: int = 0,
     ) -> None:
-        """`gpus` are a trial's, `seconds` those of earlier drivers; trials before `plateau_from` are no plateau."""
+        """Add `trials`; `gpus` are a trial's, `seconds` earlier drivers'; the plateau begins at `plateau_from`."""
         self.budget = budget
         self.objective = objective
         self.gpus = gpus
