@@ -1,4 +1,4 @@
-"""The command that says what a sweep would cost."""
+"""Command that forecasts the cost of a sweep."""
 
 import typer
 
@@ -28,7 +28,7 @@ def plan(file: SweepArgument, set_: SetOption = None, format: FormatOption = For
     spec = load(file, set_ or [])
     subprocesses = SubprocessRunner(
         "trainables.estimate.phase_cost"
-    )  # which takes seconds to import, as what follows does
+    )  # takes seconds to import, as do the imports below
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
         task = bar.add_task("measuring", total=None)
