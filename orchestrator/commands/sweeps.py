@@ -197,7 +197,7 @@ def logs(
     trial: Annotated[
         str | None, typer.Argument(help="A trial's id, e.g. 0007; without it, the sweep's own log.")
     ] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing what is added; Ctrl-C ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue to print new lines; Ctrl-C ends.")] = False,
 ) -> None:
     """Print the log of a trial, or of the sweep itself."""
     from analysis.run_folder import open_run

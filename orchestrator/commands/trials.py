@@ -71,7 +71,7 @@ def trial(
     out: Annotated[
         Path | None, typer.Option(help="Where checkpoints go; by default runs/<name of the file>, beside it.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in --out.")] = False,
 ) -> None:
     """Run one trial in this process, with a progress bar and without Ray; for a debugger, or a baseline."""
     import logging
