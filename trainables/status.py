@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """How a trial stands. Only COMPLETED trials are ranked."""
+    """Status of a trial. Only COMPLETED trials are ranked."""
 
     RUNNING = "RUNNING"
     COMPLETED = "COMPLETED"
@@ -16,5 +16,5 @@ class Status(StrEnum):
 
     @property
     def unfinished(self) -> bool:
-        """Whether a resumed sweep goes on with the trial."""
+        """True where a resumed sweep continues the trial."""
         return self in (Status.RUNNING, Status.INTERRUPTED)

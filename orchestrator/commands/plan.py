@@ -1,4 +1,4 @@
-"""The command that says what a sweep would cost."""
+"""Command that forecasts the cost of a sweep."""
 
 import typer
 
@@ -26,7 +26,7 @@ def plan(file: SweepArgument, set_: SetOption = None, format: FormatOption = For
     from orchestrator.spec.loading import load
 
     spec = load(file, set_ or [])
-    runner = SubprocessRunner("trainables.estimate.phase_cost")  # which takes seconds to import, as what follows does
+    runner = SubprocessRunner("trainables.estimate.phase_cost")  # takes seconds to import
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
         task = bar.add_task("measuring", total=None)

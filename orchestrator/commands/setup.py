@@ -43,7 +43,7 @@ def init(
     file: Annotated[Path, typer.Argument(help="The sweep file to write.")] = Path("sweep.yaml"),
     preset: Annotated[str, typer.Option(help="Which preset to start from; listed below.")] = "quickstart",
     data: Annotated[
-        Path, typer.Option(help="Your photos: a folder with train/ and val/ (and test/), one folder a class in each.")
+        Path, typer.Option(help="Your photos: a folder with train/ and val/ (and test/), one folder per class in each.")
     ] = Path("photos"),
 ) -> None:
     """Write a sweep file to edit, from a preset."""

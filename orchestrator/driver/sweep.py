@@ -1,4 +1,4 @@
-"""A sweep: check the inputs, open a session on the cluster, create the run, drive it, conclude it."""
+"""Sweep: check the inputs, open a session on the cluster, create the run, drive it, conclude it."""
 
 import datetime
 import importlib.metadata
@@ -47,19 +47,19 @@ RECORDED_PACKAGES = ("thaw", "torch", "timm", "accelerate", "ray", "optuna", "wa
 
 @dataclass(frozen=True)
 class SweepOutcome:
-    """The end of a sweep."""
+    """SweepOutcome: end of a sweep."""
 
     run: RunFolder
-    """The run."""
+    """Run of the sweep."""
 
     leaderboard: Leaderboard
-    """Its trials, best first."""
+    """Trials of the run, best first."""
 
     interrupted: bool
-    """Whether it was stopped on request; `thaw resume` continues it."""
+    """True where the sweep was stopped on request; `thaw resume` continues it."""
 
     ended: str | None = None
-    """The budget that ended it, with its figures; None while none has."""
+    """Budget that ended the sweep, with its figures; None while none has."""
 
 
 def run_sweep(
@@ -81,7 +81,7 @@ def run_sweep(
 
 
 def resume_sweep(folder: Place, observers: Iterable[Observer] = (), address: str | None = None) -> SweepOutcome:
-    """Continue a run: unfinished trials from their last checkpoints, then what is left of the planned ones.
+    """Continue a run: unfinished trials from their last checkpoints, then the rest of the planned ones.
 
     Raises InvalidInput when `folder` is no run, another process drives it, its budget is used up, or data or weights
     are missing.
@@ -128,7 +128,7 @@ def space_record(spec: SweepSpec) -> dict[str, Any]:
 def drive(
     spec: SweepSpec, run: RunFolder, arrays: Arrays, events: SweepEvents, address: str | None = None
 ) -> SweepOutcome:
-    """Run what is left of a run to its end; raises SweepFailed when it has no completed trial then."""
+    """Run the rest of a run to its end. Raises SweepFailed when it has no completed trial then."""
     # Resolved, since the workers have another working directory.
     run = RunFolder(run.root.resolve(), cache_folder(spec.storage.cache_dir))
     ledger = Ledger(run)
@@ -173,7 +173,7 @@ def _run_trials(
 
 
 def _conclude(spec: SweepSpec, run: RunFolder, stopper: SweepStopper, *, interrupted: bool) -> SweepOutcome:
-    """Write the leaderboard, delete weights that are not kept, and raise what is wrong with the sweep as a whole."""
+    """Write the leaderboard, delete weights that are not kept, and raise the error of the sweep as a whole, if any."""
     if stopper.failed is not None:
         raise StorageFailed(f"{stopper.failed}; nothing that was written is lost: go on with `thaw resume {run.root}`")
     board = Leaderboard.from_run(run)

@@ -1,4 +1,4 @@
-"""Audience: the observers of one sweep, from its first check to its end."""
+"""SweepEvents: the observers of one sweep, from its first check to its end."""
 
 from collections.abc import Iterable
 from types import TracebackType
@@ -13,7 +13,7 @@ from trainables.storage.place import Place
 
 
 class SweepEvents:
-    """Passes the events of a sweep on to its observers; a context manager that reports a failure as the end."""
+    """SweepEvents: sends the events of a sweep to its observers, and reports a failure in its block as the end."""
 
     def __init__(self, spec: SweepSpec, run: Place, observers: Iterable[Observer]) -> None:
         self._spec = spec
@@ -28,7 +28,7 @@ class SweepEvents:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # Bad input that is found before the start is no end of a sweep: the command reports it.
+        # Bad input that is found before the start is not an end of a sweep: the command reports it.
         if isinstance(error, Exception) and (self._is_open or not isinstance(error, InvalidInput)):
             self._close("failed", str(error) or type(error).__name__)
 

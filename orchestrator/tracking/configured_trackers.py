@@ -1,4 +1,4 @@
-"""The trackers that a sweep file asks for."""
+"""Trackers that a sweep file asks for."""
 
 import importlib.util
 
