@@ -1,1 +1,1 @@
-"""What was learned: the ledger of a run, the leaderboard, figures and pages."""
+"""Results of a run: ledger, leaderboard, figures and pages."""

@@ -15,7 +15,7 @@ _SAME_START = timedelta(seconds=2)
 
 
 class Heartbeat(BaseModel):
-    """The last sign of life of a run's driver."""
+    """Heartbeat: last recorded time at which a run's driver was alive."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
 
@@ -23,17 +23,17 @@ class Heartbeat(BaseModel):
     """Process id of the driver on its host."""
 
     host: str
-    """Name of the machine it runs on."""
+    """Name of the machine on which the driver runs."""
 
     started: AwareDatetime
-    """When the process started; with `pid` it names the process, since ids are used again."""
+    """Start time of the process; with `pid` it identifies the process, since the system reuses ids."""
 
     beat: AwareDatetime
-    """When it was last seen."""
+    """Time of this heartbeat."""
 
 
 def beat(run: RunFolder) -> Heartbeat:
-    """Record that this process drives the run now; raises ThawError when the folder cannot be written."""
+    """Record that this process drives the run now. Raises ThawError when the folder cannot be written."""
     process = psutil.Process()
     heartbeat = Heartbeat(pid=process.pid, host=socket.gethostname(), started=_started(process), beat=datetime.now(UTC))
     write_record(run.heartbeat, heartbeat)
@@ -53,9 +53,9 @@ def read(run: RunFolder) -> Heartbeat | None:
 def is_alive(run: RunFolder, stale_after: float = 60.0) -> bool:
     """Return whether a driver is at work.
 
-    On this host its process must exist, and must have started when the one that beat had: a driver that is slow to
-    beat still counts. On another host, and for a process that may not be looked at, the beat must be younger than
-    `stale_after` seconds.
+    The driver's process must exist on this host, with the start time that the heartbeat records: a driver that is late
+    with a heartbeat still counts. On another host, and for a process that may not be inspected, the heartbeat must be
+    younger than `stale_after` seconds.
     """
     heartbeat = read(run)
     if heartbeat is None:
@@ -65,7 +65,7 @@ def is_alive(run: RunFolder, stale_after: float = 60.0) -> bool:
         return fresh
     try:
         process = psutil.Process(heartbeat.pid)
-        ended = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)  # its parent has not noticed yet
+        ended = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)  # not yet reaped by its parent
         return not ended and abs(_started(process) - heartbeat.started) <= _SAME_START
     except psutil.NoSuchProcess:
         return False
@@ -74,7 +74,7 @@ def is_alive(run: RunFolder, stale_after: float = 60.0) -> bool:
 
 
 def clear(run: RunFolder) -> None:
-    """Remove the heartbeat: no process drives the run any more."""
+    """Delete the heartbeat: no process drives the run any more."""
     run.heartbeat.unlink(missing_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""The leaderboard of a run: its trials, best first. Light to import: no torch, no pandas."""
+"""Leaderboard of a run: its trials, best first. Light to import: no torch, no pandas."""
 
 import csv
 import io
@@ -15,10 +15,11 @@ from analysis.run_folder import RunFolder, open_run
 from analysis.run_store import write_atomically
 from search_spaces.errors import InvalidInput
 from trainables.config import Objective
-from trainables.result import EpochReport, Status, TrialResult, best_report
+from trainables.result import EpochReport, TrialResult, best_report
+from trainables.status import Status
 from trainables.storage.place import Place, as_place
 
-# Which trials come first; a status within the same group is no advantage.
+# Order of the groups of trials. Statuses of one group are equal.
 _GROUPS = {
     Status.COMPLETED: 0,
     Status.PRUNED: 1,
@@ -34,25 +35,25 @@ _CSV_FIELDS = ["rank", "trial_id", "status", "objective", "epoch", "epochs", "se
 
 @dataclass(frozen=True)
 class Entry:
-    """One trial's place on the leaderboard."""
+    """Entry: place of one trial on the leaderboard."""
 
     rank: int | None
-    """From 1; None unless the trial is COMPLETED."""
+    """Rank from 1; None unless the trial is COMPLETED."""
 
     objective: float | None
-    """The objective at the best epoch; None before the first epoch has ended."""
+    """Objective at the best epoch; None before the first epoch has ended."""
 
     epoch: int | None
-    """The best epoch, from 1: the one whose checkpoint is kept."""
+    """Best epoch, from 1; its checkpoint is kept."""
 
     trial: TrialResult
-    """The trial itself."""
+    """Trial of this entry."""
 
     probe: float | None = None
-    """The objective of a linear probe of its architecture; None where none was made."""
+    """Objective of a linear probe of the trial's architecture; None without a probe."""
 
     def to_json(self) -> dict[str, Any]:
-        """The entry as every `--format json` prints it."""
+        """Return the entry as every `--format json` prints it."""
         return {
             "rank": self.rank,
             "trial_id": self.trial.trial_id,
@@ -70,24 +71,25 @@ class Entry:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """The trials of a run, best first.
+    """Leaderboard: the trials of a run, best first.
 
-    COMPLETED trials are ranked by the objective of their best epoch; equal ones by trial id, the earlier first.
-    Unranked follow those that ASHA stopped, then the unfinished, then the failed, each group by objective.
+    COMPLETED trials are ranked by the objective of their best epoch. Equal ones are ordered by trial id, the earlier
+    first. The unranked trials follow: first those that ASHA stopped, then the unfinished, then the failed. Each group
+    is ordered by objective.
     """
 
     objective: Objective
-    """What ranks the trials."""
+    """Objective that ranks the trials."""
 
     entries: tuple[Entry, ...]
-    """One a trial."""
+    """One entry per trial."""
 
     source: str = "the run"
-    """What messages call the run."""
+    """Name of the run in messages."""
 
     @classmethod
     def from_run(cls, run: RunFolder | Place | str) -> Self:
-        """The leaderboard of a run on disk; raises InvalidInput when there is no run or a record cannot be used."""
+        """Read the leaderboard of a run. Raises InvalidInput when there is no run or a record cannot be used."""
         folder = run if isinstance(run, RunFolder) else open_run(as_place(run))
         ledger = Ledger(folder)
         record = ledger.read_run()
@@ -97,11 +99,11 @@ class Leaderboard:
 
     @classmethod
     def from_trials(cls, objective: Objective, trials: Iterable[TrialResult], *, source: str = "the run") -> Self:
-        """Rank `trials` by `objective`, whatever their own configurations watched."""
+        """Rank `trials` by `objective`, also where their own configurations watched another one."""
         return cls(objective, rank(objective, trials), source)
 
     def winner(self) -> TrialResult:
-        """The best COMPLETED trial; raises InvalidInput with the counts by status when there is none."""
+        """Return the best COMPLETED trial. Raises InvalidInput with the counts by status when there is none."""
         if self.entries and self.entries[0].rank == 1:
             return self.entries[0].trial
         counts = Counter(entry.trial.status for entry in self.entries)
@@ -109,11 +111,11 @@ class Leaderboard:
         raise InvalidInput(f"no trial of {self.source} is COMPLETED, got {found}; {_remedy(counts)}")
 
     def to_json(self) -> list[dict[str, Any]]:
-        """One mapping an entry, best first; ready for `json.dumps`."""
+        """Return one mapping per entry, best first, ready for `json.dumps`."""
         return [entry.to_json() for entry in self.entries]
 
     def write_csv(self, path: Place) -> None:
-        """Replace the file `path` by a table, one row an entry and one column `parameters.<name>` a parameter.
+        """Replace the file `path` by a table: one row per entry, one column `parameters.<name>` per parameter.
 
         Raises StorageFailed when it cannot be written.
         """
@@ -127,7 +129,7 @@ class Leaderboard:
 
 
 def rank(objective: Objective, trials: Iterable[TrialResult]) -> tuple[Entry, ...]:
-    """The entries of `trials`, best first."""
+    """Return the entries of `trials`, best first."""
     judged = [(trial, _best_epoch(objective, trial)) for trial in trials]
     judged.sort(key=lambda pair: _place(objective, *pair))
     entries = []
@@ -139,16 +141,16 @@ def rank(objective: Objective, trials: Iterable[TrialResult]) -> tuple[Entry, ..
 
 
 def columns(entries: Iterable[Entry]) -> list[str]:
-    """Names of the parameters that differ among `entries`, in order of first appearance.
+    """Return the names of the parameters that differ among `entries`, in order of first appearance.
 
-    A parameter that only some of them have differs.
+    A parameter that only some entries have differs.
     """
     listed = list(entries)
     return [name for name in _parameter_names(listed) if len({_spelled(entry, name) for entry in listed}) > 1]
 
 
 def _best_epoch(objective: Objective, trial: TrialResult) -> EpochReport | None:
-    """The trial's best epoch by the run's objective, which an older record may lack."""
+    """Return the trial's best epoch by the run's objective, which an older record may lack."""
     return best_report([report for report in trial.reports if objective.metric in report.metrics], objective)
 
 
@@ -173,7 +175,7 @@ def _remedy(counts: Counter[Status]) -> str:
 
 
 def _row(values: dict[str, Any]) -> dict[str, Any]:
-    # Prefixed, because `epochs` may be a parameter of the space as well.
+    # Prefixed, because `epochs` may also be a parameter of the space.
     parameters = {f"parameters.{name}": _cell(value) for name, value in values["parameters"].items()}
     return {name: values[name] for name in _CSV_FIELDS} | parameters
 
@@ -187,6 +189,6 @@ def _parameter_names(entries: Sequence[Entry]) -> list[str]:
 
 
 def _spelled(entry: Entry, name: str) -> str | None:
-    """A parameter's value in a form that can be compared, None where the trial has none."""
+    """Return a parameter's value in a form that can be compared; None where the trial has none."""
     parameters = entry.trial.parameters
     return json.dumps(to_jsonable_python(parameters[name]), sort_keys=True) if name in parameters else None

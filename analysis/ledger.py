@@ -1,4 +1,4 @@
-"""The ledger of a run: run.json and trials/<id>.json, the only truth about it. Light to import: no torch, no pandas.
+"""Ledger of a run: run.json and trials/<id>.json, the only truth about it. Light to import: no torch, no pandas.
 
 The leaderboard, the Optuna study and W&B are derived from these records and can be rebuilt from them.
 """
@@ -24,22 +24,22 @@ Record = TypeVar("Record", bound=BaseModel)
 
 
 class Extension(BaseModel):
-    """What `thaw extend` changed of a run."""
+    """Extension: change of a run by `thaw extend`."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
 
     at: AwareDatetime
-    """When, with its time zone."""
+    """Time of the extension, with its time zone."""
 
     changes: tuple[str, ...]
-    """Every changed key of the sweep file, as `key: old -> new`."""
+    """Changed keys of the sweep file, each as `key: old -> new`."""
 
     first_trial: int
-    """Number of the first trial that was begun after it."""
+    """Number of the first trial that began after the extension."""
 
 
 class RunRecord(BaseModel):
-    """What all trials of a run share; written before the first of them starts."""
+    """RunRecord: facts that all trials of a run share; written before the first trial starts."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
 
@@ -50,16 +50,16 @@ class RunRecord(BaseModel):
     """Name of the sweep."""
 
     objective: Objective
-    """What ranks the trials."""
+    """Objective that ranks the trials."""
 
     space: dict[str, Any]
-    """The search space as written in the sweep file."""
+    """Search space as written in the sweep file."""
 
     distributions: dict[str, Any]
-    """Optuna's distribution, as JSON, of each of its parameters."""
+    """Optuna's distribution, as JSON, of each parameter of the space."""
 
     created: AwareDatetime
-    """When the run was launched, with its time zone."""
+    """Time at which the run was launched, with its time zone."""
 
     classes: tuple[str, ...]
     """Names of the classes in the order of the model's outputs."""
@@ -71,37 +71,37 @@ class RunRecord(BaseModel):
     """Images by split."""
 
     trials_planned: int = Field(ge=0)
-    """How many trials the sweep asked for."""
+    """Number of trials that the sweep asked for."""
 
     probe: dict[str, float] = Field(default_factory=dict)
-    """The objective of a linear probe of each architecture, where the sweep asked for that."""
+    """Objective of a linear probe of each architecture, where the sweep asked for probes."""
 
     driven_seconds: float = Field(default=0, ge=0)
-    """How long drivers have been at work on the run, all of them together; noted about once a minute."""
+    """Seconds that drivers have been at work on the run, summed over all drivers; updated about once a minute."""
 
     ended: str | None = None
-    """Which budget ended the run, and how; None while none has."""
+    """Budget that ended the run, with its figures; None while no budget has."""
 
     extensions: tuple[Extension, ...] = ()
     """Every `thaw extend`, in order."""
 
     versions: dict[str, str]
-    """Versions of thaw, Python and the libraries that decide the numbers."""
+    """Versions of thaw, Python and the libraries that determine the numbers."""
 
 
 class Ledger:
-    """Reads and writes the records of one run."""
+    """Ledger: the records of one run, read and written."""
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
         self._lock = threading.Lock()
 
     def write_run(self, record: RunRecord) -> None:
-        """Replace run.json; raises ThawError when the folder cannot be written."""
+        """Replace run.json. Raises ThawError when the folder cannot be written."""
         write_record(self.run.run_json, record)
 
     def read_run(self) -> RunRecord:
-        """The record of the run; raises InvalidInput naming the file when it is missing or cannot be used."""
+        """Read the record of the run. Raises InvalidInput naming the file when it is missing or cannot be used."""
         return read_record(self.run.run_json, RunRecord)
 
     def update_run(self, **changes: Any) -> None:
@@ -110,11 +110,11 @@ class Ledger:
             self.write_run(self.read_run().model_copy(update=changes))
 
     def write_trial(self, result: TrialResult) -> None:
-        """Replace the record of one trial; raises ThawError when the folder cannot be written."""
+        """Replace the record of one trial. Raises ThawError when the folder cannot be written."""
         write_record(self.run.trial(result.trial_id), result)
 
     def read_trial(self, trial_id: str) -> TrialResult:
-        """The record of one trial; raises InvalidInput when there is none or it cannot be used."""
+        """Read the record of one trial. Raises InvalidInput when there is none or it cannot be used."""
         path = self.run.trial(trial_id)
         if not path.is_file():
             ids = [file.stem for file in self._files()]
@@ -123,35 +123,35 @@ class Ledger:
         return _read_trial(path)
 
     def trials(self) -> list[TrialResult]:
-        """All trials in the order of their ids; raises InvalidInput naming the first file that cannot be used."""
+        """Read all trials in the order of their ids. Raises InvalidInput naming the first file that cannot be used."""
         files = self._files()
         if not isinstance(self.run.trials, BucketPath):
             return [_read_trial(path) for path in files]
-        # A request takes as long as a hundred records of a disk, but many can be on their way.
+        # One request to a bucket takes as long as a hundred records of a disk, but many requests can run at once.
         with ThreadPoolExecutor(max_workers=READERS) as pool:
             return list(pool.map(_read_trial, files))
 
     def _files(self) -> list[Place]:
-        # What a killed writer leaves behind ends in `.tmp`.
+        # A killed writer leaves files that end in `.tmp`.
         files = [path for path in self.run.trials.glob("*.json") if not path.name.startswith(".")]
         return sorted(files, key=lambda path: by_id(path.stem))
 
 
 def by_id(trial_id: str) -> tuple[int, str]:
-    """Sort key of trial ids: 10000 comes after 9999."""
+    """Return the sort key of a trial id: 10000 comes after 9999."""
     return len(trial_id), trial_id
 
 
 def write_record(path: Place, record: BaseModel) -> None:
-    """Replace the JSON file `path` as a whole by `record`; raises ThawError when it cannot be written."""
+    """Replace the JSON file `path` as a whole by `record`. Raises ThawError when it cannot be written."""
     values = record.model_dump(mode="json", exclude_none=True)
     write_atomically(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_record(path: Place, model: type[Record]) -> Record:
-    """The `model` in the JSON file `path`, of this or an older schema version; unknown fields are ignored.
+    """Read the `model` from the JSON file `path`, of this or an older schema version; unknown fields are ignored.
 
-    Raises InvalidInput naming the file when it is missing, is no JSON, is of a newer version or lacks a field.
+    Raises InvalidInput naming the file when it is missing, is not JSON, is of a newer version or lacks a field.
     """
     try:
         values = json.loads(path.read_bytes())

@@ -1,6 +1,6 @@
 """Paths of a run: where each of its files lies, and how an existing run is opened.
 
-A run lies in a folder or in a bucket. `analysis/run_store.py` brings its files there and back.
+A run lies in a folder or in a bucket. `analysis/run_store.py` copies its files to the run and back.
 """
 
 import hashlib
@@ -15,24 +15,24 @@ from trainables.storage.place import Place
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The paths of one run; it neither reads nor creates anything."""
+    """RunFolder: the paths of one run; it neither reads nor creates anything."""
 
     root: Place
     """`<storage.root>/<name>`."""
 
     cache: Path | None = None
-    """The node's cache, which holds what is local of a run in a bucket; None: the machine's own."""
+    """Cache of the node, for the local files of a run in a bucket; None: the machine's default."""
 
     @property
     def local(self) -> Path:
-        """Folder of this node for what need not last; the run's own where that is a folder."""
+        """Folder of this node for temporary files of the run; the run's own folder where the run lies in a folder."""
         if isinstance(self.root, Path):
             return self.root
         key = hashlib.sha256(str(self.root).encode()).hexdigest()[:12]
         return (self.cache or cache_folder(None)) / "runs" / f"{self.root.name}-{key}"
 
     def here(self, place: Place) -> Path:
-        """Path at which this node works on the file or folder of `place`; in a folder the same path."""
+        """Return the path at which this node works on the file or folder of `place`; in a folder the same path."""
         if isinstance(place, Path):
             return place
         assert isinstance(self.root, BucketPath)
@@ -45,41 +45,41 @@ class RunFolder:
 
     @property
     def sweep_yaml(self) -> Place:
-        """The sweep file as it was resolved."""
+        """Resolved sweep file."""
         return self.root / "sweep.yaml"
 
     @property
     def trials(self) -> Place:
-        """Folder of the ledger: one JSON file a trial."""
+        """Folder of the ledger: one JSON file per trial."""
         return self.root / "trials"
 
     def trial(self, trial_id: str) -> Place:
-        """The record of one trial."""
+        """Return the path of one trial's record."""
         return self.trials / f"{_name(trial_id)}.json"
 
     def checkpoints(self, trial_id: str) -> Place:
-        """Folder of a trial's checkpoints."""
+        """Return the folder of a trial's checkpoints."""
         return self.root / "checkpoints" / _name(trial_id)
 
     def best(self, trial_id: str) -> Place:
-        """Checkpoint of the epoch with the best objective."""
+        """Return the checkpoint of the epoch with the best objective."""
         return self.checkpoints(trial_id) / "best"
 
     def last(self, trial_id: str) -> Place:
-        """Checkpoint of the newest epoch that did not improve the objective."""
+        """Return the checkpoint of the newest epoch that did not improve the objective."""
         return self.checkpoints(trial_id) / "last"
 
     def predictions(self, trial_id: str) -> Place:
-        """A finished trial's predictions on the validation split."""
+        """Return the file of a finished trial's predictions on the validation split."""
         return self.root / "predictions" / f"{_name(trial_id)}.parquet"
 
     def log(self, trial_id: str) -> Place:
-        """What one trial printed."""
+        """Return the log of one trial."""
         return self.root / "logs" / f"{_name(trial_id)}.log"
 
     @property
     def sweep_log(self) -> Place:
-        """What the driver of the sweep printed."""
+        """Log of the sweep's driver."""
         return self.root / "logs" / "sweep.log"
 
     @property
@@ -89,12 +89,12 @@ class RunFolder:
 
     @property
     def study_log(self) -> Path:
-        """Optuna's journal; derived from the ledger, local to the driver's node."""
+        """Optuna's journal, derived from the ledger and local to the driver's node."""
         return self.local / "study.log"
 
     @property
     def warm_start(self) -> Place:
-        """The finished trials of the runs that the sweep learns from, as they were when it was launched or extended."""
+        """Finished trials of the runs that the sweep learns from, as copied at its launch or last extension."""
         return self.root / "warm_start.json"
 
     @property
@@ -104,12 +104,12 @@ class RunFolder:
 
     @property
     def leaderboard_csv(self) -> Place:
-        """The leaderboard as a table."""
+        """Leaderboard as a table."""
         return self.root / "leaderboard.csv"
 
     @property
     def report_html(self) -> Place:
-        """The report as one page."""
+        """Report as one page."""
         return self.root / "report.html"
 
     @property
@@ -124,17 +124,17 @@ class RunFolder:
 
     @property
     def stop_request(self) -> Place:
-        """A file whose presence asks the driver to stop."""
+        """File whose presence asks the driver to stop."""
         return self.root / "stop"
 
     @property
     def heartbeat(self) -> Place:
-        """Who drives the run, and when it was last seen."""
+        """Record of the driver's process and of the last time at which it was alive."""
         return self.root / "driver.json"
 
 
 def open_run(place: Place) -> RunFolder:
-    """The run at `place`; raises InvalidInput, with the runs that lie nearby, when there is none."""
+    """Open the run at `place`. Raises InvalidInput, with the runs that lie nearby, when there is none."""
     run = RunFolder(place)
     try:
         if run.run_json.is_file():
@@ -149,7 +149,7 @@ def open_run(place: Place) -> RunFolder:
 
 
 def _name(trial_id: str) -> str:
-    """`trial_id`, once it is known to stay inside the run folder."""
+    """Return `trial_id` after a check that it stays inside the run folder."""
     if not trial_id or trial_id.startswith(".") or "/" in trial_id or "\\" in trial_id:
         raise InvalidInput(
             f"a trial id must be a file name, got {trial_id!r}; give an id of the leaderboard, e.g. 0007"

@@ -1,7 +1,7 @@
-"""Store of a run: the way of its files from a disk of this node to the run, and back.
+"""Store of a run: transfer of its files from a disk of this node to the run, and back.
 
-Records, which are small, are read and written where they lie. Checkpoints and logs need a disk: they are written at
-`RunFolder.here` and then published; for a run in a folder that is the same path. In a bucket a folder is one object, a
+Records, which are small, are read and written in place. Checkpoints and logs need a disk: they are written at
+`RunFolder.here` and then published. For a run in a folder that is the same path. In a bucket a folder is one object, a
 tar archive: it is replaced as a whole or not at all.
 """
 
@@ -21,12 +21,12 @@ from trainables.storage.place import Place, storage_errors
 
 @dataclass(frozen=True)
 class RunStore:
-    """The files of one run, moved between its root and this node; in a folder nothing has to move."""
+    """RunStore: files of one run, moved between its root and this node; in a folder nothing has to move."""
 
     run: RunFolder
 
     def publish(self, place: Place) -> None:
-        """Copy the file or folder at `here(place)` to `place`, as a whole; raises StorageFailed when that fails."""
+        """Copy the file or folder at `here(place)` to `place`, as a whole. Raises StorageFailed when that fails."""
         if isinstance(place, BucketPath):
             with storage_errors(self.run.here(place)):
                 _object(place).upload(self.run.here(place))
@@ -58,12 +58,12 @@ class RunStore:
         return place.exists() if isinstance(place, Path) else _object(place).is_file()
 
     def release(self, place: Place) -> None:
-        """Remove the copy on this node of a place in a bucket."""
+        """Delete the copy on this node of a place in a bucket."""
         if isinstance(place, BucketPath):
             _remove(self.run.here(place))
 
     def remove(self, place: Place) -> None:
-        """Remove `place`, and the half-written files that a killed process has left beside it."""
+        """Delete `place`, and the half-written files that a killed process has left beside it."""
         if isinstance(place, BucketPath):
             _object(place).unlink(missing_ok=True)
             return
@@ -74,10 +74,11 @@ class RunStore:
 def write_atomically(path: Place, text: str) -> None:
     """Replace the file `path` by `text`: a reader, or a crash, finds the old file or the new one, never a part.
 
-    The text goes to a temporary name in the same folder, to the disk, and is then renamed; in a bucket it is one
-    request. Folders are created. Raises StorageFailed when the disk is full, or the place cannot be written.
+    The text is written to a temporary file in the same folder and flushed to the disk; the file is then renamed. In a
+    bucket it is one request. Folders are created. Raises StorageFailed when the disk is full or the place cannot be
+    written.
     """
-    # A file name that is not UTF-8 may stand in a traceback; in JSON, `\udcff` is then its valid escape.
+    # A traceback may contain a file name that is not UTF-8; in JSON, `\udcff` is then its valid escape.
     content = text.encode("utf-8", "backslashreplace")
     if isinstance(path, BucketPath):
         path.write_bytes(content)

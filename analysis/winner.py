@@ -13,7 +13,7 @@ MODEL_ONNX = "model.onnx"
 
 
 def retrain_record(run: RunFolder, winner: TrialResult) -> dict[str, Any] | None:
-    """The record of retraining `winner`, with `trial_id` and `test`; None where another trial or none was retrained."""
+    """Return the record of retraining `winner`, with `trial_id` and `test`; None unless `winner` was retrained."""
     path = run.winner / RETRAIN_JSON
     if not path.is_file():
         return None
@@ -22,6 +22,6 @@ def retrain_record(run: RunFolder, winner: TrialResult) -> dict[str, Any] | None
 
 
 def exported_model(run: RunFolder) -> Place | None:
-    """The ONNX model of the run; None before the first export."""
+    """Return the ONNX model of the run; None before the first export."""
     model = run.export / MODEL_ONNX
     return model if RunStore(run).has(model) else None

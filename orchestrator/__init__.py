@@ -1,4 +1,4 @@
-"""Many trials: sweep file, Ray Tune, Optuna, trackers, cluster, winner and command line.
+"""Sweeps of many trials: sweep file, Ray Tune, Optuna, trackers, cluster, winner and command line.
 
 Ray reads its environment when it is imported or started. Importing this package sets it, so every module below may
 import Ray in any order. A value that the user has set wins.
@@ -19,8 +19,8 @@ _ENVIRONMENT = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
 
-# A process offers the cluster's token only in token mode, and Ray reads the mode once, at its import. A cluster that
-# asks for no token accepts it all the same.
+# A process sends the cluster's token only in token mode, and Ray reads the mode once, at its import. A cluster that
+# needs no token accepts it all the same.
 _HAS_TOKEN = (Path.home() / ".ray" / "auth_token").exists() or "RAY_AUTH_TOKEN" in os.environ
 if "ray" not in sys.modules and (_HAS_TOKEN or "RAY_AUTH_TOKEN_PATH" in os.environ):
     _ENVIRONMENT["RAY_AUTH_MODE"] = "token"

@@ -1,4 +1,4 @@
-"""The command line: `thaw`. Errors are one message and an exit code; what a command needs is imported when it runs."""
+"""Command line `thaw`. Errors are one message and an exit code; a command imports its modules when it runs."""
 
 import importlib.metadata
 import sys
@@ -32,15 +32,15 @@ results.register(app)
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the console script."""
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command; returns the exit code: 0, 1 for a failure, 2 for bad input, 130 when interrupted."""
+    """Run one command; return the exit code: 0, 1 for a failure, 2 for bad input, 130 when interrupted."""
     try:
         app(args=arguments, prog_name="thaw")
-    except SystemExit as end:  # how typer ends, having said what there is to say
+    except SystemExit as end:  # typer ends in this way, after it has printed its messages
         return end.code if isinstance(end.code, int) else 0
     except ThawError as error:
         options.prose(options.errors, f"[bold red]error:[/bold red] {options.escaped(error)}")

@@ -1,1 +1,1 @@
-"""What may vary in a sweep: domains, conditions between them, presets. Imports nothing heavy."""
+"""Search spaces: domains, conditions between them, presets. Imports nothing heavy."""

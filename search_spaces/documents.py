@@ -1,4 +1,4 @@
-"""Reading YAML as people mean it: `1e-3` is a number, and a key given twice is a mistake."""
+"""YAML reader for sweep files: `1e-3` is a number, and a key given twice is a mistake."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from search_spaces.errors import InvalidInput
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
-    """Read a YAML (or JSON) file that holds one mapping; raises InvalidInput naming the file and the place in it."""
+    """Read a YAML (or JSON) file that holds one mapping. Raises InvalidInput naming the file and the place in it."""
     value = read_document(path)
     if not isinstance(value, dict):
         raise InvalidInput(f"{path}: must hold `key: value` lines, got {_kind(value)}; see `thaw init` for an example")
@@ -20,7 +20,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def read_document(path: Path) -> Any:
-    """Read any YAML (or JSON) file; raises InvalidInput naming the file and the place in it."""
+    """Read any YAML (or JSON) file. Raises InvalidInput naming the file and the place in it."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -31,7 +31,7 @@ def read_document(path: Path) -> Any:
 
 
 def parse_json(text: str, source: str) -> Any:
-    """Parse JSON text: YAML is almost a superset, but knows neither tabs nor JSON's pairs of escapes."""
+    """Parse JSON text: YAML is almost a superset of JSON, but lacks tabs and JSON's surrogate pairs."""
     try:
         return json.loads(text, object_pairs_hook=_distinct)
     except json.JSONDecodeError as error:
@@ -84,7 +84,7 @@ class _Dumper(yaml.SafeDumper):
     pass
 
 
-# YAML 1.1, which PyYAML implements, wants a dot in a float and takes 1e-3 for a string; YAML 1.2 does not.
+# YAML 1.1, which PyYAML implements, requires a dot in a float and reads 1e-3 as a string; YAML 1.2 does not.
 _FLOAT = re.compile(
     r"""^(?:[-+]?(?:[0-9][0-9_]*)\.[0-9_]*(?:[eE][-+]?[0-9]+)?
          |[-+]?(?:[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)
@@ -98,7 +98,7 @@ for _class in (_Loader, _Dumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    # PyYAML folds the line breaks of Unicode away unless they are escaped.
+    # PyYAML folds Unicode line breaks away unless they are escaped.
     style = '"' if any(mark in text for mark in "\x85\u2028\u2029") else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 

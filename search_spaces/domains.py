@@ -1,4 +1,4 @@
-"""Domains: the values one dimension may take."""
+"""Domains: the values that one dimension may take."""
 
 import math
 from collections.abc import Mapping
@@ -13,24 +13,24 @@ Scalar = str | int | float | bool
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several values, unordered."""
+    """Choice: one of several values, unordered."""
 
     values: tuple[Scalar, ...]
 
     def contains(self, value: Any) -> bool:
-        """Whether the domain holds `value`; True and 1 are different choices."""
+        """Return whether the domain holds `value`; True and 1 are different choices."""
         return any(type(value) is type(own) and value == own for own in self.values)
 
     def corners(self) -> tuple[Scalar, ...]:
-        """The values that stand for the domain when it is checked: all of them."""
+        """Return the values with which the domain is checked: all of them."""
         return self.values
 
     def size(self) -> int | None:
-        """Number of values."""
+        """Return the number of values."""
         return len(self.values)
 
     def draw(self, chance: Random) -> Scalar:
-        """A value at random, each as likely as any other."""
+        """Draw a value at random, each as likely as any other."""
         return chance.choice(self.values)
 
     def __str__(self) -> str:
@@ -39,25 +39,25 @@ class Choice:
 
 @dataclass(frozen=True)
 class Int:
-    """A whole number from low to high, both included."""
+    """Int: a whole number from low to high, both included."""
 
     low: int
     high: int
 
     def contains(self, value: Any) -> bool:
-        """Whether the domain holds `value`."""
+        """Return whether the domain holds `value`."""
         return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
 
     def corners(self) -> tuple[Scalar, ...]:
-        """The values that stand for the domain when it is checked: its ends."""
+        """Return the values with which the domain is checked: its ends."""
         return (self.low,) if self.low == self.high else (self.low, self.high)
 
     def size(self) -> int | None:
-        """Number of values."""
+        """Return the number of values."""
         return self.high - self.low + 1
 
     def draw(self, chance: Random) -> Scalar:
-        """A value at random, each as likely as any other."""
+        """Draw a value at random, each as likely as any other."""
         return chance.randint(self.low, self.high)
 
     def __str__(self) -> str:
@@ -66,26 +66,26 @@ class Int:
 
 @dataclass(frozen=True)
 class Float:
-    """A real number from low to high, both included; uniform, or uniform in its logarithm."""
+    """Float: a real number from low to high, both included; uniform, or uniform in its logarithm."""
 
     low: float
     high: float
     log: bool = False
 
     def contains(self, value: Any) -> bool:
-        """Whether the domain holds `value`; whole numbers count as real ones."""
+        """Return whether the domain holds `value`; whole numbers count as real ones."""
         return isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
 
     def corners(self) -> tuple[Scalar, ...]:
-        """The values that stand for the domain when it is checked: its ends."""
+        """Return the values with which the domain is checked: its ends."""
         return (self.low, self.high)
 
     def size(self) -> int | None:
-        """None: uncountably many."""
+        """Return None: the values are uncountable."""
         return None
 
     def draw(self, chance: Random) -> Scalar:
-        """A value at random, uniform, or uniform in its logarithm."""
+        """Draw a value at random, uniform, or uniform in its logarithm."""
         if not self.log:
             return chance.uniform(self.low, self.high)
         drawn = math.exp(chance.uniform(math.log(self.low), math.log(self.high)))
@@ -103,7 +103,7 @@ KINDS = ("choice", "int", "float", "log")
 def parse_domain(raw: Any, key: str) -> Domain:
     """Read `{choice: [...]}`, `{int: [low, high]}`, `{float: [low, high]}` or `{log: [low, high]}`.
 
-    Raises InvalidInput that begins with `key`, the dotted place in the file.
+    Raises InvalidInput whose message begins with `key`, the dotted place in the file.
     """
     if not isinstance(raw, Mapping):
         raise InvalidInput(
@@ -138,7 +138,7 @@ def _choice(values: Any, key: str) -> Choice:
             )
     for index, value in enumerate(values):
         for earlier in values[:index]:
-            # Optuna takes 1, 1.0 and true for the same choice; 1 and "1" would share the name of a branch.
+            # Optuna treats 1, 1.0 and true as the same choice; 1 and "1" would share the name of a branch.
             if value == earlier or str(value) == str(earlier):
                 raise InvalidInput(f"{key}: values must differ, got {earlier!r} and {value!r}; remove one")
     return Choice(tuple(values))

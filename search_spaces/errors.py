@@ -1,8 +1,8 @@
-"""The exceptions of Thaw.
+"""Exceptions of Thaw.
 
-ThawError                   anything Thaw raises on purpose        exit code 1
-├── InvalidInput            what the user gave cannot be used      exit code 2
-├── StorageFailed           what must last cannot be kept or read  exit code 1
+ThawError                   any error that Thaw raises on purpose  exit code 1
+├── InvalidInput            input of the user that cannot be used  exit code 2
+├── StorageFailed           a file of a run cannot be kept or read exit code 1
 ├── TrialFailed             a trial ended without a usable model   exit code 1
 │   └── OutOfMemory         not even one image at a time fits      exit code 1
 ├── SweepFailed             no trial of a sweep completed          exit code 1
@@ -14,39 +14,39 @@ from collections.abc import Iterable
 
 
 class ThawError(Exception):
-    """Anything Thaw raises on purpose; the message is meant for the person at the terminal."""
+    """ThawError: any error that Thaw raises on purpose; the message is meant for the user at the terminal."""
 
     exit_code = 1
 
 
 class InvalidInput(ThawError):
-    """What the user gave cannot be used. The message is rule, value and remedy."""
+    """InvalidInput: input of the user that cannot be used. The message is rule, value and remedy."""
 
     exit_code = 2
 
 
 class StorageFailed(ThawError):
-    """A disk is full, or a bucket out of reach: no fault of a trial. A sweep ends, to be resumed once it is mended."""
+    """StorageFailed: full disk or unreachable bucket. The sweep ends; it can be resumed once the storage is fixed."""
 
 
 class TrialFailed(ThawError):
-    """A trial cannot go on; the message names epoch, batch and the values that led there."""
+    """TrialFailed: error that ends a trial; the message names epoch, batch and the values that caused it."""
 
 
 class OutOfMemory(TrialFailed):
-    """A trial does not fit into memory, however small its micro-batches."""
+    """OutOfMemory: a trial does not fit into memory, however small its micro-batches."""
 
 
 class SweepFailed(ThawError):
-    """A sweep ended without a single completed trial."""
+    """SweepFailed: a sweep ended without a single completed trial."""
 
 
 class ExportRefused(ThawError):
-    """The exported model does not compute what the trained model computes."""
+    """ExportRefused: the exported model does not compute what the trained model computes."""
 
 
 def closest(name: str, valid: Iterable[str], *, limit: int = 5) -> str:
-    """A remedy for an unknown name: the most similar valid ones, or all of them when they are few."""
+    """Return a remedy for an unknown name: the most similar valid names, or all of them when they are few."""
     names = list(valid)
     matches = difflib.get_close_matches(name, names, n=limit, cutoff=0.5)
     if matches:

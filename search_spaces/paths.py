@@ -1,6 +1,6 @@
 """Paths in a file: relative to the folder of that file, wherever the program is started.
 
-The folder is given to `parse` as `base`. Without one, as for a record of a run, a path is taken as it is written.
+`parse` gets the folder as `base`. Without a base, as for a record of a run, a path is used as written.
 """
 
 from dataclasses import dataclass
@@ -13,22 +13,22 @@ from pydantic_core import CoreSchema, core_schema
 
 @dataclass(frozen=True)
 class FromFile:
-    """Marker of a field that is a path of the file's folder, unless it is one of `words`."""
+    """FromFile: marker of a field that is a path relative to the file's folder, unless it is one of `words`."""
 
     words: tuple[str, ...] = ()
 
     def resolve(self, value: Any, info: ValidationInfo) -> Any:
-        """Put the base before a text that is a path; raises ValueError for an address, and for an unknown home."""
+        """Join the base and a text that is a path. Raises ValueError for an address and for an unknown home."""
         base = base_folder(info)
         return value if base is None or not isinstance(value, str) or value in self.words else str(_under(base, value))
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Resolve before the checks of the type."""
+        """Resolve the value before the checks of the type."""
         return core_schema.with_info_before_validator_function(self.resolve, handler(source))
 
 
 PathFromFile = Annotated[Path, FromFile()]
-"""A path of this machine, relative to the folder of the file that holds it."""
+"""Path of this machine, relative to the folder of the file that holds it."""
 
 
 def base_folder(info: ValidationInfo) -> Path | None:

@@ -1,7 +1,7 @@
 """SearchSpace: dimensions with conditions between them, as data that can be printed, checked and walked.
 
-`walk` is the only traversal: whoever draws, checks or counts points says how a value is chosen, never which dimensions
-are active. The form follows Google Vizier's conditional parameters.
+`walk` is the only traversal: code that draws, checks or counts points decides how a value is chosen, never which
+dimensions are active. The form follows Google Vizier's conditional parameters.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,32 +16,32 @@ from search_spaces.errors import InvalidInput, closest
 
 Point = dict[str, Scalar]
 
-# Points that `point_with` draws until one has the value.
+# Points that `point_with` draws in search of one with the value.
 _CANDIDATES = 500
 
 
 @dataclass(frozen=True)
 class Branch:
-    """One domain of a dimension, and the values of other dimensions under which it applies."""
+    """Branch: one domain of a dimension, and the values of other dimensions under which it applies."""
 
     domain: Domain
     when: Mapping[str, tuple[Scalar, ...]]
 
     def label(self, name: str) -> str:
-        """Unique name of the branch, e.g. `lr@strategy=head`; the plain name where there is no condition."""
+        """Return the unique name of the branch, e.g. `lr@strategy=head`; the plain name where there is no condition."""
         if not self.when:
             return name
         conditions = (f"{parent}={'|'.join(map(str, values))}" for parent, values in self.when.items())
         return f"{name}@{','.join(conditions)}"
 
     def excludes(self, other: "Branch") -> bool:
-        """Whether both can never apply at once: they want different values of the same dimension."""
+        """Return whether both can never apply at once: they require different values of the same dimension."""
         return any(not set(values) & set(other.when[name]) for name, values in self.when.items() if name in other.when)
 
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """What varies (`dimensions`, parents before children) on top of what does not (`fixed`)."""
+    """SearchSpace: `dimensions` that vary, parents before children, and `fixed` settings that do not."""
 
     dimensions: Mapping[str, tuple[Branch, ...]]
     fixed: Mapping[str, Any]
@@ -73,7 +73,7 @@ class SearchSpace:
         return point
 
     def active(self, name: str, point: Mapping[str, Any]) -> Branch | None:
-        """The branch of a dimension that applies given the values of its parents; None when none does."""
+        """Return the branch of a dimension that applies given the values of its parents; None when none does."""
         values = {**self.fixed, **point}
         for branch in self.dimensions[name]:
             if all(
@@ -83,7 +83,7 @@ class SearchSpace:
         return None
 
     def validate(self, point: Mapping[str, Any], source: str = "point") -> Point:
-        """The point in the space's order; raises InvalidInput unless it sets exactly the active dimensions."""
+        """Return the point in the space's order. Raises InvalidInput unless it sets exactly the active dimensions."""
         for name in point:
             if name not in self.dimensions:
                 raise InvalidInput(f"{source}.{name}: unknown dimension; {closest(name, self.dimensions)}")
@@ -103,7 +103,7 @@ class SearchSpace:
         return checked
 
     def contains(self, point: Mapping[str, Any]) -> bool:
-        """Whether `validate` accepts the point."""
+        """Return whether `validate` accepts the point."""
         try:
             self.validate(point)
         except InvalidInput:
@@ -111,9 +111,9 @@ class SearchSpace:
         return True
 
     def nearest_default(self, preferred: Mapping[str, Scalar]) -> Point | None:
-        """The point with the preferred values; a choice without a preference takes its first value.
+        """Return the point with the preferred values; a choice without a preference takes its first value.
 
-        None when a preferred value lies outside the space, or a range has no preference.
+        Returns None when a preferred value lies outside the space, or a range has no preference.
         """
 
         def pick(name: str, branch: Branch) -> Scalar:
@@ -129,13 +129,13 @@ class SearchSpace:
             return None
 
     def draws(self, seed: int) -> Iterator[Point]:
-        """Random points without end, the same for the same seed; parents are drawn first, uniformly."""
+        """Draw random points without end, the same for the same seed; parents are drawn first, uniformly."""
         chance = Random(seed)
         while True:
             yield self.walk(lambda name, branch: branch.domain.draw(chance))
 
     def grid(self) -> Iterator[Point]:
-        """Every point, in order; raises InvalidInput when a dimension is continuous."""
+        """Yield every point, in order. Raises InvalidInput when a dimension is continuous."""
         for name, branches in self.dimensions.items():
             for branch in branches:
                 if branch.domain.size() is None:
@@ -145,9 +145,9 @@ class SearchSpace:
         yield from self._expand({}, list(self.dimensions), _all_values)
 
     def corners(self, together: Iterable[str]) -> Iterator[Point]:
-        """Points that between them reach every end of every branch, and every combination of those of `together`.
+        """Yield points that together reach every end of every branch, and every combination of the ends of `together`.
 
-        A rule that holds in all of them holds in the space, if it is about single dimensions or about `together`.
+        A rule that holds at all these points holds in the space, if it is about single dimensions or about `together`.
         """
         joint = set(together)
         seen: set[tuple[tuple[str, Scalar], ...]] = set()
@@ -165,7 +165,7 @@ class SearchSpace:
                     yield point
 
     def size(self) -> int | None:
-        """Number of different points; None when a range is continuous."""
+        """Return the number of different points; None when a range is continuous."""
         parents = {name for branches in self.dimensions.values() for branch in branches for name in branch.when}
         total = 0
         for point in self._expand({}, [name for name in self.dimensions if name in parents], _all_values):
@@ -181,7 +181,7 @@ class SearchSpace:
         return total
 
     def tree(self) -> list[str]:
-        """The space as indented text, every dimension below the value it depends on."""
+        """Return the space as indented text, every dimension below the value it depends on."""
         return list(self._lines(None, None, 0))
 
     def _lines(self, parent: str | None, value: Scalar | None, depth: int) -> Iterator[str]:
@@ -220,7 +220,7 @@ class SearchSpace:
             yield from self._expand({**point, name: value}, rest, values)
 
     def _telling(self, name: str, domain: Domain) -> tuple[Scalar, ...]:
-        """The ends of a domain of `name`, and the values in it that a condition mentions."""
+        """Return the ends of a domain of `name`, and the values in it that a condition mentions."""
         mentioned = (
             value
             for branches in self.dimensions.values()
@@ -288,7 +288,7 @@ def _check_conditions(dimensions: Mapping[str, tuple[Branch, ...]], fixed: Mappi
 
 
 def _parents_first(dimensions: Mapping[str, tuple[Branch, ...]], source: str) -> list[str]:
-    """The names in the order of the file, except that a parent precedes what depends on it."""
+    """Return the names in the order of the file, except that a parent precedes its children."""
     parents = {
         name: {parent for branch in branches for parent in branch.when if parent in dimensions}
         for name, branches in dimensions.items()
@@ -304,22 +304,22 @@ def _parents_first(dimensions: Mapping[str, tuple[Branch, ...]], source: str) ->
 
 
 def parameters_text(parameters: Mapping[str, Any]) -> str:
-    """Parameters in one line."""
+    """Return parameters in one line."""
     return ", ".join(f"{name}={value_text(value)}" for name, value in parameters.items())
 
 
 def value_text(value: Any) -> str:
-    """A parameter's value, rounded for reading."""
+    """Return a parameter's value as text, rounded for reading."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def sample(space: SearchSpace, count: int, seed: int) -> list[Point]:
-    """`count` random points, the same for the same seed."""
+    """Draw `count` random points, the same for the same seed."""
     return list(islice(space.draws(seed), count))
 
 
 def point_with(space: SearchSpace, preferred: Mapping[str, Scalar], name: str, value: Scalar) -> Point | None:
-    """The preferred point but for `name`, or, where the space is without it, a point drawn with that value."""
+    """Return the preferred point with `value` for `name`; else a point drawn with it; None where none is found."""
     nearest = space.nearest_default({**preferred, name: value})
     drawn = (point for point in sample(space, _CANDIDATES, seed=0) if point.get(name) == value)
     return nearest if nearest is not None and nearest.get(name) == value else next(drawn, None)

@@ -1,4 +1,4 @@
-"""One way to turn user input into a pydantic type, with messages that say rule, value and remedy."""
+"""Validation: user input becomes a pydantic type, with messages that state rule, value and remedy."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,10 +18,10 @@ def parse(
     section: Callable[[str], str] = lambda _key: "",
     base: Path | None = None,
 ) -> Model:
-    """Validate `values` as `model`; raises InvalidInput with one line an error: `source: dotted.key: message`.
+    """Validate `values` as `model`. Raises InvalidInput with one line per error: `source: dotted.key: message`.
 
-    `section` gives what stands before a top-level key in the user's file, e.g. `trial.`. `base` is the folder against
-    which relative paths are resolved.
+    `section` returns the prefix of a top-level key in the user's file, e.g. `trial.`. Relative paths are resolved
+    against the folder `base`.
     """
     try:
         return model.model_validate(values, context=None if base is None else {"base": base})
@@ -34,7 +34,7 @@ def parse(
         raise InvalidInput("\n".join(lines)) from None
 
 
-# Said of a field whose default depends on another one that is wrong.
+# Error types of a field whose default depends on another field that is wrong.
 _FOLLOWING = ("default_factory_not_called",)
 
 
@@ -59,7 +59,7 @@ def _line(model: type[BaseModel], detail: Any, section: Callable[[str], str]) ->
 
 
 def _fields_at(model: type[BaseModel], location: list[str | int]) -> list[str]:
-    """Field names of the nested model at `location`, for the closest-name remedy."""
+    """Return the field names of the nested model at `location`, for the closest-name remedy."""
     current = model
     for part in location:
         field = current.model_fields.get(str(part))

@@ -17,7 +17,8 @@ import pytest
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder
 from trainables.config import Objective, TrialConfig
-from trainables.result import EpochReport, Status, TrialResult
+from trainables.result import EpochReport, TrialResult
+from trainables.status import Status
 from trainables.task_catalog import BUILT_IN
 
 ROOT = Path(__file__).parents[1]

@@ -20,7 +20,8 @@ from analysis.run_folder import RunFolder
 from trainables.bundle.export import export_bundle
 from trainables.config import Objective, TrialConfig
 from trainables.data.preprocess import Preprocessing
-from trainables.result import EpochReport, Status, TrialResult
+from trainables.result import EpochReport, TrialResult
+from trainables.status import Status
 
 ROOT = Path(__file__).parents[1]
 DRIVER = """

@@ -31,7 +31,7 @@ from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder
 from orchestrator.cli import app, run
-from orchestrator.planning import subprocesses
+from orchestrator.planning import subprocess_runner
 from orchestrator.search.warm_start import WarmStart
 from orchestrator.spec.loading import load
 from orchestrator.terminal.event_log import EventLog
@@ -40,7 +40,8 @@ from search_spaces.documents import dump_yaml
 from search_spaces.errors import ThawError
 from trainables.config import TrialConfig
 from trainables.loop.checkpoint import CheckpointState
-from trainables.result import EpochReport, Status, TrialResult
+from trainables.result import EpochReport, TrialResult
+from trainables.status import Status
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("search_spaces", "trainables", "analysis", "orchestrator")
@@ -117,7 +118,7 @@ def collect(folder: Path) -> Interface:
     """Read the names from models, commands and sources, and from what the commands write in `folder`."""
     file, root = _write_sweep(folder), folder / "runs" / "sweep"
     _write_run(root, file)
-    here = mock.patch.object(subprocesses, "SubprocessRunner", _InProcessRunner)
+    here = mock.patch.object(subprocess_runner, "SubprocessRunner", _InProcessRunner)
     with here, mock.patch("wandb.init") as wandb_init:
         documents = _documents(folder, file, root)
     retrained = json.loads((root / "winner" / "retrain.json").read_text())

@@ -1,4 +1,4 @@
-"""How one trial runs, and the model it makes. Knows nothing of Ray, Optuna or W&B."""
+"""One trial: its data, model, training and result. Knows nothing of Ray, Optuna or W&B."""
 
 import os
 

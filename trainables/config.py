@@ -23,9 +23,9 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from search_spaces.errors import InvalidInput, closest
+from search_spaces.none_and_auto import OrNone
 from search_spaces.paths import FromFile, PathFromFile
 from search_spaces.validation import parse
-from search_spaces.words import OrNone
 from trainables.task_catalog import (
     DEFAULT_TASK,
     Mode,
@@ -185,7 +185,7 @@ class TrialConfig(Frozen):
     """The data set and its preprocessing."""
 
     task: TaskName = DEFAULT_TASK
-    """What the model learns to give for an image, and so its head, targets, loss and metrics."""
+    """Task of the model: its output for an image, and so its head, targets, loss and metrics."""
 
     objective: TaskObjective = Field(default_factory=lambda fields: default_objective(fields["task"]))
     """Decides the best epoch, and what patience and the plateau scheduler watch."""
@@ -198,10 +198,10 @@ class TrialConfig(Frozen):
     torch.save wrote (`.pth`, `.pt`, Lightning's `.ckpt`), or a checkpoint folder of Thaw (`.../best`)."""
 
     strategy: Strategy
-    """What is frozen and when it thaws: head, partial, progressive, gradual, full."""
+    """Schedule of freezing and thawing: head, partial, progressive, gradual, full."""
 
     trainable_stages: Annotated[int | None, Field(ge=1)] = None
-    """partial: how many stages before the classifier train as well."""
+    """partial: number of stages before the classifier that train as well."""
 
     unfreeze_epoch: Annotated[int | None, Field(ge=1)] = None
     """progressive: the epoch (counted from 0) at whose start the whole backbone thaws."""
@@ -231,7 +231,7 @@ class TrialConfig(Frozen):
     """Applied to weight matrices and kernels, never to biases and normalization layers."""
 
     scheduler: Literal["constant", "cosine", "step", "plateau", "one_cycle"] = "cosine"
-    """How the learning rate moves over the epochs."""
+    """Course of the learning rate over the epochs."""
 
     warmup_epochs: float = Field(default=0.0, ge=0)
     """Epochs over which the learning rate rises linearly at the start of the trial."""
@@ -304,7 +304,7 @@ class TrialConfig(Frozen):
     more, with augmentation, for as many fixed views that the epochs take in turn; 0: nothing is cached."""
 
     feature_dtype: Literal["fp32", "fp16"] = "fp32"
-    """How features are kept; fp16 takes half the disk."""
+    """Number format of stored features; fp16 takes half the disk."""
 
     compile: bool = False
     """Compile the model with torch.compile; pays for long trials."""

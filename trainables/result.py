@@ -1,33 +1,16 @@
-"""What a trial says: one EpochReport an epoch, one TrialResult in all. Light to import: no torch, no pandas."""
+"""Results of a trial: one EpochReport per epoch, one TrialResult in all. Light to import: no torch, no pandas."""
 
 import math
-from enum import StrEnum
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from trainables.config import Objective, TrialConfig
+from trainables.status import Status
 
 SCHEMA_VERSION = 1
 
 EndedBy = Literal["budget", "patience", "target"]
-
-
-class Status(StrEnum):
-    """How a trial stands. Only COMPLETED trials are ranked."""
-
-    RUNNING = "RUNNING"
-    COMPLETED = "COMPLETED"
-    PRUNED = "PRUNED"
-    PRUNED_OOM = "PRUNED_OOM"
-    FAILED = "FAILED"
-    TIMED_OUT = "TIMED_OUT"
-    INTERRUPTED = "INTERRUPTED"
-
-    @property
-    def unfinished(self) -> bool:
-        """Whether a resumed sweep goes on with the trial."""
-        return self in (Status.RUNNING, Status.INTERRUPTED)
 
 
 class _Record(BaseModel):
@@ -53,10 +36,10 @@ class EpochReport(_Record):
     """Name of the newest checkpoint folder that holds this epoch: `best` when the objective improved, else `last`."""
 
     ended_by: EndedBy | None = None
-    """Why this was the last epoch; None while the trial goes on."""
+    """Reason why this was the last epoch; None while the trial continues."""
 
     notes: tuple[str, ...] = ()
-    """What the reader of the leaderboard should know of this epoch, e.g. a batch that had to be divided."""
+    """Remarks on this epoch for the reader of the leaderboard, e.g. a batch that had to be divided."""
 
     @field_validator("metrics")
     @classmethod
@@ -90,16 +73,16 @@ class TrialResult(_Record):
     """Stable identifier within the run, e.g. 0007; the same after a resume."""
 
     config: TrialConfig
-    """What was computed."""
+    """Configuration of the trial."""
 
     parameters: dict[str, Any]
     """The point of the search space, a part of `config`."""
 
     status: Status = Status.RUNNING
-    """How the trial stands."""
+    """Status of the trial."""
 
     reports: tuple[EpochReport, ...] = ()
-    """One an epoch, in order."""
+    """One report per epoch, in order."""
 
     failure: Failure | None = None
     """Set when status is FAILED, PRUNED_OOM or TIMED_OUT."""

@@ -29,7 +29,8 @@ from orchestrator.tuner.trial_states import TrialStates
 from orchestrator.worker.assignment import Answer, Assignment, EndKind, TrialEnd
 from search_spaces.domains import Choice, Int
 from search_spaces.space import Branch, Point, SearchSpace
-from trainables.result import EpochReport, Status, TrialResult
+from trainables.result import EpochReport, TrialResult
+from trainables.status import Status
 
 GRACE, REDUCTION = 1, 3
 SCORE, EPOCH = "score", "training_iteration"

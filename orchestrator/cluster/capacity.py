@@ -1,4 +1,4 @@
-"""Capacity: how many trials fit on the nodes of a cluster at once. Arithmetic only, without Ray."""
+"""Capacity: number of trials that fit on the nodes of a cluster at once. Arithmetic only, without Ray."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ Bundle = Mapping[str, float]
 
 
 def trial_bundles(resources: Resources) -> list[dict[str, float]]:
-    """Resources of each process of a trial."""
+    """Return the resources of each process of a trial."""
     return [{"CPU": resources.cpus_per_worker, "GPU": resources.gpus_per_worker} for _ in range(resources.workers)]
 
 
@@ -34,7 +34,7 @@ def check_fit(resources: Resources, nodes: Sequence[Bundle], *, grows: bool) -> 
 
 
 def fitting(bundles: Sequence[Bundle], nodes: Sequence[Bundle]) -> int:
-    """How many trials fit at once, each of which needs all of `bundles`, and each bundle on one node."""
+    """Return how many trials fit at once; a trial needs all of `bundles`, each on one node."""
     free = [dict(node) for node in nodes]
     if len(bundles) == 1:
         return sum(_times(bundles[0], node) for node in free)
@@ -53,7 +53,7 @@ def _times(bundle: Bundle, node: Bundle) -> int:
 
 
 def _fitting(there: float, amount: float, *, shared: bool) -> int:
-    """How often `amount` fits; a fraction of a GPU is of one GPU: two rests do not make another."""
+    """Return how often `amount` fits; a fraction must lie on one GPU: the rests of two GPUs do not add up."""
     # Fractions do not add up exactly.
     if shared and amount < 1:
         return int(there) * int(1 / amount + 1e-9)

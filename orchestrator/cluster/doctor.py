@@ -1,4 +1,4 @@
-"""What this machine has, and what a sweep would miss on it."""
+"""Doctor: equipment of this machine, and the parts that a sweep would miss on it."""
 
 import importlib.metadata
 import os
@@ -40,7 +40,7 @@ ENOUGH_DISK_GB = 5
 
 @dataclass(frozen=True)
 class Check:
-    """One line of the doctor's report."""
+    """Check: one line of the doctor's report."""
 
     name: str
     found: str
@@ -49,7 +49,7 @@ class Check:
 
 
 def examine(cache: Path | None = None, storage: Place | None = None) -> list[Check]:
-    """Look at Python, packages, devices, memory, disks and W&B; nothing is changed."""
+    """Check Python, packages, devices, memory, disks and W&B; change nothing."""
     checks = [
         Check("python", f"{platform.python_version()} ({sys.executable})", sys.version_info >= (3, 11)),
         *(_package(name) for name in CHECKED_PACKAGES),
@@ -64,7 +64,7 @@ def examine(cache: Path | None = None, storage: Place | None = None) -> list[Che
 
 
 def examine_data(data: DataConfig, configs: Iterable[TrialConfig]) -> list[Check]:
-    """Look at the photos on this machine, which are listed and not opened, and at the weights of `configs`."""
+    """Check the photos on this machine, which are listed and not opened, and the weights of `configs`."""
     root, manifest = data.root, data.manifest
     checks = []
     try:
@@ -83,7 +83,7 @@ def examine_data(data: DataConfig, configs: Iterable[TrialConfig]) -> list[Check
 
 
 def doctor_nodes(address: str, question: NodeQuestion, folder: Path) -> list[Check]:
-    """Look at every node of the Ray cluster at `address`, asking `question`; nothing is left behind.
+    """Check every node of the Ray cluster at `address` with `question`; leave no files behind.
 
     Raises InvalidInput where no cluster answers.
     """

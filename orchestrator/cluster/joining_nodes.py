@@ -1,4 +1,4 @@
-"""Nodes that join while a sweep runs. A bad one would fail trial after trial, each in a second, until none is left."""
+"""JoiningNodes: checks of the nodes that join a running sweep; a bad node would fail trial after trial in seconds."""
 
 import logging
 import math
@@ -17,18 +17,18 @@ LOOK_SECONDS = 5.0
 
 
 class JoiningNodes:
-    """Looks at each node that joins, as the others were looked at before the first trial, without waiting for it."""
+    """JoiningNodes: checks each node that joins like those before the first trial, without waiting for the answer."""
 
     def __init__(self, question: NodeQuestion, token: str) -> None:
-        """`token` names a file of the run folder, in place of the one that the driver leaves before a sweep."""
+        """Keep the question; `token` names a file of the run folder, in place of the driver's file."""
         self._question = replace(question, token=token)
-        # Nobody is known yet: between the look beforehand and this one, minutes may have passed.
+        # No node is known yet: minutes may pass between the checks before the sweep and this one.
         self._known: set[str] = set()
         self._asked: dict[ray.ObjectRef[dict[str, Any]], RayNode] = {}
         self._looked = -math.inf
 
     def complaint(self) -> str | None:
-        """What is wrong with a node that has joined, once it is known; to be asked again and again."""
+        """Return the fault of a node that has joined, once it is known; to be called repeatedly."""
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return None
         self._looked = time.monotonic()
@@ -41,7 +41,7 @@ class JoiningNodes:
             found = self._asked.pop(reference)
             try:
                 answer = ray.get(reference)
-            except ray.exceptions.RayError as error:  # it has gone again; if not, it is asked once more
+            except ray.exceptions.RayError as error:  # the node has left; if not, it is asked once more
                 log.warning("node %s has not answered: %s", node_name(found), error)
                 self._known.discard(found["NodeID"])
                 continue

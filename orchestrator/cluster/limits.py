@@ -1,4 +1,4 @@
-"""Cores and memory that this process may use: those of the machine, within the limits of a container."""
+"""Limits: cores and memory that this process may use, of the machine and of its container."""
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ _CONTROL_GROUP = Path("/sys/fs/cgroup/memory.max")
 
 
 def allowed_cores() -> int:
-    """Cores that this process may run on; all of the machine where the system has no such limit (macOS)."""
+    """Return the cores that this process may run on; all cores where the system has no such limit (macOS)."""
     if hasattr(psutil.Process, "cpu_affinity"):
         return len(psutil.Process().cpu_affinity())
     return psutil.cpu_count() or 1
 
 
 def allowed_memory(control_group: Path = _CONTROL_GROUP) -> int:
-    """Bytes of memory: the machine's, which is all that psutil reports, or the limit of the control group."""
+    """Return the bytes of memory: the machine's, which psutil reports, or the limit of the control group if lower."""
     total = psutil.virtual_memory().total
     try:
         return min(total, int(control_group.read_text()))

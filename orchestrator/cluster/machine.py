@@ -8,46 +8,46 @@ from orchestrator.cluster.capacity import fitting, trial_bundles
 from orchestrator.cluster.limits import allowed_cores, allowed_memory
 from orchestrator.spec.sections import Resources
 
-# Ray ends processes when a node has less left; what the driver and Ray itself need is of the rest.
+# Ray ends processes when a node has less left; the rest covers the driver and Ray itself.
 USABLE = 0.95
-# What Ray and W&B take of a worker's memory besides; measured: 97 MiB.
+# Memory that Ray and W&B take in a worker besides; measured: 97 MiB.
 WORKER_OVERHEAD = 100 * 2**20
 
 
 @dataclass(frozen=True)
 class Machine:
-    """This machine, as far as this process may use it."""
+    """Machine: cores, memory and GPUs that this process may use."""
 
     cores: int
     memory: int
-    """Bytes."""
+    """Memory in bytes."""
 
     gpus: int
     gpu: str | None
-    """Name of the first one."""
+    """Name of the first GPU."""
 
     gpu_memory: int
-    """Bytes of the first one; 0 without."""
+    """Memory of the first GPU in bytes; 0 without a GPU."""
 
 
 @dataclass(frozen=True)
 class ConcurrentTrials:
-    """How many trials run at once, and what allows how many."""
+    """ConcurrentTrials: number of trials that run at once, and the number that each resource allows."""
 
     trials: int
     by_cores: int
     by_gpus: int | None
-    """None where trials use none."""
+    """Number that the GPUs allow; None where trials use none."""
 
     by_memory: int | None
-    """None where nothing could be measured; 0 where not even one fits."""
+    """Number that the memory allows; None where nothing could be measured; 0 where not even one fits."""
 
     by_setting: int | None
-    """`resources.concurrent`; None: auto."""
+    """Number from `resources.concurrent`; None: auto."""
 
 
 def this_machine() -> Machine:
-    """Look at cores, memory and GPUs, within the limits of a container."""
+    """Return cores, memory and GPUs, within the limits of a container."""
     gpus = torch.cuda.device_count()
     properties = torch.cuda.get_device_properties(0) if gpus else None
     return Machine(
@@ -60,9 +60,9 @@ def this_machine() -> Machine:
 
 
 def at_once(resources: Resources, machine: Machine, peak: int | None = None) -> ConcurrentTrials:
-    """How many trials Ray will run at once. `peak` is what the largest takes, in bytes: Ray does not know it.
+    """Return how many trials Ray will run at once. `peak`, in bytes, is the memory of the largest; Ray ignores it.
 
-    So too little memory does not lower the number of trials; whoever asks has to say so.
+    So too little memory does not lower the number of trials; the caller must warn of it.
     """
     by_cores = _by(resources, "CPU", machine.cores)
     by_gpus = _by(resources, "GPU", machine.gpus) if resources.gpus_per_worker else None
@@ -77,14 +77,14 @@ def at_once(resources: Resources, machine: Machine, peak: int | None = None) -> 
 
 
 def worker_memory(resources: Resources, machine: Machine) -> int:
-    """The most that a worker may take, in bytes: of its share of a GPU, or of the machine where there is none."""
+    """Return the bytes that a worker may take: of its share of a GPU, or of the machine where there is none."""
     if not machine.gpus:
         return int(machine.memory * USABLE)
     return int(machine.gpu_memory / max(1, int(1 / (resources.gpus_per_worker or 1))))
 
 
 def _by(resources: Resources, name: str, there: float) -> int:
-    """What one of the resources allows, counted as a sweep counts it."""
+    """Return the number of trials that one of the resources allows, counted as a sweep counts it."""
     bundles = [{name: bundle.get(name, 0)} for bundle in trial_bundles(resources)]
     return fitting(bundles, [{name: there}])
 

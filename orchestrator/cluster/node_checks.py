@@ -23,20 +23,20 @@ TIMEOUT = 120.0
 
 @dataclass(frozen=True)
 class NodeReport:
-    """What is wrong with one node; nothing, where it is ready."""
+    """NodeReport: faults of one node; none where it is ready."""
 
     name: str
-    """See `node_name`."""
+    """Name of the node; see `node_name`."""
 
     resources: str
-    """What it has for trials."""
+    """Resources of the node for trials."""
 
     complaints: tuple[str, ...]
-    """Rule, value, remedy of each thing that is wrong."""
+    """Rule, value and remedy of each fault."""
 
 
 def examine_cluster(address: str, question: NodeQuestion, folder: Path) -> list[NodeReport]:
-    """Ask every node of the cluster at `address`, as a sweep does before it starts; Ray is started from `folder`.
+    """Check every node of the cluster at `address`, as a sweep does before it starts; Ray is started from `folder`.
 
     Raises InvalidInput where no cluster answers.
     """
@@ -64,10 +64,10 @@ def check_nodes(question: NodeQuestion) -> None:
 
 
 def examine_nodes(question: NodeQuestion) -> list[NodeReport]:
-    """Ask every node of the joined cluster.
+    """Check every node of the joined cluster.
 
-    The run folder of the question must exist, on the driver at least; files that are written there for the test are
-    removed again.
+    The run folder of the question must exist, on the driver at least. Test files that are written there are deleted
+    again.
     """
     token = None if question.run is None else Path(question.run, question.token)
     if token is not None:
@@ -78,7 +78,7 @@ def examine_nodes(question: NodeQuestion) -> list[NodeReport]:
         ray.wait(asked, num_returns=len(asked), timeout=TIMEOUT)
         answers = [_answer(reference) for reference in asked]
         reports = [report(question, found, answer) for found, answer in zip(nodes, answers, strict=True)]
-        # A node that was switched off while it was asked, or shortly before, is none of the cluster's any more.
+        # A node that was switched off during the check, or shortly before, no longer belongs to the cluster.
         there = {found["NodeID"] for found in living_nodes()}
         return [each for each, found in zip(reports, nodes, strict=True) if found["NodeID"] in there]
     finally:
@@ -87,17 +87,17 @@ def examine_nodes(question: NodeQuestion) -> list[NodeReport]:
 
 
 def living_nodes() -> list[RayNode]:
-    """The nodes of the cluster, as Ray describes them."""
+    """Return the nodes of the cluster, as Ray describes them."""
     return [found for found in ray.nodes() if found["Alive"]]  # type: ignore[no-untyped-call]
 
 
 def node_name(found: RayNode) -> str:
-    """A node's address, and the first digits of its id: one machine may run several nodes."""
+    """Return a node's address and the first digits of its id: one machine may run several nodes."""
     return f"{found['NodeManagerAddress']} ({found['NodeID'][:8]})"
 
 
 def ask(question: NodeQuestion, found: RayNode) -> ray.ObjectRef[dict[str, Any]]:
-    """Have a node look around; it takes no CPU there."""
+    """Start the probe on a node; it takes no CPU there."""
     cloudpickle.register_pickle_by_value(node_probe)  # type: ignore[no-untyped-call]
     there = NodeAffinitySchedulingStrategy(found["NodeID"], soft=False)
     look = ray.remote(num_cpus=0, max_retries=0)(node_probe.probe_node).options(scheduling_strategy=there)
@@ -105,7 +105,7 @@ def ask(question: NodeQuestion, found: RayNode) -> ray.ObjectRef[dict[str, Any]]
 
 
 def report(question: NodeQuestion, found: RayNode, answer: dict[str, Any] | str) -> NodeReport:
-    """What a node's answer says of it; or, in its place, the reason why there is none."""
+    """Return the report on a node from its answer, or from the reason why there is no answer."""
     has = found["Resources"]
     try:
         return NodeReport(node_name(found), _node_text(has), tuple(_complaints(question, has, answer)))

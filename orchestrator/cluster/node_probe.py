@@ -1,6 +1,6 @@
-"""What one node of a cluster finds when it looks around. Standard library only: it runs where Thaw may be missing.
+"""Probe of one node of a cluster. Standard library only: it runs where Thaw may be missing.
 
-It is sent to the nodes by value, so that a node without Thaw, or with an old one, can still say so.
+The probe is sent to the nodes by value, so that a node without Thaw, or with an old one, can still answer.
 """
 
 import importlib.metadata
@@ -18,32 +18,32 @@ from typing import Any
 
 @dataclass(frozen=True)
 class NodeQuestion:
-    """What every node is asked. It travels as a plain mapping, like the answer: Thaw's classes may not be there."""
+    """NodeQuestion: question to every node. It is sent as a plain mapping, like the answer: a node may lack Thaw."""
 
     packages: tuple[str, ...]
-    """Distributions whose versions are wanted."""
+    """Distributions whose versions are requested."""
 
     cache: str
-    """The node-local cache."""
+    """Node-local cache."""
 
     folders: dict[str, str] = field(default_factory=dict)
     """Folders and files that must be readable, by the key of the sweep file that names them."""
 
     run: str | None = None
-    """The run folder, where the node leaves a file."""
+    """Run folder, in which the node writes a test file."""
 
     token: str = ""
-    """Name of a file that the driver has left there."""
+    """Name of a file that the driver has written there."""
 
     images: dict[str, int] = field(default_factory=dict)
     """Some of the images, with their sizes in bytes."""
 
     devices: bool = False
-    """Whether PyTorch is to be asked for GPUs, which takes seconds."""
+    """True where PyTorch is asked for GPUs, which takes seconds."""
 
 
 def probe_node(question: dict[str, Any]) -> dict[str, Any]:
-    """Answer a Question on the node where this runs; what is wrong is the driver's to say."""
+    """Answer a NodeQuestion on the node where this runs; the driver judges the answer."""
     cache = Path(question["cache"])
     return {
         "executable": sys.executable,
@@ -59,7 +59,7 @@ def probe_node(question: dict[str, Any]) -> dict[str, Any]:
 
 
 def versions(packages: Iterable[str]) -> dict[str, str | None]:
-    """The versions of Python, as far as they must agree, and of `packages`; None where one is not installed."""
+    """Return the versions of Python, as far as they must agree, and of `packages`; None where one is not installed."""
     return {"python": ".".join(platform.python_version_tuple()[:2]), **{name: _version(name) for name in packages}}
 
 
@@ -78,7 +78,7 @@ def _size(path: str) -> int | None:
 
 
 def _leave(run: str | None) -> str | None:
-    """Write a file into the run folder: its name, or None where that cannot be done. Folders are not made."""
+    """Write a file into the run folder; return its name, or None where that fails. Folders are not made."""
     if run is None:
         return None
     path = Path(run, f".node-{uuid.uuid4().hex}")
@@ -96,7 +96,7 @@ def _existing(folder: Path) -> Path:
 
 
 def _write_below(folder: Path) -> str | None:
-    """Why no file can be written into `folder`, or into what there is of it; None where one can."""
+    """Return why no file can be written into `folder`, or its nearest existing parent; None where one can."""
     path = _existing(folder) / f".thaw-{uuid.uuid4().hex}"
     try:
         path.touch()
@@ -107,7 +107,7 @@ def _write_below(folder: Path) -> str | None:
 
 
 def _gpus() -> int | str:
-    """How many GPUs PyTorch sees, or why it cannot say. In a process that Ray has not told to see none."""
+    """Return the number of GPUs that PyTorch sees, or an error. Runs in a process from which Ray hides no GPU."""
     environment = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
     command = [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd="/")

@@ -1,4 +1,4 @@
-"""Ray, started or joined in a way that leaves the user's folder and our code apart."""
+"""Runtime: Ray, started or joined so that the user's folder cannot shadow our code."""
 
 import contextlib
 import logging
@@ -17,10 +17,10 @@ KNOCK_SECONDS = 10
 
 
 def joined_address(address: str | None) -> str | None:
-    """The cluster to join: `address`, else $RAY_ADDRESS; None for a Ray of our own.
+    """Return the cluster to join: `address`, else $RAY_ADDRESS; None for a Ray of our own.
 
     Raises InvalidInput for an address of another kind: a sweep's driver is a process of the cluster, because it shares
-    its folders.
+    the cluster's folders.
     """
     wanted = address or os.environ.get("RAY_ADDRESS") or "local"
     if "://" in wanted:
@@ -36,30 +36,30 @@ def joined_address(address: str | None) -> str | None:
 
 
 def is_joined(address: str | None) -> bool:
-    """Whether a sweep with this `address` joins a cluster, whose nodes may come and go."""
+    """Return whether a sweep with this `address` joins a cluster, whose nodes may join and leave."""
     return joined_address(address) is not None
 
 
 @contextlib.contextmanager
 def connected(folder: Path, cpus: int | None = None, address: str | None = None) -> Iterator[None]:
-    """Ray for the time of the block: the cluster at `address`, or $RAY_ADDRESS, where one is set, else one of our own.
+    """Connect to Ray for the block: the cluster at `address` or $RAY_ADDRESS, where one is set, else one of our own.
 
-    One that this process is already connected to is used and kept. Ray puts the driver's working directory into the
-    import path of its workers, where a user's own folder named `analysis` would shadow ours: so it is started from
+    A Ray that this process is already connected to is used and kept. Ray puts the driver's working directory into the
+    import path of its workers, where a user's folder named `analysis` would shadow ours: so Ray is started from
     `folder`, which is ours. Raises InvalidInput where no cluster answers at the address.
     """
     if ray.is_initialized():
         yield
         return
     joined = joined_address(address)
-    # Without `local`, Ray would join whatever cluster it finds on this machine.
+    # Without `local`, Ray would join any cluster that it finds on this machine.
     own: dict[str, Any] = {} if joined else {"num_cpus": cpus or _allowed_cores(), "include_dashboard": False}
     with contextlib.chdir(folder), _without_warnings():
         try:
             if joined and joined != "auto":
                 _knock(joined)
             ray.init(address=joined or "local", log_to_driver=False, configure_logging=False, namespace="thaw", **own)
-        except Exception as error:  # bare ones: it waits 30 s for its own processes, too little on a very busy machine
+        except Exception as error:  # a bare one: Ray waits 30 s for its processes, too little on a busy machine
             if joined:
                 raise InvalidInput(
                     f"--address: a Ray cluster must answer, got nothing at {joined}: {str(error).rstrip('.')}. "
@@ -75,14 +75,14 @@ def connected(folder: Path, cpus: int | None = None, address: str | None = None)
 
 
 def _knock(address: str) -> None:
-    """Raise OSError where nothing listens at HOST:PORT; Ray itself waits for many minutes there."""
+    """Raise OSError where no process listens at HOST:PORT; Ray itself would wait there for many minutes."""
     host, _, port = address.rpartition(":")
     with socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS):
         pass
 
 
 def cluster_size() -> dict[str, float]:
-    """What the cluster has in all, e.g. CPU and GPU; nothing while there is no connection."""
+    """Return the total resources of the cluster, e.g. CPU and GPU; empty while there is no connection."""
     if not ray.is_initialized():
         return {}
     size: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
@@ -91,7 +91,7 @@ def cluster_size() -> dict[str, float]:
 
 @contextlib.contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Ray's warning, at every start of its own cluster, that a token protects it."""
+    """Suppress the warning of Ray, at every start of its own cluster, that a token protects it."""
     logger = logging.getLogger("ray")
     former = logger.level
     logger.setLevel(logging.ERROR)
@@ -102,12 +102,12 @@ def _without_warnings() -> Iterator[None]:
 
 
 def _allowed_cores() -> int | None:
-    """The cores this process may use where they are fewer than the machine's, which is what Ray counts; else None."""
+    """Return the cores this process may use where they are fewer than the machine's, which Ray counts; else None."""
     allowed = allowed_cores()
     return allowed if allowed != os.cpu_count() else None
 
 
 def nodes_now() -> list[dict[str, float]]:
-    """What each living node of the cluster has in all, e.g. {"CPU": 4, "GPU": 1}."""
+    """Return the total resources of each living node of the cluster, e.g. {"CPU": 4, "GPU": 1}."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [node["Resources"] for node in nodes if node["Alive"]]

@@ -17,9 +17,9 @@ from orchestrator.spec.sections import Resources
 def open_session(folder: Path, resources: Resources, question: NodeQuestion, address: str | None) -> Iterator[None]:
     """Connect to the cluster at `address`, or at $RAY_ADDRESS, else to a Ray of our own, for the time of the block.
 
-    `folder` is this node's folder of the run, from which Ray is started. A Ray that this process is connected to
-    already is used and kept, and its nodes are not asked. Raises InvalidInput for a node that is not ready and for
-    trials that fit nowhere, and leaves nothing behind.
+    `folder` is this node's folder of the run, from which Ray is started. A Ray that this process is already connected
+    to is used and kept, and its nodes are not checked. Raises InvalidInput for a node that is not ready and for trials
+    that fit nowhere, and leaves no files behind.
     """
     grows = runtime.is_joined(address)
     if ray.is_initialized():

@@ -1,7 +1,7 @@
-"""A sweep handed over to a cluster: Ray's job API runs `thaw sweep` on the head node, and this process listens.
+"""Submission of a sweep to a cluster: Ray's job API runs `thaw sweep` on the head node; this process follows it.
 
-The resolved sweep file travels in the job's command. Nothing of the user's folder does, as a working directory would:
-a folder of theirs named `analysis` would shadow ours on every node.
+The resolved sweep file is sent in the job's command. No file of the user's folder is sent, as a working directory would
+be: a user's folder named `analysis` would shadow ours on every node.
 """
 
 import asyncio
@@ -22,30 +22,30 @@ INTERRUPTED = 130
 NOT_FOUND = 127
 JOB_POLL_SECONDS = 0.5
 SILENT_SECONDS = 30
-# Linux takes 128 KiB as one argument of a command.
+# Linux accepts 128 KiB as one argument of a command.
 LONGEST_COMMAND = 120_000
 # A dashboard answers some seconds before the node's agent, which starts the jobs, has started.
 AGENT_SECONDS = 90
 
 
 class Job:
-    """A sweep that a cluster runs, whether or not anybody listens."""
+    """Job: a sweep that a cluster runs, whether or not a process follows it."""
 
     def __init__(self, client: JobSubmissionClient, job_id: str) -> None:
         self._client = client
         self.job_id = job_id
 
     def follow(self, write: Callable[[str], None]) -> int:
-        """Pass on what the sweep prints, to its end; returns its exit code: 0, 1, 2 or 130.
+        """Write the sweep's output until it ends; return its exit code: 0, 1, 2 or 130.
 
         Raises ThawError when the job could not be started, died without an exit code, or can no longer be seen.
         """
         try:
             asyncio.run(self._listen(write))
-            # The end of what it prints comes a moment before its own.
+            # The end of the output comes a moment before the end of the job.
             while not (found := self._client.get_job_info(self.job_id)).status.is_terminal():
                 time.sleep(JOB_POLL_SECONDS)
-        except (RuntimeError, OSError, aiohttp.ClientError) as error:  # the client's own, and the network's
+        except (RuntimeError, OSError, aiohttp.ClientError) as error:  # errors of client and network
             raise ThawError(f"job {self.job_id} can no longer be seen, but goes on: {error}") from error
         if found.status is JobStatus.STOPPED:
             return INTERRUPTED
@@ -64,13 +64,13 @@ class Job:
         return int(found.driver_exit_code)
 
     async def _listen(self, write: Callable[[str], None]) -> None:
-        """Pass on what the job prints, to its end, also where the connection is dropped and nobody says so."""
+        """Write the job's output until it ends, also where the connection drops without an error."""
         written = 0
         texts = self._client.tail_job_logs(self.job_id)
         while True:
             coming = asyncio.ensure_future(anext(texts))
             while not (await asyncio.wait({coming}, timeout=SILENT_SECONDS))[0]:
-                # The job may be at work, or a router between may have forgotten the connection: a new one tells.
+                # The job may still run, or a router may have dropped the connection: a new connection shows which.
                 status = await asyncio.to_thread(self._client.get_job_status, self.job_id)
                 if status.is_terminal() and not coming.done():
                     coming.cancel()
@@ -85,7 +85,7 @@ class Job:
 
 
 def submit_job(name: str, sweep_file: str, address: str) -> Job:
-    """Hand a sweep over to the cluster whose dashboard is at `address`, e.g. http://head:8265.
+    """Submit a sweep to the cluster whose dashboard is at `address`, e.g. http://head:8265.
 
     Its paths are those of the cluster's nodes. Raises InvalidInput where nothing answers there.
     """
@@ -101,7 +101,7 @@ def submit_job(name: str, sweep_file: str, address: str) -> Job:
             "copy its file to the cluster, and there: thaw sweep SWEEP.yaml --address auto"
         )
     for handler in logging.getLogger("ray").handlers:
-        handler.setLevel(logging.WARNING)  # the client tells of its web sockets
+        handler.setLevel(logging.WARNING)  # the client logs its web sockets
     with _without_ray_address():
         try:
             client = JobSubmissionClient(address)
@@ -111,7 +111,7 @@ def submit_job(name: str, sweep_file: str, address: str) -> Job:
                 f"--address: the cluster at {address} asks for its token, and got none or another; "
                 "copy ~/.ray/auth_token from its head to this machine"
             ) from error
-        except (OSError, RuntimeError) as error:  # those of `requests` are OSError
+        except (OSError, RuntimeError) as error:  # errors of `requests` are OSError
             raise InvalidInput(
                 f"--address: a Ray cluster's dashboard must answer at {address}, got: {str(error).rstrip('.')}. "
                 "Is its port open to this machine?"
@@ -132,7 +132,7 @@ def _submit(client: JobSubmissionClient, command: str, job_id: str) -> str:
 
 @contextmanager
 def _without_ray_address() -> Iterator[None]:
-    """Ray's client prefers these variables to the address that it is given."""
+    """Remove the variables that Ray's client prefers to the address that it is given."""
     former = {name: os.environ.pop(name, None) for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")}
     try:
         yield

@@ -1,1 +1,1 @@
-"""The commands, by the person who types them: setting up, sweeping, one trial, results."""
+"""Commands by purpose: setup, sweeps, one trial, results."""

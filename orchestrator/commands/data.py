@@ -37,7 +37,7 @@ def preview(
     ),
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """See what training will see: a batch under each augmentation, and the classes of the first batches."""
+    """Show the input of training: a batch under each augmentation, and the classes of the first batches."""
     from dataclasses import asdict
 
     from orchestrator.spec.loading import load_data

@@ -1,4 +1,4 @@
-"""`thaw demo`: the whole chain on handwritten digits, offline, in about two minutes."""
+"""Demo (`thaw demo`): the whole chain on handwritten digits, offline, in about two minutes."""
 
 import shlex
 from pathlib import Path
@@ -29,7 +29,7 @@ RARE = {3: 0.3, 6: 0.15, 8: 0.1}
 
 
 def run_demo(folder: Path, console: Console) -> None:
-    """Write the digits, sweep, show the leaderboard, retrain, export, verify and predict, saying what each step is."""
+    """Write the digits, sweep, show the leaderboard, retrain, export, verify and predict, with a note on each step."""
     data = folder / "digits"
     if not data.exists():
         counts = write_digits(data, keep=RARE)

@@ -1,4 +1,4 @@
-"""SweepReporter: a sweep from its start to its end in the terminal: live, quietly, or as events for machines."""
+"""SweepReporter: a sweep from start to end on the terminal: live, quietly, or as events for machines."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ LogFormatOption = Annotated[
 
 @contextmanager
 def sweep_reporter(*, quiet: bool, log_format: LogFormat) -> "Iterator[SweepReporter]":
-    """Report what is done in the block; with the format json an error is an event too."""
+    """Report the sweep of the block; with the format json an error is an event too."""
     from orchestrator.terminal.event_log import EventLog
 
     if quiet and log_format is LogFormat.JSON:
@@ -54,36 +54,36 @@ def sweep_reporter(*, quiet: bool, log_format: LogFormat) -> "Iterator[SweepRepo
 
 
 class SweepReporter:
-    """Reports a sweep to a person, to a machine (`log`), or to nobody until the end."""
+    """SweepReporter: reports a sweep to a user, to a machine (`log`), or, if quiet, only at the end."""
 
     def __init__(self, quiet: bool, log: "EventLog | None" = None) -> None:
         self.quiet = quiet
         self.log = log
 
     def say(self, text: str) -> None:
-        """Print a text for a person who wants to read it."""
+        """Print a text, unless quiet or for a machine."""
         if self.talks:
             prose(errors, text)
 
     @property
     def talks(self) -> bool:
-        """Whether a person wants to read what goes on."""
+        """True where messages for a user are printed."""
         return self.log is None and not self.quiet
 
     def warn(self, message: str) -> None:
-        """Report something that is wrong, though not so wrong as to stop."""
+        """Report a problem that does not stop the sweep."""
         if self.log is not None:
             self.log.warning(message)
         else:
             prose(errors, f"[bold yellow]warning:[/bold yellow] {escaped(message)}")
 
     def follow(self, spec: "SweepSpec", drive: "Callable[[tuple[Observer, ...]], SweepOutcome]") -> None:
-        """Have a sweep driven to its end by `drive`, which is given the observers.
+        """Call `drive`, which runs a sweep to its end, with the observers.
 
-        Raises what `drive` raises, and typer.Exit where a user stopped the sweep.
+        Raises the errors of `drive`, and typer.Exit where a user stopped the sweep.
         """
         from orchestrator.search.rungs import make_rungs, unstoppable_warning
-        from orchestrator.search.unmodeled import sampler_warning
+        from orchestrator.search.unmodeled_dimensions import sampler_warning
         from orchestrator.tracking.notify import Notifier
 
         configs = spec.corner_configs()
@@ -133,5 +133,5 @@ def _show(outcome: "SweepOutcome", *, hints: bool) -> None:
 
 
 def ended(reason: str, run: Place) -> str:
-    """Return which budget ended a run, and how it is continued."""
+    """Return which budget ended a run, and the command that continues it."""
     return f"ended by {escaped(reason)}; go on with: thaw extend {escaped(run)} --set {reason.partition(':')[0]}=..."

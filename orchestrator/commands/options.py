@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from trainables.storage.place import as_place
 
-# Results go to standard output, everything about the way there to standard error.
+# Results are printed on standard output, progress and messages on standard error.
 output = Console()
 errors = Console(stderr=True)
 
@@ -22,7 +22,7 @@ _PATIENCE = 1.0
 
 
 class Format(StrEnum):
-    """How a result is printed."""
+    """Format: format of a printed result."""
 
     TABLE = "table"
     JSON = "json"
@@ -56,7 +56,7 @@ AddressOption = Annotated[
 
 @contextmanager
 def decoding_bar(*, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """A callback for the images decoded, shown as a bar on a terminal once they have taken a second."""
+    """Yield a callback for the images decoded, shown as a bar on a terminal once decoding has taken a second."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -81,10 +81,10 @@ def print_json(value: Any) -> None:
 
 
 def prose(console: Console, text: str) -> None:
-    """Print a text, to be wrapped by the terminal: a path or a command that we had cut in two could not be copied."""
+    """Print a text that the terminal wraps: a path or a command that we had cut in two could not be copied."""
     console.print(text, highlight=False, soft_wrap=True)
 
 
 def escaped(value: object) -> str:
-    """Text that rich shows as it is."""
+    """Return a text that rich shows as it is."""
     return escape(str(value))

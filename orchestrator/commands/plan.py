@@ -1,4 +1,4 @@
-"""The command that says what a sweep would cost."""
+"""Command that forecasts the cost of a sweep."""
 
 import typer
 
@@ -22,19 +22,17 @@ def plan(file: SweepArgument, set_: SetOption = None, format: FormatOption = For
     """Measure what a sweep would cost on this machine: time, memory, trials at once, what cannot fit. No training."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from orchestrator.planning.subprocesses import SubprocessRunner
+    from orchestrator.planning.subprocess_runner import SubprocessRunner
     from orchestrator.spec.loading import load
 
     spec = load(file, set_ or [])
-    subprocesses = SubprocessRunner(
-        "trainables.estimate.phase_cost"
-    )  # which takes seconds to import, as what follows does
+    runner = SubprocessRunner("trainables.estimate.phase_cost")  # takes seconds to import
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
         task = bar.add_task("measuring", total=None)
         from orchestrator.planning.plan import make_plan
 
-        found = make_plan(spec, subprocesses, lambda done, total, what: bar.update(task, completed=done, total=total))
+        found = make_plan(spec, runner, lambda done, total, what: bar.update(task, completed=done, total=total))
     if format is Format.JSON:
         print_json(found.to_json())
     else:

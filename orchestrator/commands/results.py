@@ -1,4 +1,4 @@
-"""Commands for whoever reads results and takes the winner away: leaderboard, evaluate, retrain, export, predict."""
+"""Commands for results and the winner: leaderboard, evaluate, retrain, export, predict."""
 
 from enum import StrEnum
 from itertools import islice
@@ -14,7 +14,7 @@ from trainables.storage.place import as_place
 
 
 class Augmentation(StrEnum):
-    """Views of each image whose probabilities are averaged."""
+    """Augmentation: views of each image whose probabilities are averaged."""
 
     NONE = "none"
     FLIP = "flip"

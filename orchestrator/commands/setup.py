@@ -43,7 +43,7 @@ def init(
     file: Annotated[Path, typer.Argument(help="The sweep file to write.")] = Path("sweep.yaml"),
     preset: Annotated[str, typer.Option(help="Which preset to start from; listed below.")] = "quickstart",
     data: Annotated[
-        Path, typer.Option(help="Your photos: a folder with train/ and val/ (and test/), one folder a class in each.")
+        Path, typer.Option(help="Your photos: a folder with train/ and val/ (and test/), one folder per class in each.")
     ] = Path("photos"),
 ) -> None:
     """Write a sweep file to edit, from a preset."""
@@ -87,7 +87,7 @@ def doctor(
     from rich.table import Table
 
     from orchestrator.cluster.doctor import doctor_nodes, examine, examine_data
-    from orchestrator.driver.node_question import ask_for_sweep
+    from orchestrator.driver.node_requirements import ask_for_sweep
     from orchestrator.spec.loading import load
 
     spec = None if file is None else load(file)

@@ -1,4 +1,4 @@
-"""Commands for whoever runs sweeps: space, sweep, submit, resume, extend, status, logs, stop."""
+"""Commands for sweeps: space, sweep, submit, resume, extend, status, logs, stop."""
 
 import codecs
 import time
@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 def space(file: SweepArgument, set_: SetOption = None, format: FormatOption = Format.TABLE) -> None:
     """Show the search space of a sweep file: its tree, its size, the points tried first, three samples."""
-    from orchestrator.search.unmodeled import sampler_warning
+    from orchestrator.search.unmodeled_dimensions import sampler_warning
     from orchestrator.spec.loading import load
     from search_spaces.space import sample
 
@@ -64,7 +64,7 @@ def sweep(
     quiet: QuietOption = False,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
-    """Run a sweep. Ctrl-C (or `thaw stop` elsewhere) ends it cleanly; `thaw resume` goes on."""
+    """Run a sweep. Ctrl-C (or `thaw stop` elsewhere) stops it cleanly; `thaw resume` continues it."""
     with sweep_reporter(quiet=quiet, log_format=log_format) as tell:
         from orchestrator.driver.preflight import preflight
         from orchestrator.driver.sweep import run_sweep
@@ -87,7 +87,7 @@ def submit(
     set_: SetOption = None,
     name: Annotated[str | None, typer.Option(help="Name of the run; by default that of the sweep file.")] = None,
 ) -> None:
-    """Hand a sweep over to a cluster, and follow it; its paths are the cluster's. Ctrl-C lets it go on alone."""
+    """Submit a sweep to a cluster, and follow it; its paths are the cluster's. After Ctrl-C it continues there."""
     from orchestrator.cluster.submission import submit_job
     from orchestrator.spec.loading import load
 
@@ -114,7 +114,7 @@ def resume(
     quiet: QuietOption = False,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
-    """Go on with a run that was stopped, killed or cut off: finished trials stay, others resume at their last epoch."""
+    """Continue a run that was stopped, killed or cut off: finished trials stay, others resume at their last epoch."""
     with sweep_reporter(quiet=quiet, log_format=log_format) as tell:
         from analysis.ledger import Ledger
         from analysis.run_folder import open_run
@@ -143,7 +143,7 @@ def extend(
     quiet: QuietOption = False,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
-    """Go on with a run that has ended or was stopped, with more: trials, architectures, wider ranges, a larger budget.
+    """Continue a run that has ended or was stopped, with more: trials, architectures, wider ranges, a larger budget.
 
     All old results stay on the leaderboard, and the sampler learns from those that lie in the space.
     """
@@ -162,7 +162,7 @@ def extend(
 
 
 def status(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
-    """Show how a run stands: whether it is running, its trials by status, the best so far. Works from any terminal."""
+    """Show the state of a run: whether it runs, its trials by status, the best so far. Works from any terminal."""
     from collections import Counter
 
     from analysis import heartbeat
@@ -197,7 +197,7 @@ def logs(
     trial: Annotated[
         str | None, typer.Argument(help="A trial's id, e.g. 0007; without it, the sweep's own log.")
     ] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing what is added; Ctrl-C ends.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Continue to print new lines; Ctrl-C ends.")] = False,
 ) -> None:
     """Print the log of a trial, or of the sweep itself."""
     from analysis.run_folder import open_run
@@ -220,7 +220,7 @@ def logs(
 
 
 def stop(run: RunArgument) -> None:
-    """Stop a running sweep from any terminal: its trials end, what is done is kept, `thaw resume` goes on."""
+    """Stop a running sweep from any terminal: its trials end, results are kept, `thaw resume` continues it."""
     from analysis import heartbeat
     from analysis.run_folder import open_run
 

@@ -1,4 +1,4 @@
-"""Commands for one trial: run it without Ray, explain what it would do, write its file from an old configuration."""
+"""Commands for one trial: run it without Ray, explain it without training, convert an old configuration to its file."""
 
 from pathlib import Path
 from typing import Annotated
@@ -46,7 +46,7 @@ def explain(
     dataset = open_dataset(settings.data.root, settings.data.manifest)
     steps = len(batches(np.arange(len(dataset.splits["train"])), settings.batch_size))
     check_image_size(settings.architecture, settings.data.image_size)
-    # Names and sizes are all that is looked at: nobody should have to download weights for that.
+    # Only names and sizes are needed: no weights are downloaded for that.
     model = load_task(settings.task).build(settings, dataset.classes, bare=True)
     phases = explain_plan(settings, model, steps)
     if format is Format.JSON:
@@ -71,7 +71,7 @@ def trial(
     out: Annotated[
         Path | None, typer.Option(help="Where checkpoints go; by default runs/<name of the file>, beside it.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in --out.")] = False,
 ) -> None:
     """Run one trial in this process, with a progress bar and without Ray; for a debugger, or a baseline."""
     import logging
@@ -111,7 +111,7 @@ def import_config(
     old: Annotated[Path, typer.Argument(help="A configuration of the fine-tuning guides or the like: YAML or JSON.")],
     out: Annotated[Path, typer.Option(help="The trial file to write.")] = Path("trial.yaml"),
 ) -> None:
-    """Write a trial file from an old training configuration; what was not understood is listed, nothing is dropped."""
+    """Write a trial file from an old training configuration; entries not understood are listed, none is dropped."""
     from orchestrator.migrate.config import import_file
 
     imported = import_file(old, out)

@@ -1,8 +1,8 @@
-"""More of a run: more trials, more architectures, wider ranges, a larger budget. What is known is kept.
+"""Extension of a run: more trials, more architectures, wider ranges, a larger budget; results are kept.
 
-The run's own sweep file is changed, once everything has been checked, and the run then goes on as after a resume: the
-study is rebuilt from the ledger under the new distributions, since Optuna refuses a choice whose values change. A trial
-that lies outside of a space that has been narrowed keeps its place on the leaderboard, and is left out of the study.
+After all checks, the run's own sweep file is changed, and the run continues as after a resume. The study is rebuilt
+from the ledger under the new distributions, since Optuna refuses a choice whose values change. A trial that lies
+outside of a narrowed space keeps its place on the leaderboard, and is left out of the study.
 """
 
 import datetime
@@ -15,9 +15,9 @@ from analysis.leaderboard import Leaderboard
 from analysis.ledger import Extension, Ledger, RunRecord
 from analysis.run_folder import RunFolder, open_run
 from analysis.run_store import RunStore, write_atomically
-from orchestrator.driver.audience import Audience
 from orchestrator.driver.resume_checks import check_not_driven, check_resumable
 from orchestrator.driver.sweep import SweepOutcome, drive, session_of, space_record
+from orchestrator.driver.sweep_events import SweepEvents
 from orchestrator.search import warm_start
 from orchestrator.search.study import locate, locate_trial
 from orchestrator.spec.loading import load_run, resolve
@@ -35,31 +35,31 @@ from trainables.storage.place import Place
 
 @dataclass(frozen=True)
 class Extended:
-    """What an extension has made of a run."""
+    """Extended: state of a run after its extension."""
 
     run: RunFolder
-    """The run."""
+    """Run that is extended."""
 
     spec: SweepSpec
-    """The sweep as it is now."""
+    """Sweep with the changes."""
 
     arrays: Arrays
-    """Its images."""
+    """Images of the sweep."""
 
     record: RunRecord
-    """The record of the run as it is now, the extension its last one."""
+    """Record of the run with the extension as its last one."""
 
     trials: tuple[TrialResult, ...]
     """All trials so far."""
 
     outside: tuple[str, ...]
-    """Ids of the finished trials that lie outside of the space now."""
+    """Ids of the finished trials that lie outside of the new space."""
 
     warm: warm_start.WarmStart | None
-    """What it learns from other runs, where that has changed."""
+    """Trials of other runs from which it learns, where these have changed."""
 
     def write(self) -> None:
-        """Make the run the one that was planned."""
+        """Write the planned changes to the run."""
         if self.warm is not None:
             warm_start.store(self.run, self.warm)
         write_atomically(self.run.sweep_yaml, self.spec.to_yaml())
@@ -67,18 +67,18 @@ class Extended:
 
 
 def extend_sweep(extended: Extended, observers: Iterable[Observer] = (), address: str | None = None) -> SweepOutcome:
-    """Write what was planned, once the cluster is ready for it, and run it to its end; see `resume_sweep`."""
+    """Write the planned changes, once the cluster is ready, and run the sweep to its end; see `resume_sweep`."""
     spec, run, arrays = extended.spec, extended.run, extended.arrays
-    with Audience(spec, run.root, observers) as audience, session_of(spec, arrays, address):
+    with SweepEvents(spec, run.root, observers) as events, session_of(spec, arrays, address):
         extended.write()
-        return drive(spec, run, arrays, audience, address)
+        return drive(spec, run, arrays, events, address)
 
 
 def plan_extension(folder: Place, trials: int = 0, overrides: Sequence[str] = ()) -> Extended:
-    """Plan `trials` more than before, and changes of the sweep file of a run; nothing is written or trained.
+    """Plan `trials` more than before, and changes of the sweep file of a run; write and train nothing.
 
-    Raises InvalidInput when `folder` is no run or is being driven, when a change would make old
-    results incomparable or leave nothing to do, and for everything that a new sweep would be refused for.
+    Raises InvalidInput when `folder` is no run or is being driven, when a change would make old results incomparable or
+    leave nothing to do, and for every fault for which a new sweep would be refused.
     """
     run = open_run(folder)
     check_not_driven(run, folder)
@@ -110,10 +110,10 @@ def plan_extension(folder: Place, trials: int = 0, overrides: Sequence[str] = ()
 def _changed(
     run: RunFolder, old: SweepSpec, trials: int, overrides: Sequence[str], known: Sequence[TrialResult]
 ) -> SweepSpec:
-    """The sweep with the changes, in which what has moved to `space` no longer stands under `trial`.
+    """Return the sweep with the changes; settings that have moved to `space` are removed from `trial`.
 
-    Unless the changes say what is tried first, that is what it was, as far as it lies in the space, and after it every
-    choice that is new, on top of the best configuration so far: of old results the sampler can tell nothing about it.
+    Unless the changes set the points that are tried first, the old ones stay, as far as they lie in the space. Every
+    new choice follows, on top of the best configuration so far: old results do not inform the sampler about it.
     """
     with RunStore(run).reading(run.sweep_yaml) as path:
         raw, written = read_mapping(path), read_mapping(path)
@@ -133,7 +133,7 @@ def _changed(
     given = any(overridden(override).startswith("search.points") for override in overrides)
     if isinstance(search, dict) and not given:
         search.pop("points", None)
-    # Relative paths in a change start from where the user stands; those of the run are absolute.
+    # Relative paths in a change are relative to the user's current folder; those of the run are absolute.
     new = resolve(raw, Path.cwd(), str(run.sweep_yaml))
     if given:
         return new
@@ -145,7 +145,7 @@ def _changed(
 
 
 def _new_choices(old: SweepSpec, new: SweepSpec, known: Sequence[TrialResult]) -> list[Point]:
-    """A point for each choice that is new, at most as many as half of the trials that are left."""
+    """Return a point for each choice that is new, at most as many as half of the trials that are left."""
     if new.search.sampler == "grid":
         return []
     best = Leaderboard.from_trials(old.objective, known).entries[:1]
@@ -164,7 +164,7 @@ def _new_choices(old: SweepSpec, new: SweepSpec, known: Sequence[TrialResult]) -
 
 
 def _check_comparable(run: RunFolder, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-    """Old and new results must mean the same: only what the sampler proposes, and how long, may change."""
+    """Raise InvalidInput where old and new results would differ in meaning: only proposals and length may change."""
     was, now = _flat(before), _flat(after)
     for key in dict.fromkeys((*was, *now)):
         section, _, name = key.partition(".")
@@ -192,7 +192,7 @@ def _check_work(folder: Place, new: SweepSpec, known: Sequence[TrialResult], out
 
 
 def _changes(old: SweepSpec, new: SweepSpec, *, points: bool) -> list[str]:
-    """Every key of the sweep file that differs, as `key: old -> new`; of lists what came and went."""
+    """Return every key of the sweep file that differs, as `key: old -> new`; of lists the entries added and removed."""
     before, after = (_flat(spec.model_dump(mode="json", exclude_none=True)) for spec in (old, new))
     changes = []
     for key in dict.fromkeys((*before, *after)):
@@ -210,7 +210,7 @@ def _changes(old: SweepSpec, new: SweepSpec, *, points: bool) -> list[str]:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values of nested sections under their dotted keys."""
+    """Return the values of nested sections under their dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}

@@ -1,4 +1,4 @@
-"""Lifeline: signs of life of the driver, its signals, and its published log, for the time of a block."""
+"""Lifeline: heartbeats of the driver, its signals, and its published log, for the time of a block."""
 
 import signal
 import threading
@@ -18,13 +18,13 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Lifeline:
-    """Beats while the driver works, whatever keeps it busy, and turns Ctrl-C and SIGTERM into a request to stop.
+    """Lifeline: writes heartbeats while the driver works, and turns Ctrl-C and SIGTERM into a request to stop.
 
-    SIGTERM is what a machine sends before it is taken away.
+    A machine sends SIGTERM before it is removed.
     """
 
     def __init__(self, ledger: Ledger, stopper: SweepStopper) -> None:
-        """`ledger` is the driver's own, so that its writes and the lifeline's take turns."""
+        """Prepare the thread; `ledger` is the driver's own, so that its writes and the lifeline's take turns."""
         self._run = ledger.run
         self._ledger = ledger
         self._stopper = stopper
@@ -70,11 +70,11 @@ class Lifeline:
             RunStore(self._run).publish(self._run.sweep_log)
 
     def _note(self) -> None:
-        """Write into the run's record for how long it has been driven, and the budget that ended it."""
+        """Write the driven seconds, and the budget that ended the run, into its record."""
         self._noted = time.monotonic()
         self._ledger.update_run(driven_seconds=self._stopper.driven_seconds, ended=self._stopper.ended)
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        """Request a clean end; a second Ctrl-C is the ordinary one."""
+        """Request a clean end; a second Ctrl-C interrupts as usual."""
         self._stopper.request_stop()
         signal.signal(signal.SIGINT, signal.default_int_handler)

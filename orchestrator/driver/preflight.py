@@ -1,4 +1,4 @@
-"""Everything that can be known to be wrong before the first trial: data, weights, architectures, stages."""
+"""Preflight: checks before the first trial of data, weights, architectures and stages."""
 
 import os
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 from orchestrator.search import warm_start
 from orchestrator.spec.sections import cache_budget
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.tracking.trackers import check_trackers
+from orchestrator.tracking.configured_trackers import check_trackers
 from search_spaces.errors import InvalidInput, StorageFailed
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, Progress, decode_rest, load_arrays
@@ -21,9 +21,9 @@ from trainables.task.task import load_task
 
 
 def preflight(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays:
-    """What a new sweep needs: a free run folder, the runs it learns from, and what `check_inputs` looks at.
+    """Check what a new sweep needs: a free run folder, the runs it learns from, and the checks of `check_inputs`.
 
-    Raises InvalidInput for the first thing that no trial could use.
+    Returns the images. Raises InvalidInput for the first fault that would affect every trial.
     """
     check_fresh(spec.run_root)
     warm_start.records(spec.problem)
@@ -33,7 +33,7 @@ def preflight(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays:
 def check_inputs(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays:
     """Open and decode the data, build every model of the space once with its weights, and try every plan on it.
 
-    The packages of the trackers are looked for first.
+    The packages of the trackers are checked first.
     """
     cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
     check_trackers(spec.tracking)
@@ -49,7 +49,7 @@ def check_inputs(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays
 
 
 def check_plans(configs: list[TrialConfig], classes: Sequence[str]) -> None:
-    """Build the model that `configs` share, and see that each of their freeze plans fits its stages."""
+    """Build the model that `configs` share, and check that each of their freeze plans fits its stages."""
     stages = stage_table(load_task(configs[0].task).build(configs[0], classes))
     for config in configs:
         for thawed in freeze_plan(config).boundaries.values():

@@ -21,10 +21,10 @@ PROBE_POLL_SECONDS = 0.5
 def probe_architectures(
     spec: SweepSpec, stopped: Callable[[], bool], known: Mapping[str, float] | None = None
 ) -> dict[str, float]:
-    """The score of every architecture of the space, probed side by side on the Ray that is connected, best first.
+    """Return the score of every architecture of the space, probed side by side on the connected Ray, best first.
 
-    Those in `known` are not probed again. One that cannot be probed has no score, and a line in the sweep's log. Once
-    `stopped` says so, what is not there yet is left out.
+    Architectures in `known` are not probed again. One that cannot be probed has no score, and a line in the sweep's
+    log. Once `stopped()` is true, scores that are not there yet are left out.
     """
     configs: dict[str, TrialConfig] = {}
     for config in spec.corner_configs():
@@ -42,7 +42,7 @@ def probe_architectures(
             try:
                 scores[name] = ray.get(reference)
             except ray.exceptions.RayError as error:
-                # Its trials will say the same, with more words; the others are worth knowing all the same.
+                # Its trials will fail with the same reason in more words; the other scores are useful all the same.
                 log.warning("%s cannot be probed: %s", name, str(error).strip().splitlines()[-1])
             else:
                 log.info("%s: linear probe %.4f", name, scores[name])

@@ -1,4 +1,4 @@
-"""Whether a run can go on: nobody drives it, there is budget left, and it would see the images it began with."""
+"""Checks before a run continues: no other driver, budget left, and the same images as at its start."""
 
 from collections.abc import Iterable
 
@@ -15,9 +15,9 @@ from trainables.storage.place import Place
 
 
 def check_resumable(spec: SweepSpec, run: RunFolder, record: RunRecord, named: Place) -> Arrays:
-    """The images of a run that can go on as `spec` and `record` say; `named` is what the user called it.
+    """Return the images of a run that can continue under `spec` and `record`; `named` is the user's name for it.
 
-    Raises InvalidInput where it cannot.
+    Raises InvalidInput where the run cannot continue.
     """
     trials = Ledger(run).trials()
     exhausted = budget_meter(spec, record, trials).exhausted()
@@ -26,14 +26,14 @@ def check_resumable(spec: SweepSpec, run: RunFolder, record: RunRecord, named: P
             f"{named}: a run goes on while there is some budget left, but {exhausted}; "
             f"raise it with `thaw extend {named} --set {exhausted.partition(':')[0]}=...`, or set it to none"
         )
-    # A trial that fails for want of its images or weights is not tried again: none may start.
+    # A trial that fails for lack of its images or weights is not tried again, so no trial may start.
     arrays = check_inputs(spec)
     if arrays.fingerprint != record.fingerprint:
         raise InvalidInput(
             f"{spec.data.root}: a run must go on with the images it began with, but they have changed since; "
             "restore them, or launch a new sweep"
         )
-    # Last, since two may be started at once: from here on the heartbeat is all but immediate.
+    # Last, since two drivers may start at once: the first heartbeat follows almost immediately.
     check_not_driven(run, named)
     return arrays
 
@@ -45,7 +45,7 @@ def check_not_driven(run: RunFolder, named: Place) -> None:
 
 
 def budget_meter(spec: SweepSpec, record: RunRecord, trials: Iterable[TrialResult]) -> BudgetMeter:
-    """What a run has used up of its budget so far."""
+    """Return the meter of the budget that a run has used up so far."""
     gpus = spec.resources.gpus_per_worker * spec.resources.workers
     since = max((extension.first_trial for extension in record.extensions), default=0)
     return BudgetMeter(spec.budget, spec.objective, gpus, trials, record.driven_seconds, since)

@@ -12,10 +12,10 @@ from analysis.run_store import RunStore, write_atomically
 from analysis.winner import RETRAIN_JSON
 from orchestrator.spec.loading import load_run
 from orchestrator.spec.sections import cache_budget
-from orchestrator.tracking.dispatch import Dispatcher
+from orchestrator.tracking.configured_trackers import check_trackers, make_trackers
+from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tracker import TrialContext
-from orchestrator.tracking.trackers import check_trackers, make_trackers
 from orchestrator.tuner.trial_states import status_of
 from orchestrator.worker.assignment import EndKind
 from search_spaces.errors import InvalidInput
@@ -31,16 +31,16 @@ from trainables.task.evaluation import Evaluation
 
 @dataclass(frozen=True)
 class RetrainedWinner:
-    """The winner, trained anew."""
+    """RetrainedWinner: the winner, trained again."""
 
     trial: TrialResult
-    """The trial whose configuration was used."""
+    """Trial whose configuration was used."""
 
     checkpoint: Place
-    """Its best epoch."""
+    """Checkpoint of its best epoch."""
 
     test: Evaluation
-    """Measured on the test split, for the first time in this run."""
+    """Evaluation on the test split, for the first time in this run."""
 
 
 def retrain_winner(folder: Place, on_epoch: Callable[[EpochReport], None] = lambda _report: None) -> RetrainedWinner:
@@ -57,12 +57,12 @@ def retrain_winner(folder: Place, on_epoch: Callable[[EpochReport], None] = lamb
     data = winner.config.data
     if "test" not in open_dataset(data.root, data.manifest).splits:
         raise InvalidInput(f"{data.root}: retraining ends with the test split, but there is none; add a folder test/")
-    # An image that cannot be read is found now, not after the training.
+    # An image that cannot be read is found before the training, not after it.
     decode_rest(load_arrays(data, cache, SPLITS, budget=budget))
     fresh = run.here(run.winner).with_name(f".{run.winner.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     folders = TrialFolders(fresh / "checkpoints", fresh / "predictions.parquet", cache, budget)
-    # Every image is seen anew in every epoch: fixed views are for the search.
+    # Every epoch uses new views of each image: fixed views are for the search.
     config = winner.config.model_copy(update={"feature_views": 0})
     with Dispatcher(make_trackers(spec.tracking), spec.name, run.local) as trackers:
         trackers.start(TrialContext(spec.name, run.local, "retrain", "retrain", config, winner.parameters))
@@ -87,7 +87,7 @@ def _replace_winner(run: RunFolder, fresh: Path, folders: TrialFolders) -> None:
     """Put the new folder in place of RUN/winner."""
     made = run.here(run.winner)
     told, best = run.winner / RETRAIN_JSON, run.winner / "checkpoints" / "best"
-    told.unlink(missing_ok=True)  # first: it says whose weights the others are
+    told.unlink(missing_ok=True)  # first: it names the trial of the other files
     shutil.rmtree(made, ignore_errors=True)
     fresh.rename(made)
     store = RunStore(run)

@@ -1,4 +1,4 @@
-"""A sweep: check the inputs, open a session on the cluster, create the run, drive it, conclude it."""
+"""Sweep: check the inputs, open a session on the cluster, create the run, drive it, conclude it."""
 
 import datetime
 import importlib.metadata
@@ -16,22 +16,22 @@ from analysis.run_store import RunStore, write_atomically
 from orchestrator.cluster.joining_nodes import JoiningNodes
 from orchestrator.cluster.runtime import is_joined
 from orchestrator.cluster.session import open_session
-from orchestrator.driver.audience import Audience
 from orchestrator.driver.lifeline import Lifeline
-from orchestrator.driver.node_question import make_node_question
+from orchestrator.driver.node_requirements import make_node_question
 from orchestrator.driver.preflight import preflight
 from orchestrator.driver.resume_checks import budget_meter, check_resumable
-from orchestrator.driver.search_parts import make_searcher
+from orchestrator.driver.search_setup import make_searcher
+from orchestrator.driver.sweep_events import SweepEvents
 from orchestrator.driver.sweep_log import log_to
 from orchestrator.results.retention import remove_weights
 from orchestrator.search import warm_start
 from orchestrator.search.optuna_space import distributions_json
 from orchestrator.spec.loading import load_run
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.tracking.dispatch import Dispatcher
+from orchestrator.tracking.configured_trackers import make_trackers
+from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.observer import Observer
 from orchestrator.tracking.summary import SweepSummary
-from orchestrator.tracking.trackers import make_trackers
 from orchestrator.tuner.stopper import SweepStopper
 from orchestrator.tuner.tuner import make_tuner
 from search_spaces.errors import StorageFailed, SweepFailed, ThawError
@@ -47,19 +47,19 @@ RECORDED_PACKAGES = ("thaw", "torch", "timm", "accelerate", "ray", "optuna", "wa
 
 @dataclass(frozen=True)
 class SweepOutcome:
-    """The end of a sweep."""
+    """SweepOutcome: end of a sweep."""
 
     run: RunFolder
-    """The run."""
+    """Run of the sweep."""
 
     leaderboard: Leaderboard
-    """Its trials, best first."""
+    """Trials of the run, best first."""
 
     interrupted: bool
-    """Whether it was stopped on request; `thaw resume` continues it."""
+    """True where the sweep was stopped on request; `thaw resume` continues it."""
 
     ended: str | None = None
-    """The budget that ended it, with its figures; None while none has."""
+    """Budget that ended the sweep, with its figures; None while none has."""
 
 
 def run_sweep(
@@ -70,27 +70,27 @@ def run_sweep(
     It runs on the Ray cluster at `address` (`auto`, HOST:PORT), or at $RAY_ADDRESS, and without them on this machine.
     Raises InvalidInput before anything is trained or written, SweepFailed when no trial completes.
     """
-    with Audience(spec, spec.run_root, observers) as audience:
+    with SweepEvents(spec, spec.run_root, observers) as events:
         arrays = arrays or preflight(spec)
         warm = warm_start.collect_trials(spec.problem, arrays.fingerprint)
         with session_of(spec, arrays, address):
             run = RunFolder(spec.run_root)
             warm_start.store(run, warm)
             create_run(run, spec, arrays)
-            return drive(spec, run, arrays, audience, address)
+            return drive(spec, run, arrays, events, address)
 
 
 def resume_sweep(folder: Place, observers: Iterable[Observer] = (), address: str | None = None) -> SweepOutcome:
-    """Continue a run: unfinished trials from their last checkpoints, then what is left of the planned ones.
+    """Continue a run: unfinished trials from their last checkpoints, then the rest of the planned ones.
 
     Raises InvalidInput when `folder` is no run, another process drives it, its budget is used up, or data or weights
     are missing.
     """
     run = open_run(folder)
     spec = load_run(run)
-    with Audience(spec, folder, observers) as audience:
+    with SweepEvents(spec, folder, observers) as events:
         arrays = check_resumable(spec, run, Ledger(run).read_run(), folder)
-        return drive(spec, run, arrays, audience, address)
+        return drive(spec, run, arrays, events, address)
 
 
 def session_of(spec: SweepSpec, arrays: Arrays, address: str | None) -> AbstractContextManager[None]:
@@ -126,9 +126,9 @@ def space_record(spec: SweepSpec) -> dict[str, Any]:
 
 
 def drive(
-    spec: SweepSpec, run: RunFolder, arrays: Arrays, audience: Audience, address: str | None = None
+    spec: SweepSpec, run: RunFolder, arrays: Arrays, events: SweepEvents, address: str | None = None
 ) -> SweepOutcome:
-    """Run what is left of a run to its end; raises SweepFailed when it has no completed trial then."""
+    """Run the rest of a run to its end. Raises SweepFailed when it has no completed trial then."""
     # Resolved, since the workers have another working directory.
     run = RunFolder(run.root.resolve(), cache_folder(spec.storage.cache_dir))
     ledger = Ledger(run)
@@ -136,7 +136,7 @@ def drive(
     # A crash between the two files of an extension leaves the record behind.
     ledger.update_run(**space_record(spec), ended=None)
     meter = budget_meter(spec, ledger.read_run(), known)
-    stopper = SweepStopper(run, meter, audience.on_closing)
+    stopper = SweepStopper(run, meter, events.on_closing)
     run.local.mkdir(parents=True, exist_ok=True)
     interrupted = False
     with (
@@ -148,21 +148,21 @@ def drive(
     ):
         if is_joined(address):
             stopper.joining_nodes = JoiningNodes(make_node_question(spec, arrays.dataset), run.run_json.name)
-        audience.start(known, meter, trackers)
-        interrupted = _run_trials(spec, ledger, stopper, audience, address)
+        events.start(known, meter, trackers)
+        interrupted = _run_trials(spec, ledger, stopper, events, address)
         if stopper.failed is None:
             trackers.publish(SweepSummary.from_run(run))
     outcome = _conclude(spec, run, stopper, interrupted=interrupted)
-    audience.close(interrupted=interrupted, ended=stopper.ended)
+    events.close(interrupted=interrupted, ended=stopper.ended)
     return outcome
 
 
 def _run_trials(
-    spec: SweepSpec, ledger: Ledger, stopper: SweepStopper, audience: Audience, address: str | None
+    spec: SweepSpec, ledger: Ledger, stopper: SweepStopper, events: SweepEvents, address: str | None
 ) -> bool:
     """Run the trials that are left; return whether the sweep was stopped before they were done."""
     shutil.rmtree(ledger.run.tune, ignore_errors=True)
-    searcher, asha = make_searcher(spec, ledger, stopper, audience.on_trial)
+    searcher, asha = make_searcher(spec, ledger, stopper, events.on_trial)
     remaining = searcher.proposals.remaining
     log.info("%s: %d trials to go", spec.name, remaining)
     if remaining:
@@ -173,7 +173,7 @@ def _run_trials(
 
 
 def _conclude(spec: SweepSpec, run: RunFolder, stopper: SweepStopper, *, interrupted: bool) -> SweepOutcome:
-    """Write the leaderboard, delete weights that are not kept, and raise what is wrong with the sweep as a whole."""
+    """Write the leaderboard, delete weights that are not kept, and raise the error of the sweep as a whole, if any."""
     if stopper.failed is not None:
         raise StorageFailed(f"{stopper.failed}; nothing that was written is lost: go on with `thaw resume {run.root}`")
     board = Leaderboard.from_run(run)

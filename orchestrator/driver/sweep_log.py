@@ -1,4 +1,4 @@
-"""Log of a sweep: messages of Ray, Optuna and Thaw go to a file of the run instead of the terminal."""
+"""Log of a sweep: messages of Ray, Optuna and Thaw are written to a file of the run instead of the terminal."""
 
 import contextlib
 import logging
@@ -17,7 +17,7 @@ def log_to(path: Path) -> Iterator[None]:
     for logger in loggers:
         logger.handlers, logger.propagate = [handler], False
     logging.getLogger("orchestrator").setLevel(logging.INFO)
-    # Tune complains at the end that it finds no result files: the ledger takes their place.
+    # Tune warns at the end that it finds no result files: the ledger takes their place.
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Old training configurations as trial files: whose keys are understood, what they become, and what is left over."""
+"""Old training configurations as trial files: known keys, their settings here, and the keys left over."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -17,26 +17,26 @@ from trainables.model.build import check_image_size
 
 @dataclass(frozen=True)
 class ImportedConfig:
-    """An old configuration, understood as far as it could be."""
+    """ImportedConfig: an old configuration, as far as it was understood."""
 
     config: TrialConfig
-    """What `text` says, validated."""
+    """Validated configuration of `text`."""
 
     text: str
-    """The trial file: YAML in which a comment says from which key each value came."""
+    """Trial file: YAML in which a comment names the key that each value came from."""
 
     unknown: tuple[str, ...]
-    """`key: value` of the old file that was not understood, with the reason where there is one."""
+    """`key: value` pairs of the old file that were not understood, each with the reason where there is one."""
 
     defaults: tuple[str, ...]
-    """`setting: value` that the old file does not say, so that Thaw's own holds."""
+    """`setting: value` pairs that the old file lacks, so that Thaw's default holds."""
 
     notes: tuple[str, ...]
-    """Where what was written is not quite what was said."""
+    """Places where the trial file differs slightly from the old file."""
 
 
 class _Found:
-    """What has been understood so far: values by setting, each with the key it came from."""
+    """Values understood so far: by setting, each with the key it came from."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -46,7 +46,7 @@ class _Found:
         self.notes: list[str] = []
 
     def put(self, setting: str, value: Any, key: str) -> None:
-        """Keep a value; raises InvalidInput when another key says otherwise."""
+        """Keep a value. Raises InvalidInput when another key gave a different one."""
         if setting in self.values and self.values[setting] != value:
             raise InvalidInput(
                 f"{self.source}: {self.keys[setting]} and {key} must agree, got {self.values[setting]!r} and "
@@ -56,7 +56,7 @@ class _Found:
             self.values[setting], self.keys[setting] = value, key
 
     def origin(self, setting: str) -> str:
-        """What stands before the name of a setting in a message."""
+        """Return the prefix for the name of a setting in a message."""
         return f"{self.keys[setting]} -> " if setting in self.keys else ""
 
     def take(self, setting: str) -> Any:
@@ -67,8 +67,8 @@ class _Found:
 def import_file(old: Path, out: Path) -> ImportedConfig:
     """Write the trial file `out` of the configuration `old`; relative paths become relative to the new file.
 
-    In `old` they start from the current folder, as scripts have it, or else from the folder of `old`. Raises
-    InvalidInput as `convert_config` does, for a model that timm does not have, and when `out` is there already.
+    Paths in `old` are relative to the current folder, as in scripts, or else to the folder of `old`. Raises
+    InvalidInput as `convert_config` does, for a model that timm does not have, and when `out` exists already.
     """
     if out.exists():
         raise InvalidInput(f"{out}: must not exist yet, but it does; choose another name with --out, or remove it")
@@ -92,8 +92,8 @@ def convert_config(
 ) -> ImportedConfig:
     """Read an old configuration, flat or in sections; `source` names it in messages and in the file.
 
-    `locate` says what a path in it is called in the new file. Raises InvalidInput when it names no architecture, when
-    two keys disagree, when both answers to imbalance are on, and for values out of range.
+    `locate` returns the name of a path in the new file. Raises InvalidInput when the configuration names no
+    architecture, when two keys disagree, when both answers to imbalance are on, and for values out of range.
     """
     found = _Found(source)
     for key, value in _leaves(old, ()):
@@ -128,7 +128,7 @@ def convert_config(
 
 
 def _leaves(value: Mapping[Any, Any], parents: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every key that holds no section, with its sections; phases are kept whole."""
+    """Yield every key that holds no section, with its sections; phases are kept whole."""
     for name, entry in value.items():
         path = (*parents, str(name))
         if isinstance(entry, Mapping) and entry and setting_of(path) != "phases":
@@ -231,7 +231,7 @@ def _data(found: _Found, locate: Callable[[str], str]) -> None:
 
 
 def _required(found: _Found) -> dict[str, Any]:
-    """What a trial cannot do without, as an experienced person would begin."""
+    """Return the settings that a trial requires, with values that an expert would begin with."""
     boundary = found.values.get("unfreeze_epoch", 0)
     boundary += found.values.get("last_stage_epoch", 0) + found.values.get("full_after", 0)
     strategy = found.values.get("strategy", "full")
@@ -271,5 +271,5 @@ def _plain(value: Any) -> str:
 
 
 def _comment(text: str) -> str:
-    """Text that can stand in a YAML comment: one line of what can be printed."""
+    """Return text that can stand in a YAML comment: one line of printable characters."""
     return "".join(character if character.isprintable() else " " for character in text)[:200]

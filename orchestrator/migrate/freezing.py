@@ -1,4 +1,4 @@
-"""How old configurations say what is frozen and when it thaws, and which of Thaw's strategies that is."""
+"""Freezing in old configurations, mapped to Thaw's strategies: which layers are frozen, and when they thaw."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 Level = Literal["classifier", "last_stage", "all"]
 
-# What is said to train, without punctuation and case.
+# Names of the layers that train, without punctuation and case.
 _LEVELS: Mapping[str, Level] = {
     **dict.fromkeys(("classifier", "classifieronly", "head", "headonly", "fc", "none", "frozen"), "classifier"),
     **dict.fromkeys(("laststage", "laststages", "lastblock", "lastblocks", "lastlayer", "lastlayers"), "last_stage"),
@@ -26,26 +26,27 @@ _DIRECT: Mapping[str, Level] = {
 
 @dataclass
 class ImportedFreezing:
-    """The strategy that was meant, with its parameters, and what was said but has no place in it."""
+    """ImportedFreezing: the strategy that was meant, with its parameters, and the entries that do not fit into it."""
 
     settings: dict[str, Any] = field(default_factory=dict)
-    """strategy, and its own parameters."""
+    """`strategy`, and its own parameters."""
 
     epochs: int | None = None
-    """All phases together, where they say how long they are."""
+    """Epochs of all phases together, where their lengths are given."""
 
     unknown: list[str] = field(default_factory=list)
-    """`key: reason` of what was not understood, relative to the old file."""
+    """`key: reason` of entries that were not understood, relative to the old file."""
 
     notes: list[str] = field(default_factory=list)
-    """Where the strategy is not quite what was said."""
+    """Places where the strategy differs slightly from the old file."""
 
 
 def freezing(freeze: Any, unfreeze_at: Any, phases: Any, epochs: int | None, phases_key: str) -> ImportedFreezing:
-    """The strategy of `freeze_backbone`, `unfreeze_backbone_at_epoch` and `progressive_unfreezing`, None where absent.
+    """Map `freeze_backbone`, `unfreeze_backbone_at_epoch` and `progressive_unfreezing`, None if absent, to a strategy.
 
-    Phases decide where they can be understood; without them the backbone thaws at its epoch, counted from 0, where -1
-    is never; without that it is frozen or not. `epochs` is the length of the training, None where it is not known.
+    Phases decide where they can be understood. Without phases, the backbone thaws at its epoch, counted from 0; -1
+    means never. Without that epoch, the backbone is frozen or not. `epochs` is the length of the training, None where
+    it is unknown.
     """
     found = ImportedFreezing()
     starts = _starts(phases, found, phases_key)
@@ -59,7 +60,7 @@ def freezing(freeze: Any, unfreeze_at: Any, phases: Any, epochs: int | None, pha
 
 
 def whole_number(value: Any) -> int | None:
-    """A whole number from what a configuration holds; None where it is none."""
+    """Read a whole number from a value of a configuration; None where it is not one."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -81,7 +82,7 @@ def _single(freeze: Any, unfreeze_at: Any, found: ImportedFreezing) -> dict[Leve
 
 
 def _strategy(starts: Mapping[Level, int], epochs: int | None, notes: list[str]) -> dict[str, Any]:
-    """Thaw's strategy in which the last stage and everything thaw at these epochs, or the nearest, with a note."""
+    """Return the strategy that thaws the last stage and everything at these epochs, or the nearest one, with a note."""
     last, full = starts.get("last_stage"), starts.get("all")
     if full is not None and epochs is not None and full >= epochs:
         notes.append(f"the backbone never thaws: epoch {full} is not below epochs, {epochs}")
@@ -108,7 +109,7 @@ def _strategy(starts: Mapping[Level, int], epochs: int | None, notes: list[str])
 
 
 def _starts(phases: Any, found: ImportedFreezing, key: str) -> dict[Level, int]:
-    """From which epoch what trains, as the phases have it; empty where there are none."""
+    """Return the epoch from which each level trains, according to the phases; empty where there are none."""
     if isinstance(phases, Mapping):
         enabled = phases.get("enabled", phases.get("enable", True))
         rest = {str(name): value for name, value in phases.items() if name not in ("enabled", "enable")}
@@ -127,7 +128,7 @@ def _starts(phases: Any, found: ImportedFreezing, key: str) -> dict[Level, int]:
 
 
 def _numbered(phases: Mapping[str, Any], found: ImportedFreezing, key: str) -> dict[Level, int]:
-    """`phase1_epochs` and so on: classifier, last stage, everything, each for so many epochs; or each one's epoch."""
+    """Read `phase1_epochs` and so on: classifier, last stage, everything, each with its length or its first epoch."""
     lengths: dict[int, int] = {}
     starts: dict[Level, int] = {}
     for name, value in phases.items():
@@ -159,7 +160,7 @@ def _length(value: Any) -> int | None:
 
 
 def _listed(phases: list[Any], found: ImportedFreezing, key: str) -> dict[Level, int]:
-    """A list of phases, each with the epoch at which it starts, or with how long it is."""
+    """Read a list of phases, each with the epoch at which it starts, or with its length."""
     starts: dict[Level, int] = {}
     now, lengths = 0, 0
     for index, phase in enumerate(phases):

@@ -1,4 +1,4 @@
-"""The words of old configurations: what their keys mean here, and what their values are called."""
+"""Vocabulary of old configurations: Thaw's settings for their keys, and Thaw's names for their values."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -7,13 +7,14 @@ from typing import Any
 
 from orchestrator.migrate.freezing import whole_number
 
-# Sections that group a training's settings. Under others (logging, inference) the same words mean something else.
+# Sections that group the settings of a training. In other sections (logging, inference) the same words mean something
+# else.
 _SECTIONS = (
     "model training train trainer data dataset datasets dataloader loader optimizer optim optimization scheduler "
     "lr_scheduler regularization early_stopping fine_tuning finetuning finetune transfer_learning transfer freezing "
     "augmentation augmentations experiment config hyperparameters hparams params general settings loss imbalance"
 )
-# In these sections a word counts only together with the section's name: a scheduler's patience is not the training's.
+# In these sections a word counts only with the section's name: a scheduler's patience is not the training's.
 _OWN_WORDS = frozenset(("scheduler", "lr_scheduler", "early_stopping", "augmentation", "augmentations", "loss"))
 
 KEYS: Mapping[str, str] = {
@@ -59,7 +60,7 @@ KEYS: Mapping[str, str] = {
 }
 _SETTING_OF = {alias: setting for setting, aliases in KEYS.items() for alias in aliases.split()}
 
-# torchvision's names, and those of tutorials, where timm's differ.
+# Names of torchvision and of tutorials, where timm's differ.
 _ARCHITECTURES: Mapping[str, str] = {
     **{f"efficientnetb{n}": f"efficientnet_b{n}" for n in range(8)},
     **{f"efficientnet_v2_{size}": f"tf_efficientnetv2_{size}" for size in "sml"},
@@ -100,11 +101,11 @@ _SWITCH = {
 
 
 class UnknownValue(Exception):
-    """A value that has no counterpart in Thaw; the message says why, where there is more to say than that."""
+    """UnknownValue: a value that has no counterpart in Thaw; the message gives the reason, where there is one."""
 
 
 def setting_of(path: Sequence[str]) -> str | None:
-    """The setting that a key, with its sections, means; None for a key that is not understood."""
+    """Return the setting that a key, with its sections, means; None for a key that is not understood."""
     *sections, last = names = [_plain_name(name) for name in path]
     if any(section not in _SECTIONS.split() for section in sections):
         return None
@@ -115,7 +116,7 @@ def setting_of(path: Sequence[str]) -> str | None:
 
 
 def truth(value: Any) -> bool:
-    """A switch: true, yes, on; false, no, off."""
+    """Read a switch: true, yes, on; false, no, off."""
     return bool(_word(_SWITCH, value))
 
 
@@ -183,7 +184,7 @@ def _epoch(value: Any) -> int:
 
 
 def _number(value: Any) -> float | int:
-    """A number as it is, or as it stands in quotes; whether it is in range is TrialConfig's to say."""
+    """Return a number as it is, or as read from a quoted text; TrialConfig checks its range."""
     whole = whole_number(value)
     if whole is not None:
         return whole
@@ -194,7 +195,7 @@ def _number(value: Any) -> float | int:
 
 
 def _number_or_off(value: Any) -> float | int | str:
-    """A number, where 0 is how many tools spell off."""
+    """Return a number; 0, which many tools use for off, becomes off."""
     number = _number(value)
     return "none" if number == 0 else number
 
@@ -234,7 +235,7 @@ CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
     "train_dir": _train_folder,
     "unfreeze_at": _epoch,
 }
-"""From what an old file says under a setting to what Thaw says; raises UnknownValue where there is no counterpart."""
+"""Functions from an old value to Thaw's value, by setting; raise UnknownValue where there is no counterpart."""
 
 
 def _plain_name(name: str) -> str:

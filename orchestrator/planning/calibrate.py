@@ -1,6 +1,6 @@
-"""Measuring what the phases of a sweep cost here, each in a process of its own: its peak of memory is its own.
+"""Calibration: cost of the phases of a sweep on this machine, each in its own process, for its own peak of memory.
 
-As many are measured side by side as trials will run, so that they are in each other's way as trials are.
+As many phases are measured side by side as trials will run, so that they compete for the machine as trials do.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from orchestrator.planning.cost_model import COSTLY, CostModel, PhaseKind, phase_kind
-from orchestrator.planning.subprocesses import SubprocessRunner
+from orchestrator.planning.subprocess_runner import SubprocessRunner
 from orchestrator.spec.sections import Resources
 from search_spaces.errors import InvalidInput, OutOfMemory
 from trainables.config import TrialConfig
@@ -23,18 +23,18 @@ Done = Callable[[int, int, str], None]
 
 @dataclass(frozen=True)
 class PhaseProblem:
-    """A phase that could not be measured, and that no trial will get through."""
+    """PhaseProblem: a phase that could not be measured, and that no trial can complete."""
 
     architecture: str
     stages: Stages
     message: str
     of_memory: bool
-    """Its trials end as PRUNED_OOM; of any other problem the sweep is refused before it begins."""
+    """True where its trials end as PRUNED_OOM; for any other problem the sweep is refused before it begins."""
 
 
 @dataclass(frozen=True)
 class PhaseRequest:
-    """A phase to be measured: `config` while `stages` stages train."""
+    """PhaseRequest: a phase to measure: `config` while `stages` stages train."""
 
     config: TrialConfig
     stages: Stages
@@ -44,18 +44,18 @@ def calibrate(
     configs: list[TrialConfig],
     resources: Resources,
     sample: ImageSample,
-    subprocesses: SubprocessRunner,
+    runner: SubprocessRunner,
     side_by_side: int,
     done: Done,
 ) -> tuple[CostModel, list[PhaseProblem]]:
-    """Measure every phase that one of `configs`, the corners of a space, has; `done(number, of, what)` follows each."""
+    """Measure every phase of `configs`, the corners of a space; `done(number, of, what)` is called after each."""
     requests = _requests(configs)
     variants = _variants(requests, configs)
     wanted = list(dict.fromkeys([*requests.values(), *variants.values()]))
     found: dict[PhaseRequest, PhaseCost | PhaseProblem] = {}
     with ThreadPoolExecutor(side_by_side) as pool:
         for request, result in zip(
-            wanted, pool.map(partial(_measured, subprocesses, sample, resources.threads), wanted), strict=True
+            wanted, pool.map(partial(_measured, runner, sample, resources.threads), wanted), strict=True
         ):
             found[request] = result
             done(len(found), len(wanted), f"{request.config.architecture}, stages {request.stages}")
@@ -80,7 +80,7 @@ def _requests(configs: Iterable[TrialConfig]) -> dict[PhaseKind, PhaseRequest]:
 def _variants(
     requests: Mapping[PhaseKind, PhaseRequest], configs: list[TrialConfig]
 ) -> dict[tuple[str, Any], PhaseRequest]:
-    """One phase that trains on images, under every value of every costly setting that varies."""
+    """Return one phase that trains on images, under every value of every costly setting that varies."""
     base = next((request for kind, request in requests.items() if not kind.on_features), None)
     if base is None:
         return {}
@@ -94,12 +94,12 @@ def _variants(
 
 
 def _measured(
-    subprocesses: SubprocessRunner, sample: ImageSample, threads: int, request: PhaseRequest
+    runner: SubprocessRunner, sample: ImageSample, threads: int, request: PhaseRequest
 ) -> PhaseCost | PhaseProblem:
     config, stages = request.config, request.stages
     problem = partial(PhaseProblem, config.architecture, stages)
     try:
-        return subprocesses(measure_phase, config, stages, sample, threads)
+        return runner(measure_phase, config, stages, sample, threads)
     except BrokenProcessPool:
         killed = "its process was ended by the system, most likely for lack of memory; set a smaller batch_size"
         return problem(killed, of_memory=True)
@@ -107,5 +107,5 @@ def _measured(
         return problem(str(error), of_memory=True)
     except InvalidInput as error:
         return problem(str(error), of_memory=False)
-    except Exception as error:  # What timm and torch say to a model that they cannot make or run is theirs to choose.
+    except Exception as error:  # Timm and torch raise errors of any type for a model that they cannot make or run.
         return problem(f"{type(error).__name__}: {error}", of_memory=False)

@@ -1,4 +1,4 @@
-"""What any trial of a space costs, put together from phases that were measured at its corners."""
+"""CostModel: cost of any trial of a space, computed from phases that were measured at its corners."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from trainables.estimate.phase_cost import PhaseCost
 from trainables.loop.feature_training import fixed_views
 from trainables.model.freeze_plan import Stages, freeze_plan
 
-# Settings besides architecture and stages that a step's time or memory depends on.
+# Settings that affect a step's time or memory, besides architecture and stages.
 COSTLY = (
     *("batch_size", "micro_batch_size", "augmentation", "mixing", "random_erasing", "drop_path", "optimizer"),
     *("precision", "channels_last", "compile", "ema_decay"),
@@ -19,53 +19,53 @@ COSTLY = (
 
 @dataclass(frozen=True)
 class PhaseKind:
-    """What tells one measured phase from another."""
+    """PhaseKind: key that distinguishes measured phases."""
 
     architecture: str
     stages: Stages
     on_features: bool
-    """Whether it may train on features; whether it can, its cost tells."""
+    """True where it may train on features; its cost shows whether it can."""
 
 
 @dataclass(frozen=True)
 class TrialPhase:
-    """A phase of one trial, with its costs for the whole data set, in seconds of one worker."""
+    """TrialPhase: phase of one trial, with its costs for the whole data set, in seconds of one worker."""
 
     stages: Stages
     epochs: int
     cost: PhaseCost
-    """As measured, or put together from what was."""
+    """Cost as measured, or computed from measured ones."""
 
     step: float
-    """A step of the optimiser, on a whole batch."""
+    """Time of an optimizer step, on a whole batch."""
 
     epoch: float
-    """An epoch: training, validation, checkpoint."""
+    """Time of an epoch: training, validation, checkpoint."""
 
     features: float
-    """To compute its features where the node lacks them; 0 where it trains on images."""
+    """Time to compute its features where the node lacks them; 0 where it trains on images."""
 
     features_key: tuple[Scalar, ...]
-    """Phases with the same key share their features."""
+    """Key of its features; phases with the same key share their features."""
 
 
 @dataclass(frozen=True)
 class CostModel:
-    """Measured phases of a space, and what one setting at a time changes in them."""
+    """CostModel: measured phases of a space, and the effect of one setting at a time on them."""
 
     counts: Mapping[str, int]
     """Images of the data set, by split."""
 
     workers: int
-    """Processes of a trial. They share the images out; what they have to tell each other is not measured."""
+    """Processes of a trial, which share the images; their communication is not measured."""
 
     measured: Mapping[PhaseKind, PhaseCost]
 
     effects: Mapping[str, Mapping[Any, PhaseCost]]
-    """For settings of COSTLY that vary: one and the same phase, on images, under each of the values."""
+    """Cost of one and the same phase, on images, under each value of a setting; for settings of COSTLY that vary."""
 
     def phases(self, config: TrialConfig) -> list[TrialPhase] | None:
-        """The phases of a trial in order; None where one of them could not be measured."""
+        """Return the phases of a trial in order; None where one of them could not be measured."""
         boundaries = freeze_plan(config).boundaries
         starts = sorted(boundaries)
         phases = []
@@ -92,7 +92,7 @@ class CostModel:
 
     def _cost(self, config: TrialConfig, stages: Stages) -> PhaseCost | None:
         found = self._between(phase_kind(config, stages))
-        # A step on features is so short that settings of images and optimiser do not show in a trial.
+        # A step on features is so short that the settings of images and optimizer do not show in a trial.
         if found is None or found.features is not None:
             return found
         time = memory = 1.0
@@ -106,7 +106,7 @@ class CostModel:
         return replace(found, config=config, image=found.image * time, memory=peak)
 
     def _between(self, kind: PhaseKind) -> PhaseCost | None:
-        """The cost of a phase; between two that were measured, in proportion to its stages."""
+        """Return the cost of a phase; between two that were measured, in proportion to its stages."""
         if kind in self.measured or kind.stages == "all":
             return self.measured.get(kind)
         there = {
@@ -122,12 +122,12 @@ class CostModel:
 
 
 def phase_kind(config: TrialConfig, stages: Stages) -> PhaseKind:
-    """The kind of the phase of `config` in which `stages` stages train."""
+    """Return the kind of the phase of `config` in which `stages` stages train."""
     return PhaseKind(config.architecture, stages, on_features=stages != "all" and fixed_views(config) > 0)
 
 
 def _nearest(costs: Mapping[Any, PhaseCost], value: Any) -> PhaseCost | None:
-    """The cost under the value that is nearest; of words only the same is near."""
+    """Return the cost under the nearest number; a text must be equal."""
     numbers = [other for other in costs if isinstance(other, int | float)]
     if value in costs or not numbers or not isinstance(value, int | float):
         return costs.get(value)

@@ -1,4 +1,4 @@
-"""`thaw plan`: what a sweep would cost on this machine, before it is launched."""
+"""Plan: cost of a sweep on this machine before it is launched (`thaw plan`)."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -15,35 +15,35 @@ from orchestrator.cluster.machine import (
 from orchestrator.planning.calibrate import Done, PhaseProblem, calibrate
 from orchestrator.planning.cost_model import CostModel, TrialPhase
 from orchestrator.planning.simulate import Forecast, exempt_shares, forecast_sweeps, sample_sweeps
-from orchestrator.planning.subprocesses import SubprocessRunner
+from orchestrator.planning.subprocess_runner import SubprocessRunner
 from orchestrator.search.rungs import make_rungs, unstoppable_warning
 from orchestrator.spec.sweep_spec import SweepSpec
 from trainables.config import TrialConfig
 from trainables.estimate.phase_cost import ImageSample, sample_images
 from trainables.model.freeze_plan import freeze_plan
 
-# Starting Ray; benchmarks/results.md saw 3.4 to 12 s, by what else the machine had to do.
+# Seconds to start Ray; benchmarks/results.md measured 3.4 to 12 s, depending on the load of the machine.
 RAY_SECONDS = 6.0
 
 
 @dataclass(frozen=True)
 class PlanRow:
-    """One architecture under one strategy."""
+    """PlanRow: one architecture under one strategy."""
 
     architecture: str
     strategy: str
     phases: tuple[TrialPhase, ...]
-    """Of the first corner of the space with these stages."""
+    """Phases of the first corner of the space with these stages."""
 
     memory: int
-    """Peak of a worker in bytes, in whichever phase and under whichever settings it is highest."""
+    """Peak of a worker in bytes, over all its phases and settings."""
 
     fits: bool
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep would cost."""
+    """Plan: forecast cost of a sweep."""
 
     spec: SweepSpec
     machine: Machine
@@ -53,23 +53,23 @@ class Plan:
     warnings: tuple[str, ...]
     at_once: ConcurrentTrials
     imports: float
-    """Seconds until a fresh worker has imported what training needs."""
+    """Seconds until a fresh worker has imported the packages that training needs."""
 
     decoding: float
     """Seconds to decode all images, which a machine does once."""
 
     full: Forecast | None
-    """Without stopping; None where nothing could be measured."""
+    """Forecast without stopping; None where nothing could be measured."""
 
     stopped: Forecast | None
-    """With the sweep's own stopping; None where it has none."""
+    """Forecast with the sweep's own stopping; None where it has none."""
 
     exempt: tuple[float, float] | None
-    """The share of the epochs, and of the time, that stopping cannot touch."""
+    """Share of the epochs, and of the time, that stopping cannot affect."""
 
     @property
     def device(self) -> str:
-        """What the hours of a forecast are hours of."""
+        """Device that the hours of a forecast refer to."""
         return "GPU" if self.spec.resources.gpus_per_worker else "core"
 
     @property
@@ -78,7 +78,7 @@ class Plan:
         return self.decoding + RAY_SECONDS + self.imports
 
     def device_hours(self, forecast: Forecast) -> float:
-        """GPU-hours, or core-hours where trials use no GPU; workers hold what they have while they start."""
+        """Return GPU-hours, or core-hours where trials use no GPU; the start of workers counts too."""
         resources = self.spec.resources
         share = resources.gpus_per_worker or resources.cpus_per_worker
         seconds = forecast.busy + self.at_once.trials * self.imports
@@ -86,11 +86,11 @@ class Plan:
 
     @property
     def refused(self) -> bool:
-        """Whether `thaw sweep` would refuse the file."""
+        """True where `thaw sweep` would refuse the file."""
         return any(not problem.of_memory for problem in self.problems)
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON-ready mapping; times in seconds, memory in bytes."""
+        """Return a JSON-ready mapping; times in seconds, memory in bytes."""
         resources = self.spec.resources
         exempt = None if self.exempt is None else dict(zip(("epochs", "seconds"), self.exempt, strict=True))
         return {
@@ -150,18 +150,18 @@ class Plan:
         }
 
 
-def make_plan(spec: SweepSpec, subprocesses: SubprocessRunner, done: Done) -> Plan:
-    """Measure the corners of a sweep and forecast the rest; `done(number, of, what)` is called as measuring goes on.
+def make_plan(spec: SweepSpec, runner: SubprocessRunner, done: Done) -> Plan:
+    """Measure the corners of a sweep and forecast the rest; `done(number, of, what)` is called after each measurement.
 
     Nothing is written, and no trial is trained. Raises InvalidInput for a data set that cannot be read.
     """
     machine = this_machine()
     corners = spec.corner_configs()
     sample = sample_images(spec.data, most=2 * max(64, *(config.batch_size for config in corners)))
-    # Several GPUs do not get in each other's way; those who share one do.
+    # Trials on different GPUs do not slow each other down; trials that share one do.
     many = at_once(spec.resources, machine).trials
     side_by_side = min(many, int(1 / spec.resources.gpus_per_worker)) if spec.resources.gpus_per_worker else many
-    costs, problems = calibrate(corners, spec.resources, sample, subprocesses, max(1, side_by_side), done)
+    costs, problems = calibrate(corners, spec.resources, sample, runner, max(1, side_by_side), done)
     rows = _rows(corners, costs, worker_memory(spec.resources, machine), besides=0 if machine.gpus else WORKER_OVERHEAD)
     fitting = at_once(spec.resources, machine, max((row.memory for row in rows), default=None))
     rungs = make_rungs(spec.stopping, corners)
@@ -176,7 +176,7 @@ def make_plan(spec: SweepSpec, subprocesses: SubprocessRunner, done: Done) -> Pl
         problems=tuple(problems),
         warnings=(*_warnings(costs, rows, fitting), *([late] if late is not None else [])),
         at_once=fitting,
-        imports=subprocesses.imports,
+        imports=runner.imports,
         decoding=sample.decode * (sample.counts["train"] + sample.counts["val"]),
         full=forecast_sweeps(sweeps, costs, fitting.trials, None) if sweeps else None,
         stopped=forecast_sweeps(sweeps, costs, fitting.trials, rungs) if sweeps and rungs is not None else None,

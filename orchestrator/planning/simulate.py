@@ -1,7 +1,7 @@
-"""How long a sweep will take: trials drawn from its space are played through, epoch by epoch, with ASHA's own rungs.
+"""Simulation of a sweep's duration: random trials of its space are simulated, epoch by epoch, with ASHA's own rungs.
 
-What a trial will score is not known: each gets a rank at random that stays the same over its epochs. So ASHA stops as
-many as it does when scores tell trials apart early, and when the sampler's later proposals are no better than its
+The scores of trials are not known: each trial gets a random score that stays the same over its epochs. So ASHA stops as
+many trials as it does when early scores distinguish them, and when the sampler's later proposals are no better than its
 first. Patience, budgets and failures, which end trials sooner, are left out.
 """
 
@@ -20,20 +20,20 @@ from search_spaces.space import Point, sample
 from trainables.config import TrialConfig
 from trainables.result import EpochReport, TrialResult
 
-# Trials that are played, whatever their number in the sweep, so that the mean does not depend on which were drawn.
+# Number of simulated trials, whatever the number in the sweep, so that the mean does not depend on the draw.
 _PLAYED = 400
 _LEAST, _MOST = 5, 40
 
 
 @dataclass
 class RungCounts:
-    """What becomes of the trials that complete a rung's epochs."""
+    """RungCounts: outcomes of the trials that complete a rung's epochs."""
 
     reached: float = 0
-    """Trials that complete its epochs, and go on or end there."""
+    """Trials that complete its epochs, and continue or end there."""
 
     unjudged: float = 0
-    """Of these, passed without judgement: they have not been thawed for long enough."""
+    """Of these, passed without judgment: they have not been thawed for long enough."""
 
     stopped: float = 0
     """Of these, stopped there."""
@@ -41,10 +41,10 @@ class RungCounts:
 
 @dataclass
 class SimulatedSweep:
-    """One sweep, played through."""
+    """SimulatedSweep: result of one simulation."""
 
     seconds: float = 0
-    """From the first trial's start to the last one's end."""
+    """Seconds from the first trial's start to the last one's end."""
 
     busy: float = 0
     """Seconds of all trials together."""
@@ -57,16 +57,16 @@ class SimulatedSweep:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What to expect of a sweep: the mean of many that were played, and how far they differ."""
+    """Forecast: mean of many simulated sweeps, and their spread."""
 
     seconds: float
-    """Wall time, without what comes before the first trial."""
+    """Wall time, without the time before the first trial."""
 
     low: float
-    """One in ten takes less."""
+    """Tenth percentile of the wall time: one in ten takes less."""
 
     high: float
-    """One in ten takes more."""
+    """Ninetieth percentile of the wall time: one in ten takes more."""
 
     busy: float
     """Seconds of all trials together."""
@@ -124,7 +124,7 @@ def sample_sweeps(
 
 
 def exempt_shares(configs: Sequence[TrialConfig], costs: CostModel, rungs: Rungs) -> tuple[float, float]:
-    """The share of the epochs, and of the time, that lies before the first rung at which a trial is judged."""
+    """Return the share of the epochs, and of the time, before the first rung at which a trial is judged."""
     epochs = [0, 0]
     seconds = [0.0, 0.0]
     for config in configs:
@@ -138,9 +138,9 @@ def exempt_shares(configs: Sequence[TrialConfig], costs: CostModel, rungs: Rungs
 def simulate_sweep(
     configs: Sequence[TrialConfig], costs: CostModel, at_once: int, rungs: Rungs | None = None, seed: int = 0
 ) -> SimulatedSweep:
-    """Play a sweep through: `at_once` workers take the trials in order; `rungs`, still empty, may stop them.
+    """Simulate a sweep: `at_once` workers take the trials in order; `rungs`, still empty, may stop them.
 
-    Trials that could not be measured are passed over.
+    Trials that could not be measured are skipped.
     """
     chance = random.Random(seed)
     trials = (_Trial(f"{n:04d}", config, costs.phases(config), chance.random()) for n, config in enumerate(configs))
@@ -148,7 +148,7 @@ def simulate_sweep(
     played = SimulatedSweep(rungs={rung: RungCounts() for rung in rungs.values} if rungs is not None else {})
     ready: dict[Hashable, float] = {}
     known: list[set[Hashable]] = [set() for _ in range(at_once)]
-    # Of each worker when the epoch of its trial ends.
+    # Time at which the epoch of each worker's trial ends.
     events: list[tuple[float, int, _Trial]] = []
 
     def go_on(now: float, worker: int, trial: "_Trial") -> None:
@@ -158,7 +158,7 @@ def simulate_sweep(
                 known[worker].add(epoch.kind)
                 now += epoch.phase.cost.prepare
             if epoch.phase.features:
-                # Whoever comes first computes them, and who needs the same meanwhile waits.
+                # The first trial computes the features; others that need them meanwhile wait.
                 now = max(now, ready.setdefault(epoch.phase.features_key, now + epoch.phase.features))
         heapq.heappush(events, (now + epoch.seconds, worker, trial))
 
@@ -200,7 +200,7 @@ def _keeps(trial: "_Trial", rungs: Rungs | None, played: SimulatedSweep) -> bool
 class _Epoch:
     seconds: float
     phase: TrialPhase | None
-    """Set where the phase begins: what has to be done before."""
+    """Phase that begins with this epoch, and so must be prepared before it; else None."""
 
     @property
     def kind(self) -> Hashable:
@@ -216,7 +216,7 @@ class _Trial:
         self.done = 0
         self.began = 0.0
         metrics: dict[str, float] = {config.objective.metric: score}
-        # Without validation, which there is nothing to gain from: there may be many thousands.
+        # Without validation, which costs time for nothing: there may be many thousands of reports.
         self._reports = [
             EpochReport.model_construct(epoch=number, metrics=metrics, seconds=0.0, checkpoint="best", ended_by=None)
             for number in range(1, config.epochs + 1)
@@ -225,7 +225,7 @@ class _Trial:
 
     @property
     def result(self) -> TrialResult:
-        """The trial as it stands."""
+        """Trial in its current state."""
         return self._result.model_copy(update={"reports": tuple(self._reports[: self.done])})
 
 

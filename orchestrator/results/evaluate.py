@@ -1,4 +1,4 @@
-"""Trials of a run measured on a split: the winner, any other, or several that vote."""
+"""Evaluation of trials of a run on a split: the winner, any other trial, or several that vote."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -14,7 +14,8 @@ from orchestrator.spec.loading import load_run
 from orchestrator.spec.sections import cache_budget
 from search_spaces.errors import InvalidInput
 from trainables.loop.evaluate_checkpoints import evaluate_checkpoints
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place
 from trainables.task.evaluation import Evaluation
@@ -23,16 +24,16 @@ from trainables.task.inference import Tta
 
 @dataclass(frozen=True)
 class EvaluatedTrials:
-    """What was measured, and what came of it."""
+    """EvaluatedTrials: the trials that were measured, and their metrics."""
 
     trial_ids: tuple[str, ...]
-    """The trials that vote, or the one."""
+    """Trials that vote, or the one."""
 
     origin: str
-    """A phrase for where the weights came from."""
+    """Phrase that names the source of the weights."""
 
     evaluation: Evaluation
-    """On the split that was asked for."""
+    """Evaluation on the split that was asked for."""
 
 
 def evaluate_trials(
@@ -40,9 +41,10 @@ def evaluate_trials(
 ) -> EvaluatedTrials:
     """Measure trials of a run: those named, the best `ensemble` COMPLETED ones, or by default the winner.
 
-    The winner is the retrained model where there is one and it is the winner's; named trials, and those of an ensemble,
-    are as trained in the sweep. Several vote: the mean of their probabilities. Raises InvalidInput for a trial that
-    does not exist or left no checkpoint, for a split that is not there, and for data that has changed since.
+    The winner is the retrained model where that exists and belongs to the winner. Named trials, and those of an
+    ensemble, are as trained in the sweep. Several vote: the mean of their probabilities. Raises InvalidInput for a
+    trial that does not exist or left no checkpoint, for a split that does not exist, and for data that has changed
+    since.
     """
     run = open_run(folder)
     if trial_ids or ensemble is not None:

@@ -1,4 +1,4 @@
-"""What becomes of the best trial: retrained, measured once on the test split, exported."""
+"""Export of the winner, retrained or as trained in the sweep."""
 
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,7 +10,7 @@ from analysis.run_store import RunStore
 from analysis.winner import retrain_record
 from orchestrator.results.retention import trial_weights
 from orchestrator.spec.loading import load_run
-from orchestrator.tracking.trackers import publish_summary
+from orchestrator.tracking.configured_trackers import publish_summary
 from trainables.bundle.export import ExportBundle
 from trainables.data.preprocess import Preprocessing
 from trainables.data.readers import open_dataset
@@ -23,8 +23,9 @@ from trainables.task.task import load_task
 def export_winner(folder: Place) -> tuple[ExportBundle, str]:
     """Export the winner to RUN/export: the retrained model where there is one, else the trial's own checkpoint.
 
-    Returns the bundle on this machine and a phrase for where the weights came from. Raises ExportRefused when the ONNX
-    model does not predict what the PyTorch model predicts on the validation images, and for a task without an export.
+    Returns the bundle on this machine and a phrase that names the source of the weights. Raises ExportRefused when the
+    ONNX model does not predict the same as the PyTorch model on the validation images, and for a task without an
+    export.
     """
     run = open_run(folder)
     winner = Leaderboard.from_run(run).winner()
@@ -44,7 +45,7 @@ def export_winner(folder: Place) -> tuple[ExportBundle, str]:
         images=((sample.path, dataset.read(sample)) for sample in dataset.splits["val"]),
         folder=run.here(run.export),
     )
-    # The model last: the others describe it, and it alone is complete.
+    # The model last: the other files describe it, and only the model makes the export complete.
     for name in sorted((file.name for file in bundle.model.parent.iterdir()), key=bundle.model.name.__eq__):
         RunStore(run).publish(run.export / name)
     publish_summary(run, tracking)
@@ -52,13 +53,13 @@ def export_winner(folder: Place) -> tuple[ExportBundle, str]:
 
 
 def winner_weights(run: RunFolder, winner: TrialResult) -> tuple[AbstractContextManager[Path], str]:
-    """The winner's checkpoint on this machine, and a phrase for where it came from: retrained where that was done."""
+    """Return the winner's checkpoint on this machine, retrained if that was done, and a phrase for its source."""
     if retrain_record(run, winner) is not None:
         return RunStore(run).reading(run.winner / "checkpoints" / "best"), f"trial {winner.trial_id}, retrained"
     return trial_weights(run, winner), f"trial {winner.trial_id}, as trained in the sweep"
 
 
 def _portable(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration without the folders of this machine, for a file that travels."""
+    """Return the configuration without the folders of this machine, for a file that is copied to other machines."""
     data = {key: value for key, value in config["data"].items() if key not in ("root", "manifest", "weights_dir")}
     return {**config, "data": data, "weights": Path(config["weights"]).name}

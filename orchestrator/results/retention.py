@@ -1,4 +1,4 @@
-"""Which weights of a sweep are kept once it has ended, and how those of a trial are found again."""
+"""Retention of weights: which are kept when a sweep has ended, and where those of a trial lie."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,9 +17,9 @@ _NAMED = 8
 
 
 def remove_weights(run: RunFolder, board: Leaderboard, keep_best: int) -> None:
-    """Remove the weights of the finished trials but those of the best epoch of the first `keep_best` of the ranked.
+    """Delete the weights of finished trials, except the best epoch of the first `keep_best` ranked ones.
 
-    Records, predictions and logs stay; so do the checkpoints of trials that a resumed sweep goes on with.
+    Records, predictions and logs stay; so do the checkpoints of trials that a resumed sweep continues.
     """
     store = RunStore(run)
     for entry in board.entries:
@@ -33,7 +33,7 @@ def remove_weights(run: RunFolder, board: Leaderboard, keep_best: int) -> None:
 
 @contextmanager
 def trial_weights(run: RunFolder, trial: TrialResult) -> Iterator[Path]:
-    """The checkpoint of a trial's best epoch on this machine; raises InvalidInput when there is none."""
+    """Yield the checkpoint of a trial's best epoch on this machine. Raises InvalidInput when there is none."""
     with RunStore(run).reading(run.best(trial.trial_id)) as folder:
         if not checkpoint.exists(folder):
             raise InvalidInput(_missing(run, trial))

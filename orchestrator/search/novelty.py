@@ -1,9 +1,10 @@
-"""What a search has not tried yet: the same configuration trains to the same scores, and a near one to nearly the same.
+"""Novelty: proposals that were tried already, or are near such a point, are replaced by new points.
 
-TPE comes back again and again to the surroundings of its best trials, and most of what it proposes late in a sweep is
-known already, but for a digit of the learning rate. Such a proposal gives way to the nearest of many draws that is new:
-the search stays where it is good, and looks at what it has not seen. Measured on one table only, whose few learning
-rates make many near points the same one, and on which `NEAR` was chosen: `benchmarks/search/search_quality.md`.
+The same configuration trains to the same scores, and a near one to nearly the same. TPE returns to the neighborhood of
+its best trials. Late in a sweep most of its proposals are known already, except for a digit of the learning rate. Such
+a proposal is replaced by the nearest new one of many draws: the search stays in the good region, and tries new points
+there. Measured on one table only. Its few learning rates make many near points the same one, and `NEAR` was chosen on
+it: `benchmarks/search/search_quality.md`.
 """
 
 import math
@@ -23,24 +24,24 @@ NEAR = 0.1
 """Share of a range, or of its logarithm: numbers closer than that are alike."""
 
 CHANCES = 64
-"""Points drawn to find some that are new."""
+"""Points drawn in search of new ones."""
 
 LISTED = 10_000
-"""Where there are no more points than this, one that is left is found."""
+"""Number of points up to which a point that is left is always found."""
 
 Position = tuple[tuple[Any, ...], tuple[float, ...]]
 """Choices, and names of numbers; the numbers, as shares of their ranges."""
 
 
 class TriedPoints:
-    """The parameters, by Optuna's names, of the trials that a run has had, and what is near them."""
+    """TriedPoints: parameters, by Optuna's names, of the trials that a run has had, and the points near them."""
 
     def __init__(self, study: optuna.Study, space: SearchSpace) -> None:
         self.space = space
         self._known = distributions(space)
         self._own: dict[tuple[Any, ...], list[tuple[float, ...]]] = {}
         for trial in study.get_trials(deepcopy=False):
-            # A result of another run is no trial of this one: what was best there is worth a trial here.
+            # The best points of another run are worth a trial here: its results are not trials of this run.
             if "from" not in trial.user_attrs:
                 kind, numbers = self._place(trial.params)
                 self._own.setdefault(kind, []).append(numbers)
@@ -53,7 +54,7 @@ class TriedPoints:
         )
 
     def new_points(self, seed: int, count: int) -> list[Point]:
-        """At most `count` random points that have not been tried, the same for the same seed."""
+        """Draw at most `count` random points that have not been tried, the same for the same seed."""
         found = list(islice(self._new(islice(self.space.draws(seed), CHANCES)), count))
         size = None if found else self.space.size()
         if size is None or size > LISTED:
@@ -62,7 +63,7 @@ class TriedPoints:
         return random.Random(seed).sample(left, min(count, len(left)))
 
     def distance(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
-        """How many choices differ, and each number by what share of its range."""
+        """Return the number of choices that differ, plus the difference of each number as a share of its range."""
         return sum(self._apart(name, one.get(name), other.get(name)) for name in one.keys() | other.keys())
 
     def _apart(self, name: str, one: Any, other: Any) -> float:
@@ -88,7 +89,7 @@ class TriedPoints:
 
 
 def _share(distribution: FloatDistribution | IntDistribution, value: float) -> float:
-    """Where a number stands in its range: 0 at its low end, 1 at its high one."""
+    """Return the position of a number in its range: 0 at its low end, 1 at its high end."""
     low, high, at = (
         math.log(each) if distribution.log else float(each) for each in (distribution.low, distribution.high, value)
     )
@@ -96,30 +97,30 @@ def _share(distribution: FloatDistribution | IntDistribution, value: float) -> f
 
 
 class NoveltySampler(optuna.samplers.BaseSampler):
-    """A sampler that proposes what another one does or, where that has been tried, something new and near.
+    """NoveltySampler: proposes the point of another sampler or, where that has been tried, a new point near it.
 
-    In a space in which nothing else is left it repeats itself, as the other one would.
+    In a space with no new point left it repeats points, as the other sampler would.
     """
 
     def __init__(self, sampler: optuna.samplers.BaseSampler, space: SearchSpace, seed: int) -> None:
-        """`seed` decides the draws."""
+        """Wrap `sampler`; `seed` decides the draws."""
         self.sampler = sampler
         self.space = space
         self.seed = seed
         self._modelled: dict[str, BaseDistribution] = {}
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """All parameters, of which a point sets those that apply to it."""
+        """Return all parameters; a point sets those that apply to it."""
         self._modelled = self.sampler.infer_relative_search_space(study, trial)
         return distributions(self.space)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The parameters of a point; of a part of one, where the other sampler does not know all of it yet."""
+        """Return the parameters of a point, or of a part of one where the other sampler does not know all of it yet."""
         tried = TriedPoints(study, self.space)
         proposed = self.sampler.sample_relative(study, trial, self._modelled)
-        if not proposed:  # it has too little to go by
+        if not proposed:  # the other sampler has too few trials
             new = tried.new_points(self.seed, count=1)
             return dict(to_parameters(self.space, new[0])) if new else {}
         parameters = self._applying(proposed)
@@ -129,7 +130,7 @@ class NoveltySampler(optuna.samplers.BaseSampler):
         return min(random_point, key=lambda each: tried.distance(each, parameters), default=parameters)
 
     def _applying(self, proposed: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Those of a point, without the parameters of other branches; None where some are missing."""
+        """Return the parameters that apply to a point, without those of other branches; None where some are missing."""
 
         def value(name: str, branch: Branch) -> Any:
             return proposed[branch.label(name)]
@@ -142,7 +143,7 @@ class NoveltySampler(optuna.samplers.BaseSampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """A value of a parameter that was not proposed."""
+        """Return a value of a parameter that was not proposed."""
         return self.sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def reseed_rng(self) -> None:
@@ -150,11 +151,11 @@ class NoveltySampler(optuna.samplers.BaseSampler):
         self.sampler.reseed_rng()
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Tell the other sampler that a trial begins."""
+        """Notify the other sampler that a trial begins."""
         self.sampler.before_trial(study, trial)
 
     def after_trial(
         self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
-        """Tell the other sampler that a trial has ended."""
+        """Notify the other sampler that a trial has ended."""
         self.sampler.after_trial(study, trial, state, values)

@@ -1,7 +1,7 @@
-"""From a search space to Optuna and back: the only place that knows both.
+"""Conversion of a search space to Optuna and back: the only module that knows both.
 
-Each conditional branch is an Optuna parameter of its own (`lr@strategy=head`). With one name for two ranges TPE keeps
-the first range it saw, and most proposals fall silently out of its joint model.
+Each conditional branch is an Optuna parameter of its own (`lr@strategy=head`). If two ranges shared one name, TPE would
+keep the first range it saw, and most proposals would silently fall out of its joint model.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ def suggest(space: SearchSpace, trial: optuna.Trial) -> Point:
 
 
 def to_parameters(space: SearchSpace, point: Mapping[str, Any]) -> dict[str, Scalar]:
-    """The point under Optuna's names: one a branch."""
+    """Return the point under Optuna's names: one per branch."""
     parameters: dict[str, Scalar] = {}
 
     def take(name: str, branch: Branch) -> Scalar:
@@ -48,7 +48,7 @@ def to_parameters(space: SearchSpace, point: Mapping[str, Any]) -> dict[str, Sca
 
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    """Optuna's distribution of every branch, by its label."""
+    """Return Optuna's distribution of every branch, by its label."""
     return {
         branch.label(name): _distribution(branch.domain)
         for name, branches in space.dimensions.items()
@@ -57,7 +57,7 @@ def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
 
 
 def distributions_json(space: SearchSpace) -> dict[str, str]:
-    """Optuna's distribution of every branch as JSON text, by its label."""
+    """Return Optuna's distribution of every branch as JSON text, by its label."""
     return {name: distribution_to_json(own) for name, own in distributions(space).items()}
 
 

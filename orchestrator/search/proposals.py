@@ -19,17 +19,17 @@ from trainables.result import TrialResult
 
 @dataclass(frozen=True)
 class Proposal:
-    """A trial to be run next."""
+    """Proposal: the trial to run next."""
 
     trial: TrialResult
-    """A new trial, or an unfinished one of the run with the epochs that it has."""
+    """New trial, or an unfinished one of the run with the epochs that it has."""
 
     asked: optuna.Trial
-    """The same trial in the study."""
+    """Same trial in the study."""
 
 
 class Proposals:
-    """The next trial, from the first of these sources that has one:
+    """Proposals: the next trial, from the first of these sources that has one:
 
     1. unfinished trials of the run, which continue at their own points;
     2. the points of the sweep file;
@@ -49,7 +49,7 @@ class Proposals:
         starting: Iterable[Point],
         price: Price,
     ) -> None:
-        """`known` are the trials of the run so far, `starting` the points of sources 2 to 4."""
+        """Keep the sources; `known` are the trials of the run so far, `starting` the points of sources 2 to 4."""
         self._problem = problem
         self._study = study
         self._price = price
@@ -90,7 +90,7 @@ class Proposals:
             self._study.enqueue_trial(to_parameters(space, point))
         asked = self._study.ask()
         if search.sampler == "nsga2":
-            _ = asked.relative_params  # nsga2 counts a given point in its generation only once they were asked for
+            _ = asked.relative_params  # nsga2 counts a given point in its generation only after this access
         return asked, suggest(space, asked)
 
 

@@ -1,13 +1,13 @@
-"""ASHA that knows the freeze plan: a trial is never judged before it has thawed.
+"""Rungs: ASHA with the freeze plan; a trial is never judged before it has thawed.
 
-Asynchronous successive halving (Li et al., arXiv 1810.05934). A trial that reaches a rung is compared with everything
+Asynchronous successive halving (Li et al., arXiv 1810.05934): a trial that reaches a rung is compared with all trials
 that reached it before; outside the best 1/reduction it is stopped. A rung below the trial's last thaw plus the grace
-period compares a trial with itself frozen: it is passed unjudged, and the trial's value is never entered there.
+period would compare the trial while it is frozen. The trial passes it unjudged, and its value is never entered there.
 
 A rung is a number of epochs, each counted for its training FLOPs, in units of the mean epoch of the trial's own whole
 budget. A rung is thus a share of each trial's budget (the resource of Hyperband, arXiv 1603.06560, is such a share),
-the same for a small architecture and a large one: in plain FLOPs the small one would be asked for its score when it is
-all but trained, the large one after a few batches. For a plan that never changes, these are epochs. A trial that thaws
+the same for a small architecture and a large one. In plain FLOPs, the small one would be judged when it is almost
+trained, the large one after a few batches. For a plan that never changes, these units are epochs. A trial that thaws
 late has spent little by then, and is compared with others that have spent as little. With `resource: epochs` it passes
 most rungs unjudged, and can hardly be stopped at all; `benchmarks/search/search_quality.md` has both, for one table on
 which none of the best trials thaws late.
@@ -27,21 +27,21 @@ Flops = Callable[[TrialConfig], Sequence[float]]
 
 
 def flops_by_epoch(config: TrialConfig) -> Sequence[float]:
-    """Training FLOPs of each epoch; whoever counts epochs need not wait for the import of torch."""
+    """Return the training FLOPs of each epoch; imports torch only here, so that `resource: epochs` avoids it."""
     from trainables.estimate import flops
 
     return flops.training_flops(config)
 
 
 class Rungs:
-    """Which value each trial had when it reached each rung."""
+    """Rungs: value of each trial at each rung that it has reached."""
 
     def __init__(self, asha: Asha, max_epochs: int, flops: Flops = flops_by_epoch) -> None:
         self.asha = asha
         self.flops = flops
         self.values: dict[int, dict[str, float]] = {}
         self.passed: dict[int, dict[str, int]] = {}
-        """After which epoch (from 1) each trial has passed each rung, judged or not."""
+        """Epoch (from 1) after which each trial has passed each rung, judged or not."""
         self._seen: dict[str, int] = {}
         rung = asha.grace
         while rung < max_epochs:
@@ -50,7 +50,7 @@ class Rungs:
             rung *= asha.reduction
 
     def continues(self, trial: TrialResult) -> bool:
-        """Enter the epochs of a trial that are new since the last call, and judge it; whether it goes on."""
+        """Enter the epochs of a trial that are new since the last call, and judge it; return whether it continues."""
         seen = self._seen.get(trial.trial_id, 0)
         self._seen[trial.trial_id] = len(trial.reports)
         new = range(seen + 1, len(trial.reports) + 1)
@@ -74,18 +74,18 @@ class Rungs:
             self.continues(trial)
 
     def judging(self, config: TrialConfig) -> Iterator[tuple[int, int]]:
-        """The epochs (from 1) after which a trial is judged, each with its rung."""
+        """Yield the epochs (from 1) after which a trial is judged, each with its rung."""
         return ((epoch, rung) for epoch, rung, judged in self._passing(config) if judged)
 
     def first_judged_epoch(self, config: TrialConfig) -> int | None:
-        """The first epoch (from 1) after which a trial of this configuration may be stopped; None: it never is."""
+        """Return the first epoch (from 1) after which a trial of this configuration may be stopped; None if never."""
         return min((epoch for epoch, _ in self.judging(config) if epoch < config.epochs), default=None)
 
     def _passing(self, config: TrialConfig) -> Iterator[tuple[int, int, bool]]:
-        """The epochs (from 1) after which a trial has passed a rung: each with the rung, and whether it is judged.
+        """Yield the epochs (from 1) after which a trial has passed a rung, each with the rung and whether it is judged.
 
         An epoch that passes several rungs is judged at the last: at the others the trial has had more than its rivals.
-        So has a trial at its end, unless it ends at the rung.
+        At its end a trial has had more than its rivals too, and is not judged, unless it ends exactly at the rung.
         """
         first = freeze_plan(config).last_boundary + self.asha.grace
         for epoch, (before, after) in enumerate(pairwise(self._spent(config)), start=1):
@@ -94,7 +94,7 @@ class Rungs:
                 yield epoch, passed[-1], epoch >= first and (epoch < config.epochs or after == passed[-1])
 
     def _spent(self, config: TrialConfig) -> list[float]:
-        """The resource a trial has had before its first epoch, after it, after its second, and so on."""
+        """Return the resource that a trial has had before its first epoch, after it, after its second, and so on."""
         if self.asha.resource == "epochs":
             return list(range(config.epochs + 1))
         flops = self.flops(config)
@@ -103,7 +103,7 @@ class Rungs:
 
     def _keeps_at(self, trial: TrialResult, epoch: int, rung: int) -> bool:
         objective = trial.config.objective
-        # What was reached before the thaw had taken effect stays out of the rung, however good it was.
+        # Values from before the thaw had taken effect stay out of the rung, however good they are.
         first = freeze_plan(trial.config).last_boundary + self.asha.grace
         best = best_report(trial.reports[first - 1 : epoch], objective)
         if best is None:

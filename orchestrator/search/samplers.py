@@ -10,26 +10,26 @@ from orchestrator.spec.sections import Search
 
 
 def seed_of(search: Search, number: int) -> int:
-    """The seed of what is drawn for trial `number` of a sweep."""
+    """Return the seed of the draws for trial `number` of a sweep."""
     return int(np.random.SeedSequence([search.seed, number]).generate_state(1)[0])
 
 
 def make_sampler(search: Search, number: int = 0) -> optuna.samplers.BaseSampler:
-    """The sampler that proposes trial `number` of a sweep. A grid is enqueued point by point: its sampler is not asked.
+    """Make the sampler that proposes trial `number` of a sweep. A grid is enqueued point by point: it needs none.
 
-    A sampler of its own for every trial, because the state of one that has been asked before dies with the driver: a
+    Every trial gets its own sampler, because the state of a used sampler is lost with the driver. With one sampler, a
     resumed sweep would draw the same numbers again, and propose its first points once more.
     """
     seed = seed_of(search, number)
     with warnings.catch_warnings():
-        # Optuna calls these settings experimental; their behaviour is fixed by our tests.
+        # Optuna calls these settings experimental; our tests fix their behavior.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         match search.sampler:
             case "tpe":
-                # group: conditional parameters are modelled jointly. constant_liar: trials that still run count as
-                # poor, so that several workers do not try the same thing. Of 4 candidates instead of Optuna's 24 the
-                # best is less often what is known already. All was chosen on one table, on which the search without
-                # TPE is as good: `benchmarks/search/search_quality.md`.
+                # group: conditional parameters are modeled jointly. constant_liar: running trials count as poor, so
+                # that several workers do not try the same point. The best of 4 candidates, instead of Optuna's 24, is
+                # less often a known point. All was chosen on one table, on which the search without TPE is as good:
+                # `benchmarks/search/search_quality.md`.
                 return optuna.samplers.TPESampler(
                     seed=seed, n_ei_candidates=4, multivariate=True, group=True, constant_liar=True
                 )
@@ -44,9 +44,9 @@ def make_sampler(search: Search, number: int = 0) -> optuna.samplers.BaseSampler
 
 
 class _NumberedQmc(optuna.samplers.QMCSampler):
-    """Takes trial `number` from that place of the sequence, not from the next one that the study has counted to.
+    """QMC sampler that takes trial `number` from that place of the sequence, not from the study's next place.
 
-    The method is private; `test_searcher` sees that a resumed sweep goes on in its sequence, and repeats nothing.
+    The method is private; `test_searcher` checks that a resumed sweep continues its sequence and repeats nothing.
     """
 
     def __init__(self, number: int, seed: int) -> None:
@@ -58,5 +58,5 @@ class _NumberedQmc(optuna.samplers.QMCSampler):
 
 
 def population_size(search: Search) -> int:
-    """Trials of one generation of nsga2: with Optuna's 50, most sweeps would end within the first, random one."""
+    """Return the size of a generation of nsga2: with Optuna's 50, most sweeps would end in the first, random one."""
     return min(50, max(4, search.trials // 4))

@@ -1,4 +1,4 @@
-"""The Optuna study of a run: derived from the ledger, told the truth, rebuilt at will."""
+"""Study: the Optuna study of a run, built from the ledger and rebuilt at any time."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,8 @@ from orchestrator.spec.search_problem import SearchProblem
 from search_spaces.domains import Choice, Scalar
 from search_spaces.space import Branch, Point, SearchSpace
 from trainables.config import TrialConfig
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 STATES = {
     Status.COMPLETED: TrialState.COMPLETE,
@@ -34,9 +35,10 @@ def build_study(
     journal: Path,
     others: Sequence[FrozenTrial] = (),
 ) -> optuna.Study:
-    """A study with `others` and every finished trial of the ledger, in a fresh journal that optuna-dashboard can read.
+    """Build a study with `others` and every finished trial of the ledger, in a fresh journal for optuna-dashboard.
 
-    A trial that lies outside of the space, which has been narrowed since, is left out: the sampler may not ask there.
+    A trial outside the space, which may have been narrowed since, is left out: the sampler may not propose points
+    there.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     journal.unlink(missing_ok=True)
@@ -59,9 +61,9 @@ def build_study(
 
 
 def _number_generations(trials: Sequence[FrozenTrial], size: int) -> None:
-    """Say of which generation of nsga2 trials are, as if they had been asked one after another.
+    """Set the generation of nsga2 of each trial, as if they had been asked one after another.
 
-    The key is private; `test_study` sees that a rebuilt study proposes what the one that was told would.
+    The key is private; `test_study` checks that a rebuilt study proposes the same points as the original one.
     """
     completed = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     for number, trial in enumerate(completed):
@@ -69,9 +71,9 @@ def _number_generations(trials: Sequence[FrozenTrial], size: int) -> None:
 
 
 def locate(space: SearchSpace, config: TrialConfig, parameters: Mapping[str, Any]) -> Point | None:
-    """The point of `space` at which a configuration lies, None where it lies outside.
+    """Return the point of `space` at which a configuration lies, None where it lies outside.
 
-    `parameters` is the point of the space that it was proposed in; other dimensions have the configuration's values.
+    `parameters` is the point of the space in which it was proposed; other dimensions have the configuration's values.
     """
 
     def value(name: str, branch: Branch) -> Scalar:
@@ -90,9 +92,10 @@ def locate(space: SearchSpace, config: TrialConfig, parameters: Mapping[str, Any
 
 
 def locate_trial(problem: SearchProblem, trial: TrialResult) -> Point | None:
-    """The point of the sweep's space at which a trial of its run lies, None where it lies outside.
+    """Return the point of the sweep's space at which a trial of its run lies, None where it lies outside.
 
-    It does so too where what it was proposed with is no dimension of that point any more, and fixed at another value.
+    A trial also lies outside where a parameter of its proposal is no longer a dimension of that point, and is fixed at
+    another value.
     """
     point = locate(problem.space, trial.config, trial.parameters)
     if point is None:
@@ -103,7 +106,7 @@ def locate_trial(problem: SearchProblem, trial: TrialResult) -> Point | None:
 
 
 class _Journal(JournalFileBackend):
-    """Optuna's journal without its wait for the disk at every line: what a crash may cut off, the ledger has."""
+    """Optuna's journal without a flush to the disk at every line: the ledger has what a crash may cut off."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
@@ -117,10 +120,10 @@ class _Journal(JournalFileBackend):
 
 
 def to_frozen(space: SearchSpace, result: TrialResult, point: Point, source: str | None = None) -> FrozenTrial:
-    """A finished trial that lies at `point` as Optuna is told of it; `source` is the run it comes from, if another.
+    """Return a finished trial that lies at `point` in Optuna's form; `source` is the run it comes from, if another.
 
-    A completed trial has the value of its best epoch, a stopped one is PRUNED with its intermediate values, anything
-    else is FAIL: an early value taken for a final one would teach the sampler that long trials are better.
+    A completed trial has the value of its best epoch, a stopped one is PRUNED with its intermediate values, any other
+    is FAIL. An early value that counts as a final one would teach the sampler that long trials are better.
     """
     parameters = to_parameters(space, point)
     known = distributions(space)
@@ -137,16 +140,16 @@ def to_frozen(space: SearchSpace, result: TrialResult, point: Point, source: str
 
 
 def _value(state: TrialState, result: TrialResult) -> float | None:
-    """The best epoch's value of a completed trial; of a stopped one its last, as Optuna's own `tell` records it."""
+    """Return a completed trial's value at its best epoch, a stopped one's last value, as Optuna's own `tell` does."""
     if state is TrialState.PRUNED and result.reports:
         return result.config.objective.value(result.reports[-1].metrics)
     return result.objective if state is TrialState.COMPLETE else None
 
 
 def tell(study: optuna.Study, trial: optuna.Trial, result: TrialResult) -> None:
-    """Tell a running trial's end in the same terms as `to_frozen`; its epochs have been reported.
+    """Record a running trial's end in the same terms as `to_frozen`; its epochs have been reported.
 
-    An INTERRUPTED one is FAIL, which no sampler learns from: whoever resumes the run rebuilds the study.
+    An INTERRUPTED trial is FAIL, from which no sampler learns: a resume rebuilds the study.
     """
     state = STATES.get(result.status, TrialState.FAIL)
     study.tell(trial, result.objective if state is TrialState.COMPLETE else None, state=state)

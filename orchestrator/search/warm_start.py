@@ -1,7 +1,8 @@
-"""Warm start: what other runs found out, for the sampler alone. Their trials stand on no leaderboard but their own.
+"""Warm start: trials of other runs, for the sampler alone. They appear only on their own run's leaderboard.
 
-Only trials that this sweep could have run itself are told: same images, size and fixed settings, a point of its space.
-The seed may differ. They are copied into the run, so that a resume neither needs the other runs nor sees them change.
+Only trials that this sweep could have run itself are used: same images, size and fixed settings, a point of its space.
+The seed may differ. They are copied into the run, so that a resume neither needs the other runs nor depends on their
+changes.
 """
 
 import logging
@@ -22,16 +23,16 @@ log = logging.getLogger(__name__)
 
 
 class WarmStart(BaseModel):
-    """The finished trials of other runs, by the name of the run."""
+    """WarmStart: finished trials of other runs, by the name of the run."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
 
     runs: dict[str, tuple[TrialResult, ...]] = {}
-    """By the folder of each run; all its finished trials, whatever space they are from."""
+    """All finished trials of each run, by its folder, whatever space they are from."""
 
 
 def records(problem: SearchProblem) -> dict[Path, RunRecord]:
-    """The records of the runs of `search.warm_start`; raises InvalidInput for one that is missing or unlike this."""
+    """Read the records of the runs of `search.warm_start`. Raises InvalidInput for a missing or incompatible one."""
     found: dict[Path, RunRecord] = {}
     for path in problem.search.warm_start or ():
         try:
@@ -48,7 +49,7 @@ def records(problem: SearchProblem) -> dict[Path, RunRecord]:
 
 
 def collect_trials(problem: SearchProblem, fingerprint: str) -> WarmStart:
-    """Read those runs' trials; raises InvalidInput where they are on other images than those with `fingerprint`."""
+    """Read those runs' trials. Raises InvalidInput where they are on other images than those with `fingerprint`."""
     runs: dict[str, tuple[TrialResult, ...]] = {}
     for path, record in records(problem).items():
         if record.fingerprint != fingerprint:
@@ -63,7 +64,7 @@ def collect_trials(problem: SearchProblem, fingerprint: str) -> WarmStart:
 
 
 def store(run: RunFolder, warm: WarmStart) -> None:
-    """Copy what was collected into the run, in place of what was kept before."""
+    """Copy the collected trials into the run, in place of the earlier ones."""
     if warm.runs:
         write_record(run.warm_start, warm)
     else:
@@ -71,7 +72,7 @@ def store(run: RunFolder, warm: WarmStart) -> None:
 
 
 def warm_trials(problem: SearchProblem, run: RunFolder) -> list[FrozenTrial]:
-    """The trials of other runs, as kept in this one, that lie in the space; says in the log how many do not."""
+    """Return the trials of other runs, as copied into this one, that lie in the space; log the number of the others."""
     found: list[FrozenTrial] = []
     if not run.warm_start.is_file():
         return found
@@ -88,12 +89,12 @@ def warm_trials(problem: SearchProblem, run: RunFolder) -> list[FrozenTrial]:
 
 
 def _point(problem: SearchProblem, trial: TrialResult) -> Point | None:
-    """The point of the space that a trial of another run is, None where this sweep could not have run it."""
+    """Return the point of a trial of another run; None where this sweep could not have run it."""
     point = locate(problem.space, trial.config, trial.parameters)
     if point is None:
         return None
     own = problem.configure(point)
-    # Where images and weights lie may differ, and the seed; everything else decides the result.
+    # The place of images and weights may differ, and the seed; everything else decides the result.
     theirs = trial.config
     same_pixels = all(getattr(own.data, name) == getattr(theirs.data, name) for name in ("image_size", "resize_mode"))
     same = own.model_copy(update={"data": theirs.data, "seed": theirs.seed}) == theirs

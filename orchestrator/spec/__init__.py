@@ -1,1 +1,1 @@
-"""Sweep file: its sections, and how it is read, resolved and checked as a whole."""
+"""Sweep file: its sections, and the steps in which it is read, resolved and checked as a whole."""

@@ -1,11 +1,11 @@
-"""Budgets beside the number of trials: how far a run has used them up, told from the ledger alone."""
+"""Budgets beside the number of trials; their used-up share is computed from the ledger alone."""
 
 import re
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
-from search_spaces.words import OrNone
+from search_spaces.none_and_auto import OrNone
 from trainables.config import Frozen, Objective
 
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
@@ -30,9 +30,10 @@ Duration = Annotated[
 
 
 class Budget(Frozen):
-    """What ends a sweep before its trials are done; whichever comes first, and all over every resume together.
+    """Budget: limits that end a sweep before its trials are done. The first limit reached counts; resumes add up.
 
-    Trials that run at that moment finish their epoch and are INTERRUPTED: `thaw extend RUN --set budget...` goes on.
+    Trials that run at that moment finish their epoch and are INTERRUPTED: `thaw extend RUN --set budget...` continues
+    the sweep.
     """
 
     wall_clock: OrNone[Duration] = None
@@ -42,14 +43,14 @@ class Budget(Frozen):
     """Hours of all epochs of all trials, times the GPUs of a trial."""
 
     target: OrNone[Annotated[float, Field(allow_inf_nan=False)]] = None
-    """A value of the objective; the trial that reaches it is COMPLETED at that epoch."""
+    """Value of the objective; the trial that reaches it is COMPLETED at that epoch."""
 
     plateau: OrNone[Annotated[int, Field(ge=1)]] = None
     """Trials begun after the best one, or after the last `thaw extend`, that have ended without beating it."""
 
 
 def clock(seconds: float) -> str:
-    """A time as people write it: 1h30m, 45s."""
+    """Return a time in readable units: 1h30m, 45s."""
     rest, parts = round(seconds), []
     for unit in ("h", "m", "s"):
         count, rest = divmod(rest, int(_UNITS[unit]))
@@ -59,5 +60,5 @@ def clock(seconds: float) -> str:
 
 
 def reached(target: float | None, objective: Objective, value: float) -> bool:
-    """Whether a value of the objective is the target or better."""
+    """Return whether a value of the objective is the target or better."""
     return target is not None and not objective.better(target, value)

@@ -1,4 +1,4 @@
-"""Loading: the sweep file read, resolved and checked as a whole before anything runs."""
+"""Loading: the sweep file is read, resolved and checked as a whole before anything runs."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ _STAND_INS: Mapping[str, Any] = {"architecture": "any", "strategy": "head", "epo
 def load(path: Path | str, overrides: Sequence[str] = (), name: str | None = None) -> SweepSpec:
     """Read a sweep file, apply `a.b=c` overrides and a name, resolve relative paths against the file, check it whole.
 
-    Raises InvalidInput for everything that can be known to be wrong without looking at the data.
+    Raises InvalidInput for every error that can be found without reading the data.
     """
     path = Path(path)
     raw = read_mapping(path)
@@ -46,7 +46,7 @@ def resolve(raw: dict[str, Any], base: Path, source: str) -> SweepSpec:
 
 
 def load_run(run: RunFolder) -> SweepSpec:
-    """Return the resolved sweep of a run; raises InvalidInput when it is not there or cannot be used."""
+    """Return the resolved sweep of a run. Raises InvalidInput when it is missing or cannot be used."""
     with RunStore(run).reading(run.sweep_yaml) as path:
         return load(path)
 
@@ -60,9 +60,10 @@ def load_trial(path: Path, overrides: Sequence[str] = ()) -> TrialConfig:
 
 
 def load_data(path: Path, overrides: Sequence[str] = ()) -> tuple[TrialConfig, Storage]:
-    """Read what a sweep's or a trial's file says of its data and batches; nothing else has to be there yet.
+    """Read the data and batch settings of a sweep's or a trial's file; the rest may still be missing.
 
-    Where a setting decides no batch, it is a stand-in: the configuration is for looking at the data, not for training.
+    A setting that decides no batch gets a stand-in value: the configuration is for looking at the data, not for
+    training.
     """
     raw = read_mapping(path)
     for override in overrides:

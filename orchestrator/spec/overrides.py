@@ -1,4 +1,4 @@
-"""`--set key=value` and `--set key+=value`: changes to a sweep file before it is checked."""
+"""Overrides: `--set key=value` and `--set key+=value` change a sweep file before it is checked."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
 
 
 def overridden(override: str) -> str:
-    """The dotted key that an override changes."""
+    """Return the dotted key that an override changes."""
     return _parts(override)[0]
 
 
@@ -43,7 +43,7 @@ def _parts(override: str) -> tuple[str, bool, str]:
 
 
 def _below(target: Any, name: str, key: str, new: Any = None) -> Any:
-    """What lies in `target` under `name`; where there is nothing, a new section, or `new`, which is then there."""
+    """Return the value in `target` under `name`; where there is none, put a new section, or `new`, there."""
     if isinstance(target, list):
         return target[_index(target, name, key)]
     if target.get(name) is None or (new is not None and target[name] == "none"):
@@ -61,7 +61,7 @@ def _index(values: list[Any], name: str, key: str) -> int:
 
 
 def _appended(there: Any, value: Any, key: str) -> Any:
-    """`there` with `value`, or each of its values where it is a list, at the end."""
+    """Append `value`, or each of its values where it is a list, to a copy of `there`."""
     if isinstance(there, dict) and isinstance(there.get("choice"), list):
         return {**there, "choice": _appended(there["choice"], value, key)}
     if not isinstance(there, list):

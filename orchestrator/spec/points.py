@@ -1,4 +1,4 @@
-"""Settings and points of a sweep file, before the configuration of a trial is made of them."""
+"""Settings and points of a sweep file, before they become the configuration of a trial."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,14 +26,14 @@ Settings = Annotated[dict[str, Any], BeforeValidator(lambda value, info: _resolv
 
 
 class PointsFile:
-    """Marker of a list of points that may also be the name of a YAML or JSON file that holds one."""
+    """PointsFile: marker of a list of points that may also be the name of a YAML or JSON file that holds one."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Read the file before the checks of the type."""
         return core_schema.with_info_before_validator_function(_read, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Allow a text beside the list."""
+        """Allow a text as an alternative to the list."""
         return {"anyOf": [handler(schema), {"type": "string"}]}
 
 

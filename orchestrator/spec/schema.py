@@ -1,4 +1,4 @@
-"""The sweep file as JSON schema, for editors that complete and check YAML."""
+"""Schema of the sweep file as JSON schema, for editors that complete and check YAML."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ _DOMAIN = {
 
 
 def sweep_schema() -> dict[str, Any]:
-    """JSON schema (draft 2020-12) of the sweep file; `trial` and `space` know the names of TrialConfig."""
+    """Return the JSON schema (draft 2020-12) of the sweep file; `trial` and `space` list the names of TrialConfig."""
     schema = SweepSpec.model_json_schema()
     trial = TrialConfig.model_json_schema()
     settings = {name: field for name, field in trial["properties"].items() if name not in SHARED}

@@ -11,7 +11,7 @@ from trainables.config import Objective, TrialConfig
 
 @dataclass(frozen=True)
 class SearchProblem:
-    """Space, sampler and objective of a sweep."""
+    """SearchProblem: space, sampler and objective of a sweep."""
 
     space: SearchSpace
     """Points that may be tried."""

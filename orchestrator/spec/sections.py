@@ -1,4 +1,4 @@
-"""The sections of a sweep file: who proposes, what is stopped, what a trial gets, where a run lies, who is told."""
+"""Sections of a sweep file: search, stopping, resources, storage, tracking."""
 
 import os
 from collections.abc import Mapping
@@ -8,24 +8,24 @@ from typing import Annotated, Literal, Self
 from pydantic import ByteSize, Field, model_validator
 
 from orchestrator.spec.points import Points
+from search_spaces.none_and_auto import OrAuto, OrNone
 from search_spaces.paths import PathFromFile
 from search_spaces.validation import parse
-from search_spaces.words import OrAuto, OrNone
 from trainables.config import Frozen
 from trainables.storage.place import Place
 
 
 class Search(Frozen):
-    """Who proposes configurations, and how many."""
+    """Sampler of configurations, and their number."""
 
     sampler: Literal["tpe", "gp", "random", "qmc", "grid", "nsga2"] = "tpe"
     """Optuna's sampler; grid runs every point of a countable space in order."""
 
     trials: int = Field(default=24, ge=1)
-    """How many configurations are tried."""
+    """Number of configurations that are tried."""
 
     seed: int = Field(default=0, ge=0, lt=2**31)
-    """The sampler's own seed; the trials' is `trial.seed`."""
+    """Seed of the sampler; the seed of the trials is `trial.seed`."""
 
     probe: bool = False
     """Score every architecture by a linear probe before the sweep, and try the best ones first."""
@@ -34,34 +34,34 @@ class Search(Frozen):
     """Configurations tried first; in the file a list, or the name of a YAML or JSON file that holds one."""
 
     warm_start: OrNone[list[PathFromFile]] = None
-    """Runs on the same images with the same objective: what their trials found out is told to the sampler."""
+    """Runs on the same images with the same objective; the sampler learns from their trials."""
 
 
 class Asha(Frozen):
-    """Asynchronous successive halving: Li et al., arXiv 1810.05934."""
+    """Asha: asynchronous successive halving, Li et al., arXiv 1810.05934."""
 
     grace: int = Field(default=1, ge=1)
-    """Epochs every trial gets before it may be stopped, counted from its last thaw."""
+    """Epochs that every trial gets before it may be stopped, counted from its last thaw."""
 
     reduction: int = Field(default=3, ge=2)
-    """Of the trials that reach a rung, one in this many goes on."""
+    """One in this many of the trials that reach a rung continues."""
 
     resource: Literal["compute", "epochs"] = "compute"
-    """What rungs count: the training FLOPs of epochs, in units of the mean epoch of the trial itself; or epochs."""
+    """Unit of the rungs: the training FLOPs of epochs, in units of the mean epoch of the trial itself; or epochs."""
 
 
 class Stopping(Frozen):
-    """When a trial is stopped early."""
+    """Early stopping of trials."""
 
     asha: Asha = Asha()
     """Stop trials that are behind at a rung."""
 
 
 class Resources(Frozen):
-    """What one trial gets, and how many run at once."""
+    """Resources of one trial, and the number of trials that run at once."""
 
     workers: int = Field(default=1, ge=1)
-    """Processes of one trial, which share out its batches."""
+    """Processes of one trial, which divide its batches among themselves."""
 
     cpus_per_worker: float = Field(default=1, gt=0)
     """CPU cores of a worker, which also sets its number of threads."""
@@ -80,12 +80,12 @@ class Resources(Frozen):
 
     @property
     def threads(self) -> int:
-        """Threads of a worker's arithmetic."""
+        """Threads for the computation of a worker."""
         return max(1, int(self.cpus_per_worker))
 
     @property
     def needs_worker_group(self) -> bool:
-        """Whether a trial runs in processes of its own, watched over by another: several, or one that may be killed."""
+        """True where a trial runs in separate, supervised processes: several, or one that may be killed."""
         return self.workers > 1 or self.epoch_timeout is not None
 
     @model_validator(mode="after")
@@ -104,19 +104,20 @@ class Resources(Frozen):
 
 
 class Storage(Frozen):
-    """Where a run lies."""
+    """Place of a run."""
 
     root: Place = Path("runs")
     """RUN is `<root>/<name>`: a folder that every node sees, or `s3://bucket/prefix`."""
 
     keep_best: OrNone[Annotated[int, Field(ge=1)]] = None
-    """When the sweep ends, remove the weights of all but its best so many trials; none: keep all."""
+    """Delete, when the sweep ends, the weights of all but this many best trials; none: keep all."""
 
     cache_dir: OrAuto[PathFromFile] = None
     """Node-local folder for decoded images; auto: `$THAW_CACHE_DIR`, else `~/.cache/thaw`."""
 
     cache_budget: OrAuto[ByteSize] = None
-    """What that folder may occupy, e.g. 20GiB; auto: `$THAW_CACHE_BUDGET`, else half of what its disk has for it."""
+    """Size limit of the cache folder, e.g. 20GiB; auto: `$THAW_CACHE_BUDGET`, else half of the space its disk has for
+    it."""
 
 
 class Wandb(Frozen):
@@ -126,7 +127,7 @@ class Wandb(Frozen):
     """auto: online when a key is configured, else offline."""
 
     project: str = "thaw"
-    """The project the runs go to; their group is the sweep's name."""
+    """Project of the runs; their group is the sweep's name."""
 
 
 class TensorBoard(Frozen):
@@ -137,18 +138,18 @@ class TensorBoard(Frozen):
 
 
 class Notify(Frozen):
-    """Who is told that a sweep has ended, by itself or by a failure; not of one that a person stopped."""
+    """Notification that a sweep has ended, by itself or by a failure; none when a user stopped it."""
 
     command: OrNone[str] = None
-    """A command of the shell, with THAW_STATUS, THAW_MESSAGE, THAW_RUN and THAW_BEST among its variables; none. Leave
-    secrets in the environment ("$SLACK_URL"): this line is written to the run's folder."""
+    """Shell command, with THAW_STATUS, THAW_MESSAGE, THAW_RUN and THAW_BEST among its variables; none. Leave secrets in
+    the environment ("$SLACK_URL"): this line is written to the run's folder."""
 
     wandb_alert: bool = False
     """Send an alert through W&B, where a key is configured."""
 
 
 class Tracking(Frozen):
-    """Who is told of the trials' progress."""
+    """Reports of the trials' progress to trackers and users."""
 
     wandb: Wandb = Wandb()
     """Weights & Biases."""
@@ -157,13 +158,13 @@ class Tracking(Frozen):
     """Files for TensorBoard; needs thaw[tensorboard]. none: not written."""
 
     notify: Notify = Notify()
-    """Who is told of the end."""
+    """Notification of the end."""
 
 
 def cache_budget(configured: int | None, environment: Mapping[str, str] = os.environ) -> int | None:
-    """The bytes of the node-local cache: as configured, else $THAW_CACHE_BUDGET, else None: what NodeCache chooses.
+    """Return the bytes of the node-local cache: as configured, else $THAW_CACHE_BUDGET; None lets NodeCache choose.
 
-    Raises InvalidInput for a variable that is no number of bytes.
+    Raises InvalidInput when the variable is not a number of bytes.
     """
     wanted = environment.get("THAW_CACHE_BUDGET")
     if configured is not None or not wanted:

@@ -12,9 +12,9 @@ from orchestrator.spec.points import Settings
 from orchestrator.spec.search_problem import SearchProblem
 from orchestrator.spec.sections import Resources, Search, Stopping, Storage, Tracking
 from search_spaces.documents import dump_yaml
+from search_spaces.none_and_auto import OrNone
 from search_spaces.space import Point, SearchSpace
 from search_spaces.validation import parse
-from search_spaces.words import OrNone
 from trainables.config import (
     STRATEGY_PARAMETERS,
     DataConfig,
@@ -27,10 +27,10 @@ from trainables.config import (
 from trainables.storage.place import Place
 from trainables.task_catalog import DEFAULT_TASK, metrics_of
 
-# The sections of the sweep file that are the same in every trial.
+# Sections of the sweep file that are the same in every trial.
 SHARED = ("data", "task", "objective")
 
-# What an experienced person would try first; enqueued before the sampler's own ideas where the space contains it.
+# First configuration that an expert would try; enqueued before the sampler's proposals where the space contains it.
 DEFAULT_RECIPE: Point = {
     "strategy": "head",
     "lr": 1e-3,
@@ -50,43 +50,43 @@ TIED = ("architecture", "weights", "strategy", "epochs", *(n for names in STRATE
 
 
 class SweepSpec(Frozen):
-    """A sweep: what varies, what does not, how many trials, what decides, and on what machine."""
+    """SweepSpec: space, fixed settings, number of trials, objective and machine of a sweep."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)
     """Name of the run's folder and of its group in W&B: letters, digits, dot, dash, underscore."""
 
     data: DataConfig
-    """The data set and its preprocessing."""
+    """Data set and its preprocessing."""
 
     task: TaskName = DEFAULT_TASK
-    """What the model learns to give for an image: classification, or a task that is installed."""
+    """Task of the model, and so its output for an image: classification, or a task that is installed."""
 
     objective: TaskObjective = Field(default_factory=lambda fields: default_objective(fields["task"]))
-    """What is maximised or minimised."""
+    """Objective that is maximized or minimized."""
 
     trial: Settings = Field(default_factory=dict)
     """Settings of every trial; anything here may move to `space` and back."""
 
     space: Settings = Field(default_factory=dict)
-    """What varies: a domain, or a list of domains with conditions, for each dimension."""
+    """Settings that vary: for each dimension a domain, or a list of domains with conditions."""
 
     search: Search = Search()
-    """Who proposes configurations, and how many."""
+    """Sampler of configurations, and their number."""
 
     budget: Budget = Budget()
-    """What ends the sweep before its trials are done."""
+    """Limits that end the sweep before its trials are done."""
 
     stopping: OrNone[Stopping] = Stopping()
-    """When a trial is stopped early; none: never."""
+    """Early stopping of trials; none: never."""
 
     resources: Resources = Resources()
-    """What one trial gets."""
+    """Resources of one trial."""
 
     storage: Storage = Storage()
-    """Where the run lies."""
+    """Place of the run."""
 
     tracking: Tracking = Tracking()
-    """Who is told."""
+    """Trackers and notification."""
 
     @model_validator(mode="after")
     def _sections_do_not_overlap(self) -> Self:
@@ -118,12 +118,12 @@ class SweepSpec(Frozen):
 
     @cached_property
     def search_space(self) -> SearchSpace:
-        """The `space` section, on top of `trial`."""
+        """Search space: the `space` section, on top of `trial`."""
         return SearchSpace.parse(self.space, self.trial)
 
     @property
     def problem(self) -> SearchProblem:
-        """The part of the sweep that decides which points are tried."""
+        """Part of the sweep that decides which points are tried."""
         return SearchProblem(self.search_space, self.search, self.objective, self.trial_config)
 
     @property
@@ -132,7 +132,7 @@ class SweepSpec(Frozen):
         return self.storage.root / self.name
 
     def trial_config(self, point: Mapping[str, Any], source: str = "point") -> TrialConfig:
-        """The configuration of a point; raises InvalidInput with the section of the sweep file that is wrong."""
+        """Return the configuration of a point. Raises InvalidInput with the section of the sweep file that is wrong."""
 
         def section(key: str) -> str:
             if key in SHARED:
@@ -143,24 +143,24 @@ class SweepSpec(Frozen):
         return parse(TrialConfig, {**self.trial, **point, **shared}, source, section)
 
     def corner_configs(self) -> list[TrialConfig]:
-        """Configurations that between them reach every end of the space, and those that are tried first."""
+        """Return configurations that together reach every end of the space, and those that are tried first."""
         points = [*self.search_space.corners(TIED), *self.first_points()]
         return [self.trial_config(point) for point in points]
 
     def given_points(self) -> list[Point]:
-        """Points of the sweep file, then those of a grid, in order; at most `search.trials` of them."""
+        """Return the points of the sweep file, then those of a grid, in order; at most `search.trials` of them."""
         points = [self.search_space.validate(point) for point in self.search.points or ()]
         if self.search.sampler == "grid":
             points += [point for point in islice(self.search_space.grid(), self.search.trials) if point not in points]
         return points[: self.search.trials]
 
     def first_points(self) -> list[Point]:
-        """Points that are tried before the sampler's own: the given ones, or the default recipe without any."""
+        """Return the points that are tried before the sampler's: the given ones, or the default recipe without any."""
         default = self.search_space.nearest_default(DEFAULT_RECIPE)
         return self.given_points() or ([] if default is None else [default])
 
     def to_yaml(self) -> str:
-        """The resolved sweep as YAML that `load` reads back equal."""
+        """Return the resolved sweep as YAML that `load` reads back equal."""
         values = self.model_dump(mode="json")
         values["data"] = self.data.model_dump(mode="json", exclude_none=True)
         return dump_yaml(values)

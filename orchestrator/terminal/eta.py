@@ -5,20 +5,21 @@ from collections.abc import Callable
 from statistics import fmean
 
 from orchestrator.tracking.observer import Observer, SweepStart
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 
 class EtaEstimator(Observer):
-    """Times the trials of a sweep as they go by."""
+    """EtaEstimator: measures the times of a sweep's trials."""
 
     def __init__(self, planned: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """`planned` trials in all; `clock` is in seconds."""
+        """Start the clock for `planned` trials in all; `clock` is in seconds."""
         self.planned = planned
         self._clock = clock
         self._started = clock()
         self._took: dict[str, float] = {}
         self._began: dict[str, float] = {}
-        # With the time of what was last heard of each.
+        # Each with the time of its last report.
         self._running: dict[str, tuple[TrialResult, float]] = {}
 
     @property
@@ -27,11 +28,11 @@ class EtaEstimator(Observer):
         return self._clock() - self._started
 
     def on_start(self, start: SweepStart) -> None:
-        """Take over the times of an earlier part of the run."""
+        """Add the times of an earlier part of the run."""
         self._took = {trial.trial_id: trial.seconds for trial in start.known if not trial.status.unfinished}
 
     def on_trial(self, trial: TrialResult) -> None:
-        """Take in a change of a trial."""
+        """Add a change of a trial."""
         now = self._clock()
         began = self._began.setdefault(trial.trial_id, now)
         if trial.status is Status.RUNNING:
@@ -41,10 +42,10 @@ class EtaEstimator(Observer):
             self._took[trial.trial_id] = now - began
 
     def remaining(self) -> float | None:
-        """Seconds until the planned trials are done; None before one has ended.
+        """Return the seconds until the planned trials are done; None before one has ended.
 
-        A trial that waits is expected to take what the others took, stopped ones included; one that runs, to go on to
-        its last epoch at the pace of its latest. So a sweep that stops many is done somewhat sooner.
+        A trial that waits is expected to take as long as the others, stopped ones included. A running trial is expected
+        to continue to its last epoch at the speed of its latest. So a sweep that stops many is done somewhat sooner.
         """
         if not self._took:
             return None

@@ -6,17 +6,18 @@ from collections import Counter
 from typing import Any, TextIO
 
 from orchestrator.tracking.observer import Observer, SweepEnding, SweepStart
-from trainables.result import EpochReport, Status, TrialResult
+from trainables.result import EpochReport, TrialResult
+from trainables.status import Status
 
 
 class EventLog(Observer):
-    """Writes events to a stream, each at once."""
+    """EventLog: writes events to a stream, each at once."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._epochs: dict[str, int] = {}
         self.is_closed = False
-        """Whether the end of the sweep has been written."""
+        """True where the end of the sweep has been written."""
 
     def on_start(self, start: SweepStart) -> None:
         """Write `sweep_started`."""
@@ -32,7 +33,7 @@ class EventLog(Observer):
     def on_trial(self, trial: TrialResult) -> None:
         """Write `trial_started`, `epoch` and `trial_ended`, as far as they are new."""
         if trial.trial_id not in self._epochs:
-            # A resumed trial starts with the epochs that an earlier driver has told of.
+            # A resumed trial starts with the epochs that an earlier driver has reported.
             self._epochs[trial.trial_id] = len(trial.reports)
             self._write(
                 "trial_started",

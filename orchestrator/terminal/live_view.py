@@ -1,4 +1,4 @@
-"""What a person sees of a running sweep: a live view on a terminal, one line a finished trial elsewhere."""
+"""LiveView: a running sweep on the console: a live view on a terminal, one line per finished trial elsewhere."""
 
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -17,15 +17,16 @@ from orchestrator.terminal.eta import EtaEstimator
 from orchestrator.terminal.tables import duration, short_text, status_text, trial_table
 from orchestrator.tracking.observer import Observer, SweepStart
 from search_spaces.space import parameters_text
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 BEST = 5
-# Lines of a terminal that are left to others than the trials.
+# Lines of a terminal that are left to other parts than the trials.
 _OTHERS = 10
 
 
 class LiveView(Observer):
-    """Live view of a sweep on a console; a context manager."""
+    """LiveView: live view of a sweep on a console; a context manager."""
 
     def __init__(
         self,
@@ -33,12 +34,12 @@ class LiveView(Observer):
         spec: SweepSpec,
         cluster_size: Callable[[], dict[str, float]] = dict,
     ) -> None:
-        """`cluster_size` gives the resources of the cluster by Ray's names; nothing while there is none."""
+        """Prepare the view; `cluster_size` returns the cluster's resources by Ray's names, empty without one."""
         self.console = console
         self.spec = spec
         self.trials: dict[str, TrialResult] = {}
         self.eta = EtaEstimator(spec.search.trials)
-        # Rungs of our own, fed with the same trials as the scheduler's.
+        # Rungs of our own, updated with the same trials as the scheduler's.
         self.rungs = make_rungs(spec.stopping, spec.corner_configs())
         self._cluster_size = cluster_size
         self.size: dict[str, float] = {}
@@ -57,7 +58,7 @@ class LiveView(Observer):
             self.live.stop()
 
     def on_start(self, start: SweepStart) -> None:
-        """Show the trials of an earlier part of the run, without a line each."""
+        """Show the trials of an earlier part of the run, without one line per trial."""
         self.trials = {trial.trial_id: trial for trial in start.known}
         self.eta.on_start(start)
         for trial in start.known:
@@ -68,18 +69,18 @@ class LiveView(Observer):
         self.trials[trial.trial_id] = trial
         self.eta.on_trial(trial)
         self._judge(trial)
-        # Asked here and not by the thread that draws: Ray may be leaving while it does.
+        # Called here and not in the thread that draws: Ray may be shutting down while it draws.
         self.size = self._cluster_size()
         if trial.status is not Status.RUNNING:
             self.console.print(self.line(trial), soft_wrap=True)
 
     def on_closing(self, reason: str) -> None:
-        """Print the reason for which no more trials begin, and what the sweep waits for."""
+        """Print the reason for which no more trials begin, and the epochs that the sweep waits for."""
         self.reason = reason
         self.console.print(f"{reason}: what runs ends its epoch first", markup=False, highlight=False, soft_wrap=True)
 
     def line(self, trial: TrialResult) -> Text:
-        """A finished trial in one line."""
+        """Return a finished trial in one line."""
         text = Text.assemble(f"trial {trial.trial_id}  ", status_text(trial.status), "  ")
         if trial.objective is not None and trial.best is not None:
             text.append(f"{self.spec.objective.metric} {trial.objective:.4f} at epoch {trial.best.epoch}")
@@ -90,7 +91,7 @@ class LiveView(Observer):
         return text
 
     def render(self) -> RenderableType:
-        """The state of the sweep: how far it is, what it uses, its rungs, what runs, and the best so far."""
+        """Return the state of the sweep: progress, resources, rungs, running trials, and the best so far."""
         trials = list(self.trials.values())
         running = [trial for trial in trials if trial.status is Status.RUNNING]
         board = Leaderboard.from_trials(self.spec.objective, trials)
@@ -126,7 +127,7 @@ class LiveView(Observer):
         return head
 
     def _state(self, trials: list[TrialResult], running: list[TrialResult]) -> Text:
-        """What runs on what, and the best so far, completed or not."""
+        """Return the running trials, their resources, and the best trial so far, completed or not."""
         if not trials:
             return Text("starting Ray")
         each, workers = self.spec.resources, self.spec.resources.workers
@@ -145,7 +146,7 @@ class LiveView(Observer):
         return text
 
     def _rungs(self, trials: list[TrialResult]) -> Text:
-        """How many were judged at each rung, how many of them stopped, and how many passed it by."""
+        """Return, for each rung, the number of trials judged, stopped, and passed unjudged."""
         assert self.rungs is not None
         texts = []
         for rung, values in self.rungs.values.items():

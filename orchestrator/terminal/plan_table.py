@@ -1,4 +1,4 @@
-"""The plan of a sweep as people read it on a terminal."""
+"""Plan of a sweep as a report for the terminal."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ _COLUMNS = (
 
 
 def plan_report(plan: Plan) -> Group:
-    """The table of phases, then what follows from it, then what is wrong."""
+    """Return the table of phases, then the figures derived from it, then the problems."""
     parts: list[RenderableType] = []
     for architecture in dict.fromkeys(row.architecture for row in plan.rows):
         rows = [row for row in plan.rows if row.architecture == architecture]
@@ -122,7 +122,7 @@ def _forecast(plan: Plan, forecast: Forecast) -> str:
 
 
 def _rungs(forecast: Forecast, trials: int) -> Table:
-    """How many of the trials get how far."""
+    """Return a table of the number of trials that reach each rung."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("rung", "reached", "exempt", "stopped", "go on"):
         table.add_column(name, justify="left" if name == "rung" else "right", no_wrap=True)

@@ -1,4 +1,4 @@
-"""Trials, evaluations and predictions as people read them on a terminal; every command uses these."""
+"""Tables and texts of trials, evaluations and predictions for the terminal; every command uses these."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from rich.text import Text
 from analysis.leaderboard import Entry, columns
 from search_spaces.space import parameters_text, value_text
 from trainables.config import Objective
-from trainables.result import EpochReport, Status
+from trainables.result import EpochReport
+from trainables.status import Status
 
-if TYPE_CHECKING:  # they bring torch and onnxruntime, which a leaderboard does not need
+if TYPE_CHECKING:  # torch and onnxruntime come with these, which a leaderboard does not need
     from trainables.bundle.parity import Parity
     from trainables.bundle.predict import Prediction
     from trainables.data.preview import BatchCounts
@@ -35,9 +36,9 @@ _COLOURS = {
 
 
 def trial_table(entries: Sequence[Entry], objective: Objective, console: Console) -> Table:
-    """Entries in order, with the parameters that differ: a column each, or all in one where that is too wide.
+    """Return entries in order, with the parameters that differ: one column each, or one for all where that is too wide.
 
-    Where hardly anything would be left for that one, epoch and seconds give way to it.
+    Where that one column would be too narrow, the columns of epoch and seconds are left out.
     """
     varying = columns(entries)
     wide = _trial_table(entries, objective, varying, split=True)
@@ -50,7 +51,7 @@ def trial_table(entries: Sequence[Entry], objective: Objective, console: Console
 
 
 def _width(table: Table, console: Console) -> int:
-    """Columns that the table would like to have."""
+    """Return the width that the table needs, in columns of the terminal."""
     return Measurement.get(console, console.options.update(width=10_000), table).maximum
 
 
@@ -91,19 +92,19 @@ def _trial_table(
 
 
 def status_text(status: Status) -> Text:
-    """A status in its colour."""
+    """Return a status in its color."""
     return Text(status.value, style=_COLOURS.get(status, "red"))
 
 
 def short_text(parameters: Mapping[str, Any]) -> str:
-    """Parameters in one line; two that everybody knows by their values come first, without their names."""
+    """Return parameters in one line; two with well-known values come first, without their names."""
     known = [name for name in ("architecture", "strategy") if name in parameters]
     named = {name: value for name, value in parameters.items() if name not in known}
     return ", ".join([*(str(parameters[name]) for name in known), *([parameters_text(named)] if named else [])])
 
 
 def duration(seconds: float) -> str:
-    """A time in the unit that suits it, in two or three digits."""
+    """Return a time in a suitable unit, in two or three digits."""
     if seconds < 0.0995:
         return f"{seconds * 1000:.2g} ms" if seconds < 0.00995 else f"{seconds * 1000:.0f} ms"
     if seconds < 99.5:
@@ -114,19 +115,19 @@ def duration(seconds: float) -> str:
 
 
 def memory_text(size: int) -> str:
-    """Bytes as MiB or GiB."""
+    """Return bytes as MiB or GiB."""
     return f"{size / 2**20:.0f} MiB" if size < 2**30 else f"{size / 2**30:.1f} GiB"
 
 
 def epoch_text(report: EpochReport) -> str:
-    """One epoch in one line."""
+    """Return one epoch in one line."""
     values = "  ".join(f"{name} {value:.4g}" for name, value in report.metrics.items())
     notes = "".join(f"  ({note})" for note in report.notes)
     return f"epoch {report.epoch:>3}  {values}  {report.seconds:.1f} s{notes}"
 
 
 def phase_table(phases: Sequence[EpochPlan]) -> Table:
-    """One row an epoch: what trains, and the rate of each part from its first step to its last."""
+    """Return one row per epoch: the stages that train, and the rate of each part from its first step to its last."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("epoch", "stages", "parameters", "share"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -143,7 +144,7 @@ def phase_table(phases: Sequence[EpochPlan]) -> Table:
 
 
 def _rates(phase: EpochPlan) -> Iterator[tuple[str, str]]:
-    """The parts with their rates; neighbouring stages with the same rate as one."""
+    """Yield the parts with their rates; neighboring stages with the same rate as one."""
     texts = {part: f"{first:.2g} .. {last:.2g}" for part, (first, last) in phase.lr.items()}
     for text, parts in itertools.groupby(texts, key=texts.__getitem__):
         names = list(parts)
@@ -151,9 +152,9 @@ def _rates(phase: EpochPlan) -> Iterator[tuple[str, str]]:
 
 
 def evaluation_tables(evaluation: Evaluation, console: Console) -> Group:
-    """Classification report and confusion matrix; where the matrix is too wide, its largest wrong entries.
+    """Return classification report and confusion matrix; where the matrix is too wide, its largest wrong entries.
 
-    Recall comes with its interval where there is room for it. Of a task without classes, nothing.
+    Recall comes with its interval where there is room for it. For a task without classes the group is empty.
     """
     if not evaluation.classes:
         return Group()
@@ -186,7 +187,7 @@ def _report(evaluation: Evaluation, *, intervals: bool) -> Table:
 
 
 def metrics_table(evaluation: Evaluation) -> Table:
-    """Every metric of an evaluation that is one number, with its interval where it has one."""
+    """Return every metric of an evaluation that is one number, with its interval where it has one."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("metric", evaluation.split, "95 %"):
         table.add_column(name, justify="left" if name == "metric" else "right", no_wrap=True)
@@ -197,7 +198,7 @@ def metrics_table(evaluation: Evaluation) -> Table:
 
 
 def interval_text(interval: Interval | None, digits: int) -> str:
-    """An interval as `low–high`; empty where there is none."""
+    """Return an interval as `low–high`; empty where there is none."""
     return "" if interval is None else f"{interval.low:.{digits}f}–{interval.high:.{digits}f}"
 
 
@@ -231,7 +232,7 @@ def _confusions(evaluation: Evaluation, limit: int = 10) -> Table:
 
 
 def class_table(counts: BatchCounts) -> Table:
-    """One row per class: its training images, its images in the first batches, and its weight in the loss."""
+    """Return one row per class: training images, images in the first batches, and weight in the loss."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("class", overflow="fold")
     for column in ("training images", "none", "sampler", "loss weight"):
@@ -243,13 +244,13 @@ def class_table(counts: BatchCounts) -> Table:
 
 
 def metrics_text(evaluation: Evaluation) -> str:
-    """The metrics of an evaluation in one line."""
+    """Return the metrics of an evaluation in one line."""
     values = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in evaluation.metrics.items())
     return f"{evaluation.split}: {values}"
 
 
 def prediction_table(predictions: Iterable[Prediction]) -> Table:
-    """One row an image: its label, the probability, and the runners-up."""
+    """Return one row per image: its label, the probability, and the next labels."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("image", overflow="fold")
     table.add_column("label")
@@ -262,7 +263,7 @@ def prediction_table(predictions: Iterable[Prediction]) -> Table:
 
 
 def parity_text(parity: Parity) -> str:
-    """What the comparison of the ONNX model with the PyTorch model found."""
+    """Return the result of the comparison of the ONNX model with the PyTorch model."""
     ties = f" ({parity.ties} ties)" if parity.ties else ""
     return (
         f"{parity.same_label} of {parity.images} validation images: same label in onnxruntime and PyTorch{ties}; "

@@ -1,4 +1,4 @@
-"""Telling people that a sweep has ended. Whatever goes wrong with it is said, and costs the sweep nothing."""
+"""Notification of users that a sweep has ended. A failure of it is reported, and does not affect the sweep."""
 
 import os
 import subprocess
@@ -15,22 +15,22 @@ COMMAND_SECONDS = 60.0
 
 
 class Notifier(Observer):
-    """Sends the notifications of the sweep file at the end of a sweep that was not stopped on request."""
+    """Notifier: sends the notifications of the sweep file at the end of a sweep that was not stopped on request."""
 
     def __init__(self, tracking: Tracking, warn: Callable[[str], None]) -> None:
-        """`warn` is called with each problem."""
+        """Keep the settings; `warn` is called with each problem."""
         self._tracking = tracking
         self._warn = warn
 
     def on_close(self, ending: SweepEnding) -> None:
-        """Run the command and send the alert; a user who has stopped the sweep knows about its end."""
+        """Run the command and send the alert; a user who has stopped the sweep knows of its end."""
         if ending.status != "interrupted":
             for problem in notify(self._tracking, ending):
                 self._warn(problem)
 
 
 def notify(tracking: Tracking, ending: SweepEnding) -> Iterator[str]:
-    """Run the command and send the alert that the sweep file asks for; yields what went wrong, a sentence each."""
+    """Run the command and send the alert that the sweep file asks for; yield one sentence per failure."""
     if tracking.notify.command is not None:
         yield from _run(tracking.notify.command, ending)
     if tracking.notify.wandb_alert:
@@ -38,9 +38,9 @@ def notify(tracking: Tracking, ending: SweepEnding) -> Iterator[str]:
 
 
 def _run(command: str, ending: SweepEnding) -> Iterator[str]:
-    """Run a command of the shell, which fills in variables: so a secret can stay in the environment."""
+    """Run a shell command; the shell fills in variables, so a secret can stay in the environment."""
     where = "tracking.notify.command"
-    # A file and no pipe: what the command has started may outlive it, and would keep a pipe open.
+    # A file and no pipe: a process that the command started may outlive it, and would keep a pipe open.
     with tempfile.TemporaryFile("w+", errors="replace") as said:
         try:
             result = subprocess.run(
@@ -88,12 +88,12 @@ def _alert(settings: Wandb, ending: SweepEnding) -> Iterator[str]:
         return
     try:
         send_alert(settings, ending)
-    except Exception as error:  # the client raises its own, the network's and the file system's errors
+    except Exception as error:  # the client raises its own errors, and those of the network and the file system
         yield f"{where}: {type(error).__name__}: {error}"
 
 
 def send_alert(settings: Wandb, ending: SweepEnding, mode: Literal["online", "offline"] = "online") -> None:
-    """Alert whoever has asked W&B for it, by e-mail or Slack, from a run of its own in the sweep's group."""
+    """Alert the users who have asked W&B for alerts, by e-mail or Slack, from a separate run in the sweep's group."""
     import wandb
 
     run = wandb.init(

@@ -13,7 +13,7 @@ SweepStatus = Literal["completed", "interrupted", "failed"]
 
 @dataclass(frozen=True)
 class SweepStart:
-    """State of a sweep before its first trial starts."""
+    """SweepStart: state of a sweep before its first trial starts."""
 
     name: str
     """Name of the sweep."""
@@ -33,7 +33,7 @@ class SweepStart:
 
 @dataclass(frozen=True)
 class SweepEnding:
-    """State of a sweep after its last trial has ended."""
+    """SweepEnding: state of a sweep after its last trial has ended."""
 
     name: str
     """Name of the sweep."""
@@ -42,40 +42,40 @@ class SweepEnding:
     """RUN."""
 
     status: SweepStatus
-    """interrupted: by a user, or by the signal that precedes the loss of a machine."""
+    """Final status; interrupted: by a user, or by the signal that precedes the loss of a machine."""
 
     message: str
-    """One sentence for people."""
+    """One sentence for users."""
 
     trials: tuple[TrialResult, ...]
-    """All trials of the run, as far as they came."""
+    """All trials of the run, with the epochs that they have."""
 
     best: TrialResult | None
-    """The best completed trial."""
+    """Best completed trial."""
 
 
 class Observer(Protocol):
-    """Follows one sweep. A class that names it as its base overrides the methods that it needs."""
+    """Observer: follows one sweep. A class that names it as its base overrides the methods that it needs."""
 
     def on_start(self, start: SweepStart) -> None:
-        """Take note that the first trial is about to start."""
+        """Handle the start: the first trial is about to start."""
         return
 
     def on_trial(self, trial: TrialResult) -> None:
-        """Take note that a trial has begun, completed an epoch, or ended."""
+        """Handle a change: a trial has begun, completed an epoch, or ended."""
         return
 
     def on_closing(self, reason: str) -> None:
-        """Take note, once, of the reason for which no more trials begin; running epochs are finished first."""
+        """Handle, once, the reason for which no more trials begin; running epochs are finished first."""
         return
 
     def on_close(self, ending: SweepEnding) -> None:
-        """Take note that the sweep has ended, or has failed, also before its first trial."""
+        """Handle the end: the sweep has ended, or has failed, also before its first trial."""
         return
 
 
 class TrialCallback(Observer):
-    """Calls a function with every change of a trial."""
+    """TrialCallback: calls a function with every change of a trial."""
 
     def __init__(self, function: Callable[[TrialResult], object]) -> None:
         self._function = function
@@ -86,27 +86,27 @@ class TrialCallback(Observer):
 
 
 class Observers(Observer):
-    """Several observers as one."""
+    """Observers: several observers as one."""
 
     def __init__(self, observers: Iterable[Observer]) -> None:
         self._observers = tuple(observers)
 
     def on_start(self, start: SweepStart) -> None:
-        """Pass the start on to each."""
+        """Call each observer with the start."""
         for observer in self._observers:
             observer.on_start(start)
 
     def on_trial(self, trial: TrialResult) -> None:
-        """Pass the change on to each."""
+        """Call each observer with the change."""
         for observer in self._observers:
             observer.on_trial(trial)
 
     def on_closing(self, reason: str) -> None:
-        """Pass the reason on to each."""
+        """Call each observer with the reason."""
         for observer in self._observers:
             observer.on_closing(reason)
 
     def on_close(self, ending: SweepEnding) -> None:
-        """Pass the ending on to each."""
+        """Call each observer with the ending."""
         for observer in self._observers:
             observer.on_close(ending)

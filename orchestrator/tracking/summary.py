@@ -10,14 +10,14 @@ from analysis.leaderboard import Entry, Leaderboard
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from analysis.winner import exported_model, retrain_record
-from trainables.result import Status
+from trainables.status import Status
 
 _COLUMNS = ("rank", "trial_id", "status", "objective", "epoch", "epochs", "seconds")
 
 
 @dataclass(frozen=True)
 class SweepSummary:
-    """Leaderboard of a sweep, test metrics of its winner, and the path of its exported model."""
+    """SweepSummary: leaderboard of a sweep, test metrics of its winner, and the path of its exported model."""
 
     sweep: str
     """Name of the sweep."""
@@ -36,7 +36,7 @@ class SweepSummary:
 
     @classmethod
     def from_run(cls, run: RunFolder) -> Self:
-        """Read the summary of a run; raises InvalidInput when a record cannot be used."""
+        """Read the summary of a run. Raises InvalidInput when a record cannot be used."""
         summary = cls(Ledger(run).read_run().name, run.local, Leaderboard.from_run(run))
         record = None if summary.best is None else retrain_record(run, summary.best.trial)
         test = {} if record is None else record.get("test", {}).get("metrics", {})
@@ -45,11 +45,11 @@ class SweepSummary:
 
     @property
     def best(self) -> Entry | None:
-        """The best completed trial."""
+        """Best completed trial."""
         return next((entry for entry in self.leaderboard.entries if entry.rank == 1), None)
 
     def values(self) -> dict[str, float | str]:
-        """The summary as flat names; a value that is not known is absent."""
+        """Return the summary as flat names; a value that is not known is absent."""
         counts = Counter(entry.trial.status for entry in self.leaderboard.entries)
         values: dict[str, float | str] = {
             "objective": self.leaderboard.objective.metric,
@@ -65,7 +65,7 @@ class SweepSummary:
         return values
 
     def table(self) -> tuple[list[str], list[list[Any]]]:
-        """The leaderboard as columns and rows, one column per parameter; None where a value does not apply."""
+        """Return the leaderboard as columns and rows, one column per parameter; None where a value does not apply."""
         entries = [entry.to_json() for entry in self.leaderboard.entries]
         parameters = sorted({name for entry in entries for name in entry["parameters"]})
         rows = [

@@ -8,13 +8,14 @@ from typing import Any
 from orchestrator.spec.sections import TensorBoard
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tracker import TrialContext
-from trainables.result import EpochReport, Status
+from trainables.result import EpochReport
+from trainables.status import Status
 
 FLUSH_SECONDS = 10
 
 
 class TensorBoardTracker:
-    """One folder of event files per trial, and the folder `sweep` with the leaderboard as text."""
+    """TensorBoardTracker: one folder of event files per trial, and the folder `sweep` with the leaderboard as text."""
 
     name = "TensorBoard"
 
@@ -39,12 +40,12 @@ class TensorBoardTracker:
 
 
 class TensorBoardTrial:
-    """One trial in TensorBoard; the step of everything is the epoch."""
+    """TensorBoardTrial: one trial in TensorBoard; every step is an epoch."""
 
     def __init__(self, folder: Path, context: TrialContext) -> None:
         self._parameters = context.parameters
         self._epoch = context.logged
-        # Of the epochs that are trained again, the old values disappear.
+        # Old values of epochs that are trained again disappear.
         self._writer = _open_writer(folder, purge_step=context.logged + 1)
 
     def log(self, report: EpochReport) -> None:
@@ -61,7 +62,7 @@ class TensorBoardTrial:
         self._writer.close()
 
     def _write_hparams(self, summary: Mapping[str, float]) -> None:
-        """Write what `add_hparams` writes, but to the trial's own folder, which would be two runs otherwise."""
+        """Write the data of `add_hparams`, but to the trial's own folder; `add_hparams` would make a second run."""
         from tensorboardX.summary import hparams
 
         for part in hparams(dict(self._parameters), dict(summary)):

@@ -7,14 +7,15 @@ from typing import Any, Literal, Protocol
 
 from orchestrator.tracking.summary import SweepSummary
 from trainables.config import TrialConfig
-from trainables.result import EpochReport, Status
+from trainables.result import EpochReport
+from trainables.status import Status
 
 JobType = Literal["trial", "confirm", "retrain"]
 
 
 @dataclass(frozen=True)
 class TrialContext:
-    """Facts about a trial that are known before its first epoch."""
+    """TrialContext: facts about a trial that are known before its first epoch."""
 
     sweep: str
     """Name of the sweep."""
@@ -29,27 +30,27 @@ class TrialContext:
     """Kind of the training."""
 
     config: TrialConfig
-    """Everything that decides the result of the trial."""
+    """All settings that decide the result of the trial."""
 
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    """The point of the search space, a part of `config`."""
+    """Point of the search space, a part of `config`."""
 
     logged: int = 0
     """Epochs that an earlier part of the run has logged; 0 for a new trial. They are not logged again."""
 
 
 class TrackedTrial(Protocol):
-    """One trial in one tracker, open from `start` to `finish`."""
+    """TrackedTrial: one trial in one tracker, open from `start` to `finish`."""
 
     def log(self, report: EpochReport) -> None:
         """Record the metrics of an epoch, under its own number."""
 
     def finish(self, status: Status, summary: Mapping[str, float]) -> None:
-        """Record the status and the final values, and release the trial. RUNNING: its driver ended before it did."""
+        """Record the status and the final values, and release the trial. RUNNING: its driver ended first."""
 
 
 class Tracker(Protocol):
-    """One configured tracker of a sweep. Any method may raise or hang: the dispatcher keeps that from the sweep.
+    """Tracker: one configured tracker of a sweep. Any method may raise or hang: the dispatcher shields the sweep.
 
     All methods are called from one thread, which is not the main one. Several trials are open at once.
     """

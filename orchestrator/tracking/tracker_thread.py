@@ -1,4 +1,4 @@
-"""TrackerThread: one tracker in a thread of its own, so that its failures and its slowness cost the sweep nothing."""
+"""TrackerThread: one tracker in its own thread, so that its failures and delays do not affect the sweep."""
 
 import queue
 import threading
@@ -8,20 +8,21 @@ from functools import partial
 
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tracker import TrackedTrial, Tracker, TrialContext
-from trainables.result import EpochReport, Status
+from trainables.result import EpochReport
+from trainables.status import Status
 
-# After so many trials in a row that could not be started, the tracker gets nothing more.
+# After this many trials in a row that could not be started, the tracker gets nothing more.
 FAILED_STARTS = 2
 
 
 class TrackerThread:
-    """Calls a tracker in the order of the messages; each method returns at once and raises nothing.
+    """TrackerThread: calls a tracker in the order of the messages; each method returns at once and raises nothing.
 
     A tracker that fails with a trial gets no more epochs of it; `finish` still closes what `start` has opened.
     """
 
     def __init__(self, tracker: Tracker, on_problem: Callable[[str], None]) -> None:
-        """`on_problem` gets a sentence for each kind of failure, once, in this thread."""
+        """Start the thread; `on_problem` gets one sentence per kind of failure, once, in this thread."""
         self._tracker = tracker
         self._on_problem = on_problem
         self._reported: set[tuple[str, type[Exception]]] = set()
@@ -29,7 +30,7 @@ class TrackerThread:
         self._failed: set[str] = set()
         self._failed_starts = 0
         self._messages: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        # A daemon: a tracker that hangs does not keep the process alive.
+        # A daemon: a tracker that hangs does not keep the process running.
         self._thread = threading.Thread(target=self._work, name=f"tracker {tracker.name}", daemon=True)
         self._thread.start()
 
@@ -50,11 +51,11 @@ class TrackerThread:
         self._messages.put(partial(self._publish, summary))
 
     def close(self) -> None:
-        """End the thread after the messages that it has; nothing may be sent any more."""
+        """End the thread after the messages in its queue; nothing may be sent afterwards."""
         self._messages.put(None)
 
     def join(self, timeout: float) -> str | None:
-        """Wait for the closed thread at most `timeout` seconds; returns a sentence if it has not ended by then."""
+        """Wait for the closed thread at most `timeout` seconds; return a sentence if it has not ended by then."""
         self._thread.join(timeout)
         if not self._thread.is_alive():
             return None
@@ -103,7 +104,7 @@ class TrackerThread:
         """Turn an error of the tracker into a sentence, once per verb and type of error."""
         try:
             yield
-        except Exception as error:  # a client raises its own, the network's and the file system's errors
+        except Exception as error:  # a client raises its own errors, and those of the network and the file system
             if (verb, type(error)) not in self._reported:
                 self._reported.add((verb, type(error)))
                 name = self._tracker.name

@@ -11,13 +11,14 @@ from urllib.parse import urlsplit
 from orchestrator.spec.sections import Wandb
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tracker import TrialContext
-from trainables.result import EpochReport, Status
+from trainables.result import EpochReport
+from trainables.status import Status
 
 
 class WandbTracker:
-    """Runs of W&B: group = sweep, id = sweep and trial. Online a trial is resumed under its id.
+    """WandbTracker: runs of W&B. group = sweep, id = sweep and trial. Online a trial is resumed under its id.
 
-    Offline each start makes a folder `offline-run-*-<id>` of its own; `wandb sync` joins those of one id.
+    Offline each start makes its own folder `offline-run-*-<id>`; `wandb sync` joins the folders of one id.
     """
 
     name = "W&B"
@@ -54,9 +55,9 @@ class WandbTracker:
             shutil.rmtree(folder)
 
     def _open(self, sweep: str, folder: Path, name: str, **settings: Any) -> Any:
-        import wandb  # half a second, which a sweep without W&B need not wait for
+        import wandb  # takes half a second, which a sweep without W&B avoids
 
-        wandb.setup(wandb.Settings(silent=True))  # or it greets on the terminal of the sweep when it logs in
+        wandb.setup(wandb.Settings(silent=True))  # otherwise its login prints a greeting on the terminal of the sweep
         online = resolve_mode(self._settings) == "online"
         folder.mkdir(parents=True, exist_ok=True)
         return wandb.init(
@@ -75,7 +76,7 @@ class WandbTracker:
                 disable_code=True,
                 x_disable_stats=True,
                 x_disable_meta=True,
-                # The list of installed packages, half a second to collect; run.json has the versions that matter.
+                # The list of installed packages takes half a second to collect; run.json has the versions that matter.
                 x_save_requirements=False,
                 init_timeout=30,
             ),
@@ -84,7 +85,7 @@ class WandbTracker:
 
 
 class WandbTrial:
-    """One trial in W&B."""
+    """WandbTrial: one trial in W&B."""
 
     def __init__(self, run: Any, tags: tuple[str, ...]) -> None:
         self._run = run
@@ -93,7 +94,7 @@ class WandbTrial:
     def log(self, report: EpochReport) -> None:
         """Send the metrics of an epoch, under its own number."""
         values = {**report.metrics, "time/epoch_s": report.seconds, "epoch": report.epoch}
-        # Committed at once: otherwise a row waits for the next one, and a driver that is killed loses it.
+        # Committed at once: otherwise a row is held until the next one, and is lost when the driver is killed.
         self._run.log(values, step=report.epoch, commit=True)
 
     def finish(self, status: Status, summary: Mapping[str, float]) -> None:
@@ -104,7 +105,7 @@ class WandbTrial:
 
 
 def resolve_mode(settings: Wandb) -> str:
-    """online, offline or disabled: `auto` is online when a key is configured."""
+    """Return online, offline or disabled: `auto` is online when a key is configured."""
     if settings.mode != "auto":
         return settings.mode
     environment = os.environ.get("WANDB_MODE")
@@ -114,7 +115,7 @@ def resolve_mode(settings: Wandb) -> str:
 
 
 def has_key() -> bool:
-    """Whether a W&B key is configured: by environment, or by `wandb login`, which keeps it in the netrc file."""
+    """Return whether a W&B key is configured: by environment, or by `wandb login`, which keeps it in the netrc file."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""

@@ -1,1 +1,1 @@
-"""Parts that belong to Ray Tune: searcher, scheduler, stopper, concurrency, restarts."""
+"""Parts for Ray Tune: searcher, scheduler, stopper, concurrency, restarts."""

@@ -5,11 +5,12 @@ from collections.abc import Iterable
 from orchestrator.spec.budget import Budget, clock, reached
 from orchestrator.tracking.observer import Observer
 from trainables.config import Objective
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 
 class BudgetMeter(Observer):
-    """Adds up the trials of a run."""
+    """BudgetMeter: sum over the trials of a run."""
 
     def __init__(
         self,
@@ -20,7 +21,7 @@ class BudgetMeter(Observer):
         seconds: float = 0.0,
         plateau_from: int = 0,
     ) -> None:
-        """`gpus` are a trial's, `seconds` those of earlier drivers; trials before `plateau_from` are no plateau."""
+        """Add `trials`; `gpus` are a trial's, `seconds` earlier drivers'; the plateau begins at `plateau_from`."""
         self.budget = budget
         self.objective = objective
         self.gpus = gpus

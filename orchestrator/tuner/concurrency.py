@@ -15,10 +15,10 @@ REFRESH_SECONDS = 2.0
 
 
 def limited(searcher: Searcher, resources: Resources, most: int, *, follow: bool) -> ConcurrencyLimiter:
-    """`searcher` with a limit on the trials under way: `resources.concurrent`, or as many as fit.
+    """Return `searcher` with a limit on the trials under way: `resources.concurrent`, or as many as fit.
 
-    With `follow`, on a cluster whose nodes come and go, a limit that was given holds whatever is there now: what does
-    not fit waits, and makes a cluster that scales start as many nodes.
+    With `follow`, on a cluster whose nodes join and leave, a given limit holds whatever nodes there are now. Trials
+    that do not fit wait, and make a cluster that scales start enough nodes.
     """
     bundles, given = trial_bundles(resources), resources.concurrent
     if not follow:
@@ -30,11 +30,11 @@ def limited(searcher: Searcher, resources: Resources, most: int, *, follow: bool
 
 
 class NodeLimiter(ConcurrencyLimiter):
-    """Lets a searcher have as many trials under way as fit on the nodes of the moment, and one more.
+    """NodeLimiter: allows as many trials under way as fit on the present nodes, and one more.
 
-    The one more waits for room. Where the cluster scales by itself, that makes it start the next node, up to its own
-    maximum; where it does not, one proposal is made a little early. A proposal for every node that might come would be
-    made with nothing learned.
+    The additional trial waits for room. Where the cluster scales by itself, the waiting trial makes it start the next
+    node, up to its own maximum. Where it does not, one proposal is made a little early. A proposal for every possible
+    node would be made with nothing learned.
     """
 
     def __init__(self, searcher: Searcher, fits: Callable[[], int], most: int) -> None:
@@ -43,13 +43,13 @@ class NodeLimiter(ConcurrencyLimiter):
         self._limit, self._looked = 1, -math.inf
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The searcher's next trial; None while there is no room for one."""
+        """Return the searcher's next trial; None while there is no room for one."""
         if time.monotonic() - self._looked > REFRESH_SECONDS:
             self._limit, self._looked = self._fits() + 1, time.monotonic()
         return super().suggest(trial_id) if len(self.live_trials) < self._limit else None
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles its searcher, but a resumed sweep is rebuilt from the ledger alone."""
+        """Return nothing: Tune pickles its searcher, but a resumed sweep is rebuilt from the ledger alone."""
         return {}
 
     get_state = __getstate__

@@ -3,10 +3,10 @@
 from collections import Counter
 from typing import Any
 
-# Private, for two faults of Tune 2.60. It knows one way for an actor to end, and what Ray raises for a process that it
-# killed for want of memory is none of it: the sweep would end with `RuntimeError: Caught unexpected exception`. And if
-# a warm process has died before it takes up its next trial, Tune counts that death twice, gives the trial up at the
-# second, and would not start it again, because it still waits for it to be taken up.
+# Private, for two faults of Tune 2.60. First, Tune knows only one way for an actor to end. The error that Ray raises
+# for a process that it killed for lack of memory is another: the sweep would end with `RuntimeError: Caught unexpected
+# exception`. Second, if a warm process has died before it takes up its next trial, Tune counts that death twice, gives
+# the trial up at the second, and would not start it again, because Tune still waits for the process to take it up.
 from ray.air.execution._internal.actor_manager import RayActorManager
 from ray.air.execution._internal.tracked_actor_task import TrackedActorTask
 from ray.exceptions import OutOfMemoryError, RayActorError
@@ -18,21 +18,21 @@ from orchestrator.worker.assignment import read_answer
 
 MAX_RESTARTS = 2
 
-# What Ray writes of a death: in the exceptions that reach Tune neither is a type or a field of its own.
+# Ray's texts for a death: in the exceptions that reach Tune, no type or field identifies these cases.
 _NODE_DIED = "its node has died"
 _LOW_ON_MEMORY = "node running low on memory"
 _UNREACHABLE = " is unavailable: "
 
 MAX_UNREACHABLE = 30
-"""Of one epoch. Until Ray knows that a node has died, some seconds, its processes are out of reach, one after another
-and each several times; a process that crashes may be told of in that way too, and must not be started for ever."""
+"""Limit per epoch. Until Ray knows that a node has died, which takes some seconds, each of its processes is unreachable
+several times. A process that crashes may be reported as unreachable too, and must not be restarted without limit."""
 
 
 class RestartPolicy(Callback):
-    """Restarts a trial without limit while it completes epochs, and gives up after three deaths in one epoch.
+    """RestartPolicy: restarts a trial without limit while it completes epochs, up to three deaths in one epoch.
 
-    Each completed epoch earns a trial MAX_RESTARTS starts; the death of its node costs none. So machines may be taken
-    away as often as they like, while a configuration that kills its process ends after MAX_RESTARTS + 1 tries.
+    Each completed epoch earns a trial MAX_RESTARTS starts; the death of its node costs none. So machines may leave any
+    number of times, while a configuration that kills its process ends after MAX_RESTARTS + 1 tries.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class RestartPolicy(Callback):
         self._unreachable: Counter[str] = Counter()
 
     def setup(self, stop: Any = None, num_samples: Any = None, total_num_samples: Any = None, **info: Any) -> None:
-        """Have Tune take a process that Ray killed for want of memory for one that died, and count each death once."""
+        """Make Tune treat a process that Ray killed for lack of memory as one that died, and count each death once."""
         told: dict[str, Exception] = {}
 
         def trial_failed(controller: TuneController, trial: Trial, exception: Any) -> None:
@@ -57,7 +57,7 @@ class RestartPolicy(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        """Grant new starts after an epoch, though not after one that a trial shows again, having been started again."""
+        """Grant new starts after a new epoch; an epoch that a restarted trial reports again grants none."""
         answer = read_answer(result)
         if answer is None or len(answer.trial.reports) <= self._epochs.get(trial.trial_id, 0):
             return
@@ -67,7 +67,7 @@ class RestartPolicy(Callback):
         del self._unreachable[trial.trial_id]
 
     def on_death(self, trial: Trial, reason: str) -> None:
-        """Grant a start for the death of a node, which costs none; remember who died for want of memory."""
+        """Grant a start for the death of a node, which costs none; record the deaths for lack of memory."""
         if _UNREACHABLE in reason:
             self._unreachable[trial.trial_id] += 1
         if _NODE_DIED in reason or (_UNREACHABLE in reason and self._unreachable[trial.trial_id] <= MAX_UNREACHABLE):

@@ -1,4 +1,4 @@
-"""What Tune remembers of a result: not what the ledger has already."""
+"""ResultFilter: keeps fields that the ledger has already out of Tune's memory."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ _KEPT = {ANSWER, NODE_IP, PID}
 
 
 class ResultFilter(Callback):
-    """Lets Tune keep a trial's last answer and its place.
+    """ResultFilter: lets Tune keep a trial's last answer and its place.
 
-    Tune adds the trial's configuration and times to each result, and holds the last of it and, for each number in it,
-    six statistics and the last ten values, as long as the sweep lasts: 15 kB a trial that nobody asks for.
+    Tune adds the trial's configuration and times to each result. As long as the sweep lasts, it holds the last result
+    and, for each number in it, six statistics and the last ten values: 15 kB per trial that are never used.
     """
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        """Take the rest out of the result, before Tune keeps it (it allows its callbacks to change a result)."""
+        """Remove the rest from the result, before Tune keeps it (it allows its callbacks to change a result)."""
         for name in result.keys() - _KEPT:
             del result[name]

@@ -9,7 +9,7 @@ from orchestrator.worker.assignment import read_answer
 
 
 class PlanAwareAsha(FIFOScheduler):
-    """Ray Tune's view of `Rungs`: trials are started in order, and judged after every epoch."""
+    """PlanAwareAsha: Ray Tune's view of `Rungs`; trials are started in order, and judged after every epoch."""
 
     def __init__(self, rungs: Rungs) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -24,7 +24,7 @@ class PlanAwareAsha(FIFOScheduler):
         return TrialScheduler.CONTINUE if continues else TrialScheduler.STOP
 
     def on_trial_complete(self, tune_controller: TuneController, trial: Trial, result: dict[str, object]) -> None:
-        """Judge the last epoch of a trial that a budget or its own end has stopped: Tune does not show it before."""
+        """Judge the last epoch of a trial that a budget or its own end has stopped: Tune does not report it before."""
         answer = read_answer(result)
         if answer is not None and not self.rungs.continues(answer.trial):
             self.pruned_at_end.add(trial.trial_id)

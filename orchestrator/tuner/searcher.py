@@ -1,7 +1,7 @@
 """LedgerSearcher: Ray Tune's searcher over the proposals and the ledger.
 
-Ray's own OptunaSearch tells Optuna that a stopped trial is complete with its early value, and cannot start from old
-results without private state; so this is Ray's public Searcher over Optuna's public ask and tell.
+Ray's own OptunaSearch reports a stopped trial to Optuna as complete with its early value, and cannot start from old
+results without private state. So this is Ray's public Searcher over Optuna's public ask and tell.
 """
 
 from collections.abc import Callable, Container
@@ -17,7 +17,7 @@ from trainables.result import TrialResult
 
 
 class LedgerSearcher(Searcher):
-    """Hands the proposals to Tune as assignments, and passes the answers on to the owner of the statuses."""
+    """LedgerSearcher: hands the proposals to Tune as assignments, and the answers to TrialStates."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class LedgerSearcher(Searcher):
         is_over: Callable[[], bool] = lambda: False,
         pruned_at_end: Container[str] = (),
     ) -> None:
-        """`is_over` says that a budget is used up: no trial is begun, and running ones are stopped at their epoch.
+        """Connect the parts; while `is_over()`, no trial is begun, and running ones are stopped at their epoch.
 
         `pruned_at_end` has the trials that were at a rung when a budget stopped them, and fell behind there.
         """

@@ -20,10 +20,10 @@ POLL_SECONDS = 0.5
 
 
 class SweepStopper(tune.Stopper):
-    """Stops a sweep at once on request; lets each trial finish its epoch where a budget is used up."""
+    """SweepStopper: stops a sweep at once on request; lets each trial finish its epoch where a budget is used up."""
 
     def __init__(self, run: RunFolder, meter: BudgetMeter, on_closing: Callable[[str], None]) -> None:
-        """`on_closing` is called, once, with the reason for which no more trials begin."""
+        """Start the clock; `on_closing` is called, once, with the reason for which no more trials begin."""
         self._run = run
         self._meter = meter
         self._on_closing: Callable[[str], None] | None = on_closing
@@ -32,11 +32,11 @@ class SweepStopper(tune.Stopper):
         self._stop = False
         self.joining_nodes: JoiningNodes | None = None
         self.ended: str | None = None
-        """The budget that is used up, with its figures; None while none is."""
+        """Budget that is used up, with its figures; None while none is."""
         self.failed: StorageFailed | None = None
-        """The failure of the storage."""
+        """Failure of the storage."""
         self.complaint: str | None = None
-        """The fault of a node that has joined."""
+        """Fault of a node that has joined."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Return nothing: Tune pickles its stopper, but a resumed sweep has one of its own."""
@@ -52,12 +52,12 @@ class SweepStopper(tune.Stopper):
 
     @property
     def is_stopped(self) -> bool:
-        """Whether the sweep ends at once: on request, for a bad node, or because the storage failed."""
+        """True where the sweep ends at once: on request, for a bad node, or because the storage failed."""
         return self._stop
 
     @property
     def driven_seconds(self) -> float:
-        """Time with a driver at work: this one and those before it."""
+        """Seconds with a driver at work: this one and those before it."""
         return self._meter.seconds + self._elapsed
 
     def stop_all(self) -> bool:
@@ -78,7 +78,7 @@ class SweepStopper(tune.Stopper):
         self._run.stop_request.touch()
 
     def give_up(self, error: StorageFailed) -> None:
-        """Stop the sweep because its storage failed; the first reason is kept."""
+        """Stop the sweep because its storage failed; the first failure is kept."""
         if self.failed is None:
             log.error("%s", error)
         self.failed = self.failed or error
@@ -86,7 +86,7 @@ class SweepStopper(tune.Stopper):
 
     @contextlib.contextmanager
     def giving_up(self) -> Iterator[None]:
-        """Give up where Tune or Optuna fail because of the storage: their files can be rebuilt elsewhere."""
+        """Call `give_up` where Tune or Optuna fail because of the storage: their files can be rebuilt elsewhere."""
         try:
             yield
         except Exception as error:
@@ -115,7 +115,7 @@ class SweepStopper(tune.Stopper):
                     self.request_stop()
 
     def _reason(self) -> str | None:
-        """The reason for which no more trials begin; None while they do."""
+        """Return the reason for which no more trials begin; None while they do."""
         if self.failed is not None or self.complaint is not None:
             return str(self.failed or self.complaint)
         return "asked to stop" if self._stop else self.ended

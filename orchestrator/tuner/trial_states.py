@@ -1,4 +1,4 @@
-"""TrialStates: the one owner of the status of every trial. Ledger, study and observers are told together."""
+"""TrialStates: the only code that sets the status of a trial. Ledger, study and observers are updated together."""
 
 import logging
 from collections.abc import Callable
@@ -11,7 +11,8 @@ from orchestrator.search.proposals import Proposal
 from orchestrator.search.study import tell
 from orchestrator.worker.assignment import EndKind, TrialEnd
 from search_spaces.errors import StorageFailed
-from trainables.result import Failure, Status, TrialResult
+from trainables.result import Failure, TrialResult
+from trainables.status import Status
 
 log = logging.getLogger(__name__)
 
@@ -29,16 +30,16 @@ def status_of(end: EndKind) -> Status:
 
 
 class StoppedBy(StrEnum):
-    """Reason for the end of a trial that has not ended by itself."""
+    """StoppedBy: cause of the end of a trial that has not ended by itself."""
 
     SCHEDULER = "scheduler"
-    """Its rung."""
+    """Rung of ASHA."""
 
     BUDGET = "budget"
-    """A budget of the sweep."""
+    """Budget of the sweep."""
 
     REQUEST = "request"
-    """A user, a signal, a bad node, or storage that failed."""
+    """User, signal, bad node, or storage that failed."""
 
 
 _BY_STOP = {
@@ -49,7 +50,7 @@ _BY_STOP = {
 
 
 class TrialStates:
-    """Running trials of a sweep, by Tune's id."""
+    """TrialStates: running trials of a sweep, by Tune's id."""
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class TrialStates:
         on_trial: Callable[[TrialResult], None],
         give_up: Callable[[StorageFailed], None],
     ) -> None:
-        """`on_trial` hears of every change; `give_up` is called when a record cannot be written."""
+        """Keep the parts; `on_trial` is called with every change; `give_up` when a record cannot be written."""
         self._ledger = ledger
         self._study = study
         self._on_trial = on_trial
@@ -106,7 +107,7 @@ class TrialStates:
         self.end(tune_id, None, TrialEnd(kind=kind, failure=failure))
 
     def interrupt(self) -> list[TrialResult]:
-        """Settle whatever still runs as INTERRUPTED, so that a resumed sweep continues with it."""
+        """Settle every trial that still runs as INTERRUPTED, so that a resumed sweep continues it."""
         interrupted = [trial for trial, _ in self._running.values()]
         for tune_id in list(self._running):
             self.stop(tune_id, None, StoppedBy.REQUEST)

@@ -1,4 +1,4 @@
-"""Tuner: Ray Tune's own, put together from the parts of this folder."""
+"""Tuner: Ray Tune's tuner, built from the parts of this folder."""
 
 from ray import tune
 
@@ -23,7 +23,7 @@ def make_tuner(
     *,
     follow_nodes: bool,
 ) -> tune.Tuner:
-    """Make the tuner that runs what is left of a sweep; with `follow_nodes` as many trials at once as nodes allow."""
+    """Make the tuner for the rest of a sweep; `follow_nodes`: as many trials at once as the nodes allow."""
     remaining = searcher.proposals.remaining
     return tune.Tuner(
         tune.with_resources(TrialActor, placement(resources)),
@@ -40,7 +40,7 @@ def make_tuner(
             storage_path=str(run.local),
             failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
             callbacks=[searcher.restarts, ResultFilter()],
-            # A trial writes its own checkpoints: RUN/checkpoints, not Tune's folder, is where they are looked for.
+            # A trial writes its own checkpoints: they are read from RUN/checkpoints, not from Tune's folder.
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             stop=stopper,
             verbose=0,
@@ -49,7 +49,7 @@ def make_tuner(
 
 
 def placement(resources: Resources) -> tune.PlacementGroupFactory:
-    """Return what Tune reserves for a trial: Tune's own worker computes, or it only watches over a worker group."""
+    """Return the resources that Tune reserves per trial: its worker computes, or only supervises a worker group."""
     bundles = trial_bundles(resources)
     if not resources.needs_worker_group:
         return tune.PlacementGroupFactory(bundles)

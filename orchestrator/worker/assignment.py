@@ -17,12 +17,12 @@ _ASSIGNMENT, ANSWER = "assignment", "trial_result"
 
 
 class Assignment(BaseModel):
-    """One trial, and the circumstances under which a worker runs it."""
+    """Assignment: one trial, and the conditions under which a worker runs it."""
 
     model_config = ConfigDict(frozen=True)
 
     trial: TrialResult
-    """The trial as the ledger knows it: new, or interrupted after some epochs."""
+    """Trial as in the ledger: new, or interrupted after some epochs."""
 
     run: Place
     """RUN, visible on every node."""
@@ -31,38 +31,38 @@ class Assignment(BaseModel):
     """Node-local cache."""
 
     cache_budget: int | None = None
-    """What the cache may occupy, in bytes; None: what NodeCache chooses on its node."""
+    """Size limit of the cache in bytes; None: NodeCache chooses one on its node."""
 
     resources: Resources
-    """What the trial gets."""
+    """Resources of the trial."""
 
     target: float | None = None
-    """The value of the objective at which the sweep is content, and the trial complete."""
+    """Target of the sweep: the value of the objective at which the trial is complete."""
 
     @property
     def run_folder(self) -> RunFolder:
-        """The run, as this node sees it."""
+        """Run, as this node sees it."""
         return RunFolder(self.run, self.cache)
 
     @property
     def folders(self) -> TrialFolders:
-        """Where the trial reads and writes on this node."""
+        """Folders in which the trial reads and writes on this node."""
         run, trial_id = self.run_folder, self.trial.trial_id
         checkpoints, predictions = run.here(run.checkpoints(trial_id)), run.here(run.predictions(trial_id))
         return TrialFolders(checkpoints, predictions, self.cache, self.cache_budget)
 
     def to_tune(self) -> dict[str, Any]:
-        """As a Tune configuration."""
+        """Return the assignment as a Tune configuration."""
         return {_ASSIGNMENT: self.model_dump_json(exclude_none=True)}
 
     @classmethod
     def from_tune(cls, config: Mapping[str, Any]) -> Self:
-        """Read `to_tune`'s mapping back."""
+        """Read the mapping of `to_tune`."""
         return cls.model_validate_json(config[_ASSIGNMENT])
 
 
 class EndKind(StrEnum):
-    """Ways in which a trial ends by itself."""
+    """EndKind: ways in which a trial ends by itself."""
 
     COMPLETED = "completed"
     FAILED = "failed"
@@ -72,27 +72,27 @@ class EndKind(StrEnum):
 
 
 class TrialEnd(BaseModel):
-    """The end of a trial, as its worker reports it. The driver settles the status."""
+    """TrialEnd: end of a trial, as its worker reports it. The driver sets the status."""
 
     model_config = ConfigDict(frozen=True)
 
     kind: EndKind
-    """The way in which it ended."""
+    """Way in which the trial ended."""
 
     failure: Failure | None = None
-    """The reason, unless it completed."""
+    """Reason, unless it completed."""
 
 
 class Answer(BaseModel):
-    """The state of a trial after a step of its worker."""
+    """Answer: state of a trial after a step of its worker."""
 
     model_config = ConfigDict(frozen=True)
 
     trial: TrialResult
-    """The trial with the epochs that it has."""
+    """Trial with the epochs that it has."""
 
     end: TrialEnd | None = None
-    """Its end; None while it continues."""
+    """End of the trial; None while it continues."""
 
     def to_tune(self) -> dict[str, Any]:
         """Return it as a result for Tune."""

@@ -1,4 +1,4 @@
-"""One process of a trial that has several, or that must be killed when it hangs: a Ray actor, kept warm."""
+"""RankActor: one process of a trial that has several, or that must be killed when it hangs; a Ray actor, kept warm."""
 
 import faulthandler
 import logging
@@ -27,17 +27,17 @@ Begin = Callable[[Assignment], StartedTrial]
 
 @dataclass(frozen=True)
 class RankEnd:
-    """What a rank answers when its part of the trial has raised."""
+    """RankEnd: answer of a rank after its part of the trial has raised an error."""
 
     end: TrialEnd
-    """The end of the whole trial, as far as this rank knows it."""
+    """End of the whole trial, as far as this rank knows it."""
 
     peer_lost: bool
-    """Whether all that it has to say is that it waited for another rank in vain."""
+    """True where the error is only that another rank did not answer."""
 
 
 class RankActor:
-    """Runs its part of one trial after another; the process group lasts as long as the process."""
+    """RankActor: runs its part of one trial after another; the process group lasts as long as the process."""
 
     def __init__(self, begin: Begin) -> None:
         self._begin = begin
@@ -47,24 +47,24 @@ class RankActor:
         self._dump: IO[str] | None = None
 
     def offer(self, patience: float) -> tuple[str, int]:
-        """Open the place where the ranks of a gang meet: its address and port. Asked of rank 0 only.
+        """Open the store at which the ranks of a group meet; return its address and port. Called on rank 0 only.
 
-        `patience` is for how many seconds it is waited for ranks to come there.
+        `patience` is the number of seconds to wait for ranks there.
         """
         host = str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
         self._store = _store(host, 0, patience, is_master=True)
         return host, self._store.port
 
     def join(self, rank: int, ranks: int, place: tuple[str, int], gpus: float, patience: float, timeout: float) -> None:
-        """Enter the process group, once all are there: NCCL where each rank has a GPU, else gloo.
+        """Enter the process group, once all ranks are there: NCCL where each rank has a GPU, else gloo.
 
-        `timeout` is for how many seconds a rank waits for another in a collective operation.
+        `timeout` is the number of seconds that a rank waits for another in a collective operation.
         """
-        # What torchrun gives a rank, from which Accelerate takes its bearings. Ray shows each rank its own GPU alone.
+        # The variables of torchrun, which Accelerate reads. Ray shows each rank its own GPU alone.
         os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(ranks), "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
         os.environ |= {"MASTER_ADDR": place[0], "MASTER_PORT": str(place[1])}
         if not gpus:
-            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # two ranks on one GPU that nobody has reserved would not do
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # two ranks on one GPU that was not reserved would fail
         import torch.distributed as dist
 
         store = self._store or _store(*place, patience)
@@ -74,7 +74,7 @@ class RankActor:
         dist.init_process_group("nccl" if gpus else "gloo", store=store, rank=rank, world_size=ranks, timeout=wait)
 
     def begin(self, assignment: Assignment, rank: int) -> tuple[EpochReport, ...] | RankEnd:
-        """Take up a trial; returns the epochs that its last checkpoint has."""
+        """Take up a trial; return the epochs that its last checkpoint has."""
         self.end()
         run = assignment.run_folder
         path = run.here(run.log(assignment.trial.trial_id))
@@ -88,7 +88,7 @@ class RankActor:
         return reports
 
     def advance(self, dump_after: float | None) -> EpochReport | RankEnd | None:
-        """The next epoch; None after the last. After so many seconds, where it is stuck is written to the log."""
+        """Run the next epoch; return None after the last. After `dump_after` seconds, log where it is stuck."""
         assert self._epochs is not None
         if dump_after is not None:
             faulthandler.dump_traceback_later(dump_after, file=self._dump)  # type: ignore[arg-type]
@@ -100,7 +100,7 @@ class RankActor:
             faulthandler.cancel_dump_traceback_later()
 
     def end(self) -> None:
-        """Release what the last trial holds, where there was one."""
+        """Release the resources of the last trial, where there was one."""
         if self._epochs is not None and hasattr(self._epochs, "close"):
             self._epochs.close()
         if self._handler is not None:
@@ -113,7 +113,7 @@ class RankActor:
 def _store(host: str, port: int, patience: float, *, is_master: bool = False) -> "TCPStore":
     import torch.distributed as dist
 
-    # Without a number of ranks, since the master is to say its port before they come.
+    # Without a number of ranks, since the master must report its port before the ranks connect.
     return dist.TCPStore(  # type: ignore[attr-defined]  # public, but its package does not say so
         host, port, is_master=is_master, wait_for_workers=False, timeout=timedelta(seconds=patience)
     )
@@ -132,8 +132,8 @@ def _ended(error: Exception) -> RankEnd:
 
 
 def is_peer_lost(error: Exception) -> bool:
-    """Whether an error says that another rank has died, or has not answered in time."""
+    """Return whether an error means that another rank has died, or has not answered in time."""
     from torch.distributed import DistError
 
-    # Gloo has no exception of its own; its messages name the file of its transport in which they arise.
+    # Gloo has no exception of its own; its messages name the file of its transport that raised them.
     return isinstance(error, DistError) or "gloo/transport" in str(error)

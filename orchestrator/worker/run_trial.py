@@ -1,4 +1,4 @@
-"""What a process does for a trial, be it Tune's own worker or one rank of several: begin it, and say why it ended."""
+"""Run of a trial in a process, be it Tune's own worker or one rank of several: its begin, and the reason of its end."""
 
 import faulthandler
 import gc
@@ -17,9 +17,9 @@ StartedTrial = tuple[tuple[EpochReport, ...], Iterator[EpochReport]]
 
 
 def begin(assignment: Assignment) -> StartedTrial:
-    """The epochs of a trial that its last checkpoint has, where there is one, and the iterator of those to come.
+    """Return the epochs of a trial that its last checkpoint has, if any, and the iterator of the epochs to come.
 
-    The first call in a process imports what takes seconds. The iterator has done nothing yet.
+    The first call in a process imports packages, which takes seconds. The iterator has done nothing yet.
     """
     import torch
 
@@ -35,7 +35,7 @@ def begin(assignment: Assignment) -> StartedTrial:
 
 
 def end_of(error: Exception) -> TrialEnd:
-    """Return the end of a trial that has raised `error`; to be called while it is handled. The log is not named yet."""
+    """Return the end of a trial that has raised `error`, within its handler. The log is not named yet."""
     message = str(error).strip().splitlines()
     failure = Failure(
         message=f"{type(error).__name__}: {message[0] if message else 'no message'}", traceback=traceback.format_exc()
@@ -44,9 +44,9 @@ def end_of(error: Exception) -> TrialEnd:
 
 
 def start_trial_log(path: Path) -> LogFile:
-    """Send what this process has to say to a trial's log, until `stop_trial_log`."""
+    """Write the messages of this process to a trial's log, until `stop_trial_log`."""
     handler = LogFile(path, "%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s")
-    # A crash in native code leaves its traceback here too, not in Ray's files on some node.
+    # The traceback of a crash in native code is written here too, not in Ray's files on some node.
     assert handler.stream is not None  # opened at once
     faulthandler.enable(handler.stream, all_threads=False)
     root = logging.getLogger()
@@ -56,7 +56,7 @@ def start_trial_log(path: Path) -> LogFile:
 
 
 def stop_trial_log(handler: logging.Handler) -> None:
-    """Close what `start_trial_log` has opened."""
+    """Close the log that `start_trial_log` has opened."""
     faulthandler.disable()
     logging.getLogger().removeHandler(handler)
     handler.close()
@@ -64,8 +64,8 @@ def stop_trial_log(handler: logging.Handler) -> None:
 
 @cache
 def _spare_the_collector() -> None:
-    """Once a process: leave what the imports have made, which is never garbage, out of every collection.
+    """Exclude the objects of the imports, which are never garbage, from every collection, once per process.
 
-    Accelerate collects garbage at every thaw, and to walk through all that takes longer than a short trial.
+    Accelerate collects garbage at every thaw, and a pass over all these objects takes longer than a short trial.
     """
     gc.freeze()

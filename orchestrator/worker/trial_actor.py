@@ -1,8 +1,8 @@
 """TrialActor: one trial as Ray Tune runs it: `step()` is `next()` of the trial's iterator, in a warm process.
 
-Packages that take seconds to import (torch, timm) are imported by a worker's first step, not to start it: Tune
-dismisses a worker that is still starting when another falls idle, and where trials are shorter than imports it would
-dismiss one after another and never have more than one.
+A worker's first step, not its start, imports packages that take seconds (torch, timm). Tune dismisses a worker that is
+still starting when another falls idle. Where trials are shorter than imports, Tune would dismiss one after another and
+never have more than one.
 """
 
 import logging
@@ -25,12 +25,12 @@ log = logging.getLogger("orchestrator")
 
 
 class TrialActor(tune.Trainable):
-    """Runs one assignment after another; imports and device context are paid once."""
+    """TrialActor: runs one assignment after another; imports and device context are paid once."""
 
     group: WorkerGroup | None = None
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Take up an assignment. Epochs trained before are found in the trial's own checkpoint."""
+        """Take up an assignment. The trial's own checkpoint has the epochs trained before."""
         self.assignment = Assignment.from_tune(config)
         self.run = self.assignment.run_folder
         self.store = RunStore(self.run)
@@ -39,7 +39,7 @@ class TrialActor(tune.Trainable):
         self.epochs: Iterator[EpochReport] | None = None
 
     def step(self) -> dict[str, Any]:
-        """Run one epoch. The trial's own errors end it; only the death of a process is Ray's to handle."""
+        """Run one epoch. The trial's own errors end it; Ray handles only the death of a process."""
         try:
             end = self._attempt()
             self.store.publish(self.run.log(self.trial.trial_id))
@@ -55,7 +55,7 @@ class TrialActor(tune.Trainable):
         return True
 
     def cleanup(self) -> None:
-        """Release what the trial holds, and stop the ranks."""
+        """Release the resources of the trial, and stop the ranks."""
         self._finish()
         if self.group is not None:
             self.group.dismiss()
@@ -67,7 +67,7 @@ class TrialActor(tune.Trainable):
         """Load nothing, for the same reason."""
 
     def _attempt(self) -> TrialEnd | None:
-        """Advance the trial; returns its end, None while it continues."""
+        """Advance the trial; return its end, None while it continues."""
         try:
             return self._advance()
         except WorkerLost as error:
@@ -108,9 +108,9 @@ class TrialActor(tune.Trainable):
         return None if self.trial.ended_by is None else TrialEnd(kind=EndKind.COMPLETED)
 
     def _finish(self) -> None:
-        """Release what the trial holds.
+        """Release the resources of the trial.
 
-        Tune dismisses a worker that starts late unused; by then another may be at work on the trial, on this node.
+        Tune dismisses a worker that starts late unused; by then another may run the trial on this node.
         """
         if self._handler is None:
             return
@@ -124,11 +124,12 @@ class TrialActor(tune.Trainable):
     def _begin(self) -> Iterator[EpochReport]:
         """Return the trial's iterator, at its last checkpoint where there is one.
 
-        Not before the first step: a worker that starts late may be set up for a trial that another has run meanwhile.
+        Not before the first step: a worker that starts late may be set up for a trial that another worker has run
+        meanwhile.
         """
         self._handler = run_trial.start_trial_log(self.store.fetch(self.run.log(self.trial.trial_id)))
         log.info("trial %s: %s", self.trial.trial_id, self.trial.parameters)
-        self.store.release(self.run.checkpoints(self.trial.trial_id))  # of a process that was killed
+        self.store.release(self.run.checkpoints(self.trial.trial_id))  # left by a process that was killed
         self.store.fetch(self.run.last(self.trial.trial_id))
         placement = ray.util.get_current_placement_group()
         if self.group is None and placement is not None and self.assignment.resources.needs_worker_group:

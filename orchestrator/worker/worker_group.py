@@ -1,15 +1,15 @@
-"""The processes of one trial: reserved together, kept warm from trial to trial, in lockstep, and killed together.
+"""WorkerGroup: the processes of one trial, reserved together, kept warm from trial to trial, and killed together.
 
-A gang looks like the trial that it runs: `begin` gives an iterator of epochs. Behind it, every `next()` is asked of all
-ranks at once. What becomes of it when one of them does not answer as it should:
+A worker group has the interface of the trial that it runs: `begin` returns an iterator of epochs. Every `next()` is
+called on all ranks at once. Faults:
 
-- A rank dies, or waits for another in vain: `WorkerLost`. The trial is worth another try, from its checkpoint.
-- Its storage fails: `StorageFailed`. The sweep ends, and a resumed one goes on with the trial.
-- A rank raises: `TrialEnded`, with its traceback. The others wait for it in some collective operation; unless they have
-  all raised alike, the gang is of no more use.
-- An epoch takes too long: `TrialEnded` as TIMED_OUT.
+- A rank dies, or does not answer: `WorkerLost`. The trial is tried again from its checkpoint.
+- Its storage fails: `StorageFailed`. The sweep ends, and a resumed one continues the trial.
+- A rank raises: `TrialEnded`, with its traceback. The others wait for it in a collective operation; unless all ranks
+  have raised the same, the group cannot be used again.
+- An epoch takes too long: `TrialEnded`, as timed out.
 
-In each case the ranks that are of no more use are killed, and the next trial starts new ones.
+Ranks that cannot be used again are killed, and the next trial starts new ones.
 """
 
 import logging
@@ -31,31 +31,33 @@ from trainables.result import EpochReport, Failure
 log = logging.getLogger("orchestrator")
 
 COLLECTIVE_TIMEOUT = 1800.0
-"""Seconds a rank waits for another: torch's own for gloo. On a cold node the other may be decoding a data set."""
+"""Seconds that a rank waits for another: torch's default for gloo. On a cold node the other may be decoding a data
+set."""
 
 START_TIMEOUT = 300.0
 """Seconds for ranks to start, import and meet, or to read the checkpoint of a trial."""
 
 SETTLE_SECONDS = 5.0
-"""After the first bad news, what the other ranks have left to say: whether they failed alike, or who has died."""
+"""Seconds for the other ranks to answer after the first fault: whether all failed alike, or which rank has died."""
 
 DUMP_SECONDS = 0.5
-"""For a rank to write where it is, once its time is over: one after another, since they write bit by bit to one log."""
+"""Seconds for a rank to log its place after a timeout: one rank after another, since they write piecewise to one
+log."""
 
 END_TIMEOUT = 30.0
 """Seconds for ranks to release a trial."""
 
 
 class WorkerLost(Exception):
-    """A rank has died, or is silent: a fault of the machine and not of the trial."""
+    """WorkerLost: a rank has died, or does not answer: a fault of the machine and not of the trial."""
 
 
 class WorkerTimeout(WorkerLost):
-    """Ranks have not answered in time."""
+    """WorkerTimeout: ranks have not answered in time."""
 
 
 class TrialEnded(Exception):
-    """A trial has come to an end of its own, which trying again would not change."""
+    """TrialEnded: a trial has ended by itself; another try would not change that."""
 
     def __init__(self, end: TrialEnd) -> None:
         super().__init__(_message(end))
@@ -63,7 +65,7 @@ class TrialEnded(Exception):
 
 
 class WorkerGroup:
-    """The ranks of one trial after another, one in each bundle of a placement group."""
+    """WorkerGroup: ranks of one trial after another, one in each bundle of a placement group."""
 
     def __init__(
         self, group: PlacementGroup, begin: Begin = run_trial.begin, collective_timeout: float = COLLECTIVE_TIMEOUT
@@ -134,7 +136,7 @@ class WorkerGroup:
             log.warning("%s; the next trial starts new ranks", error)
 
     def _ask(self, method: str, arguments: Sequence[tuple[Any, ...]], limit: float | None) -> list[Any]:
-        """The answers of all ranks, in order. Raises WorkerTimeout after `limit` seconds, WorkerLost and TrialEnded.
+        """Return the answers of all ranks in order. Raises WorkerTimeout after `limit` seconds, WorkerLost, TrialEnded.
 
         The ranks are killed then, unless they have all failed alike.
         """
@@ -151,7 +153,7 @@ class WorkerGroup:
         raise diagnosis(answers, ranks)
 
     def _collect(self, method: str, arguments: Sequence[tuple[Any, ...]], until: float) -> dict[int, Any]:
-        """What each rank answers until then; less where it is known earlier that the rest has nothing to say."""
+        """Collect the answers of the ranks; stop at `until`, or earlier once the other ranks will not answer."""
         calls = [getattr(rank, method).remote(*own) for rank, own in zip(self._ranks, arguments, strict=True)]
         waiting = {call: rank for rank, call in enumerate(calls)}
         answers: dict[int, Any] = {}
@@ -166,16 +168,17 @@ class WorkerGroup:
                     answers[rank] = ray.get(call)
                 except ray.exceptions.RayError as error:
                     answers[rank] = error
-                # In lockstep the last is never far behind the first.
+                # Ranks run in lockstep, so the last is never far behind the first.
                 patience = SETTLE_SECONDS if _is_bad(answers[rank]) else self._collective_timeout
                 until = min(until, time.monotonic() + patience)
         return answers
 
 
 def diagnosis(answers: Mapping[int, Any], ranks: int) -> WorkerLost | TrialEnded | StorageFailed:
-    """What has happened to a trial of so many ranks, not all of which have answered as they should.
+    """Return the fault of a trial of `ranks` ranks, some of whose answers are missing or bad.
 
-    A death explains everything else; then comes what a rank says of itself, and only then what it says of others.
+    A death explains every other fault. Next counts the fault that a rank reports of itself, last a fault that it
+    reports of others.
     """
     died = {rank: answer for rank, answer in answers.items() if isinstance(answer, ray.exceptions.RayError)}
     if died:
@@ -191,7 +194,7 @@ def diagnosis(answers: Mapping[int, Any], ranks: int) -> WorkerLost | TrialEnded
 
 
 def _are_alike(bad: Sequence[Any]) -> bool:
-    """Whether these ranks have raised the same, so that none of them is left waiting for another."""
+    """Return whether these ranks have raised the same, so that none of them still waits for another."""
     messages = {_message(answer.end) for answer in bad if isinstance(answer, RankEnd) and not answer.peer_lost}
     return len(messages) == 1 and all(isinstance(answer, RankEnd) and not answer.peer_lost for answer in bad)
 

@@ -1,4 +1,4 @@
-"""Ready sweep files for common situations; `thaw init` copies one."""
+"""Presets: ready sweep files for common situations; `thaw init` copies one."""
 
 from importlib import resources
 
@@ -10,13 +10,13 @@ PLACEHOLDER = "root: photos"
 
 
 def preset_names() -> list[str]:
-    """Names of the presets, sorted."""
+    """Return the names of the presets, sorted."""
     files = resources.files(__package__).iterdir()
     return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
 
 
 def preset_text(name: str, data_root: str | None = None) -> str:
-    """The preset as a sweep file with its comments, for the data set in `data_root`; raises InvalidInput."""
+    """Return the preset as a sweep file with its comments, for the data set in `data_root`. Raises InvalidInput."""
     if name not in preset_names():
         raise InvalidInput(f"preset must be one that exists, got {name!r}; {closest(name, preset_names())}")
     text = resources.files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
@@ -27,5 +27,5 @@ def preset_text(name: str, data_root: str | None = None) -> str:
 
 
 def preset_summary(name: str) -> str:
-    """The first line of the preset's comments: when to use it."""
+    """Return the first line of the preset's comments: when to use it."""
     return preset_text(name).splitlines()[0].removeprefix("#").strip()

@@ -16,7 +16,8 @@ from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder
 from search_spaces.errors import InvalidInput
 from trainables.config import Objective, TrialConfig
-from trainables.result import EpochReport, Failure, Status, TrialResult
+from trainables.result import EpochReport, Failure, TrialResult
+from trainables.status import Status
 
 CONFIG = TrialConfig.model_validate(
     {"data": {"root": "data"}, "architecture": "resnet18", "strategy": "head", "epochs": 3, "lr": 0.01}

@@ -16,7 +16,8 @@ from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder
 from search_spaces.errors import InvalidInput
 from trainables.config import Objective, TrialConfig
-from trainables.result import SCHEMA_VERSION, EpochReport, Failure, Status, TrialResult
+from trainables.result import SCHEMA_VERSION, EpochReport, Failure, TrialResult
+from trainables.status import Status
 from trainables.task_catalog import metrics_of
 
 CONFIG = TrialConfig.model_validate(

@@ -6,7 +6,8 @@ import pytest
 from analysis.run_folder import RunFolder
 from analysis.winner import MODEL_ONNX, RETRAIN_JSON, exported_model, retrain_record
 from trainables.config import TrialConfig
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from analysis.run_folder import RunFolder, open_run
 from analysis.run_store import RunStore, write_atomically
 from search_spaces.errors import InvalidInput
 from trainables.config import Objective, TrialConfig
-from trainables.result import EpochReport, Status, TrialResult
+from trainables.result import EpochReport, TrialResult
+from trainables.status import Status
 from trainables.storage.bucket import BucketPath
 from trainables.storage.place import as_place
 

@@ -5,25 +5,26 @@ The files of W&B and TensorBoard are read here by their framing alone, without t
 
 import json
 import os
-import struct
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from tracker_files import tensorboard_events, wandb_records, wandb_values
 
 from analysis.leaderboard import Leaderboard
 from orchestrator.spec.sections import TensorBoard, Wandb
-from orchestrator.tracking.dispatch import Dispatcher
+from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tensorboard_tracker import TensorBoardTracker
 from orchestrator.tracking.tracker import TrackedTrial, Tracker, TrialContext
 from orchestrator.tracking.wandb_tracker import WandbTracker
 from trainables.config import Objective, TrialConfig
-from trainables.result import EpochReport, Status, TrialResult
+from trainables.result import EpochReport, TrialResult
+from trainables.status import Status
 
 SWEEP = "digits"
 
@@ -95,39 +96,6 @@ class ToyShown:
 # ---- W&B: LevelDB's log framing around protocol buffers -------------------------------------------------------------
 
 
-def wandb_records(file: Path) -> list[Any]:
-    """The records of an offline run, which end with `exit`; the client's process may be a moment behind."""
-    deadline = time.monotonic() + 10
-    while True:
-        records = list(leveldb_records(file.read_bytes()))
-        if (records and records[-1].HasField("exit")) or time.monotonic() > deadline:
-            return records
-        time.sleep(0.05)
-
-
-def leveldb_records(data: bytes) -> Iterator[Any]:
-    from wandb.proto import wandb_internal_pb2
-
-    position, parts = 7, b""  # after the header: magic and version
-    while position + 7 <= len(data):
-        left = 32768 - position % 32768
-        if left < 7:
-            position += left
-            continue
-        _, length, kind = struct.unpack_from("<IHB", data, position)
-        parts += data[position + 7 : position + 7 + length]
-        position += 7 + length
-        if kind in (1, 4):  # whole, or the last part
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(parts)
-            yield record
-            parts = b""
-
-
-def wandb_values(items: Any) -> dict[str, Any]:
-    return {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items}
-
-
 class WandbShown:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -173,24 +141,6 @@ class WandbShown:
 
 
 # ---- TensorBoard: TFRecord framing around protocol buffers ----------------------------------------------------------
-
-
-def tensorboard_events(folder: Path) -> list[Any]:
-    """The events of a folder as TensorBoard shows them: a restart at a step hides what was there from it on."""
-    from tensorboardX.proto import event_pb2
-
-    events: list[Any] = []
-    for file in sorted(folder.glob("events.out.tfevents.*")):
-        data, position = file.read_bytes(), 0
-        while position < len(data):
-            (length,) = struct.unpack_from("<Q", data, position)
-            event = event_pb2.Event()
-            event.ParseFromString(data[position + 12 : position + 12 + length])
-            position += length + 16
-            if event.HasField("session_log"):
-                events = [old for old in events if old.step < event.step]
-            events.append(event)
-    return events
 
 
 class TensorBoardShown:

@@ -22,7 +22,7 @@ import pytest
 
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
-from trainables.result import Status
+from trainables.status import Status
 
 Thaw = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]

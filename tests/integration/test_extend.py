@@ -18,7 +18,7 @@ from orchestrator.search.study import STATES
 from orchestrator.spec.loading import load
 from search_spaces.errors import InvalidInput, SweepFailed
 from trainables.loop.checkpoint import CheckpointState
-from trainables.result import Status
+from trainables.status import Status
 
 Sweep = Callable[..., SweepOutcome]
 

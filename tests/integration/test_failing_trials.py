@@ -18,7 +18,7 @@ from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator.driver.sweep import SweepOutcome
 from orchestrator.tuner.restarts import MAX_RESTARTS
-from trainables.result import Status
+from trainables.status import Status
 
 KILLER, DIVERGING, GOOD = 0.002, 100.0, 0.004
 

@@ -19,7 +19,8 @@ from analysis import heartbeat
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator.cli import run as cli
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 Start = Callable[..., subprocess.Popen[str]]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
-from trainables.result import Status
+from trainables.status import Status
 
 Thaw = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -27,7 +27,8 @@ from search_spaces.errors import SweepFailed
 from trainables.loop.evaluate_checkpoints import evaluate_checkpoint
 from trainables.loop.train import train
 from trainables.model.build import build_model
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 from trainables.storage.folders import TrialFolders
 
 Sweep = Callable[..., SweepOutcome]

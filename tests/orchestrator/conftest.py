@@ -14,7 +14,8 @@ from orchestrator.spec.loading import load
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.documents import dump_yaml
 from trainables.config import Objective, TrialConfig
-from trainables.result import EpochReport, Failure, Status, TrialResult
+from trainables.result import EpochReport, Failure, TrialResult
+from trainables.status import Status
 
 # The sweep file of DESIGN.md, word for word.
 DESIGN = """

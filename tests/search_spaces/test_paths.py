@@ -5,9 +5,9 @@ import pytest
 from pydantic import BaseModel
 
 from search_spaces.errors import InvalidInput
+from search_spaces.none_and_auto import OrNone
 from search_spaces.paths import FromFile, PathFromFile
 from search_spaces.validation import parse
-from search_spaces.words import OrNone
 
 
 class Paths(BaseModel):

@@ -13,7 +13,7 @@ from analysis import heartbeat
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from analysis.run_store import RunStore
-from trainables.result import Status
+from trainables.status import Status
 from trainables.storage.place import as_place
 
 pytestmark = pytest.mark.soak

@@ -20,7 +20,8 @@ from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator.search.study import STATES
 from trainables.loop.train import train
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 from trainables.storage.folders import TrialFolders
 
 pytestmark = pytest.mark.soak

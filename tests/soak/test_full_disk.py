@@ -9,7 +9,7 @@ import pytest
 from analysis import heartbeat
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
-from trainables.result import Status
+from trainables.status import Status
 
 pytestmark = pytest.mark.soak
 

@@ -11,7 +11,8 @@ from analysis.ledger import Ledger
 from orchestrator.driver.sweep import run_sweep
 from orchestrator.spec.loading import load
 from orchestrator.tracking.observer import TrialCallback
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 pytestmark = pytest.mark.soak
 

@@ -15,7 +15,7 @@ from analysis.run_folder import RunFolder
 from trainables.bundle.predict import Predictor
 from trainables.data.arrays import load_arrays
 from trainables.loop.checkpoint import load_trained
-from trainables.result import Status
+from trainables.status import Status
 from trainables.task.inference import predict_outputs
 
 pytestmark = pytest.mark.soak

@@ -19,7 +19,8 @@ from orchestrator.driver.sweep import SweepOutcome, resume_sweep, run_sweep
 from orchestrator.spec.loading import load
 from orchestrator.tracking.observer import TrialCallback
 from search_spaces.errors import InvalidInput, StorageFailed
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1200)]
 

@@ -16,7 +16,8 @@ from orchestrator.spec.loading import load
 from orchestrator.spec.sections import Resources
 from orchestrator.tracking.observer import TrialCallback
 from orchestrator.tuner.tuner import placement
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from trainables.config import DataConfig, Objective, TrialConfig
-from trainables.result import EpochReport, Failure, Status, TrialResult, best_report
+from trainables.result import EpochReport, Failure, TrialResult, best_report
+from trainables.status import Status
 
 CONFIG = TrialConfig(data=DataConfig(root="photos"), architecture="resnet18", strategy="full", epochs=9, lr=1e-3)
 

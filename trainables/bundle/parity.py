@@ -66,7 +66,7 @@ class Parity:
 
     @property
     def holds(self) -> bool:
-        """Whether the file may stand for the model; a logit that is not finite never passes."""
+        """True where the file may replace the model; a logit that is not finite never passes."""
         return self.same_label + self.ties == self.images and self.max_rel_difference <= self.tolerance
 
     def to_json(self) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def reference(model: nn.Module) -> nn.Module:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What one batch shows, one row an image."""
+    """Comparison of one batch, one row per image."""
 
     difference: NDArray[np.float64]
     """Largest absolute difference of a logit (n,)."""
@@ -124,7 +124,7 @@ class Comparison:
     """By how much the trained model prefers its own label to the answered one (n,), in logits; 0 for the same label."""
 
     same: NDArray[np.bool_]
-    """Whether all answers give the trained model's label (n,)."""
+    """True where all answers give the trained model's label (n,)."""
 
     scale: float
     """Largest absolute logit of the trained model."""

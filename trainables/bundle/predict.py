@@ -25,7 +25,7 @@ REQUIRED = ("labels", "preprocessing", "config", "fingerprint", "opset", "versio
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model says about one photo."""
+    """Prediction for one photo."""
 
     path: str
     """The path or name under which the photo was given."""
@@ -71,7 +71,7 @@ class Predictor:
     """Version of thaw that wrote the file."""
 
     parity: Mapping[str, Any] | None
-    """How closely the file agrees with the trained model; None only while an export is still being measured."""
+    """Agreement of the file with the trained model; None only while an export is still being measured."""
 
     @classmethod
     def open(cls, path: Path) -> Self:

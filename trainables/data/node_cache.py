@@ -1,4 +1,4 @@
-"""What all processes of a node share: arrays that one of them computes and each of them maps into its memory."""
+"""Arrays that all processes of a node share: one process computes them, and each maps them into its memory."""
 
 import errno
 import fcntl
@@ -99,7 +99,7 @@ class NodeCache:
         for path in sorted(idle, key=lambda path: files[path].st_mtime_ns):
             if excess <= 0:
                 break
-            # Whoever maps it at this very moment keeps what it has: the content goes when the last map of it does.
+            # A process that maps it at this moment keeps the content, which is deleted with the last map of it.
             path.unlink()
             excess -= files[path].st_size
         return True

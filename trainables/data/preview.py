@@ -1,4 +1,4 @@
-"""What training will see, as pictures: a batch under each policy, and the classes of the first batches."""
+"""Preview of the training input as pictures: a batch under each policy, and the classes of the first batches."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _MOST_BARS = 30
 
 @dataclass(frozen=True)
 class ClassCount:
-    """How often a class is seen: in the training split, in the first batches with and without the sampler."""
+    """Counts of a class: in the training split, in the first batches with and without the sampler."""
 
     label: str
     images: int
@@ -46,7 +46,7 @@ class BatchCounts:
     """The classes of the first batches of an epoch."""
 
     batches: int
-    """How many batches were counted: as many as were asked for, or all of a short epoch."""
+    """Number of batches counted: as many as were asked for, or all of a short epoch."""
 
     batch_size: int
     """Images of a batch, at most."""

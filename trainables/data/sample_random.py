@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 
 class Stream(IntEnum):
-    """What a draw decides; no two streams of the same (seed, epoch) are related."""
+    """Purpose of a draw; no two streams of the same (seed, epoch) are related."""
 
     ORDER = 1
     AUGMENT = 2

@@ -1,4 +1,4 @@
-"""What a configuration will do, epoch by epoch, without training: stages, parameters, learning rates."""
+"""Explanation of a configuration, epoch by epoch, without training: stages, parameters, learning rates."""
 
 from dataclasses import asdict, dataclass
 from typing import Any

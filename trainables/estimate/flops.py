@@ -1,4 +1,4 @@
-"""How much arithmetic a trial's training takes, by epoch: counted, without data, before anything is trained."""
+"""FLOPs of a trial's training, by epoch: counted, without data, before anything is trained."""
 
 import functools
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What training costs on this machine: a few real steps of a phase, on a sample of the images, timed and weighed.
+"""Cost of training on this machine: time and memory of a few real steps of a phase, on a sample of the images.
 
 A phase is a stretch of epochs in which the same stages train. What is timed is the trial's own code, the `Learner`; so
 a phase that trains on features is timed on features, and one that cannot says why.
@@ -49,10 +49,10 @@ class ImageSample:
 
 @dataclass(frozen=True)
 class PhaseCost:
-    """What the epochs of a phase cost one process with this many threads, or with its GPU. Times in seconds."""
+    """Cost of the epochs of a phase for one process with this many threads, or with its GPU. Times in seconds."""
 
     config: TrialConfig
-    """What was measured: the strategy is the one that trains these stages from the start."""
+    """Configuration that was measured: its strategy trains these stages from the start."""
 
     stages: Stages
     """Trainable stages, counted from the head."""
@@ -70,7 +70,7 @@ class PhaseCost:
     """To build the model with its weights, once a trial."""
 
     prepare: float
-    """What the first epoch takes longer than the next: cutting the model, warming up; once a process."""
+    """Extra time of the first epoch over the next: cutting the model, warming up; once per process."""
 
     image: float
     """Of an optimizer step, for each of its images."""

@@ -23,7 +23,7 @@ WEIGHTS, OPTIMIZER, AVERAGE, STATE = "model.safetensors", "optimizer.safetensors
 
 
 class CheckpointState(BaseModel):
-    """What a checkpoint knows besides tensors: enough to go on, to export, and to explain itself."""
+    """State of a checkpoint besides tensors: enough to continue, to export, and to identify the training."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 

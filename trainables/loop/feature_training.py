@@ -1,4 +1,4 @@
-"""What a phase trains on while something is frozen: features instead of images, wherever that is the same."""
+"""Training on features instead of images while something is frozen, wherever the result is the same."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class PhaseFeatures:
 
     cut: Cut
     views: int
-    """How many views the epochs take in turn."""
+    """Number of views that the epochs take in turn."""
 
     train: Mapping[int, Array]
     """Of each view that the phase needs, rows (n, width), memory-mapped."""

@@ -84,7 +84,7 @@ class Learner:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes files and speaks to others."""
+        """True where this process writes files and reports to others."""
         return bool(self.accelerator.is_main_process)
 
     def thaw(self, epoch: int) -> None:

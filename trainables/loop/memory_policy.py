@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 
 class MemoryPolicy:
-    """How many images a trial computes at once. What does not fit is divided; the result stays the same.
+    """Number of images that a trial computes at once. A batch that does not fit is divided; the result stays the same.
 
     Images that are kept on the device are given up first: that costs time, and changes nothing that is computed.
     """

@@ -36,11 +36,11 @@ class PhasePreparation:
         self.notes = notes
         self.plan = freeze_plan(config)
         self.features: PhaseFeatures | None = None
-        """What trains instead of images; None where images do."""
+        """Features that are trained on instead of images; None where images are."""
         self.part: nn.Module = model
-        """What trains: the model, or what is behind the cut."""
+        """Part that trains: the model, or its layers behind the cut."""
         self.prepared: nn.Module = model
-        """The same in what Accelerate puts around it."""
+        """Same part, wrapped by Accelerate."""
 
     def prepare(self, optimizer: torch.optim.Optimizer, epoch: int) -> None:
         """Prepare what trains from `epoch` on: the model anew, so that thawed gradients are reduced over the workers.

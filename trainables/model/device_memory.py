@@ -1,4 +1,4 @@
-"""How many images at once: what suits a device, and what can be done when they do not fit into its memory."""
+"""Number of images at once: a suitable one for a device, and the means when they do not fit into its memory."""
 
 import torch
 from accelerate.utils.memory import clear_device_cache

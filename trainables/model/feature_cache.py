@@ -29,7 +29,7 @@ class ImageInputs:
     """The images whose features are wanted."""
 
     count: int
-    """How many there are."""
+    """Number of images."""
 
     inputs: Inputs
     """The model's input (k, 3, s, s) of those with these indices (k,)."""

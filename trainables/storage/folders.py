@@ -20,7 +20,7 @@ class TrialFolders:
     """Node-local, derived data shared by all trials; may be deleted at any time between trials."""
 
     cache_budget: int | None = None
-    """What `cache` may occupy, in bytes; None: half of what its disk has for it."""
+    """Size limit of `cache`, in bytes; None: half of the space its disk has for it."""
 
     @property
     def best(self) -> Path:

@@ -1,4 +1,4 @@
-"""How far a metric would move on other test images: the bootstrap (Efron, 1979), by percentiles. Numpy alone.
+"""Bootstrap (Efron, 1979): change of a metric on other test images, by percentiles. Numpy alone.
 
 Stratified: each class keeps its number of images, so that a rare class is in every resample and its recall is defined;
 the interval is that of images drawn anew from the same classes. To draw the images of a class with replacement is to
@@ -119,7 +119,7 @@ def paired_bootstrap(
 
 
 class _Outcomes(NamedTuple):
-    """What happened to the images: each row is a distinct outcome."""
+    """Outcomes of the images: each row is a distinct outcome."""
 
     label: npt.NDArray[np.int64]
     """(outcomes,) the true class."""

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy, log_softmax
 
 @dataclass(frozen=True)
 class Targets:
-    """What a batch should be: labels, or pairs of labels where images are mixed."""
+    """Targets of a batch: labels, or pairs of labels where images are mixed."""
 
     labels: Tensor
     """(n,) int64."""

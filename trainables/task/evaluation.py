@@ -1,4 +1,4 @@
-"""How good a finished model is, or several that vote: the metrics of a split, with what a task adds to them."""
+"""Evaluation of a finished model, or several that vote: the metrics of a split, with the task's additions."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -17,7 +17,7 @@ class Evaluation:
     """Class names in the order of the model's outputs."""
 
     metrics: dict[str, float]
-    """What a trial reports of its validation split, without the prefix `val/`."""
+    """Metrics that a trial reports of its validation split, without the prefix `val/`."""
 
     top_k: dict[str, float] = field(default_factory=dict)
     """Accuracy among the k most probable classes, by k: "1", "3", "5", as far as they are below the classes."""

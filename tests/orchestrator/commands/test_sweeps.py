@@ -11,7 +11,8 @@ from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator.cli import run
 from orchestrator.spec.loading import load
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 Trial = Callable[..., TrialResult]
 Capture = pytest.CaptureFixture[str]

@@ -15,7 +15,8 @@ from orchestrator.driver.sweep import create_run
 from orchestrator.search.study import build_study
 from orchestrator.spec.loading import load
 from search_spaces.errors import InvalidInput
-from trainables.result import EpochReport, Status, TrialResult
+from trainables.result import EpochReport, TrialResult
+from trainables.status import Status
 
 SPACE = {
     "architecture": {"choice": ["test_efficientnet", "test_resnet"]},

@@ -11,7 +11,8 @@ from orchestrator.driver.preflight import check_inputs
 from orchestrator.driver.resume_checks import budget_meter, check_not_driven, check_resumable
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 Trial = Callable[..., TrialResult]
 NAMED = Path("runs/small")

@@ -11,7 +11,8 @@ from analysis.winner import RETRAIN_JSON
 from orchestrator.driver.retrain import retrain_winner
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 Trial = Callable[..., TrialResult]
 

@@ -33,9 +33,7 @@ def cost(config: TrialConfig, stages: Stages) -> PhaseCost:
 def measure_with(answer: Answer, spec: SweepSpec) -> tuple[Any, list[Any], list[tuple[str, Stages]]]:
     asked: list[tuple[str, Stages]] = []
 
-    def subprocesses(
-        _function: object, config: TrialConfig, stages: Stages, _sample: object, _threads: int
-    ) -> PhaseCost:
+    def runner(_function: object, config: TrialConfig, stages: Stages, _sample: object, _threads: int) -> PhaseCost:
         asked.append((config.architecture, stages))
         return answer(config, stages)
 
@@ -44,7 +42,7 @@ def measure_with(answer: Answer, spec: SweepSpec) -> tuple[Any, list[Any], list[
         spec.corner_configs(),
         spec.resources,
         ImageSample(),  # type: ignore[arg-type]
-        subprocesses,  # type: ignore[arg-type]
+        runner,  # type: ignore[arg-type]
         2,
         lambda *done: told.append(done),
     )

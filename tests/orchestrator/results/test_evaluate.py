@@ -13,7 +13,8 @@ from orchestrator.results import evaluate as module
 from orchestrator.results.evaluate import evaluate_trials
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 Trial = Callable[..., TrialResult]
 

@@ -13,7 +13,8 @@ from orchestrator.results.retention import remove_weights, trial_weights
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput
 from trainables.config import Objective
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 from trainables.storage.place import as_place
 
 STATUSES = [Status.COMPLETED, Status.PRUNED, Status.COMPLETED, Status.FAILED, Status.INTERRUPTED, Status.COMPLETED]

@@ -15,7 +15,8 @@ from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.presets import preset_names, preset_text
 from trainables.config import TrialConfig
 from trainables.model.freeze_plan import freeze_plan
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 Trial = Callable[..., TrialResult]
 

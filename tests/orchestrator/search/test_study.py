@@ -11,7 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 from orchestrator.search.optuna_space import suggest, to_parameters
 from orchestrator.search.study import STATES, build_study, locate_trial, tell, to_frozen
 from orchestrator.spec.sweep_spec import SweepSpec
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 Trial = Callable[..., TrialResult]
 

@@ -13,7 +13,8 @@ from orchestrator.search.study import build_study
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput
 from trainables.config import Objective
-from trainables.result import EpochReport, Status, TrialResult
+from trainables.result import EpochReport, TrialResult
+from trainables.status import Status
 
 HEAD = {"strategy": "head", "lr": 0.002}
 THAWED = {"strategy": "progressive", "unfreeze_epoch": 2, "lr": 0.003}

@@ -6,8 +6,8 @@ from pydantic import BaseModel
 
 from orchestrator.spec.points import Points, Settings
 from search_spaces.errors import InvalidInput
+from search_spaces.none_and_auto import OrNone
 from search_spaces.validation import parse
-from search_spaces.words import OrNone
 
 
 class File(BaseModel):

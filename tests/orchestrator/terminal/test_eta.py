@@ -6,7 +6,8 @@ import pytest
 from orchestrator.terminal.eta import EtaEstimator
 from orchestrator.tracking.observer import SweepStart
 from trainables.config import Objective
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 Trial = Callable[..., TrialResult]
 

@@ -10,7 +10,8 @@ import pytest
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.terminal.event_log import EventLog
 from orchestrator.tracking.observer import SweepEnding, SweepStart
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 Trial = Callable[..., TrialResult]
 

@@ -9,7 +9,8 @@ from rich.console import Console
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.terminal.live_view import LiveView
 from orchestrator.tracking.observer import SweepStart
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 Trial = Callable[..., TrialResult]
 View = Callable[..., LiveView]

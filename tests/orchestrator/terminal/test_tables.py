@@ -19,7 +19,8 @@ from orchestrator.terminal.tables import (
 from search_spaces.space import parameters_text, value_text
 from trainables.bundle.parity import Parity
 from trainables.bundle.predict import Prediction
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 from trainables.task.bootstrap import Interval
 from trainables.task.evaluation import Evaluation
 

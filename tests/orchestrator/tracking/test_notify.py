@@ -11,7 +11,8 @@ from orchestrator.spec.sections import Tracking, Wandb
 from orchestrator.tracking import notify as module
 from orchestrator.tracking.notify import Notifier, notify, send_alert
 from orchestrator.tracking.observer import SweepEnding
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 Trial = Callable[..., TrialResult]
 VARIABLES = ("NAME", "RUN", "STATUS", "MESSAGE", "METRIC", "BEST", "BEST_TRIAL", "BEST_EPOCH")

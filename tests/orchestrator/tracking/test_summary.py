@@ -11,7 +11,8 @@ from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder
 from orchestrator.tracking.summary import SweepSummary
 from trainables.config import Objective
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 Trial = Callable[..., TrialResult]
 

@@ -10,7 +10,8 @@ from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tensorboard_tracker import TensorBoardTracker
 from orchestrator.tracking.tracker import TrialContext
 from trainables.config import Objective
-from trainables.result import EpochReport, Status, TrialResult
+from trainables.result import EpochReport, TrialResult
+from trainables.status import Status
 
 Trial = Callable[..., TrialResult]
 REPORT = EpochReport(epoch=1, metrics={"val/macro_f1": 0.5}, seconds=2.0, checkpoint="best")

@@ -6,7 +6,8 @@ import pytest
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tracker import TrackedTrial, TrialContext
 from orchestrator.tracking.tracker_thread import TrackerThread
-from trainables.result import EpochReport, Status, TrialResult
+from trainables.result import EpochReport, TrialResult
+from trainables.status import Status
 
 
 class Unsteady:

@@ -9,11 +9,12 @@ import pytest
 import wandb
 
 from orchestrator.spec.sections import Wandb
-from orchestrator.tracking.dispatch import Dispatcher
+from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.tracker import TrialContext
 from orchestrator.tracking.wandb_tracker import WandbTracker, resolve_mode
 from trainables.config import TrialConfig
-from trainables.result import EpochReport, Status, TrialResult
+from trainables.result import EpochReport, TrialResult
+from trainables.status import Status
 
 REPORT = EpochReport(epoch=1, metrics={"val/macro_f1": 0.5, "train/loss": 1.5}, seconds=2.0, checkpoint="best")
 
@@ -83,7 +84,7 @@ def test_what_wandb_refuses_costs_no_trial(
         dispatcher.start(context(config, tmp_path / "run"))
         dispatcher.log("0007", REPORT)
         dispatcher.finish("0007", Status.COMPLETED, {})
-    (message,) = [record.message for record in caplog.records if record.name == "orchestrator.tracking.dispatch"]
+    (message,) = [record.message for record in caplog.records if record.name == "orchestrator.tracking.dispatcher"]
     assert message.startswith(f"W&B: start failed, {error}: ")
     assert message.endswith("the sweep goes on without it")
 

@@ -4,7 +4,8 @@ from typing import Any
 from orchestrator.spec.budget import Budget
 from orchestrator.tuner.budget_meter import BudgetMeter
 from trainables.config import Objective
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 Trial = Callable[..., TrialResult]
 COMPLETED, PRUNED, FAILED, RUNNING = Status.COMPLETED, Status.PRUNED, Status.FAILED, Status.RUNNING

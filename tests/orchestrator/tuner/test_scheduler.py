@@ -11,7 +11,8 @@ from orchestrator.spec.sections import Asha
 from orchestrator.tuner.scheduler import PlanAwareAsha
 from orchestrator.worker.assignment import Answer
 from trainables.model.freeze_plan import freeze_plan
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 Trial = Callable[..., TrialResult]
 

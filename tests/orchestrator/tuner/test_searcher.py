@@ -18,7 +18,8 @@ from orchestrator.tuner.searcher import LedgerSearcher
 from orchestrator.tuner.trial_states import TrialStates
 from orchestrator.worker.assignment import Answer, Assignment, EndKind, TrialEnd
 from search_spaces.errors import StorageFailed
-from trainables.result import EpochReport, Failure, Status, TrialResult
+from trainables.result import EpochReport, Failure, TrialResult
+from trainables.status import Status
 
 SmallSpec = Callable[..., SweepSpec]
 

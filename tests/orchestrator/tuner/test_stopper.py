@@ -12,7 +12,8 @@ from orchestrator.tuner.budget_meter import BudgetMeter
 from orchestrator.tuner.stopper import SweepStopper
 from search_spaces.errors import StorageFailed
 from trainables.config import Objective
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 TARGET = "budget.target: trial 0000 reached 0.6000, 0.5 was asked for"
 

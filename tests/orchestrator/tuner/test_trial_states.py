@@ -15,7 +15,8 @@ from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tuner.trial_states import StoppedBy, TrialStates, status_of
 from orchestrator.worker.assignment import EndKind, TrialEnd
 from search_spaces.errors import StorageFailed
-from trainables.result import EpochReport, Failure, Status, TrialResult
+from trainables.result import EpochReport, Failure, TrialResult
+from trainables.status import Status
 
 COMPLETED = TrialEnd(kind=EndKind.COMPLETED)
 

@@ -7,7 +7,8 @@ import pytest
 
 from orchestrator.spec.sections import Resources
 from orchestrator.worker.assignment import Answer, Assignment, EndKind, TrialEnd, read_answer
-from trainables.result import Failure, Status, TrialResult
+from trainables.result import Failure, TrialResult
+from trainables.status import Status
 
 
 @pytest.fixture

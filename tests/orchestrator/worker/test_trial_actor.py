@@ -20,7 +20,8 @@ from search_spaces.errors import OutOfMemory, StorageFailed, TrialFailed
 from trainables.config import TrialConfig
 from trainables.loop import checkpoint
 from trainables.loop.train import train
-from trainables.result import EpochReport, Status, TrialResult
+from trainables.result import EpochReport, TrialResult
+from trainables.status import Status
 from trainables.storage.folders import TrialFolders
 from trainables.storage.place import Place, as_place
 

@@ -20,7 +20,8 @@ from orchestrator.tuner.tuner import placement
 from orchestrator.worker.assignment import Assignment, EndKind, TrialEnd
 from orchestrator.worker.worker_group import TrialEnded, WorkerGroup, WorkerLost
 from search_spaces.errors import OutOfMemory, StorageFailed, TrialFailed
-from trainables.result import EpochReport, Status, TrialResult
+from trainables.result import EpochReport, TrialResult
+from trainables.status import Status
 
 # The ranks do not find this module where they would look for it.
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])

@@ -22,7 +22,7 @@ _MAX_RATIO = 4 / 3
 
 @dataclass(frozen=True)
 class Policy:
-    """How far a policy may go. Every policy mirrors half of the images."""
+    """Limits of a policy. Every policy mirrors half of the images."""
 
     min_area: float
     """Smallest share of the image's area that a random resized crop keeps, in (0, 1]."""
@@ -34,7 +34,7 @@ class Policy:
     """Brightness, contrast and saturation are scaled by a factor within 1 +- this."""
 
     perspective: float = 0
-    """How far a corner may move inwards, as a share of half a side: torchvision's `distortion_scale`, in [0, 0.5]."""
+    """Limit of a corner's inward shift, as a share of half a side: torchvision's `distortion_scale`, in [0, 0.5]."""
 
     perspective_probability: float = 0
     """The share of the images that are seen in perspective."""

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from orchestrator.spec.sections import Tracking
-from orchestrator.tracking.trackers import check_trackers, make_trackers
+from orchestrator.tracking.configured_trackers import check_trackers, make_trackers
 from search_spaces.errors import InvalidInput
 
 

@@ -6,12 +6,12 @@ from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 
-from orchestrator.planning.subprocesses import SubprocessRunner
+from orchestrator.planning.subprocess_runner import SubprocessRunner
 from search_spaces.errors import InvalidInput
 
 
 @pytest.fixture(scope="module")
-def subprocesses() -> SubprocessRunner:
+def runner() -> SubprocessRunner:
     return SubprocessRunner("search_spaces.errors")
 
 
@@ -34,24 +34,24 @@ def peak_after(size: int) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def test_each_call_has_a_process_of_its_own(subprocesses: SubprocessRunner) -> None:
-    found = {subprocesses(os.getpid), subprocesses(os.getpid)}
+def test_each_call_has_a_process_of_its_own(runner: SubprocessRunner) -> None:
+    found = {runner(os.getpid), runner(os.getpid)}
     assert len(found) == 2
     assert os.getpid() not in found
-    assert subprocesses.imports > 0
+    assert runner.imports > 0
 
 
-def test_the_peak_of_one_call_is_not_that_of_another(subprocesses: SubprocessRunner) -> None:
-    large, small = subprocesses(peak_after, 300 * 2**20), subprocesses(peak_after, 2**20)
+def test_the_peak_of_one_call_is_not_that_of_another(runner: SubprocessRunner) -> None:
+    large, small = runner(peak_after, 300 * 2**20), runner(peak_after, 2**20)
     assert large - small > 250 * 2**10
 
 
-def test_what_is_raised_comes_back(subprocesses: SubprocessRunner) -> None:
+def test_what_is_raised_comes_back(runner: SubprocessRunner) -> None:
     with pytest.raises(InvalidInput, match="value must be even, got 3"):
-        subprocesses(refuse)
+        runner(refuse)
 
 
-def test_a_process_that_is_killed_breaks_its_own_call_alone(subprocesses: SubprocessRunner) -> None:
+def test_a_process_that_is_killed_breaks_its_own_call_alone(runner: SubprocessRunner) -> None:
     with pytest.raises(BrokenProcessPool):
-        subprocesses(die)
-    assert subprocesses(int) == 0
+        runner(die)
+    assert runner(int) == 0

@@ -1,4 +1,4 @@
-"""Parts of a search, put together: study, proposals, rungs, the owner of the statuses, and the searcher over them."""
+"""Parts of a search, connected: study, proposals, rungs, TrialStates, and the searcher over them."""
 
 import logging
 from collections.abc import Callable
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 def make_searcher(
     spec: SweepSpec, ledger: Ledger, stopper: SweepStopper, on_trial: Callable[[TrialResult], None]
 ) -> tuple[LedgerSearcher, PlanAwareAsha | None]:
-    """Return the searcher of what is left of a run, and its scheduler, both as the trials so far have left them.
+    """Return the searcher for the rest of a run, and its scheduler, both in the state after the trials so far.
 
     Architectures are probed first where the sweep asks for it; `on_trial` is called with every change of a trial.
     """

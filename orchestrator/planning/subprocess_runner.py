@@ -1,4 +1,4 @@
-"""Processes of their own at little cost: forked from one that has imported what they need, and nothing else."""
+"""Subprocesses at little cost: forked from a process that has imported the packages they need, and nothing else."""
 
 import multiprocessing
 import time
@@ -11,10 +11,10 @@ R = TypeVar("R")
 
 
 class SubprocessRunner:
-    """Runs functions of one module, each in a fresh process that has imported it."""
+    """SubprocessRunner: runs functions of one module, each in a fresh process that has imported it."""
 
     def __init__(self, module: str) -> None:
-        """The import of `module` begins at once, in a process that goes on while the caller does."""
+        """Start the import of `module` in a process that runs in parallel with the caller."""
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([module])
         self._began = time.perf_counter()
@@ -31,7 +31,7 @@ class SubprocessRunner:
         return self._imported
 
     def __call__(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """What `function` returns, or raises, in a process of its own; BrokenProcessPool where that was killed."""
+        """Call `function` in its own process; return its result or raise its error, BrokenProcessPool if killed."""
         with ProcessPoolExecutor(1, self._context) as pool:
             return pool.submit(function, *args, **kwargs).result()
 

@@ -3,11 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.driver.audience import Audience
+from orchestrator.driver.sweep_events import SweepEvents
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.observer import Observer, SweepEnding, SweepStart
 from search_spaces.errors import InvalidInput, SweepFailed
-from trainables.result import Status, TrialResult
+from trainables.result import TrialResult
+from trainables.status import Status
 
 Trial = Callable[..., TrialResult]
 
@@ -40,11 +41,11 @@ def spec(small_spec: Callable[..., SweepSpec]) -> SweepSpec:
 
 def test_every_observer_is_told_of_the_sweep_in_order(spec: SweepSpec, trial: Trial, tmp_path: Path) -> None:
     first, second, joining = Diary(), Diary(), Diary()
-    with Audience(spec, tmp_path, [first, second]) as audience:
-        audience.start([trial("0000", [0.5], Status.COMPLETED)], joining)
-        audience.on_trial(trial("0001", [0.7], Status.COMPLETED))
-        audience.on_closing("budget.target")
-        audience.close(interrupted=False, ended="budget.target: reached")
+    with SweepEvents(spec, tmp_path, [first, second]) as events:
+        events.start([trial("0000", [0.5], Status.COMPLETED)], joining)
+        events.on_trial(trial("0001", [0.7], Status.COMPLETED))
+        events.on_closing("budget.target")
+        events.close(interrupted=False, ended="budget.target: reached")
     assert first.events == [
         "start small: 1 of 3",
         "0001 COMPLETED",
@@ -61,34 +62,34 @@ def test_every_observer_is_told_of_the_sweep_in_order(spec: SweepSpec, trial: Tr
 
 def test_a_stopped_sweep_without_a_completed_trial_says_so(spec: SweepSpec, tmp_path: Path) -> None:
     diary = Diary()
-    with Audience(spec, tmp_path, [diary]) as audience:
-        audience.start([])
-        audience.close(interrupted=True, ended=None)
+    with SweepEvents(spec, tmp_path, [diary]) as events:
+        events.start([])
+        events.close(interrupted=True, ended=None)
     assert diary.events[1:] == ["interrupted: 0 of 3 trials done, none completed"]
     assert diary.endings[0].best is None
 
 
 def test_a_failure_is_an_end(spec: SweepSpec, tmp_path: Path) -> None:
     diary = Diary()
-    with pytest.raises(SweepFailed), Audience(spec, tmp_path, [diary]) as audience:
-        audience.start([])
+    with pytest.raises(SweepFailed), SweepEvents(spec, tmp_path, [diary]) as events:
+        events.start([])
         raise SweepFailed("no trial completed")
     assert diary.events[1:] == ["failed: no trial completed"]
 
 
 def test_a_failure_before_the_start_is_an_end_and_bad_input_is_none(spec: SweepSpec, tmp_path: Path) -> None:
     diary = Diary()
-    with pytest.raises(RuntimeError), Audience(spec, tmp_path, [diary]):
+    with pytest.raises(RuntimeError), SweepEvents(spec, tmp_path, [diary]):
         raise RuntimeError
     assert diary.events == ["failed: RuntimeError"]
-    with pytest.raises(InvalidInput), Audience(spec, tmp_path, [diary]):
+    with pytest.raises(InvalidInput), SweepEvents(spec, tmp_path, [diary]):
         raise InvalidInput("data.root: must be a folder")
     assert len(diary.events) == 1
 
 
 def test_a_second_ctrl_c_ends_without_a_word(spec: SweepSpec, tmp_path: Path) -> None:
     diary = Diary()
-    with pytest.raises(KeyboardInterrupt), Audience(spec, tmp_path, [diary]) as audience:
-        audience.start([])
+    with pytest.raises(KeyboardInterrupt), SweepEvents(spec, tmp_path, [diary]) as events:
+        events.start([])
         raise KeyboardInterrupt
     assert diary.events == ["start small: 0 of 3"]

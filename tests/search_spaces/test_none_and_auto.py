@@ -4,7 +4,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import BaseModel, Field, ValidationError
 
-from search_spaces.words import OrAuto, OrNone
+from search_spaces.none_and_auto import OrAuto, OrNone
 
 
 class Settings(BaseModel):

@@ -1,4 +1,4 @@
-"""Question to every node of a cluster: versions, and what the trials of a sweep need there."""
+"""Question to every node of a cluster: versions, and the files and devices that the trials of a sweep need there."""
 
 import uuid
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from trainables.data.readers import Dataset, open_dataset
 from trainables.storage.folders import cache_folder
 
 CHECKED_IMAGES = 64
-"""Images whose sizes are compared on every node: a cheap stand-in for the fingerprint."""
+"""Number of images whose sizes are compared on every node: a cheap stand-in for the fingerprint."""
 
 
 def make_node_question(spec: SweepSpec | None, dataset: Dataset | None) -> NodeQuestion:
-    """Ask a node for its versions and its cache, and for everything that the trials of `spec` need there."""
+    """Make the question for a node's versions and cache, and for everything that the trials of `spec` need there."""
     if spec is None:
         return NodeQuestion(NODE_PACKAGES, str(cache_folder(None)))
     paths = {

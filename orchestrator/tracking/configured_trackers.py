@@ -1,10 +1,10 @@
-"""The trackers that a sweep file asks for."""
+"""Trackers that a sweep file asks for."""
 
 import importlib.util
 
 from analysis.run_folder import RunFolder
 from orchestrator.spec.sections import Tracking
-from orchestrator.tracking.dispatch import Dispatcher
+from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tensorboard_tracker import TensorBoardTracker
 from orchestrator.tracking.tracker import Tracker

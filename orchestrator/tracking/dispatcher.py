@@ -1,4 +1,4 @@
-"""Dispatcher: the one way from a sweep to its trackers. Calls return at once and never raise."""
+"""Dispatcher: the one connection from a sweep to its trackers. Calls return at once and never raise."""
 
 import logging
 import time
@@ -11,7 +11,8 @@ from orchestrator.tracking.observer import Observer
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tracker import Tracker, TrialContext
 from orchestrator.tracking.tracker_thread import TrackerThread
-from trainables.result import EpochReport, Status, TrialResult
+from trainables.result import EpochReport, TrialResult
+from trainables.status import Status
 
 log = logging.getLogger(__name__)
 
@@ -19,16 +20,16 @@ CLOSE_SECONDS = 60.0
 
 
 class Dispatcher(Observer):
-    """Sends what happens to trials to every tracker, each in a thread of its own.
+    """Dispatcher: sends each change of a trial to every tracker, each in its own thread.
 
-    A status comes from the TrialResult alone, so that trackers, ledger and study agree. A trial is started at the first
-    sight of it, each of its epochs is logged once, and it is finished with the status it ended with.
+    A status comes from the TrialResult alone, so that trackers, ledger and study agree. A trial is started at its first
+    report, each of its epochs is logged once, and it is finished with its final status.
     """
 
     def __init__(
         self, trackers: Sequence[Tracker], sweep: str, folder: Path, known: Iterable[TrialResult] = ()
     ) -> None:
-        """`folder` is the run's on this machine; `known` are the trials of an earlier part of the run."""
+        """Start the trackers; `folder` is the run's on this machine; `known` are the trials of an earlier part."""
         self._sweep = sweep
         self._folder = folder
         self._logged: dict[str, int] = {}
@@ -50,7 +51,7 @@ class Dispatcher(Observer):
         self.close()
 
     def on_trial(self, trial: TrialResult) -> None:
-        """Pass on what is new about a trial of the sweep: its start, its epochs, its end."""
+        """Send the news about a trial of the sweep: its start, its epochs, its end."""
         name, logged = trial.trial_id, self._logged.get(trial.trial_id, 0)
         new = [report for report in trial.reports if report.epoch > logged]
         if name not in self._open:
@@ -65,7 +66,7 @@ class Dispatcher(Observer):
             self.finish(name, trial.status, best)
 
     def start(self, context: TrialContext) -> None:
-        """Start a single run, which is no trial of the sweep."""
+        """Start a single run, which is not a trial of the sweep."""
         self._open[context.name] = None
         for thread in self._threads:
             thread.start(context)
@@ -89,10 +90,10 @@ class Dispatcher(Observer):
             thread.publish(summary)
 
     def close(self, timeout: float = CLOSE_SECONDS) -> tuple[str, ...]:
-        """Finish open trials with the last status they had, and wait at most `timeout` seconds for all trackers.
+        """Finish open trials with their last status, and wait at most `timeout` seconds for all trackers.
 
-        Returns everything that went wrong with a tracker, a sentence each, as it stands in the log. After the first
-        call nothing may be sent any more.
+        Returns every failure of a tracker, one sentence each, as written to the log. After the first call nothing may
+        be sent.
         """
         for name, last in list(self._open.items()):
             if last is not None:
@@ -108,6 +109,6 @@ class Dispatcher(Observer):
         return tuple(self._problems)
 
     def _note(self, problem: str) -> None:
-        if not self._closed:  # a tracker that was given up has no more to say
+        if not self._closed:  # a tracker that was given up reports nothing more
             self._problems.append(problem)
             log.warning("%s", problem)

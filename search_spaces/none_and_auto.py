@@ -1,6 +1,6 @@
 """Words of a file for the value None: `none` switches a setting off, `auto` leaves it to the program.
 
-A key left out takes its default, which may be another value: to switch a setting off is a word of its own.
+A key left out takes its default, which may be another value. So switching a setting off needs its own word.
 """
 
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ Setting = TypeVar("Setting")
 
 @dataclass(frozen=True)
 class NoneAs:
-    """Marker of an optional field: `word` is read as None, None is written to JSON as `word`, the schema allows it."""
+    """NoneAs: marker of an optional field. `word` is read as None, None is written as `word`, the schema allows it."""
 
     word: str
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Put the word before the checks of the type, and back after them."""
+        """Read the word before the checks of the type, and write it back after them."""
         return core_schema.no_info_before_validator_function(
             lambda value: None if value == self.word else value,
             handler(source),
@@ -37,7 +37,7 @@ class NoneAs:
 
 
 OrNone = Annotated[Setting | None, NoneAs("none")]
-"""A setting that the word `none` switches off."""
+"""Setting that the word `none` switches off."""
 
 OrAuto = Annotated[Setting | None, NoneAs("auto")]
-"""A setting that the word `auto` leaves to the program."""
+"""Setting that the word `auto` leaves to the program."""

@@ -5,7 +5,7 @@ import pytest
 
 from orchestrator.search.optuna_space import distributions, suggest
 from orchestrator.search.samplers import make_sampler
-from orchestrator.search.unmodeled import drawn_at_random, sampler_warning
+from orchestrator.search.unmodeled_dimensions import drawn_at_random, sampler_warning
 from orchestrator.spec.sections import Search
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.space import SearchSpace

@@ -1,4 +1,4 @@
-"""Unmodeled dimensions: those that a sampler draws at random, told from the sweep file alone, without Optuna."""
+"""Unmodeled dimensions: those that a sampler draws at random, derived from the sweep file alone, without Optuna."""
 
 from orchestrator.spec.sections import Search
 from search_spaces.space import SearchSpace

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator.tracking.dispatch import Dispatcher
+from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tracker import TrackedTrial, TrialContext
-from trainables.result import EpochReport, Status, TrialResult
+from trainables.result import EpochReport, TrialResult
+from trainables.status import Status
 
 Trial = Callable[..., TrialResult]
 

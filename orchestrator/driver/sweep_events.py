@@ -1,4 +1,4 @@
-"""Audience: the observers of one sweep, from its first check to its end."""
+"""SweepEvents: the observers of one sweep, from its first check to its end."""
 
 from collections.abc import Iterable
 from types import TracebackType
@@ -12,8 +12,8 @@ from trainables.result import TrialResult
 from trainables.storage.place import Place
 
 
-class Audience:
-    """Passes the events of a sweep on to its observers; a context manager that reports a failure as the end."""
+class SweepEvents:
+    """SweepEvents: sends the events of a sweep to its observers, and reports a failure in its block as the end."""
 
     def __init__(self, spec: SweepSpec, run: Place, observers: Iterable[Observer]) -> None:
         self._spec = spec
@@ -28,7 +28,7 @@ class Audience:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # Bad input that is found before the start is no end of a sweep: the command reports it.
+        # Bad input that is found before the start is not an end of a sweep: the command reports it.
         if isinstance(error, Exception) and (self._is_open or not isinstance(error, InvalidInput)):
             self._close("failed", str(error) or type(error).__name__)
 

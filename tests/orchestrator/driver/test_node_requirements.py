@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cluster.node_checks import NODE_PACKAGES
-from orchestrator.driver.node_question import CHECKED_IMAGES, ask_for_sweep, make_node_question
+from orchestrator.driver.node_requirements import CHECKED_IMAGES, ask_for_sweep, make_node_question
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput
 from trainables.data.readers import open_dataset

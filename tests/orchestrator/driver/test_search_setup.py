@@ -7,7 +7,7 @@ from ray.tune.search import Searcher
 
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
-from orchestrator.driver.search_parts import make_searcher
+from orchestrator.driver.search_setup import make_searcher
 from orchestrator.spec.budget import Budget
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tuner.budget_meter import BudgetMeter
@@ -17,7 +17,8 @@ from orchestrator.tuner.stopper import SweepStopper
 from orchestrator.worker.assignment import Answer, Assignment, EndKind, TrialEnd
 from search_spaces.errors import StorageFailed
 from trainables.config import Objective
-from trainables.result import EpochReport, Status, TrialResult
+from trainables.result import EpochReport, TrialResult
+from trainables.status import Status
 
 Trial = Callable[..., TrialResult]
 
