@@ -61,9 +61,7 @@ def test_a_status_has_the_driver_and_the_trials_of_a_run(empty_run: RunFolder, t
     assert (document["driven"], document["trials"]) == (True, {"COMPLETED": 1, "RUNNING": 1})
 
 
-def test_the_status_of_a_run_that_a_budget_ended_has_the_command_that_continues_it(
-    empty_run: RunFolder, capsys: Capture
-) -> None:
+def test_a_status_after_a_used_up_budget_has_the_command_that_continues(empty_run: RunFolder, capsys: Capture) -> None:
     Ledger(empty_run).update_run(ended="budget.wall_clock: 1h of 1h are used")
     assert run(["status", str(empty_run.root)]) == 0
     assert f"thaw extend {empty_run.root} --set budget.wall_clock=..." in said(capsys)
