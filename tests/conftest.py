@@ -88,10 +88,8 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The node-local cache of this session, for whatever runs in it or is started by it."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("cache")
-        if "PYTHONDONTWRITEBYTECODE" in os.environ:
-            # As in many containers: every process would compile torch, timm and Ray anew, for ten seconds.
-            patch.delenv("PYTHONDONTWRITEBYTECODE")
-            patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("bytecode")))
+        # As in many containers: every process would compile what is not compiled yet, which is dear.
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         patch.setenv("THAW_CACHE_DIR", str(folder))
         yield folder
 
