@@ -16,8 +16,18 @@ from hypothesis import strategies as st
 import orchestrator  # noqa: F401  (sets Ray's environment before any test imports Ray)
 import trainables  # noqa: F401  (sets OpenMP's environment before any test imports torch)
 
+# The models of the tests are too small to share out, and other tests want the other cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # What a shell starts in the background, it lets ignore Ctrl-C, and so do all children: `make test &`.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files by their marks `seconds`, so that none of the long ones begins when the others are done."""
+    items.sort(key=lambda item: -max((mark.args[0] for mark in item.iter_markers("seconds")), default=0))
+
 
 # The space as it stands in a sweep file, and the fixed settings beneath it.
 RawSpace = tuple[dict[str, Any], dict[str, Any]]
