@@ -104,6 +104,15 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="session")
+def ray_here(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[None]:
+    """A Ray with two cores, one for all tests in this process; `thaw` in this process joins it."""
+    from orchestrator.cluster import runtime
+
+    with runtime.connected(tmp_path_factory.mktemp("ray"), cpus=2):
+        yield
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[tuple[Path, Callable[[int], None]]]:
     """A disk of 1 MiB, and a function that gives it another size in MiB."""
