@@ -23,7 +23,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the files by their marks `seconds`, so that none of the long ones begins when the others are done."""
     items.sort(key=lambda item: -max((mark.args[0] for mark in item.iter_markers("seconds")), default=0))

@@ -27,6 +27,8 @@ from trainables.config import TrialConfig
 from trainables.storage.folders import TrialFolders
 from trainables.loop.train import train
 
+pytestmark = pytest.mark.seconds(25)
+
 torch.set_num_threads(1)
 ranks, configs, root = int(sys.argv[1]), json.loads(sys.argv[2]), Path(sys.argv[3])
 if ranks > 1:

@@ -20,6 +20,8 @@ from orchestrator.driver.sweep import SweepOutcome
 from orchestrator.tuner.restarts import MAX_RESTARTS
 from trainables.result import Status
 
+pytestmark = pytest.mark.seconds(35)
+
 KILLER, DIVERGING, GOOD = 0.002, 100.0, 0.004
 
 

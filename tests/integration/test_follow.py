@@ -5,6 +5,12 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from orchestrator.cli import run as cli
+
+pytestmark = pytest.mark.seconds(25)
+
 Thaw = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -33,14 +39,16 @@ def test_a_sweep_told_to_machines_is_json_alone_and_notifies_at_its_end(
     assert events[-1]["message"].endswith("must end with exit code 0, got 3: no route to host")
 
 
-def test_what_is_wrong_before_the_start_is_an_event_with_the_exit_code(thaw: Thaw, tmp_path: Path) -> None:
-    result = thaw("sweep", tmp_path / "none.yaml", "--log-format", "json", cwd=tmp_path)
-    (event,) = [json.loads(line) for line in result.stderr.splitlines()]
-    assert (event["event"], event["exit_code"], result.returncode) == ("error", 2, 2)
+def test_what_is_wrong_before_the_start_is_an_event_with_the_exit_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli(["sweep", str(tmp_path / "none.yaml"), "--log-format", "json"]) == 2
+    told = capsys.readouterr()
+    (event,) = [json.loads(line) for line in told.err.splitlines()]
+    assert (event["event"], event["exit_code"], told.out) == ("error", 2, "")
     assert "file must exist" in event["message"]
 
 
-def test_silence_and_events_exclude_each_other(thaw: Thaw, tmp_path: Path) -> None:
-    result = thaw("sweep", tmp_path / "none.yaml", "--quiet", "--log-format", "json", cwd=tmp_path)
-    assert result.returncode == 2
-    assert "--quiet must not be given with --log-format json" in result.stderr
+def test_silence_and_events_exclude_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli(["sweep", str(tmp_path / "none.yaml"), "--quiet", "--log-format", "json"]) == 2
+    assert "--quiet must not be given with --log-format json" in " ".join(capsys.readouterr().err.split())

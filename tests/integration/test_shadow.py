@@ -5,9 +5,13 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from trainables.result import Status
+
+pytestmark = pytest.mark.seconds(18)
 
 Thaw = Callable[..., subprocess.CompletedProcess[str]]
 

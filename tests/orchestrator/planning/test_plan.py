@@ -21,6 +21,8 @@ from orchestrator.terminal.tables import duration, memory_text
 from trainables.estimate.phase_cost import PhaseCost
 from trainables.model.freeze_plan import freeze_plan
 
+pytestmark = pytest.mark.seconds(25)
+
 Thaw = Callable[..., subprocess.CompletedProcess[str]]
 ARCHITECTURES = ["test_efficientnet", "test_resnet"]
 
