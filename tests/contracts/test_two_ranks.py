@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 
 from trainables.data.digits import write_digits
 
+pytestmark = pytest.mark.seconds(25)
+
 # Runs as one rank: trains each configuration to its end, and says what holds of the accelerator after each epoch.
 RANK = """
 import json, sys
@@ -26,8 +28,6 @@ from trainables.loop import learner as module
 from trainables.config import TrialConfig
 from trainables.storage.folders import TrialFolders
 from trainables.loop.train import train
-
-pytestmark = pytest.mark.seconds(25)
 
 torch.set_num_threads(1)
 ranks, configs, root = int(sys.argv[1]), json.loads(sys.argv[2]), Path(sys.argv[3])
