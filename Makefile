@@ -34,7 +34,7 @@ check: install  ## ruff, formatting, strict types, import contracts
 	$(BIN)/lint-imports
 
 test: install  ## the test suite, under 15 minutes on two cores
-	$(BIN)/pytest -m "not soak" -n 2 --dist loadfile
+	$(BIN)/pytest -m "not soak" -n 3 --dist loadfile --no-loadscope-reorder
 
 soak: install  ## slow tests of faults and scale, under 40 minutes
 	$(BIN)/pytest -m soak

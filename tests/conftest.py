@@ -16,8 +16,17 @@ from hypothesis import strategies as st
 import orchestrator  # noqa: F401  (sets Ray's environment before any test imports Ray)
 import trainables  # noqa: F401  (sets OpenMP's environment before any test imports torch)
 
+# The models of the tests are too small to share out, and other tests want the other cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # What a shell starts in the background, it lets ignore Ctrl-C, and so do all children: `make test &`.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files by their marks `seconds`, so that none of the long ones begins when the others are done."""
+    items.sort(key=lambda item: -max((mark.args[0] for mark in item.iter_markers("seconds")), default=0))
+
 
 # The space as it stands in a sweep file, and the fixed settings beneath it.
 RawSpace = tuple[dict[str, Any], dict[str, Any]]
@@ -88,12 +97,19 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The node-local cache of this session, for whatever runs in it or is started by it."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("cache")
-        if "PYTHONDONTWRITEBYTECODE" in os.environ:
-            # As in many containers: every process would compile torch, timm and Ray anew, for ten seconds.
-            patch.delenv("PYTHONDONTWRITEBYTECODE")
-            patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("bytecode")))
+        # As in many containers: every process would compile what is not compiled yet, which is dear.
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         patch.setenv("THAW_CACHE_DIR", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session")
+def ray_here(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[None]:
+    """A Ray with two cores, one for all tests in this process; `thaw` in this process joins it."""
+    from orchestrator.cluster import runtime
+
+    with runtime.connected(tmp_path_factory.mktemp("ray"), cpus=2):
+        yield
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 
 from trainables.data.digits import write_digits
 
+pytestmark = pytest.mark.seconds(25)
+
 # Runs as one rank: trains each configuration to its end, and says what holds of the accelerator after each epoch.
 RANK = """
 import json, sys

@@ -1,24 +1,16 @@
-"""One Ray for all sweeps that are run in this process, and the sweeps that several tests look at."""
+"""Sweeps in this process, on its one Ray, and the sweep that several tests look at."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from orchestrator.cluster import runtime
 from orchestrator.driver.sweep import SweepOutcome, run_sweep
 from orchestrator.spec.loading import load
 from orchestrator.tracking.observer import TrialCallback
 from trainables.result import TrialResult
 
 ARCHITECTURES = ["test_efficientnet", "test_resnet", "mobilenetv3_small_050"]
-
-
-@pytest.fixture(scope="session")
-def ray_here(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[None]:
-    """A Ray with two cores; `thaw` in this process joins it."""
-    with runtime.connected(tmp_path_factory.mktemp("ray"), cpus=2):
-        yield
 
 
 @pytest.fixture

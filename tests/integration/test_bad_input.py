@@ -1,5 +1,6 @@
 """Bad input, command by command: exit code 2, a message with rule, value and remedy, and nothing written."""
 
+import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,9 @@ from orchestrator.cli import run as cli
 from orchestrator.driver.preflight import preflight
 from orchestrator.spec.loading import load
 from search_spaces.documents import dump_yaml
+from trainables.bundle.export import export_bundle
 from trainables.config import Objective
+from trainables.data.preprocess import Preprocessing
 from trainables.model.build import bare_model
 
 Refused = Callable[..., str]
@@ -282,11 +285,20 @@ def test_predict(tmp_path: Path, photos: Path, refused: Refused):
     assert "photos: must be an ONNX file, got a folder" in refused("predict", "photos", "photos")
 
 
-def test_predict_a_missing_image(searched: Any, tmp_path: Path, refused: Refused):
-    run = searched[0].run
-    model = run.export / "model.onnx"
-    if not model.is_file():
-        assert cli(["export", str(run.root)]) == 0
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An exported model: random weights of the smallest network, and a photo to measure them on."""
+    photo = io.BytesIO()
+    Image.new("RGB", (32, 32)).save(photo, "PNG")
+    preprocessing = Preprocessing(image_size=32, resize_mode="squash", mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2))
+    network = bare_model("test_efficientnet", 2)
+    config = {"architecture": "test_efficientnet", "lr": 1e-3, "data": {"root": "photos"}}
+    folder = tmp_path_factory.mktemp("bundle")
+    photos = [("a.png", photo.getvalue())]
+    return export_bundle(network, ("cat", "dog"), preprocessing, config, "sha256:0", photos, folder).model
+
+
+def test_predict_a_missing_image(model: Path, tmp_path: Path, refused: Refused):
     assert "nowhere.jpg: no such image; check the path" in refused("predict", model, "nowhere.jpg")
     (tmp_path / "photos").mkdir()
     assert "photos: no image in this folder; name one that holds .jpg" in refused("predict", model, "photos")

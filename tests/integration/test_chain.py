@@ -1,25 +1,38 @@
-"""From the leaderboard to a prediction, one command after the other; and one trial alone, without Ray."""
+"""What a search leaves; from its leaderboard to a prediction, command by command; and one trial without Ray."""
 
 import json
 import re
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import optuna
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
+from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator.cli import run as cli
 from orchestrator.driver.sweep import SweepOutcome
+from orchestrator.search.study import STATES
+from orchestrator.worker.assignment import ANSWER
 from trainables.bundle.predict import Predictor
 from trainables.data.arrays import load_arrays
 from trainables.loop import checkpoint
+from trainables.loop.evaluate_checkpoints import evaluate_checkpoint
 from trainables.result import TrialResult
+from trainables.status import Status
 from trainables.task.inference import predict_outputs
+
+pytestmark = pytest.mark.seconds(45)
 
 LEADERBOARD_FIELDS = [
     "rank",
@@ -37,6 +50,82 @@ LEADERBOARD_FIELDS = [
 MODULE = re.compile(rb"\b(?:search_spaces|trainables|analysis|orchestrator)[./]\w+")
 TEXT_OR_SCRATCH = ("logs", "tune")
 """Logs are for people; Ray Tune's folder is wiped at each start."""
+
+
+def test_every_trial_is_in_the_ledger_once_and_has_ended(searched: tuple[SweepOutcome, list[TrialResult]]):
+    outcome, changes = searched
+    trials = Ledger(outcome.run).trials()
+    assert [trial.trial_id for trial in trials] == [f"{number:04d}" for number in range(6)]
+    assert {trial.status for trial in trials} <= {Status.COMPLETED, Status.PRUNED}
+    assert all(len(trial.reports) == 3 for trial in trials if trial.status is Status.COMPLETED)
+    assert not outcome.interrupted
+    ends = Counter(change.trial_id for change in changes if change.status is not Status.RUNNING)
+    assert ends == {trial.trial_id: 1 for trial in trials}
+
+
+def test_the_winner_is_what_the_ledger_says(searched: tuple[SweepOutcome, list[TrialResult]], cache_dir: Path):
+    run = searched[0].run
+    board = Leaderboard.from_run(run)
+    winner = board.winner()
+    assert winner.objective == max(entry.objective or 0 for entry in board.entries if entry.rank)
+    assert winner.best is not None
+    measured = evaluate_checkpoint(run.best(winner.trial_id), "val", cache_dir).metrics
+    told = {name.removeprefix("val/"): value for name, value in winner.best.metrics.items() if name.startswith("val/")}
+    assert measured == pytest.approx(told, abs=1e-6)
+    assert run.leaderboard_csv.read_text().splitlines()[1].startswith(f"1,{winner.trial_id},COMPLETED,")
+
+
+def test_tune_remembers_of_a_trial_its_last_answer_alone(searched: tuple[SweepOutcome, list[TrialResult]]):
+    (state,) = searched[0].run.tune.glob("experiment_state-*.json")
+    trials = [json.loads(remembered) for _, remembered in json.loads(state.read_text())["trial_data"]]
+    assert len(trials) == 6
+    for trial in trials:
+        assert not trial["metric_analysis"], "statistics of every number in a result"
+        assert set(trial["last_result"]) - {"trial_id", "experiment_tag"} == {ANSWER, "node_ip", "pid"}
+
+
+def test_the_study_tells_the_truth(searched: tuple[SweepOutcome, list[TrialResult]]):
+    run = searched[0].run
+    trials = {trial.trial_id: trial for trial in Ledger(run).trials()}
+    storage = JournalStorage(JournalFileBackend(str(run.study_log)))
+    study = optuna.load_study(study_name="sweep", storage=storage)
+    assert {asked.user_attrs["trial_id"]: asked.state for asked in study.trials} == {
+        trial_id: STATES[trial.status] for trial_id, trial in trials.items()
+    }
+    for asked in study.trials:
+        trial = trials[asked.user_attrs["trial_id"]]
+        values = {report.epoch: report.metrics["val/macro_f1"] for report in trial.reports}
+        assert asked.intermediate_values == values
+        assert trial.status is not Status.COMPLETED or asked.value == trial.objective
+
+
+def test_wandb_mirrors_every_trial(searched: tuple[SweepOutcome, list[TrialResult]]):
+    run = searched[0].run
+    folders = list(run.wandb.glob("offline-run-*-sweep-0*"))
+    assert sorted(re.sub(r"offline-run-\d+_\d+-", "", folder.name) for folder in folders) == [
+        f"sweep-{n:04d}" for n in range(6)
+    ]
+    assert all(list(folder.glob("*.wandb")) for folder in folders)
+
+
+def test_predictions_are_left_by_every_trial(searched: tuple[SweepOutcome, list[TrialResult]]):
+    run = searched[0].run
+    for trial in Ledger(run).trials():
+        table = pq.read_table(run.predictions(trial.trial_id))
+        assert table.num_rows == 79
+        right = sum(a == b for a, b in zip(table["label"].to_pylist(), table["predicted"].to_pylist(), strict=True))
+        assert trial.best is not None
+        assert right / 79 == pytest.approx(trial.best.metrics["val/accuracy"])
+
+
+def test_workers_are_used_again_and_gone_at_the_end(
+    assert_nothing_is_left: Callable[[set[int]], None], searched: tuple[SweepOutcome, list[TrialResult]]
+):
+    run = searched[0].run
+    logs = [run.log(trial.trial_id).read_text() for trial in Ledger(run).trials()]
+    pids = {int(pid) for log in logs for pid in re.findall(r"\[(\d+)\] INFO orchestrator: trial ", log)}
+    assert len(pids) == 2, "two trials at once: two processes serve all six"
+    assert_nothing_is_left(pids)
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from trainables.status import Status
+
+pytestmark = pytest.mark.seconds(100)
 
 Thaw = Callable[..., subprocess.CompletedProcess[str]]
 Start = Callable[..., subprocess.Popen[str]]
@@ -202,27 +205,53 @@ print("ended", submission.Job(client, job_id).follow(lambda text: print(text, en
     assert (said.count("begun\n"), said.count("more\n"), said[-1]) == (1, 1, "ended 1\n"), said
 
 
-@pytest.fixture
-def old_node(cluster: Started, tmp_path: Path) -> contextlib.AbstractContextManager[None]:
-    """A worker, once it is entered, on which timm is another version."""
-    old = tmp_path / "site" / "timm-0.0.1.dist-info"
-    old.mkdir(parents=True)
-    (old / "METADATA").write_text("Metadata-Version: 2.1\nName: timm\nVersion: 0.0.1\n")
-    return cluster.node(f"--address={cluster.address}", "--num-cpus=1", PYTHONPATH=str(old.parent))
+@pytest.fixture(scope="module")
+def enter_old_node(cluster: Started, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], None]]:
+    """Lets a worker on which timm is another version join the cluster, where it has not; it stays to the end."""
+    site = tmp_path_factory.mktemp("site")
+    (site / "timm-0.0.1.dist-info").mkdir()
+    (site / "timm-0.0.1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: timm\nVersion: 0.0.1\n")
+    with contextlib.ExitStack() as nodes:
+
+        @cache
+        def enter() -> None:
+            nodes.enter_context(cluster.node(f"--address={cluster.address}", "--num-cpus=1", PYTHONPATH=str(site)))
+
+        yield enter
 
 
 @pytest.mark.timeout(900)
-def test_a_node_with_other_versions_is_named_before_anything_is_trained(
+def test_a_node_with_other_versions_stops_a_sweep_that_it_joins(
     cluster: Started,
-    old_node: contextlib.AbstractContextManager[None],
+    enter_old_node: Callable[[], None],
+    write_sweep: Callable[..., Path],
+    start_thaw: Start,
+    tmp_path: Path,
+):
+    file = write_sweep(tmp_path, trial={"architecture": "test_efficientnet", "strategy": "full", "epochs": 200})
+    sweep = start_thaw("sweep", file, "--quiet", "--address", cluster.address, cwd=tmp_path)
+    run = RunFolder(tmp_path / "runs" / "sweep")
+    wait_for_an_epoch(run, sweep)
+    enter_old_node()
+    _, err = sweep.communicate(timeout=300)
+    assert sweep.returncode == 1, err
+    assert re.search(r"error: node .* which has joined the cluster: timm must be .* got 0\.0\.1", err)
+    assert f"go on: thaw resume {run.root}" in err
+    assert {trial.status for trial in Ledger(run).trials()} == {Status.INTERRUPTED}
+
+
+@pytest.mark.timeout(900)
+def test_such_a_node_is_named_before_anything_is_trained(
+    cluster: Started,
+    enter_old_node: Callable[[], None],
     write_sweep: Callable[..., Path],
     thaw: Thaw,
     tmp_path: Path,
 ):
     file = write_sweep(tmp_path)
-    with old_node:
-        swept = thaw("sweep", file, "--quiet", "--address", cluster.address, cwd=tmp_path)
-        examined = thaw("doctor", file, "--address", cluster.address, "--format", "json", cwd=tmp_path)
+    enter_old_node()
+    swept = thaw("sweep", file, "--quiet", "--address", cluster.address, cwd=tmp_path)
+    examined = thaw("doctor", file, "--address", cluster.address, "--format", "json", cwd=tmp_path)
     assert swept.returncode == 2, swept.stderr
     assert re.search(
         r"error: node [\d.]+ \(\w{8}\): timm must be [\d.]+ as on the driver, got 0\.0\.1 in /", swept.stderr
@@ -235,26 +264,6 @@ def test_a_node_with_other_versions_is_named_before_anything_is_trained(
     assert bad.endswith("install the same thaw wheel, with its [train] extra, on every node")
 
 
-@pytest.mark.timeout(900)
-def test_such_a_node_stops_a_sweep_that_it_joins(
-    cluster: Started,
-    old_node: contextlib.AbstractContextManager[None],
-    write_sweep: Callable[..., Path],
-    start_thaw: Start,
-    tmp_path: Path,
-):
-    file = write_sweep(tmp_path, trial={"architecture": "test_efficientnet", "strategy": "full", "epochs": 200})
-    sweep = start_thaw("sweep", file, "--quiet", "--address", cluster.address, cwd=tmp_path)
-    run = RunFolder(tmp_path / "runs" / "sweep")
-    wait_for_an_epoch(run, sweep)
-    with old_node:
-        _, err = sweep.communicate(timeout=300)
-    assert sweep.returncode == 1, err
-    assert re.search(r"error: node .* which has joined the cluster: timm must be .* got 0\.0\.1", err)
-    assert f"go on: thaw resume {run.root}" in err
-    assert {trial.status for trial in Ledger(run).trials()} == {Status.INTERRUPTED}
-
-
 def wait_for_an_epoch(run: RunFolder, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 300
     while not (run.trials.is_dir() and any(trial.reports for trial in Ledger(run).trials())):
@@ -263,20 +272,46 @@ def wait_for_an_epoch(run: RunFolder, process: subprocess.Popen[str]) -> None:
         time.sleep(0.2)
 
 
-@pytest.mark.parametrize(
-    ("command", "address", "message"),
-    [
-        ("sweep", "ray://head:10001", "from another machine, hand the sweep over: thaw submit SWEEP.yaml --address"),
-        ("sweep", "10.0.0.7", "must be `auto` or HOST:PORT, got 10.0.0.7; Ray's own port is 6379: 10.0.0.7:6379"),
-        ("sweep", "127.0.0.1:1", "a Ray cluster must answer, got nothing at 127.0.0.1:1"),
-        ("submit", "auto", "must be the address of the cluster's dashboard, got auto; write http://HOST:8265"),
-        ("submit", "http://127.0.0.1:1", "a Ray cluster's dashboard must answer at http://127.0.0.1:1"),
-    ],
-)
-def test_an_address_that_leads_nowhere(
-    command: str, address: str, message: str, write_sweep: Callable[..., Path], thaw: Thaw, tmp_path: Path
-):
-    ended = thaw(command, write_sweep(tmp_path), "--address", address, cwd=tmp_path)
-    assert ended.returncode == 2, ended.stderr
-    assert message in ended.stderr
-    assert not (tmp_path / "runs" / "sweep").exists()
+ADDRESSES = [
+    ("sweep", "ray://head:10001", "from another machine, hand the sweep over: thaw submit SWEEP.yaml --address"),
+    ("sweep", "10.0.0.7", "must be `auto` or HOST:PORT, got 10.0.0.7; Ray's own port is 6379: 10.0.0.7:6379"),
+    ("sweep", "127.0.0.1:1", "a Ray cluster must answer, got nothing at 127.0.0.1:1"),
+    ("submit", "auto", "must be the address of the cluster's dashboard, got auto; write http://HOST:8265"),
+    ("submit", "http://127.0.0.1:1", "a Ray cluster's dashboard must answer at http://127.0.0.1:1"),
+]
+
+
+@pytest.fixture(scope="module")
+def refusals(
+    write_sweep: Callable[..., Path], cache_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[Any]]:
+    """The exit code of each command, and what it says; all in one process, which is dear to start."""
+    folder = tmp_path_factory.mktemp("refused")
+    code = """
+import contextlib, io, json, sys
+from orchestrator.cli import run
+
+for command, address in json.loads(sys.argv[1]):
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        ended = run([command, "sweep.yaml", "--address", address])
+    print(json.dumps([address, [ended, said.getvalue()]]))
+"""
+    write_sweep(folder)
+    typed = json.dumps([(command, address) for command, address, _ in ADDRESSES])
+    told = subprocess.run(
+        [sys.executable, "-c", code, typed],
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not (folder / "runs" / "sweep").exists()
+    return dict(json.loads(line) for line in told.stdout.splitlines())
+
+
+@pytest.mark.parametrize(("command", "address", "message"), ADDRESSES)
+def test_an_address_that_leads_nowhere(command: str, address: str, message: str, refusals: dict[str, list[Any]]):
+    code, said = refusals[address]
+    assert code == 2, f"{command}: {said}"
+    assert message in said

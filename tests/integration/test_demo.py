@@ -4,8 +4,12 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from analysis.leaderboard import Leaderboard
 from trainables.bundle.predict import Predictor
+
+pytestmark = pytest.mark.seconds(70)
 
 
 def test_the_demo_shows_the_whole_chain(thaw: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path):

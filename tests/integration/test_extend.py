@@ -20,6 +20,8 @@ from search_spaces.errors import InvalidInput, SweepFailed
 from trainables.loop.checkpoint import CheckpointState
 from trainables.status import Status
 
+pytestmark = pytest.mark.seconds(70)
+
 Sweep = Callable[..., SweepOutcome]
 
 ONE = {"concurrent": 1}

@@ -20,6 +20,8 @@ from orchestrator.driver.sweep import SweepOutcome
 from orchestrator.tuner.restarts import MAX_RESTARTS
 from trainables.status import Status
 
+pytestmark = pytest.mark.seconds(20)
+
 KILLER, DIVERGING, GOOD = 0.002, 100.0, 0.004
 
 
@@ -49,6 +51,7 @@ def test_each_ends_with_its_own_reason_and_the_sweep_goes_on(sweep: Callable[...
     assert starts(run, "0001") == starts(run, "0002") == 1
 
 
+@pytest.mark.soak  # what becomes of the message is shown by tests/orchestrator/tuner/test_restarts.py
 @pytest.mark.timeout(900)
 def test_what_ray_kills_for_want_of_memory_does_not_end_the_sweep(
     write_sweep: Callable[..., Path], thaw: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path

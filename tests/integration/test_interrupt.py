@@ -22,6 +22,8 @@ from orchestrator.cli import run as cli
 from trainables.result import TrialResult
 from trainables.status import Status
 
+pytestmark = pytest.mark.seconds(60)
+
 Start = Callable[..., subprocess.Popen[str]]
 
 # Short trials that end soon, and long ones that are caught in the middle.
@@ -46,6 +48,7 @@ def launched(write_sweep: Callable[..., Path], start_thaw: Start, tmp_path: Path
 def test_interrupted_stopped_killed_and_resumed(
     launched: subprocess.Popen[str],
     start_thaw: Start,
+    ray_here: None,
     tmp_path: Path,
     cache_dir: Path,
     capsys: pytest.CaptureFixture[str],
@@ -106,10 +109,8 @@ def test_interrupted_stopped_killed_and_resumed(
     run.study_log.unlink()
     shutil.rmtree(run.tune)
 
-    resumed = start_thaw("resume", run.root, cwd=tmp_path)
-    out, err = resumed.communicate(timeout=300)
-    assert resumed.returncode == 0, err
-    assert "COMPLETED" in out
+    assert cli(["resume", str(run.root)]) == 0
+    assert "COMPLETED" in capsys.readouterr().out
     assert unchanged(run, finished)
     trials = Ledger(run).trials()
     assert [trial.trial_id for trial in trials] == [f"{number:04d}" for number in range(len(POINTS))]

@@ -14,9 +14,9 @@ import ray
 from ray.util.placement_group import PlacementGroup
 
 from analysis.run_folder import RunFolder
-from orchestrator.cluster import runtime
 from orchestrator.spec.sections import Resources, Wandb
 from orchestrator.tuner.tuner import placement
+from orchestrator.worker import worker_group
 from orchestrator.worker.assignment import Assignment, EndKind, TrialEnd
 from orchestrator.worker.worker_group import TrialEnded, WorkerGroup, WorkerLost
 from search_spaces.errors import OutOfMemory, StorageFailed, TrialFailed
@@ -27,15 +27,13 @@ from trainables.status import Status
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
+pytestmark = pytest.mark.seconds(60)
+
+COLLECTIVE_TIMEOUT = 10.0
+
+
 @pytest.fixture(scope="module")
-def cores(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[None]:
-    """A Ray with two cores."""
-    with runtime.connected(tmp_path_factory.mktemp("ray"), cpus=2):
-        yield
-
-
-@pytest.fixture
-def group(cores: None, request: pytest.FixtureRequest) -> Iterator[PlacementGroup]:
+def group(ray_here: None, request: pytest.FixtureRequest) -> Iterator[PlacementGroup]:
     """The placement group of a trial with two workers, or as many as the test asks for."""
     group = placement(Resources(workers=getattr(request, "param", 2), epoch_timeout=1)).to_placement_group()
     ray.get(group.ready())
@@ -43,11 +41,18 @@ def group(cores: None, request: pytest.FixtureRequest) -> Iterator[PlacementGrou
     ray.util.remove_placement_group(group)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def workers(group: PlacementGroup) -> Iterator[WorkerGroup]:
-    workers = WorkerGroup(group, scripted, collective_timeout=20.0)
+    """Their ranks; what a test has killed, the next one starts anew."""
+    workers = WorkerGroup(group, scripted, COLLECTIVE_TIMEOUT)
     yield workers
     workers.dismiss()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no other rank has anything left to say, there is nothing to wait for."""
+    monkeypatch.setattr(worker_group, "SETTLE_SECONDS", 1.0)
 
 
 @pytest.fixture
@@ -135,6 +140,7 @@ def test_ranks_that_fail_alike_end_the_trial_and_stay(
     assert "rank 1 of 2 on " in log
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("script", "kind", "said"),
     [
@@ -157,6 +163,7 @@ def test_what_one_rank_raises_ends_the_trial(
     assert_gone(before)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_storage_that_fails_is_no_fault_of_the_trial(workers: WorkerGroup, assign: Callable[..., Assignment]):
     _, epochs = workers.begin(assign("disk"))
     with pytest.raises(StorageFailed, match=r"^the disk is full; free some space$"):
@@ -178,15 +185,14 @@ def test_a_rank_that_dies_is_a_fault_of_the_machine(
     assert len(list(workers.begin(assign("fine"))[1])) == 3
 
 
-def test_a_rank_that_is_silent_is_not_waited_for(group: PlacementGroup, assign: Callable[..., Assignment]):
-    workers = WorkerGroup(group, scripted, collective_timeout=5.0)
+@pytest.mark.usefixtures("impatient")
+def test_a_rank_that_is_silent_is_not_waited_for(workers: WorkerGroup, assign: Callable[..., Assignment]):
     before = pids(workers, assign)
     epochs = workers.begin(assign("silent"))[1]
     next(epochs)
     with pytest.raises(WorkerLost, match=r"^rank 1 of 2 is silent; the others have waited for it in vain$"):
         next(epochs)
     assert_gone(before)
-    workers.dismiss()
 
 
 @pytest.mark.parametrize("group", [1, 2], indirect=True)
