@@ -160,7 +160,8 @@ class WorkerGroup:
         while waiting:
             left = until - time.monotonic()
             ready, _ = ray.wait(list(waiting), timeout=None if left == math.inf else max(0.0, left))
-            if not ready:
+            # Ray may return a little early, and a timeout is told from silence by the time.
+            if not ready and time.monotonic() >= until:
                 break
             for call in ready:
                 rank = waiting.pop(call)
