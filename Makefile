@@ -33,10 +33,10 @@ check: install  ## ruff, formatting, strict types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: install  ## the test suite, under 15 minutes on two cores
+test: install  ## the test suite, under 12 minutes on two cores
 	$(BIN)/pytest -m "not soak" -n 3 --dist loadfile --no-loadscope-reorder
 
-soak: install  ## slow tests of faults and scale, under 40 minutes
+soak: install  ## slow tests of faults and scale, under 35 minutes
 	$(BIN)/pytest -m soak
 
 bench: install  ## what a sweep costs, against named peers: hours, on a quiet machine

@@ -21,7 +21,9 @@ _ENVIRONMENT = {
 
 # A process sends the cluster's token only in token mode, and Ray reads the mode once, at its import. A cluster that
 # needs no token accepts it all the same.
-_HAS_TOKEN = (Path.home() / ".ray" / "auth_token").exists() or "RAY_AUTH_TOKEN" in os.environ
+# `Path.expanduser` raises where a container knows no home; this function does not.
+_TOKEN = Path(os.path.expanduser("~/.ray/auth_token"))  # noqa: PTH111
+_HAS_TOKEN = _TOKEN.exists() or "RAY_AUTH_TOKEN" in os.environ
 if "ray" not in sys.modules and (_HAS_TOKEN or "RAY_AUTH_TOKEN_PATH" in os.environ):
     _ENVIRONMENT["RAY_AUTH_MODE"] = "token"
 

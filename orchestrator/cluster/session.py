@@ -1,7 +1,7 @@
 """Session: Ray for the time of a block, with every node ready for the trials of a sweep."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import ray
@@ -14,7 +14,9 @@ from orchestrator.spec.sections import Resources
 
 
 @contextlib.contextmanager
-def open_session(folder: Path, resources: Resources, question: NodeQuestion, address: str | None) -> Iterator[None]:
+def open_session(
+    folder: Path, resources: Resources, question: Callable[[], NodeQuestion], address: str | None
+) -> Iterator[None]:
     """Connect to the cluster at `address`, or at $RAY_ADDRESS, else to a Ray of our own, for the time of the block.
 
     `folder` is this node's folder of the run, from which Ray is started. A Ray that this process is already connected
@@ -29,6 +31,6 @@ def open_session(folder: Path, resources: Resources, question: NodeQuestion, add
         return
     with kept_if_used(folder), runtime.connected(folder, address=address):
         if grows:
-            check_nodes(question)
+            check_nodes(question())
         check_fit(resources, runtime.nodes_now(), grows=grows)
         yield

@@ -91,12 +91,29 @@ class SweepReporter:
         for problem in (late, sampler_warning(spec.search, spec.search_space)):
             if problem is not None and not self.quiet:
                 self.warn(problem)
-        with self._view(spec) as view:
-            outcome = drive((*view, Notifier(spec.tracking, self.warn)))
+        try:
+            with self._view(spec) as view:
+                outcome = drive((*view, Notifier(spec.tracking, self.warn)))
+        except KeyboardInterrupt:  # a second Ctrl-C, or one before the first trial
+            self._report_cut(spec.run_root)
+            raise
         if self.log is None:
             _show(outcome, hints=not self.quiet)
         if outcome.interrupted:
             raise typer.Exit(130)
+
+    def _report_cut(self, run: Place) -> None:
+        """Report that a user has ended the sweep without waiting for its epochs."""
+        from analysis.run_folder import RunFolder
+
+        if RunFolder(run).run_json.exists():
+            message = f"stopped at once; epochs in progress are lost. Go on with: thaw resume {run}"
+        else:
+            message = "stopped before the first trial; nothing was written"
+        if self.log is None:
+            prose(errors, f"\n{escaped(message)}")
+        elif not self.log.is_closed:
+            self.log.error(message, 130)
 
     @contextmanager
     def _view(self, spec: "SweepSpec") -> "Iterator[tuple[Observer, ...]]":

@@ -69,7 +69,7 @@ class Extended:
 def extend_sweep(extended: Extended, observers: Iterable[Observer] = (), address: str | None = None) -> SweepOutcome:
     """Write the planned changes, once the cluster is ready, and run the sweep to its end; see `resume_sweep`."""
     spec, run, arrays = extended.spec, extended.run, extended.arrays
-    with SweepEvents(spec, run.root, observers) as events, session_of(spec, arrays, address):
+    with SweepEvents(spec, run.root, observers, extended.trials) as events, session_of(spec, arrays, address):
         extended.write()
         return drive(spec, run, arrays, events, address)
 

@@ -1,5 +1,6 @@
 """Lifeline: heartbeats of the driver, its signals, and its published log, for the time of a block."""
 
+import logging
 import signal
 import threading
 import time
@@ -10,7 +11,9 @@ from analysis import heartbeat
 from analysis.ledger import Ledger
 from analysis.run_store import RunStore
 from orchestrator.tuner.stopper import SweepStopper
-from search_spaces.errors import StorageFailed
+from search_spaces.errors import StorageFailed, ThawError
+
+log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 5.0
 NOTE_SECONDS = 60.0
@@ -64,6 +67,8 @@ class Lifeline:
                     self._note()
             except StorageFailed as error:
                 self._stopper.give_up(error)
+            except ThawError as error:  # a record that cannot be read now may be readable at the next beat
+                log.warning("%s", error)
 
     def _publish_log(self) -> None:
         if self._run.here(self._run.sweep_log).exists():

@@ -79,7 +79,7 @@ def retrain_winner(folder: Place, on_epoch: Callable[[EpochReport], None] = lamb
         record = {"trial_id": winner.trial_id, "test": test.to_json()}
         write_atomically(fresh / RETRAIN_JSON, json.dumps(record, indent=1))
         _replace_winner(run, fresh, folders)
-        trackers.publish(SweepSummary.from_run(run))
+        trackers.publish(lambda: SweepSummary.from_run(run))
     return RetrainedWinner(winner, run.winner / "checkpoints" / "best", test)
 
 

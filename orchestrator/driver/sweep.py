@@ -88,7 +88,7 @@ def resume_sweep(folder: Place, observers: Iterable[Observer] = (), address: str
     """
     run = open_run(folder)
     spec = load_run(run)
-    with SweepEvents(spec, folder, observers) as events:
+    with SweepEvents(spec, folder, observers, Ledger(run).trials()) as events:
         arrays = check_resumable(spec, run, Ledger(run).read_run(), folder)
         return drive(spec, run, arrays, events, address)
 
@@ -96,7 +96,7 @@ def resume_sweep(folder: Place, observers: Iterable[Observer] = (), address: str
 def session_of(spec: SweepSpec, arrays: Arrays, address: str | None) -> AbstractContextManager[None]:
     """Return the session in which the trials of a sweep run."""
     folder = RunFolder(spec.run_root, cache_folder(spec.storage.cache_dir)).local
-    return open_session(folder, spec.resources, make_node_question(spec, arrays.dataset), address)
+    return open_session(folder, spec.resources, lambda: make_node_question(spec, arrays.dataset), address)
 
 
 def create_run(run: RunFolder, spec: SweepSpec, arrays: Arrays) -> None:
@@ -151,7 +151,7 @@ def drive(
         events.start(known, meter, trackers)
         interrupted = _run_trials(spec, ledger, stopper, events, address)
         if stopper.failed is None:
-            trackers.publish(SweepSummary.from_run(run))
+            trackers.publish(lambda: SweepSummary.from_run(run))
     outcome = _conclude(spec, run, stopper, interrupted=interrupted)
     events.close(interrupted=interrupted, ended=stopper.ended)
     return outcome

@@ -15,12 +15,15 @@ from trainables.storage.place import Place
 class SweepEvents:
     """SweepEvents: sends the events of a sweep to its observers, and reports a failure in its block as the end."""
 
-    def __init__(self, spec: SweepSpec, run: Place, observers: Iterable[Observer]) -> None:
+    def __init__(
+        self, spec: SweepSpec, run: Place, observers: Iterable[Observer], known: Iterable[TrialResult] = ()
+    ) -> None:
+        """`known` are the trials of an earlier part of the run."""
         self._spec = spec
         self._run = run
         self._observers = Observers(observers)
-        self._trials: dict[str, TrialResult] = {}
-        self._is_open = False
+        self._trials = {trial.trial_id: trial for trial in known}
+        self._has_started = self._is_closed = False
 
     def __enter__(self) -> Self:
         return self
@@ -29,14 +32,15 @@ class SweepEvents:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         # Bad input that is found before the start is not an end of a sweep: the command reports it.
-        if isinstance(error, Exception) and (self._is_open or not isinstance(error, InvalidInput)):
+        is_end = self._has_started or not isinstance(error, InvalidInput)
+        if isinstance(error, Exception) and is_end and not self._is_closed:
             self._close("failed", str(error) or type(error).__name__)
 
     def start(self, known: Iterable[TrialResult], *joining: Observer) -> None:
         """Report the start. `joining` are the observers that need a run to exist; they come first."""
         self._trials = {trial.trial_id: trial for trial in known}
         self._observers = Observers((*joining, self._observers))
-        self._is_open = True
+        self._has_started = True
         spec = self._spec
         planned, trials = spec.search.trials, tuple(self._trials.values())
         self._observers.on_start(SweepStart(spec.name, self._run, spec.objective, planned, trials))
@@ -56,7 +60,7 @@ class SweepEvents:
         self._close("interrupted" if interrupted else "completed", message)
 
     def _close(self, status: SweepStatus, message: str) -> None:
-        self._is_open = False
+        self._is_closed = True
         trials = tuple(self._trials.values())
         self._observers.on_close(SweepEnding(self._spec.name, self._run, status, message, trials, self._best()))
 

@@ -12,7 +12,9 @@ from orchestrator.worker.log_file import LogFile
 def log_to(path: Path) -> Iterator[None]:
     """Send the log messages of this process to `path` for the time of the block."""
     handler = LogFile(path, "%(asctime)s %(levelname)s %(name)s: %(message)s")
-    loggers = [logging.getLogger(name) for name in ("ray", "optuna", "orchestrator", "trainables")]
+    loggers = [
+        logging.getLogger(name) for name in ("ray", "optuna", "wandb", "opentelemetry", "orchestrator", "trainables")
+    ]
     former = [(logger, logger.handlers, logger.propagate) for logger in loggers]
     for logger in loggers:
         logger.handlers, logger.propagate = [handler], False

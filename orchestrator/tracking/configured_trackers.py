@@ -37,4 +37,4 @@ def publish_summary(run: RunFolder, tracking: Tracking) -> None:
     if trackers:
         summary = SweepSummary.from_run(run)
         with Dispatcher(trackers, summary.sweep, run.local) as dispatcher:
-            dispatcher.publish(summary)
+            dispatcher.publish(lambda: summary)

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,8 +22,8 @@ CLOSE_SECONDS = 60.0
 class Dispatcher(Observer):
     """Dispatcher: sends each change of a trial to every tracker, each in its own thread.
 
-    A status comes from the TrialResult alone, so that trackers, ledger and study agree. A trial is started at its first
-    report, each of its epochs is logged once, and it is finished with its final status.
+    A status comes from the TrialResult alone, so that trackers, ledger and study agree. A trial is started when it
+    begins, each of its epochs is logged once, and it is finished with its final status.
     """
 
     def __init__(
@@ -84,8 +84,15 @@ class Dispatcher(Observer):
         for thread in self._threads:
             thread.finish(name, status, summary)
 
-    def publish(self, summary: SweepSummary) -> None:
-        """Replace the published summary of the sweep."""
+    def publish(self, read: Callable[[], SweepSummary]) -> None:
+        """Replace the published summary of the sweep by what `read` returns; it is called where a tracker wants it."""
+        if not self._threads:
+            return
+        try:
+            summary = read()
+        except Exception as error:  # a record that cannot be read costs the summary, not the sweep
+            self._note(f"the summary of the sweep is not published: {type(error).__name__}: {error}")
+            return
         for thread in self._threads:
             thread.publish(summary)
 
@@ -100,13 +107,19 @@ class Dispatcher(Observer):
                 self.finish(name, *last)
         for thread in self._threads:
             thread.close()
+        try:
+            self._wait(timeout)
+        except KeyboardInterrupt:  # the sweep itself has ended: its leaderboard is still to be written
+            self._note("trackers: not waited for, on request; some records may be missing")
+        self._threads, self._closed = [], True
+        return tuple(self._problems)
+
+    def _wait(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
         for thread in self._threads:
             late = thread.join(max(0.0, deadline - time.monotonic()))
             if late is not None:
                 self._note(f"{late}, {timeout:g} s after the end")
-        self._threads, self._closed = [], True
-        return tuple(self._problems)
 
     def _note(self, problem: str) -> None:
         if not self._closed:  # a tracker that was given up reports nothing more

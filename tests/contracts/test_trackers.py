@@ -3,12 +3,14 @@
 The files of W&B and TensorBoard are read here by their framing alone, without the clients that wrote them.
 """
 
+import copy
 import json
 import os
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -289,7 +291,7 @@ def test_a_summary_replaces_the_one_before(shown: Shown, sweep: Callable[..., Di
     final = SweepSummary(SWEEP, tmp_path, summary.leaderboard, {"macro_f1": 0.625}, "export/model.onnx")
     for given in (summary, final):
         with sweep(shown.tracker()) as dispatcher:
-            dispatcher.publish(given)
+            dispatcher.publish(partial(copy.copy, given))
         assert dispatcher.close() == ()
     (values,) = shown.published()
     assert values["best/trial"] == "0001"
@@ -345,7 +347,7 @@ def test_a_tracker_that_raises_is_reported_once_and_costs_the_others_nothing(
     dispatcher = sweep(before, broken, after)
     for result in results:
         live(dispatcher, result)
-    dispatcher.publish(SweepSummary(SWEEP, tmp_path, Leaderboard.from_trials(Objective(), results)))
+    dispatcher.publish(lambda: SweepSummary(SWEEP, tmp_path, Leaderboard.from_trials(Objective(), results)))
     problems = dispatcher.close()
     assert problems[0] == f"broken: {verb} failed, ConnectionError: out of reach; the sweep goes on without it"
     assert len(problems) == (2 if verb == "start" else 1)

@@ -74,8 +74,9 @@ class Predictor:
     """Agreement of the file with the trained model; None only while an export is still being measured."""
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: str | Path) -> Self:
         """Load an exported model; raises InvalidInput unless `path` is an ONNX file that thaw exported."""
+        path = Path(path)
         session = _session(path)
         metadata = _metadata(session, path)
         try:

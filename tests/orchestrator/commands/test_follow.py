@@ -1,11 +1,16 @@
 """The report of a sweep without one; whole sweeps are followed in `tests/integration/test_follow.py`."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import typer
 
+from analysis.run_folder import RunFolder
 from orchestrator.commands.follow import LogFormat, SweepReporter, ended, sweep_reporter
+from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput, SweepFailed
 
 
@@ -46,6 +51,27 @@ def test_an_error_is_an_event_and_keeps_its_exit_code(
     assert caught.value.exit_code == code
     (event,) = map(json.loads, capsys.readouterr().err.splitlines())
     assert (event["event"], event["message"], event["exit_code"]) == ("error", str(error), code)
+
+
+@pytest.mark.parametrize("log_format", list(LogFormat))
+def test_a_sweep_that_is_ended_at_once_says_how_to_go_on(
+    small_spec: Callable[..., SweepSpec], tmp_path: Path, capsys: pytest.CaptureFixture[str], log_format: LogFormat
+) -> None:
+    spec = small_spec(storage={"root": str(tmp_path)})
+
+    def cut(observers: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    def said() -> str:
+        with pytest.raises(KeyboardInterrupt), sweep_reporter(quiet=False, log_format=log_format) as tell:
+            tell.follow(spec, cut)
+        return capsys.readouterr().err
+
+    assert "stopped before the first trial; nothing was written" in said()
+    spec.run_root.mkdir(parents=True)
+    RunFolder(spec.run_root).run_json.touch()
+    resume = f"stopped at once; epochs in progress are lost. Go on with: thaw resume {spec.run_root}"
+    assert resume in said().replace("\n", "" if log_format is LogFormat.JSON else " ")
 
 
 def test_an_error_is_left_to_the_command_line_to_show(capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,6 +61,23 @@ def test_a_heartbeat_that_cannot_be_written_ends_the_sweep(
     assert isinstance(stopper.failed, StorageFailed)
 
 
+def test_a_record_that_cannot_be_read_for_a_moment_does_not_end_the_beats(
+    empty_run: RunFolder, stopper: SweepStopper, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(module, "NOTE_SECONDS", 0.0)
+    record = empty_run.run_json.read_bytes()
+    with Lifeline(Ledger(empty_run), stopper):
+        empty_run.run_json.write_bytes(b"{")
+        until(lambda: empty_run.run_json.name in caplog.text)
+        empty_run.run_json.write_bytes(record)
+        unread = heartbeat.read(empty_run)
+        assert unread is not None
+        until(lambda: (now := heartbeat.read(empty_run)) is None or now.beat != unread.beat)
+        until(lambda: Ledger(empty_run).read_run().driven_seconds >= 100)
+    assert stopper.failed is None
+
+
 def test_the_time_of_drivers_adds_up_and_is_noted_meanwhile(
     empty_run: RunFolder, stopper: SweepStopper, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,3 +93,29 @@ def test_a_second_ctrl_c_ends_without_a_word(spec: SweepSpec, tmp_path: Path) ->
         events.start([])
         raise KeyboardInterrupt
     assert diary.events == ["start small: 0 of 3"]
+
+
+class Clumsy(Diary):
+    """Notes the end, then raises."""
+
+    def on_close(self, ending: SweepEnding) -> None:
+        super().on_close(ending)
+        raise OSError("disk full")
+
+
+def test_an_end_is_reported_once_where_an_observer_raises_in_it(spec: SweepSpec, tmp_path: Path) -> None:
+    clumsy = Clumsy()
+    with pytest.raises(OSError, match="disk full"), SweepEvents(spec, tmp_path, [clumsy]) as events:
+        events.start([])
+        events.close(interrupted=False, ended=None)
+    assert [ending.status for ending in clumsy.endings] == ["completed"]
+
+
+def test_a_failure_before_the_start_names_the_trials_of_the_earlier_part(
+    spec: SweepSpec, trial: Trial, tmp_path: Path
+) -> None:
+    diary, known = Diary(), [trial("0000", [0.5], Status.COMPLETED)]
+    with pytest.raises(RuntimeError), SweepEvents(spec, tmp_path, [diary], known):
+        raise RuntimeError("no cluster")
+    (ending,) = diary.endings
+    assert ([found.trial_id for found in ending.trials], ending.best) == (["0000"], known[0])

@@ -1,12 +1,16 @@
+import signal
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from analysis.leaderboard import Leaderboard
 from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tracker import TrackedTrial, TrialContext
+from trainables.config import Objective
 from trainables.result import EpochReport, TrialResult
 from trainables.status import Status
 
@@ -104,3 +108,46 @@ def test_a_trial_that_ended_unseen_is_shown_whole(trial: Trial, tmp_path: Path, 
     first, *others = calls([trial("0000", [0.5], status)], tmp_path)
     assert first == ("start", "0000", 0)
     assert [call[:3] for call in others] == [("log", "0000", 1), ("finish", "0000", status.value)]
+
+
+def test_a_summary_that_cannot_be_read_costs_nothing_else(trial: Trial, tmp_path: Path) -> None:
+    def unreadable() -> SweepSummary:
+        raise ValueError("no JSON")
+
+    recorder = Recorder()
+    dispatcher = Dispatcher([recorder], "digits", tmp_path)
+    dispatcher.publish(unreadable)
+    dispatcher.on_trial(trial("0000", [0.5], Status.COMPLETED))
+    assert dispatcher.close() == ("the summary of the sweep is not published: ValueError: no JSON",)
+    assert recorder.calls[-1][:3] == ("finish", "0000", "COMPLETED")
+
+
+def test_a_summary_is_read_only_where_a_tracker_wants_it(tmp_path: Path) -> None:
+    asked = []
+    Dispatcher([], "digits", tmp_path).publish(lambda: asked.append(1))  # type: ignore[arg-type, return-value]
+    assert asked == []
+
+
+def test_a_ctrl_c_while_trackers_are_awaited_ends_the_wait_alone(
+    trial: Trial, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked, over = threading.Event(), threading.Event()
+
+    class Slow(Recorder):
+        def publish(self, summary: SweepSummary) -> None:
+            asked.set()
+            over.wait(30)
+
+    dispatcher = Dispatcher([Slow()], "digits", tmp_path)
+    board = Leaderboard.from_trials(Objective(), [trial("0000", [0.5], Status.COMPLETED)])
+    dispatcher.publish(lambda: SweepSummary("digits", tmp_path, board))
+    assert asked.wait(30)
+    interrupt = threading.Timer(0.2, signal.pthread_kill, [threading.get_ident(), signal.SIGINT])
+    interrupt.start()
+    try:
+        problems = dispatcher.close(20.0)
+    finally:
+        over.set()
+        interrupt.join()
+    assert problems == ("trackers: not waited for, on request; some records may be missing",)
+    assert problems[0] in caplog.text

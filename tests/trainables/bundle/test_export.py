@@ -157,7 +157,7 @@ def test_a_tampered_export_is_refused_and_the_former_stays(
     with pytest.raises(ExportRefused, match=words):
         bundled(small, photos, tmp_path, fingerprint="other")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-    assert Predictor.open(tmp_path / "model.onnx").fingerprint == "f"
+    assert Predictor.open(str(tmp_path / "model.onnx")).fingerprint == "f"
 
 
 def test_a_later_export_replaces_the_former(tmp_path: Path, small: Small, photos: Photos, ready: Export) -> None:
