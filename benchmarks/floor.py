@@ -110,7 +110,7 @@ def parts(architecture: str, stages: int | None) -> tuple[nn.Module, nn.Module]:
 
 @torch.no_grad()
 def compute_features(key: tuple[str, int]) -> dict[str, Tensor]:
-    """What the prefix says of the images of both splits."""
+    """Features of the prefix for the images of both splits."""
     prefix, _ = parts(*key)
     return {name: torch.cat([prefix(part) for part in own.split(FORWARD)]) for name, own in _images[key[0]].items()}
 

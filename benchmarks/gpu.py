@@ -33,7 +33,7 @@ RESULTS = Path(__file__).with_suffix(".md")
 
 @dataclass(frozen=True)
 class Scale:
-    """How large everything is."""
+    """Sizes of the measurement."""
 
     architectures: tuple[str, ...] = ("resnet50", "efficientnet_b0", "mobilenetv3_large_100")
     size: int = 224

@@ -1,4 +1,4 @@
-"""What do 8 and 16 trials of a frozen backbone cost, against a sweep as the guides write it?
+"""Cost of 8 and 16 trials of a frozen backbone, against a sweep as the guides write it.
 
 Both compute the same trials on the same photos: `setting.head_points`. Thaw computes the features of each architecture
 once, the peer a full forward pass an epoch. Target: a tenth of the peer's time at 8 trials, an eighteenth at 16, with

@@ -1,4 +1,4 @@
-"""How far is a sweep of all kinds of trials from the arithmetic that it cannot do without?
+"""Distance of a sweep of all kinds of trials from the arithmetic that it cannot do without.
 
 8 head, 2 partial and 2 full trials over both architectures: Thaw, with an empty cache, against the floor (`floor.py`);
 the peer of the guides beside it. Target: at most 1.3 times the floor, plus the imports of the first trials.

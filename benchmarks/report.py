@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def known_sections() -> dict[str, str]:
-    """What earlier measurements left in the page, by question."""
+    """Text that earlier measurements left in the page, by question."""
     text = RESULTS.read_text() if RESULTS.exists() else ""
     parts = re.split(r"(?m)^(?=<!-- \w+ -->$)", text)[1:]
     return {part[5 : part.index(" -->")]: part.rstrip() + "\n" for part in parts}

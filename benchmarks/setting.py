@@ -1,4 +1,4 @@
-"""What all benchmarks share: the real photos and weights, the trials, child processes, and how figures are written."""
+"""Shared parts of all benchmarks: real photos and weights, trials, child processes, and how figures are written."""
 
 import argparse
 import importlib.metadata
@@ -112,7 +112,7 @@ def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
 
 
 def left_out(found: Sequence[dict[str, Any]], side: str) -> str:
-    """What is once a sweep, and no part of a side's seconds."""
+    """Work done once per sweep, and no part of a side's seconds."""
     ray, imports = (spread([each[key] for each in found], " s") for key in ("ray", "imports"))
     return f"left out of {side}: Ray's start {ray}, the driver's imports {imports}"
 

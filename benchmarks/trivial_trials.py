@@ -1,4 +1,4 @@
-"""What does a trial cost besides its training, and does it cost more where many came before?
+"""Cost of a trial besides its training, and its growth where many came before.
 
 64 trials of one epoch of timm's smallest EfficientNet on 74 digits of 32 pixels: data, model, optimiser, checkpoint,
 predictions, ledger and study are all there, the training takes a fiftieth of a second. Against 64 trials of plain Ray

@@ -42,7 +42,7 @@ def blocks(language: str, text: str = README) -> list[str]:
 
 
 def command_lines(text: str) -> list[str]:
-    """What a reader types: the lines of the shell blocks, without their comments."""
+    """Lines of the shell blocks, which a reader types, without their comments."""
     typed = [line for block in blocks("sh", text) for line in block.splitlines()]
     typed += [line[2:] for block in blocks("console", text) for line in block.splitlines() if line.startswith("$ ")]
     return [bare for line in typed if (bare := re.sub(r"\s+#.*", "", line).strip())]

@@ -1,4 +1,4 @@
-"""What is shipped: the wheel, the lock file, the text of the repository, the commands of continuous integration."""
+"""Shipped files: the wheel, the lock file, the text of the repository, the commands of continuous integration."""
 
 import ast
 import re

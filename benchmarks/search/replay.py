@@ -41,7 +41,7 @@ class Table:
             self._by_others.setdefault(_without_rate(row.point), []).append(row)
         self.best = max(max(row.scores) for row in rows)
         self.unit = sum(sum(row.flops) for row in rows) / len(rows)
-        """What a trial of the table takes on average, in FLOPs."""
+        """Mean cost of a trial of the table, in FLOPs."""
 
     @classmethod
     def read(cls, path: Path) -> "Table":

@@ -92,7 +92,7 @@ CHANGED: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "ours, what is tried may come again": lambda: mock.patch.object(novelty, "NEAR", -1),
     "ours without truth": untold,
 }
-"""What is changed in our code while a side is replayed."""
+"""Changes of our code while a side is replayed."""
 
 
 @dataclass(frozen=True)

@@ -196,7 +196,7 @@ class _Memory(Ledger):
 
 
 def _as_tune(searcher: Any, scheduler: Any, key: str, result: dict[str, Any]) -> bool:
-    """What Tune's controller does with a result (Ray 2.60, `_process_trial_result` and `stop_trial`)."""
+    """Steps of Tune's controller for a result (Ray 2.60, `_process_trial_result` and `stop_trial`)."""
     trial = SimpleNamespace(trial_id=key)
     if not result["done"] and scheduler.on_trial_result(None, trial, result) != TrialScheduler.STOP:
         searcher.on_trial_result(key, result)
@@ -207,7 +207,7 @@ def _as_tune(searcher: Any, scheduler: Any, key: str, result: dict[str, Any]) ->
 
 
 def _suggest_plainly(space: SearchSpace, trial: optuna.Trial) -> Point:
-    """What a person writes in a define-by-run function: an `if` for each condition, one name a parameter."""
+    """Suggest as a define-by-run function does: an `if` for each condition, one name per parameter."""
 
     def ask(name: str, branch: Branch) -> Any:
         domain = branch.domain

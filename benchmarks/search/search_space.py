@@ -1,4 +1,4 @@
-"""What the search benchmark searches: a gridded space of real trials, small enough to train every one of them once.
+"""Space of the search benchmark: a grid of real trials, small enough to train every one of them once.
 
 It was chosen before any searcher saw it, and so that thawing late can pay: a score falls when the backbone begins to
 move, and rises again where the learning rate has not run out by then.

@@ -1,4 +1,4 @@
-"""What every architecture must keep under every strategy: exactly the planned parameters train, the rest stands still.
+"""Rules for every architecture under every strategy: exactly the planned parameters train, the rest stands still.
 
 DESIGN, "Freezing is one concept". Random weights and a dozen images: what is frozen and what moves does not depend on
 what is learned.
@@ -115,7 +115,7 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Watch:
-    """What a trial's model does in train mode: seen from outside, through forward hooks."""
+    """Observe a trial's model in train mode from outside, through forward hooks."""
 
     def __init__(self) -> None:
         self.model: nn.Module = nn.Identity()

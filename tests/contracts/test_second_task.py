@@ -41,7 +41,7 @@ for command in json.loads(sys.argv[1]):
 
 
 class Said(NamedTuple):
-    """How a command ended, and what it printed."""
+    """Exit code and output of a command."""
 
     code: int
     out: str

@@ -1,4 +1,4 @@
-"""What every task must keep, so that the loop, the ranks, the ledger and the evaluation can rely on it."""
+"""Rules for every task, so that the loop, the ranks, the ledger and the evaluation can rely on it."""
 
 import json
 import math

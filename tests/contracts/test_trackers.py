@@ -33,7 +33,7 @@ SWEEP = "digits"
 
 @dataclass
 class Seen:
-    """What a tracker shows of one trial: rows in the order in which they were written, then the end."""
+    """Records of one trial in a tracker: rows in the order in which they were written, then the end."""
 
     rows: list[tuple[int, dict[str, float]]] = field(default_factory=list)
     statuses: list[str] = field(default_factory=list)
@@ -218,7 +218,7 @@ def trial(name: str, epochs: int, status: Status = Status.RUNNING, seed: float =
 
 
 def rows(result: TrialResult) -> list[tuple[int, dict[str, float]]]:
-    """What a tracker has to show; all values of these trials are exact in 32 bits."""
+    """Records that a tracker must show; all values of these trials are exact in 32 bits."""
     return [(report.epoch, {**report.metrics, "time/epoch_s": report.seconds}) for report in result.reports]
 
 

@@ -108,7 +108,7 @@ def ran(few: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list
 
 
 def launch(ranks: int, configs: dict[str, Any], root: Path) -> list[Said]:
-    """What every rank said, by configuration."""
+    """Answers of every rank, by configuration."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

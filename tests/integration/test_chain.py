@@ -1,4 +1,4 @@
-"""What a search leaves; from its leaderboard to a prediction, command by command; and one trial without Ray."""
+"""Files of a search; from its leaderboard to a prediction, command by command; and one trial without Ray."""
 
 import json
 import re
@@ -364,7 +364,7 @@ def test_doctor(cache_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: object) -> list[dict[str, object]]:
-    """What a command prints as JSON."""
+    """JSON that a command prints."""
     capsys.readouterr()
     assert cli([*map(str, arguments), "--format", "json"]) == 0
     document: list[dict[str, object]] = json.loads(capsys.readouterr().out)

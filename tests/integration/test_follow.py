@@ -1,4 +1,4 @@
-"""How a sweep is told to machines and to people, from its start to its end; and what a user's folder may hold."""
+"""Reports of a sweep to machines and to people, from its start to its end; and files a user's folder may hold."""
 
 import json
 import subprocess

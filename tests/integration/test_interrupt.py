@@ -160,7 +160,7 @@ def unfinished(run: RunFolder) -> set[Status]:
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, object]:
-    """What a command prints as JSON."""
+    """JSON that a command prints."""
     capsys.readouterr()
     assert cli([str(argument) for argument in arguments]) == 0
     document: dict[str, object] = json.loads(capsys.readouterr().out)

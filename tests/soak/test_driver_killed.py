@@ -96,7 +96,7 @@ def test_five_kills_change_nothing(sweep_file: Path, thaw: Callable[..., subproc
 
 
 def essence(trial: TrialResult) -> dict[str, Any]:
-    """What must be the same whatever happened to the driver: all but the time it took."""
+    """Records that must be the same whatever happened to the driver: all but times."""
     reports = [(report.epoch, report.metrics, report.ended_by) for report in trial.reports]
     return {"id": trial.trial_id, "config": trial.config, "status": trial.status, "reports": reports}
 

@@ -1,4 +1,4 @@
-"""What an extension makes of a run on disk. Nothing trains: the ledger is written by hand."""
+"""Changes of a run on disk by an extension. Nothing trains: the ledger is written by hand."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

@@ -51,7 +51,7 @@ def run(tmp_path: Path, small_spec: Callable[..., SweepSpec], trial: Trial) -> R
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
-    """What is asked to be evaluated, in place of an evaluation."""
+    """Requests for an evaluation, in place of one."""
     calls: list[tuple[Any, ...]] = []
 
     def evaluate(checkpoints: Sequence[Path], split: str, cache: Path, tta: str, budget: int | None) -> None:

@@ -73,7 +73,7 @@ def test_a_result_of_another_run_is_worth_a_trial_here(study: optuna.Study, spac
 
 
 def repeats(wrap: Callable[[optuna.samplers.BaseSampler, SearchSpace, int], Any], space: SearchSpace) -> int:
-    """How many of 60 trials were near one before them."""
+    """Number of 60 trials that were near one before them."""
     study, count = optuna.create_study(direction="maximize"), 0
     for number in range(60):
         before = TriedPoints(study, space)

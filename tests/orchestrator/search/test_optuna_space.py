@@ -21,7 +21,7 @@ def score(point: dict[str, Any]) -> float:
 
 
 def fallbacks(ask: Suggest, trials: int, start_up: int = 10) -> int:
-    """How many values, after the random start-up, TPE drew outside of its joint model though it knew the parameter."""
+    """Number of values, after the start-up, that TPE drew outside of its joint model though it knew the parameter."""
     study = optuna.create_study(sampler=make_sampler(Search(sampler="tpe", seed=0)), direction="maximize")
     known: set[str] = set()
     count = 0

@@ -40,7 +40,7 @@ def results(trial: Trial) -> list[TrialResult]:
 
 
 def facts(frozen: FrozenTrial) -> dict[str, Any]:
-    """What Optuna knows of a trial, save for when it was told and what it was asked to try."""
+    """Optuna's record of a trial, without its times and the point enqueued."""
     return {
         "state": frozen.state,
         "value": frozen.value,

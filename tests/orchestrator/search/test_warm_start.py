@@ -65,7 +65,7 @@ def other(small_spec: Callable[..., SweepSpec], tmp_path: Path) -> Callable[...,
 
 
 def told(spec: SweepSpec, folder: Path) -> list[dict[str, Any]]:
-    """What a study knows after a warm start of a run in `folder`."""
+    """Trials of a study after a warm start of a run in `folder`."""
     run = RunFolder(folder / "new")
     run.root.mkdir()
     warm_start.store(run, warm_start.collect_trials(spec.problem, "photos"))

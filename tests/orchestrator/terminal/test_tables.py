@@ -66,7 +66,7 @@ def test_a_leaderboard_fits_its_width_and_loses_nothing(board: Leaderboard, widt
 
 
 def folded(text: str) -> str:
-    """What the last column says, as if it had never been folded; without blanks."""
+    """Text of the last column, unfolded and without blanks."""
     lines = text.splitlines()
     start = next((lines[0].index(name) for name in ("parameters",) if name in lines[0]), 0)
     return "".join("".join(line[start:].split()) for line in lines[1:])

@@ -19,7 +19,7 @@ MEMORY = "1 worker(s) were killed due to the node running low on memory."
 
 
 class Trial(SimpleNamespace):
-    """What Tune does to a trial whose process dies."""
+    """Tune's handling of a trial whose process dies."""
 
     __hash__ = object.__hash__
 
@@ -27,14 +27,14 @@ class Trial(SimpleNamespace):
         super().__init__(trial_id="a", num_failures=0, max_failures=MAX_RESTARTS)
 
     def dies(self, of: str, restarts: RestartPolicy) -> bool:
-        """Whether it is started again."""
+        """Return whether Tune starts the trial again."""
         restarts.on_death(self, of)  # type: ignore[arg-type]
         self.num_failures += 1
         return self.num_failures <= self.max_failures
 
 
 def after(epochs: int) -> dict[str, Any]:
-    """What a trial answers when it has completed so many."""
+    """Answer of a trial that has completed so many epochs."""
     values = {"data": {"root": "/photos"}, "architecture": "resnet18", "strategy": "head", "epochs": 27, "lr": 0.01}
     reports = tuple(
         EpochReport(epoch=epoch, metrics={"val/macro_f1": 0.5}, seconds=1.0, checkpoint="best", ended_by=None)
@@ -128,7 +128,7 @@ def test_a_death_is_counted_once_however_often_tune_tells_of_it(monkeypatch: pyt
 
 
 def set_up(rule: RestartPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What it changes of Tune is undone after the test."""
+    """Undo after the test what it changes of Tune."""
     monkeypatch.setattr(RayActorManager, "_actor_task_failed", RayActorManager._actor_task_failed)
     monkeypatch.setattr(TuneController, "_process_trial_failure", TuneController._process_trial_failure)
     rule.setup()

@@ -32,7 +32,7 @@ POINTS = [
 
 @dataclass
 class Driver:
-    """What `sweep` puts around a searcher, with a real ledger and a real study; nothing trains."""
+    """Surroundings of a searcher in a sweep, with a real ledger and a real study; nothing trains."""
 
     spec: SweepSpec
     folder: Path

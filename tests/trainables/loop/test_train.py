@@ -417,7 +417,7 @@ except OutOfMemory as error:
 
 
 def limited(config: TrialConfig, megabytes: int, root: Path) -> Any:
-    """What a trial says in a process that may take so much memory on top of what it has when it begins to train."""
+    """Output of a trial in a process that may take so much memory on top of what it has when it begins to train."""
     command = [sys.executable, "-c", OUT_OF_MEMORY, json.dumps(config.to_json()), str(megabytes), str(root)]
     # One thread, one arena: each more of them reserves a part of the room for itself. What is freed goes back at once.
     malloc = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "1000000", "MALLOC_TRIM_THRESHOLD_": "1000000"}

@@ -45,7 +45,7 @@ def table(architecture: str) -> StageTable:
 
 
 def holds(names: tuple[str, ...], prefixes: set[str]) -> bool:
-    """Whether all of `names`, and at least one for each prefix, lie under `prefixes`."""
+    """Return whether all of `names`, and at least one for each prefix, lie under `prefixes`."""
     under = [{prefix for prefix in prefixes if name.startswith(f"{prefix}.")} for name in names]
     return all(under) and set().union(*under) == prefixes
 

@@ -269,7 +269,7 @@ def test_mismatches_under_a_prefix_are_listed(tmp_path: Path) -> None:
 
 
 class Evil:
-    """What a pickle can do."""
+    """Attack that a pickle can carry."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
