@@ -12,6 +12,8 @@ import pytest
 
 from analysis.run_folder import RunFolder
 
+pytestmark = pytest.mark.seconds(25)
+
 # Runs the commands of a list one after the other; imports, the dear part of each, are paid once.
 COMMANDS = """
 import contextlib, io, json, shutil, sys

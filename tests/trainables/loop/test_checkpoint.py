@@ -142,7 +142,7 @@ def test_sigkill_in_the_middle_of_saving_never_costs_the_checkpoint(state: Check
     save_checkpoint(folder, bare_model("test_efficientnet", 2), state)
     # Forked from one process that has paid the imports: a kill is then a matter of milliseconds.
     server = f"""
-import os, sys, torch, trainables.loop.checkpoint
+import os, sys, torch, trainables.loop.checkpoint, trainables.model.build
 torch.set_num_threads(1)
 code = {SAVE!r}
 for line in sys.stdin:

@@ -38,7 +38,7 @@ from trainables.storage.folders import TrialFolders
 from trainables.task import classification, inference
 from trainables.task.inference import predict_outputs, to_input
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.seconds(35)]
 
 Config = Callable[..., TrialConfig]
 Folders = Callable[[str], TrialFolders]
