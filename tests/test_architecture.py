@@ -350,7 +350,6 @@ def test_no_test_folder_shadows_a_room() -> None:
 
 
 WITHOUT_MIRROR: dict[str, str] = {
-    "orchestrator/cluster/joining_nodes.py": "tests/integration/test_clusters.py: asks nodes of a cluster that grows",
     "orchestrator/commands/demo.py": "tests/integration/test_demo.py: runs the whole chain",
     "orchestrator/commands/plan.py": "tests/orchestrator/planning/test_plan.py: runs the command for its plans",
     "orchestrator/driver/probe.py": "tests/integration/test_sweep.py: probes in workers of Ray",

@@ -1,5 +1,6 @@
 """JoiningNodes: checks of the nodes that join a running sweep; a bad node would fail trial after trial in seconds."""
 
+import contextlib
 import logging
 import math
 import time
@@ -14,6 +15,7 @@ from orchestrator.cluster.node_probe import NodeQuestion
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0
+ANSWER_SECONDS = 10.0
 
 
 class JoiningNodes:
@@ -49,3 +51,13 @@ class JoiningNodes:
             if complaints:
                 return f"node {node_name(found)}, which has joined the cluster: {complaints[0]}"
         return None
+
+    def close(self) -> None:
+        """Wait a few seconds for outstanding answers, and delete the test files that their nodes have written."""
+        if not self._asked:
+            return
+        done, _ = ray.wait(list(self._asked), num_returns=len(self._asked), timeout=ANSWER_SECONDS)
+        for reference in done:
+            with contextlib.suppress(ray.exceptions.RayError):  # the node has left
+                report(self._question, self._asked[reference], ray.get(reference))
+        self._asked.clear()

@@ -5,7 +5,7 @@ import importlib.metadata
 import logging
 import shutil
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,10 +144,9 @@ def drive(
         session_of(spec, arrays, address),
         log_to(RunStore(run).fetch(run.sweep_log)),
         Dispatcher(make_trackers(spec.tracking), spec.name, run.local, known) as trackers,
+        _joining_nodes(spec, run, arrays, address) as stopper.joining_nodes,
         stopper.giving_up(),
     ):
-        if is_joined(address):
-            stopper.joining_nodes = JoiningNodes(make_node_question(spec, arrays.dataset), run.run_json.name)
         events.start(known, meter, trackers)
         interrupted = _run_trials(spec, ledger, stopper, events, address)
         if stopper.failed is None:
@@ -155,6 +154,15 @@ def drive(
     outcome = _conclude(spec, run, stopper, interrupted=interrupted)
     events.close(interrupted=interrupted, ended=stopper.ended)
     return outcome
+
+
+def _joining_nodes(
+    spec: SweepSpec, run: RunFolder, arrays: Arrays, address: str | None
+) -> AbstractContextManager[JoiningNodes | None]:
+    """Return the checks of the nodes that join; None where the sweep has a machine of its own."""
+    if not is_joined(address):
+        return nullcontext()
+    return closing(JoiningNodes(make_node_question(spec, arrays.dataset), run.run_json.name))
 
 
 def _run_trials(
