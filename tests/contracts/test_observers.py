@@ -1,4 +1,4 @@
-"""Rules for every observer: it takes whatever a sweep may send, shows nothing twice, and alters nothing for the others.
+"""Rules for every observer: accept every event of a sweep, show no change twice, and do not affect other observers.
 
 A new observer joins `WATCHED`; a test compares it with the sources.
 """
@@ -36,12 +36,12 @@ PLANNED = EPOCHS = 4
 ROOMS = [Path(__file__).parents[2] / room for room in ("search_spaces", "trainables", "orchestrator", "analysis")]
 
 
-# ---- what a sweep may send ------------------------------------------------------------------------------------------
+# ---- events of a sweep ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Story:
-    """One drive of a sweep, as an observer is told of it."""
+    """Events of one drive of a sweep, in order."""
 
     known: tuple[TrialResult, ...]
     changes: tuple[TrialResult, ...]
@@ -49,8 +49,8 @@ class Story:
     ending: SweepStatus
     starts: bool = True
 
-    def tell(self, observer: Observer, run: Path) -> None:
-        """Send the whole of it; a sweep that fails before its first trial has an end alone."""
+    def send(self, observer: Observer, run: Path) -> None:
+        """Send all events to an observer; a sweep that fails before its first trial sends its end alone."""
         trials = {trial.trial_id: trial for trial in self.known}
         if self.starts:
             observer.on_start(SweepStart("small", run, Objective(), PLANNED, self.known))
@@ -94,7 +94,7 @@ def stories(draw: st.DrawFn) -> Story:
         else:
             begun = 0
         queue = [trial(number, scores[:epochs]) for epochs in range(begun, len(scores) + 1)]
-        if draw(st.booleans()):  # its process died, and nothing of it was saved
+        if draw(st.booleans()):  # its process died before a checkpoint was saved
             queue += [trial(number, scores[:epochs]) for epochs in range(len(scores) + 1)]
         queues.append([*queue, trial(number, scores, last)])
     changes = []
@@ -106,11 +106,11 @@ def stories(draw: st.DrawFn) -> Story:
     )
 
 
-# ---- who is told ----------------------------------------------------------------------------------------------------
+# ---- observers ------------------------------------------------------------------------------------------------------
 
 
 class Toy:
-    """A tracker that keeps its calls."""
+    """A tracker that records its calls."""
 
     name = "toy"
 
@@ -135,7 +135,7 @@ class Toy:
 
 
 Watched = tuple[Observer, Callable[[], object]]
-"""An observer, and a function that returns what it shows of a sweep."""
+"""An observer, and a function that returns its output."""
 
 
 def budget_meter(spec: SweepSpec, folder: Path) -> Watched:
@@ -223,13 +223,13 @@ every_kind = pytest.mark.parametrize("kind", WATCHED, ids=lambda kind: kind.__na
 
 
 def shown_of(spec: SweepSpec, story: Story, *kinds: type[Observer]) -> object:
-    """Return what the first of `kinds` shows of a story that all of them are told."""
+    """Return the output of the first of `kinds` after a story that was sent to all of them."""
     with tempfile.TemporaryDirectory() as temporary:
         folders = [Path(temporary) / str(number) for number in range(len(kinds))]
         for folder in folders:
             folder.mkdir()
         pairs = [WATCHED[kind](spec, folder) for kind, folder in zip(kinds, folders, strict=True)]
-        story.tell(Observers(observer for observer, _ in pairs), Path("runs/small"))
+        story.send(Observers(observer for observer, _ in pairs), Path("runs/small"))
         first, *_ = [shown() for _, shown in pairs]
         return first
 
