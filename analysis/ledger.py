@@ -49,6 +49,9 @@ class RunRecord(BaseModel):
     name: str
     """Name of the sweep."""
 
+    uid: str | None = None
+    """Random identifier of the run, the first part of its ids in W&B; None in a run of an older version."""
+
     objective: Objective
     """Objective that ranks the trials."""
 

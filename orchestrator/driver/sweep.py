@@ -3,6 +3,7 @@
 import datetime
 import importlib.metadata
 import logging
+import secrets
 import shutil
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -105,6 +106,7 @@ def create_run(run: RunFolder, spec: SweepSpec, arrays: Arrays) -> None:
     Ledger(run).write_run(
         RunRecord(
             name=spec.name,
+            uid=secrets.token_hex(6),
             objective=spec.objective,
             created=datetime.datetime.now(datetime.UTC),
             classes=arrays.classes,
