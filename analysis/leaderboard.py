@@ -87,6 +87,9 @@ class Leaderboard:
     source: str = "the run"
     """Name of the run in messages."""
 
+    problems: tuple[str, ...] = ()
+    """Files of the run that could not be used, one sentence each; their trials are missing here."""
+
     @classmethod
     def from_run(cls, run: RunFolder | Place | str) -> Self:
         """Read the leaderboard of a run. Raises InvalidInput when there is no run or a record cannot be used."""
@@ -95,12 +98,16 @@ class Leaderboard:
         record = ledger.read_run()
         board = cls.from_trials(record.objective, ledger.trials(), source=str(folder.root))
         probed = [replace(entry, probe=record.probe.get(entry.trial.config.architecture)) for entry in board.entries]
-        return replace(board, entries=tuple(probed))
+        return replace(board, entries=tuple(probed), problems=ledger.problems)
 
     @classmethod
     def from_trials(cls, objective: Objective, trials: Iterable[TrialResult], *, source: str = "the run") -> Self:
         """Rank `trials` by `objective`, also where their own configurations watched another one."""
         return cls(objective, rank(objective, trials), source)
+
+    def without_driver(self) -> Self:
+        """Return the leaderboard as it is while no process drives the run: a trial that was RUNNING is INTERRUPTED."""
+        return replace(self, entries=rank(self.objective, (entry.trial.without_driver() for entry in self.entries)))
 
     def winner(self) -> TrialResult:
         """Return the best COMPLETED trial. Raises InvalidInput with the counts by status when there is none."""

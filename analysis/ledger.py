@@ -4,14 +4,16 @@ The leaderboard, the Optuna study and W&B are derived from these records and can
 """
 
 import json
+import re
 import threading
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from analysis.run_folder import RunFolder
-from analysis.run_store import write_atomically
+from analysis.run_store import RunStore, write_atomically
 from search_spaces.errors import InvalidInput, closest
 from trainables.config import Objective
 from trainables.result import SCHEMA_VERSION, TrialResult
@@ -19,6 +21,7 @@ from trainables.storage.bucket import BucketPath
 from trainables.storage.place import Place
 
 READERS = 32
+_RECORD = re.compile(r"(?P<id>\d{4,})(?:\.(?P<generation>[1-9]\d*))?\.json")
 
 Record = TypeVar("Record", bound=BaseModel)
 
@@ -97,6 +100,8 @@ class Ledger:
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
+        self.problems: tuple[str, ...] = ()
+        """Files in `trials/` that `trials` could not use, one sentence each."""
         self._lock = threading.Lock()
 
     def write_run(self, record: RunRecord) -> None:
@@ -105,7 +110,7 @@ class Ledger:
 
     def read_run(self) -> RunRecord:
         """Read the record of the run. Raises InvalidInput naming the file when it is missing or cannot be used."""
-        return read_record(self.run.run_json, RunRecord)
+        return read_record(RunStore(self.run).newest(lambda layer: layer.run_json), RunRecord)
 
     def update_run(self, **changes: Any) -> None:
         """Replace fields of run.json; threads that share this ledger take turns. Raises as reading and writing do."""
@@ -116,28 +121,61 @@ class Ledger:
         """Replace the record of one trial. Raises ThawError when the folder cannot be written."""
         write_record(self.run.trial(result.trial_id), result)
 
+    def adopt(self, trials: Iterable[TrialResult]) -> None:
+        """Write records of an earlier generation into this one, and delete the old files."""
+        for trial in trials:
+            self.write_trial(trial)
+            for layer in [*self.run.layers()][1:]:
+                layer.trial(trial.trial_id).unlink(missing_ok=True)
+
     def read_trial(self, trial_id: str) -> TrialResult:
         """Read the record of one trial. Raises InvalidInput when there is none or it cannot be used."""
-        path = self.run.trial(trial_id)
-        if not path.is_file():
-            ids = [file.stem for file in self._files()]
-            remedy = closest(trial_id, ids) if ids else "the run has no trials yet"
+        self.run.trial(trial_id)  # raises InvalidInput for a text that is no file name
+        files = self._files()
+        if trial_id not in files:
+            remedy = closest(trial_id, files) if files else "the run has no trials yet"
             raise InvalidInput(f"{self.run.root}: no trial has the id {trial_id!r}; {remedy}")
-        return _read_trial(path)
+        return _read_trial(files[trial_id], trial_id)
 
     def trials(self) -> list[TrialResult]:
-        """Read all trials in the order of their ids. Raises InvalidInput naming the first file that cannot be used."""
+        """Read all trials in the order of their ids. A file that cannot be used is left out; `problems` names it."""
         files = self._files()
-        if not isinstance(self.run.trials, BucketPath):
-            return [_read_trial(path) for path in files]
-        # One request to a bucket takes as long as a hundred records of a disk, but many requests can run at once.
-        with ThreadPoolExecutor(max_workers=READERS) as pool:
-            return list(pool.map(_read_trial, files))
+        problems = list(self.problems)
+        if isinstance(self.run.trials, BucketPath):
+            # One request to a bucket takes as long as a hundred records of a disk, but many requests can run at once.
+            with ThreadPoolExecutor(max_workers=READERS) as pool:
+                found = list(pool.map(_readable_trial, files.values(), files))
+        else:
+            found = [_readable_trial(path, trial_id) for trial_id, path in files.items()]
+        self.problems = (*problems, *(trial for trial in found if isinstance(trial, str)))
+        return [trial for trial in found if isinstance(trial, TrialResult)]
 
-    def _files(self) -> list[Place]:
-        # A killed writer leaves files that end in `.tmp`.
-        files = [path for path in self.run.trials.glob("*.json") if not path.name.startswith(".")]
-        return sorted(files, key=lambda path: by_id(path.stem))
+    def next_number(self) -> int:
+        """Return the number after that of the last trial, be its record readable or not."""
+        return 1 + max(map(int, self._files()), default=-1)
+
+    def _files(self) -> Mapping[str, Place]:
+        """Return the file of each trial in the order of ids: that of the newest generation in which it may lie."""
+        newest: dict[str, tuple[int, Place]] = {}
+        foreign: list[str] = []
+        for path in self.run.trials.iterdir() if self.run.trials.is_dir() else ():
+            found = _RECORD.fullmatch(path.name)
+            if found is None:
+                if not path.name.startswith("."):  # left by a writer that was killed
+                    foreign.append(f"{path}: must be the record of a trial, e.g. 0007.json; move it out of the run")
+                continue
+            trial_id, generation = found["id"], int(found["generation"] or 1)
+            if self._counts(trial_id, generation) and generation >= newest.get(trial_id, (0, path))[0]:
+                newest[trial_id] = (generation, path)
+        self.problems = tuple(sorted(foreign))
+        return {trial_id: newest[trial_id][1] for trial_id in sorted(newest, key=by_id)}
+
+    def _counts(self, trial_id: str, generation: int) -> bool:
+        """Return whether a record counts: a driver that was taken for dead may add trials after its successor began."""
+        generations = self.run.generations
+        later = [each.first_trial for each in generations if each.number > generation and each.first_trial is not None]
+        known = any(each.number == generation for each in generations)
+        return known and all(int(trial_id) < first for first in later)
 
 
 def by_id(trial_id: str) -> tuple[int, str]:
@@ -147,8 +185,12 @@ def by_id(trial_id: str) -> tuple[int, str]:
 
 def write_record(path: Place, record: BaseModel) -> None:
     """Replace the JSON file `path` as a whole by `record`. Raises ThawError when it cannot be written."""
-    values = record.model_dump(mode="json", exclude_none=True)
-    write_atomically(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+    write_atomically(path, record_text(record))
+
+
+def record_text(record: BaseModel) -> str:
+    """Return the text of a record's file: JSON without the fields that are None."""
+    return json.dumps(record.model_dump(mode="json", exclude_none=True), indent=1, ensure_ascii=False) + "\n"
 
 
 def read_record(path: Place, model: type[Record]) -> Record:
@@ -180,11 +222,19 @@ def read_record(path: Place, model: type[Record]) -> Record:
         ) from error
 
 
-def _read_trial(path: Place) -> TrialResult:
+def _read_trial(path: Place, trial_id: str) -> TrialResult:
     result = read_record(path, TrialResult)
-    if result.trial_id != path.stem:
+    if result.trial_id != trial_id:
         raise InvalidInput(
             f"{path}: trial_id must be the name of the file, got {result.trial_id!r}; "
             "the file was copied or renamed: move it out of the run"
         )
     return result
+
+
+def _readable_trial(path: Place, trial_id: str) -> TrialResult | str:
+    """Return a trial, or the reason why its record cannot be used."""
+    try:
+        return _read_trial(path, trial_id)
+    except InvalidInput as error:
+        return str(error)

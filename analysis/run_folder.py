@@ -1,16 +1,39 @@
 """Paths of a run: where each of its files lies, and how an existing run is opened.
 
 A run lies in a folder or in a bucket. `analysis/run_store.py` copies its files to the run and back.
+
+A generation is the part of a run between two drivers that did not end cleanly. The files of the first generation have
+plain names, e.g. `trials/0007.json`. Those of a later one carry its number, e.g. `trials/0007.2.json`. A driver that
+was taken for dead and wakes up can therefore only add files that readers ignore.
 """
 
 import hashlib
-from dataclasses import dataclass
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from search_spaces.errors import InvalidInput, StorageFailed
 from trainables.storage.bucket import BucketPath
 from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place
+
+HEARTBEAT = re.compile(r"driver(?:\.(?P<number>[1-9]\d*))?\.json")
+
+
+class Generation(NamedTuple):
+    """Generation: part of a run whose files carry one number."""
+
+    number: int
+    """Number of the driver that began it."""
+
+    first_trial: int | None
+    """Number of the first trial that began in it; None until its driver has read the trials before it."""
+
+
+FIRST_GENERATION = (Generation(1, 0),)
 
 
 @dataclass(frozen=True)
@@ -22,6 +45,17 @@ class RunFolder:
 
     cache: Path | None = None
     """Cache of the node, for the local files of a run in a bucket; None: the machine's default."""
+
+    driver: int = 1
+    """Number of the newest driver: 1, 2, ... in the order in which drivers claimed the run."""
+
+    generations: tuple[Generation, ...] = FIRST_GENERATION
+    """Generations of the run, oldest first. The paths below are those of the last one."""
+
+    def layers(self) -> Iterator["RunFolder"]:
+        """Yield the run as of each generation, newest first: where a file may lie."""
+        for length in range(len(self.generations), 0, -1):
+            yield replace(self, generations=self.generations[:length])
 
     @property
     def local(self) -> Path:
@@ -41,12 +75,12 @@ class RunFolder:
     @property
     def run_json(self) -> Place:
         """Objective, space, distributions and data set of the run; its presence makes the folder a run."""
-        return self.root / "run.json"
+        return self.root / self._own("run", ".json")
 
     @property
     def sweep_yaml(self) -> Place:
         """Resolved sweep file."""
-        return self.root / "sweep.yaml"
+        return self.root / self._own("sweep", ".yaml")
 
     @property
     def trials(self) -> Place:
@@ -55,11 +89,11 @@ class RunFolder:
 
     def trial(self, trial_id: str) -> Place:
         """Return the path of one trial's record."""
-        return self.trials / f"{_name(trial_id)}.json"
+        return self.trials / self._own(_name(trial_id), ".json")
 
     def checkpoints(self, trial_id: str) -> Place:
         """Return the folder of a trial's checkpoints."""
-        return self.root / "checkpoints" / _name(trial_id)
+        return self.root / "checkpoints" / self._own(_name(trial_id))
 
     def best(self, trial_id: str) -> Place:
         """Return the checkpoint of the epoch with the best objective."""
@@ -71,7 +105,7 @@ class RunFolder:
 
     def predictions(self, trial_id: str) -> Place:
         """Return the file of a finished trial's predictions on the validation split."""
-        return self.root / "predictions" / f"{_name(trial_id)}.parquet"
+        return self.root / "predictions" / self._own(_name(trial_id), ".parquet")
 
     def log(self, trial_id: str) -> Place:
         """Return the log of one trial."""
@@ -85,17 +119,17 @@ class RunFolder:
     @property
     def tune(self) -> Path:
         """Folder of Ray Tune's experiments, local to the driver's node; never read for results."""
-        return self.local / "tune"
+        return self.local / self._own("tune")
 
     @property
     def study_log(self) -> Path:
         """Optuna's journal, derived from the ledger and local to the driver's node."""
-        return self.local / "study.log"
+        return self.local / self._own("study", ".log")
 
     @property
     def warm_start(self) -> Place:
         """Finished trials of the runs that the sweep learns from, as copied at its launch or last extension."""
-        return self.root / "warm_start.json"
+        return self.root / self._own("warm_start", ".json")
 
     @property
     def wandb(self) -> Path:
@@ -124,28 +158,64 @@ class RunFolder:
 
     @property
     def stop_request(self) -> Place:
-        """File whose presence asks the driver to stop."""
-        return self.root / "stop"
+        """File whose presence asks the newest driver to stop."""
+        return self.root / _numbered("stop", self.driver)
 
     @property
     def heartbeat(self) -> Place:
-        """Record of the driver's process and of the last time at which it was alive."""
-        return self.root / "driver.json"
+        """Claim and heartbeat of the newest driver; see `analysis/heartbeat.py`."""
+        return self.root / _numbered("driver", self.driver, ".json")
+
+    def _own(self, stem: str, suffix: str = "") -> str:
+        return _numbered(stem, self.generations[-1].number, suffix)
 
 
 def open_run(place: Place) -> RunFolder:
     """Open the run at `place`. Raises InvalidInput, with the runs that lie nearby, when there is none."""
-    run = RunFolder(place)
     try:
-        if run.run_json.is_file():
-            return run
         if not place.exists():
             raise InvalidInput(f"{place}: a run must be an existing folder, got none; {_advice(place.parent)}")
         if not place.is_dir():
             raise InvalidInput(f"{place}: a run must be a folder, got a file; {_advice(place.parent)}")
+        run = claimed_run(place)
+        if any(layer.run_json.is_file() for layer in run.layers()):
+            return run
+        if run.heartbeat.is_file():
+            raise InvalidInput(
+                f"{place}: a run must have a run.json, but its sweep has not written it yet; wait for its first trial, "
+                "or start the sweep again if it was killed"
+            )
         raise InvalidInput(f"{place}: a run must have a run.json, found {_contents(place)}; {_advice(place)}")
     except StorageFailed as error:  # nothing has been done yet
         raise InvalidInput(str(error)) from error
+
+
+def claimed_run(place: Place, cache: Path | None = None) -> RunFolder:
+    """Return the run at `place` as of its newest driver; without any driver, as a first one would write it.
+
+    Raises InvalidInput naming the record of the driver when it cannot be read.
+    """
+    names = (HEARTBEAT.fullmatch(child.name) for child in (place.iterdir() if place.is_dir() else ()))
+    driver = max((int(found["number"] or 1) for found in names if found), default=0)
+    run = RunFolder(place, cache, max(1, driver))
+    return replace(run, generations=_generations(run.heartbeat)) if driver else run
+
+
+def _generations(heartbeat: Place) -> tuple[Generation, ...]:
+    try:
+        values: Any = json.loads(heartbeat.read_bytes())
+        return tuple(Generation(int(number), first) for number, first in values.get("generations", FIRST_GENERATION))
+    except OSError as error:
+        raise InvalidInput(f"{heartbeat}: must be a readable file, got: {error.strerror or error}") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InvalidInput(
+            f"{heartbeat}: must be the record of a driver, got: {error}; restore the file, or delete it if no process "
+            "drives the run"
+        ) from error
+
+
+def _numbered(stem: str, number: int, suffix: str = "") -> str:
+    return f"{stem}{suffix}" if number == 1 else f"{stem}.{number}{suffix}"
 
 
 def _name(trial_id: str) -> str:

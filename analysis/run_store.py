@@ -9,9 +9,10 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from analysis.run_folder import RunFolder
@@ -55,7 +56,28 @@ class RunStore:
 
     def has(self, place: Place) -> bool:
         """Return whether `place` exists."""
-        return place.exists() if isinstance(place, Path) else _object(place).is_file()
+        return _standing(place).exists() if isinstance(place, Path) else _object(place).is_file()
+
+    def newest(self, path_of: Callable[[RunFolder], Place]) -> Place:
+        """Return the path of a file or folder in the newest generation that has it, else in the first one."""
+        places = [path_of(layer) for layer in self.run.layers()]
+        return next((place for place in places[:-1] if self.has(place)), places[-1])
+
+    def inherit(self, trial_id: str) -> None:
+        """Copy the files with which a trial continues from an earlier generation, unless this one has them.
+
+        `last` is copied at the end: its presence means that the copy is complete. The old files are deleted; a worker
+        of an earlier driver may still write there.
+        """
+        if len(self.run.generations) == 1 or self.has(self.run.last(trial_id)):
+            return
+        for path_of in (RunFolder.predictions, RunFolder.best, RunFolder.last):
+            source, target = self.newest(partial(path_of, trial_id=trial_id)), path_of(self.run, trial_id)
+            if source != target and self.has(source):
+                _copy(source, target)
+        for layer in [*self.run.layers()][1:]:
+            for path_of in (RunFolder.predictions, RunFolder.best, RunFolder.last):
+                RunStore(layer).remove(path_of(layer, trial_id))
 
     def release(self, place: Place) -> None:
         """Delete the copy on this node of a place in a bucket."""
@@ -87,14 +109,84 @@ def write_atomically(path: Place, text: str) -> None:
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            _write(temporary, content)
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def create_exclusively(path: Place, text: str) -> bool:
+    """Create the file `path` with `text`, whole or not at all; return False where it exists with another content.
+
+    Of several processes exactly one succeeds. On a disk the file is written under a temporary name and then linked to
+    its own: `link` fails where the name is taken (open(2), O_EXCL on NFS). In a bucket it is one request with
+    If-None-Match. An answer that was lost on the way makes a success look like a failure, so the content decides: it
+    must differ between processes. Raises StorageFailed when the place cannot be written.
+    """
+    content = text.encode()
+    if isinstance(path, BucketPath):
+        return path.create(content) or path.read_bytes() == content
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _write(temporary, content)
+            _link(temporary, path)
+        except FileExistsError:
+            return path.read_bytes() == content
+        finally:
+            temporary.unlink(missing_ok=True)
+        return True
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _link(temporary: Path, path: Path) -> None:
+    """Give a file its name, which must be free."""
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links; a reader may see the file before its content
+        _write(path, temporary.read_bytes())
+
+
+def _copy(source: Place, target: Place) -> None:
+    if isinstance(source, BucketPath):
+        assert isinstance(target, BucketPath)
+        _object(source).copy_to(_object(target))
+        return
+    assert isinstance(target, Path)
+    source = _standing(source)
+    with storage_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not source.is_dir():
+            source.replace(target)
+            return
+        fresh = target.with_name(f".{target.name}.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        # Files of checkpoints are replaced, never written into, so that two names of one file are safe.
+        shutil.copytree(source, fresh, copy_function=_link_or_copy)
+        fresh.rename(target)
+
+
+def _standing(place: Path) -> Path:
+    """Return the place, or the old folder beside it where its replacement was interrupted between two renames."""
+    old = place.with_name(f".{place.name}.old")
+    return place if place.exists() or not old.exists() else old
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # not every network file system has links
+        shutil.copy2(source, target)
 
 
 def _download(place: BucketPath, path: Path) -> None:

@@ -11,7 +11,18 @@ from search_spaces.errors import ThawError
 
 # Modules that only thaw[train] brings; aiohttp comes with ray.
 _EXTRA = {
-    *("torch", "torchvision", "timm", "accelerate", "safetensors", "huggingface_hub", "scipy", "sklearn"),
+    *(
+        "boto3",
+        "botocore",
+        "torch",
+        "torchvision",
+        "timm",
+        "accelerate",
+        "safetensors",
+        "huggingface_hub",
+        "scipy",
+        "sklearn",
+    ),
     *("ray", "aiohttp", "optuna", "wandb", "onnx", "onnxscript"),
 }
 

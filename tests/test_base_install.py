@@ -27,14 +27,14 @@ ROOT = Path(__file__).parents[1]
 DRIVER = """
 import sys, time
 from pathlib import Path
-from analysis.heartbeat import beat, clear
+from analysis.claim import claim_run
 from analysis.run_folder import RunFolder
 run = RunFolder(Path(sys.argv[1]))
-beat(run)
+claim = claim_run(run, None)
 print("ready", flush=True)
 while not run.stop_request.exists():
     time.sleep(0.05)
-clear(run)
+claim.end()
 """
 
 

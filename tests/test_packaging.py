@@ -15,7 +15,18 @@ ROOMS = {"search_spaces", "trainables", "analysis", "orchestrator"}
 # Where the distribution has another name than its module, or brings it with its own.
 BRINGS = {"PIL": "pillow", "yaml": "pyyaml", "pydantic_core": "pydantic", "sklearn": "scikit-learn", "aiohttp": "ray"}
 TRAINING = {
-    *("accelerate", "huggingface_hub", "onnx", "optuna", "ray", "safetensors", "scikit-learn", "scipy"),
+    *(
+        "accelerate",
+        "boto3",
+        "botocore",
+        "huggingface_hub",
+        "onnx",
+        "optuna",
+        "ray",
+        "safetensors",
+        "scikit-learn",
+        "scipy",
+    ),
     *("tensorboardX", "timm", "torch", "torchvision", "wandb"),
 }
 

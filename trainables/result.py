@@ -96,6 +96,11 @@ class TrialResult(_Record):
         """Return the record as indented JSON."""
         return self.model_dump_json(indent=1, exclude_none=True)
 
+    def without_driver(self) -> Self:
+        """Return the trial as it is while no process drives its run: INTERRUPTED where the record is RUNNING."""
+        running = self.status is Status.RUNNING
+        return self.model_copy(update={"status": Status.INTERRUPTED}) if running else self
+
     @property
     def best(self) -> EpochReport | None:
         """The epoch with the best objective (the earliest of equals), whose checkpoint is kept."""

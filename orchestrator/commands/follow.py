@@ -65,6 +65,10 @@ class SweepReporter:
         if self.talks:
             prose(errors, text)
 
+    def note(self, text: str) -> None:
+        """Print a text as it is, unless quiet or for a machine."""
+        self.say(escaped(text))
+
     @property
     def talks(self) -> bool:
         """True where messages for a user are printed."""
@@ -77,8 +81,8 @@ class SweepReporter:
         else:
             prose(errors, f"[bold yellow]warning:[/bold yellow] {escaped(message)}")
 
-    def follow(self, spec: "SweepSpec", drive: "Callable[[tuple[Observer, ...]], SweepOutcome]") -> None:
-        """Call `drive`, which runs a sweep to its end, with the observers.
+    def follow(self, spec: "SweepSpec", run: Place, drive: "Callable[[tuple[Observer, ...]], SweepOutcome]") -> None:
+        """Call `drive`, which runs the sweep at `run` to its end, with the observers.
 
         Raises the errors of `drive`, and typer.Exit where a user stopped the sweep.
         """
@@ -95,7 +99,7 @@ class SweepReporter:
             with self._view(spec) as view:
                 outcome = drive((*view, Notifier(spec.tracking, self.warn)))
         except KeyboardInterrupt:  # a second Ctrl-C, or one before the first trial
-            self._report_cut(spec.run_root)
+            self._report_cut(run)
             raise
         if self.log is None:
             _show(outcome, hints=not self.quiet)
@@ -106,7 +110,7 @@ class SweepReporter:
         """Report that a user has ended the sweep without waiting for its epochs."""
         from analysis.run_folder import RunFolder
 
-        if RunFolder(run).run_json.exists():
+        if RunFolder(run).run_json.is_file():
             message = f"stopped at once; epochs in progress are lost. Go on with: thaw resume {run}"
         else:
             message = "stopped before the first trial; nothing was written"

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -83,6 +83,12 @@ def print_json(value: Any) -> None:
 def prose(console: Console, text: str) -> None:
     """Print a text that the terminal wraps: a path or a command that we had cut in two could not be copied."""
     console.print(text, highlight=False, soft_wrap=True)
+
+
+def warn_of(problems: Iterable[str]) -> None:
+    """Print each problem as a warning, on standard error."""
+    for problem in problems:
+        prose(errors, f"[bold yellow]warning:[/bold yellow] {escaped(problem)}")
 
 
 def escaped(value: object) -> str:

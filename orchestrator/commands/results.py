@@ -7,7 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from orchestrator.commands.options import Format, FormatOption, RunArgument, errors, escaped, output, print_json, prose
+from orchestrator.commands.options import (
+    Format,
+    FormatOption,
+    RunArgument,
+    errors,
+    escaped,
+    output,
+    print_json,
+    prose,
+    warn_of,
+)
 from search_spaces.errors import InvalidInput
 from trainables.storage.bucket import BucketPath
 from trainables.storage.place import as_place
@@ -37,6 +47,7 @@ def leaderboard(
     from orchestrator.terminal.tables import trial_table
 
     board = Leaderboard.from_run(run)
+    warn_of(board.problems)
     if format is Format.JSON:
         print_json(board.to_json()[:top])
     elif not board.entries:

@@ -20,6 +20,7 @@ from orchestrator.commands.options import (
     output,
     print_json,
     prose,
+    warn_of,
 )
 from search_spaces.errors import InvalidInput, ThawError
 
@@ -76,7 +77,7 @@ def sweep(
             arrays = preflight(spec, on_decoding)
         counts = ", ".join(f"{len(samples)} {split}" for split, samples in arrays.dataset.splits.items())
         tell.say(f"{spec.name}: {len(arrays.classes)} classes, {counts} images; run {escaped(spec.run_root)}")
-        tell.follow(spec, lambda observers: run_sweep(spec, arrays, observers, address))
+        tell.follow(spec, spec.run_root, lambda observers: run_sweep(spec, arrays, observers, address))
 
 
 def submit(
@@ -122,10 +123,13 @@ def resume(
         from orchestrator.spec.loading import load_run
 
         folder = open_run(run)
-        known, spec = Ledger(folder).trials(), load_run(folder)
+        ledger, spec = Ledger(folder), load_run(folder)
+        known = ledger.trials()
+        for problem in ledger.problems:
+            tell.warn(problem)
         if len(known) >= spec.search.trials and not any(trial.status.unfinished for trial in known):
             tell.say(f"nothing is left to do; for more: thaw extend {escaped(run)} --trials 10")
-        tell.follow(spec, lambda observers: resume_sweep(run, observers, address))
+        tell.follow(spec, run, lambda observers: resume_sweep(run, observers, address, tell.note))
 
 
 def extend(
@@ -150,7 +154,7 @@ def extend(
     with sweep_reporter(quiet=quiet, log_format=log_format) as tell:
         from orchestrator.driver.extend import extend_sweep, plan_extension
 
-        extended = plan_extension(run, trials, set_ or [])
+        extended = plan_extension(run, trials, set_ or [], tell.note)
         for change in extended.record.extensions[-1].changes:
             tell.say(escaped(change))
         if extended.outside:
@@ -158,7 +162,7 @@ def extend(
                 f"{len(extended.outside)} of {len(extended.trials)} old trials lie outside of the space now: they stay "
                 "on the leaderboard, and the sampler is not told of them"
             )
-        tell.follow(extended.spec, lambda observers: extend_sweep(extended, observers, address))
+        tell.follow(extended.spec, run, lambda observers: extend_sweep(extended, observers, address))
 
 
 def status(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
@@ -172,14 +176,17 @@ def status(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     from orchestrator.terminal.tables import trial_table
 
     folder = open_run(run)
-    record, board, alive = Ledger(folder).read_run(), Leaderboard.from_run(folder), heartbeat.is_alive(folder)
+    record, board, alive = Ledger(folder).read_run(), Leaderboard.from_run(folder), heartbeat.is_alive(run)
+    warn_of(board.problems)
+    if not alive:
+        board = board.without_driver()
     counts = Counter(entry.trial.status for entry in board.entries)
     if format is Format.JSON:
         found = {"name": record.name, "driven": alive, "trials_planned": record.trials_planned, "ended": record.ended}
         print_json({**found, "trials": counts, "best": [entry.to_json() for entry in board.entries[:1]]})
         return
-    driver = heartbeat.read(folder)
-    state = f"driven by process {driver.pid} on {driver.host}" if alive and driver else "not running"
+    driver = heartbeat.read(run)
+    state = f"driven by {driver.who}" if alive and driver else "not running"
     prose(output, f"[bold]{escaped(record.name)}[/bold]: {state}")
     by_status = ", ".join(f"{count} {state}" for state, count in counts.items()) or "none yet"
     done = sum(count for state, count in counts.items() if not state.unfinished)
@@ -222,15 +229,17 @@ def logs(
 def stop(run: RunArgument) -> None:
     """Stop a running sweep from any terminal: its trials end, results are kept, `thaw resume` continues it."""
     from analysis import heartbeat
-    from analysis.run_folder import open_run
+    from analysis.run_folder import claimed_run, open_run
 
-    folder = open_run(run)
-    if not heartbeat.is_alive(folder):
+    driver = heartbeat.read(run)
+    if driver is None:
+        open_run(run)  # names what is wrong with a folder that is no run
+    if driver is None or not heartbeat.is_alive(run):
         raise InvalidInput(f"{run}: must be running to be stopped, but it is not; see `thaw status {run}`")
-    folder.stop_request.touch()
+    claimed_run(run).stop_request.touch()
     deadline = time.monotonic() + STOP_TIMEOUT
     with errors.status("waiting for the driver to stop"):
-        while heartbeat.is_alive(folder):
+        while not ((now := heartbeat.read(run)) is None or now.driver != driver.driver or now.is_over):
             if time.monotonic() > deadline:
                 raise ThawError(
                     f"{run}: asked to stop, but still running after {STOP_TIMEOUT:.0f} s; see its own terminal"

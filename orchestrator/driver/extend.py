@@ -6,16 +6,18 @@ outside of a narrowed space keeps its place on the leaderboard, and is left out 
 """
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from analysis.heartbeat import Heartbeat
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Extension, Ledger, RunRecord
 from analysis.run_folder import RunFolder, open_run
 from analysis.run_store import RunStore, write_atomically
-from orchestrator.driver.resume_checks import check_not_driven, check_resumable
+from orchestrator.driver.driver_claim import check_not_driven, claimed
+from orchestrator.driver.resume_checks import check_resumable
 from orchestrator.driver.sweep import SweepOutcome, drive, session_of, space_record
 from orchestrator.driver.sweep_events import SweepEvents
 from orchestrator.search import warm_start
@@ -30,6 +32,7 @@ from search_spaces.errors import InvalidInput
 from search_spaces.space import Point, parameters_text, point_with
 from trainables.data.arrays import Arrays
 from trainables.result import TrialResult
+from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place
 
 
@@ -58,30 +61,44 @@ class Extended:
     warm: warm_start.WarmStart | None
     """Trials of other runs from which it learns, where these have changed."""
 
-    def write(self) -> None:
-        """Write the planned changes to the run."""
+    before: Heartbeat | None
+    """Newest driver of the run at the time of the plan; None where no process has ever driven it."""
+
+    def write(self, run: RunFolder) -> None:
+        """Write the planned changes to the run, which this process has claimed."""
         if self.warm is not None:
-            warm_start.store(self.run, self.warm)
-        write_atomically(self.run.sweep_yaml, self.spec.to_yaml())
-        Ledger(self.run).write_run(self.record)
+            warm_start.store(run, self.warm)
+        write_atomically(run.sweep_yaml, self.spec.to_yaml())
+        Ledger(run).write_run(self.record)
 
 
 def extend_sweep(extended: Extended, observers: Iterable[Observer] = (), address: str | None = None) -> SweepOutcome:
     """Write the planned changes, once the cluster is ready, and run the sweep to its end; see `resume_sweep`."""
-    spec, run, arrays = extended.spec, extended.run, extended.arrays
-    with SweepEvents(spec, run.root, observers, extended.trials) as events, session_of(spec, arrays, address):
-        extended.write()
-        return drive(spec, run, arrays, events, address)
+    spec, root, arrays = extended.spec, extended.run.root, extended.arrays
+    cache = cache_folder(spec.storage.cache_dir)
+    with (
+        SweepEvents(spec, root, observers, extended.trials) as events,
+        claimed(root, extended.before, cache) as claim,
+        session_of(spec, root, arrays, address),
+    ):
+        extended.write(claim.open())
+        return drive(spec, claim, arrays, events, address)
 
 
-def plan_extension(folder: Place, trials: int = 0, overrides: Sequence[str] = ()) -> Extended:
+def plan_extension(
+    folder: Place,
+    trials: int = 0,
+    overrides: Sequence[str] = (),
+    on_wait: Callable[[str], None] = lambda _text: None,
+) -> Extended:
     """Plan `trials` more than before, and changes of the sweep file of a run; write and train nothing.
 
-    Raises InvalidInput when `folder` is no run or is being driven, when a change would make old results incomparable or
-    leave nothing to do, and for every fault for which a new sweep would be refused.
+    `on_wait` gets a sentence before the heartbeat of an earlier driver is watched, for at most 50 seconds. Raises
+    InvalidInput when `folder` is no run or is being driven, when a change would make old results incomparable or leave
+    nothing to do, and for every fault for which a new sweep would be refused.
     """
+    before = check_not_driven(open_run(folder).root, on_wait)
     run = open_run(folder)
-    check_not_driven(run, folder)
     ledger = Ledger(run)
     known, record, old = ledger.trials(), ledger.read_run(), load_run(run)
     new = _changed(run, old, trials, overrides, known)
@@ -93,8 +110,8 @@ def plan_extension(folder: Place, trials: int = 0, overrides: Sequence[str] = ()
         )
     outside = [trial for trial in known if locate_trial(new.problem, trial) is None]
     _check_work(folder, new, known, outside)
-    first_trial = 1 + max((int(trial.trial_id) for trial in known), default=-1)
-    extension = Extension(at=datetime.datetime.now(datetime.UTC), changes=tuple(changes), first_trial=first_trial)
+    now = datetime.datetime.now(datetime.UTC)
+    extension = Extension(at=now, changes=tuple(changes), first_trial=ledger.next_number())
     record = record.model_copy(
         update={**space_record(new), "ended": None, "extensions": (*record.extensions, extension)}
     )
@@ -104,7 +121,7 @@ def plan_extension(folder: Place, trials: int = 0, overrides: Sequence[str] = ()
         else None
     )
     arrays = check_resumable(new, run, record, folder)
-    return Extended(run, new, arrays, record, tuple(known), tuple(trial.trial_id for trial in outside), warm)
+    return Extended(run, new, arrays, record, tuple(known), tuple(trial.trial_id for trial in outside), warm, before)
 
 
 def _changed(
@@ -115,7 +132,8 @@ def _changed(
     Unless the changes set the points that are tried first, the old ones stay, as far as they lie in the space. Every
     new choice follows, on top of the best configuration so far: old results do not inform the sampler about it.
     """
-    with RunStore(run).reading(run.sweep_yaml) as path:
+    store = RunStore(run)
+    with store.reading(store.newest(lambda layer: layer.sweep_yaml)) as path:
         raw, written = read_mapping(path), read_mapping(path)
     for override in overrides:
         apply_override(raw, override)

@@ -1,4 +1,4 @@
-"""Lifeline: heartbeats of the driver, its signals, and its published log, for the time of a block."""
+"""Lifeline: signals to the driver, its published log, and the record of its time, for the time of a block."""
 
 import logging
 import signal
@@ -7,7 +7,7 @@ import time
 from types import FrameType
 from typing import Any, Self
 
-from analysis import heartbeat
+from analysis.heartbeat import BEAT_SECONDS
 from analysis.ledger import Ledger
 from analysis.run_store import RunStore
 from orchestrator.tuner.stopper import SweepStopper
@@ -15,13 +15,12 @@ from search_spaces.errors import StorageFailed, ThawError
 
 log = logging.getLogger(__name__)
 
-BEAT_SECONDS = 5.0
 NOTE_SECONDS = 60.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Lifeline:
-    """Lifeline: writes heartbeats while the driver works, and turns Ctrl-C and SIGTERM into a request to stop.
+    """Lifeline: publishes the state of a driver while it works, and turns Ctrl-C and SIGTERM into a request to stop.
 
     A machine sends SIGTERM before it is removed.
     """
@@ -33,12 +32,10 @@ class Lifeline:
         self._stopper = stopper
         self._noted = time.monotonic()
         self._left = threading.Event()
-        self._thread = threading.Thread(target=self._live, name="heartbeat", daemon=True)
+        self._thread = threading.Thread(target=self._live, name="lifeline", daemon=True)
         self._former: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
-        self._run.stop_request.unlink(missing_ok=True)
-        heartbeat.beat(self._run)
         self._thread.start()
         if threading.current_thread() is threading.main_thread():
             self._former = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
@@ -55,19 +52,16 @@ class Lifeline:
             self._note()
         except StorageFailed as error:
             self._stopper.give_up(error)
-        finally:
-            heartbeat.clear(self._run)
 
     def _live(self) -> None:
         while not self._left.wait(BEAT_SECONDS):
             try:
-                heartbeat.beat(self._run)
                 self._publish_log()
                 if time.monotonic() - self._noted > NOTE_SECONDS:
                     self._note()
             except StorageFailed as error:
                 self._stopper.give_up(error)
-            except ThawError as error:  # a record that cannot be read now may be readable at the next beat
+            except ThawError as error:  # a record that cannot be read now may be readable at the next turn
                 log.warning("%s", error)
 
     def _publish_log(self) -> None:

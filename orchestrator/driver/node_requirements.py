@@ -12,13 +12,14 @@ from orchestrator.cluster.node_probe import NodeQuestion
 from orchestrator.spec.sweep_spec import SweepSpec
 from trainables.data.readers import Dataset, open_dataset
 from trainables.storage.folders import cache_folder
+from trainables.storage.place import Place
 
 CHECKED_IMAGES = 64
 """Number of images whose sizes are compared on every node: a cheap stand-in for the fingerprint."""
 
 
-def make_node_question(spec: SweepSpec | None, dataset: Dataset | None) -> NodeQuestion:
-    """Make the question for a node's versions and cache, and for everything that the trials of `spec` need there."""
+def make_node_question(spec: SweepSpec | None, root: Place | None, dataset: Dataset | None) -> NodeQuestion:
+    """Make the question for a node's versions and cache, and for what the trials of `spec`, in the run `root`, need."""
     if spec is None:
         return NodeQuestion(NODE_PACKAGES, str(cache_folder(None)))
     paths = {
@@ -32,7 +33,7 @@ def make_node_question(spec: SweepSpec | None, dataset: Dataset | None) -> NodeQ
         str(cache_folder(spec.storage.cache_dir)),
         folders={key: str(path) for key, path in paths.items() if path is not None}
         | {f"weights {path}": path for path in sorted(weights)},
-        run=str(spec.run_root.resolve()) if isinstance(spec.run_root, Path) else None,
+        run=str(root.resolve()) if isinstance(root, Path) else None,
         token=f".driver-{uuid.uuid4().hex}",
         images={} if dataset is None else _some_images(dataset),
         devices=spec.resources.gpus_per_worker > 0,
@@ -47,10 +48,11 @@ def ask_for_sweep(spec: SweepSpec | None) -> Iterator[tuple[NodeQuestion, Path]]
     """
     if spec is None:
         with TemporaryDirectory() as folder:
-            yield make_node_question(None, None), Path(folder)
+            yield make_node_question(None, None, None), Path(folder)
         return
     dataset = open_dataset(spec.data.root, spec.data.manifest)
-    yield make_node_question(spec, dataset), RunFolder(spec.run_root, cache_folder(spec.storage.cache_dir)).local
+    question = make_node_question(spec, spec.run_root, dataset)
+    yield question, RunFolder(spec.run_root, cache_folder(spec.storage.cache_dir)).local
 
 
 def _some_images(dataset: Dataset) -> dict[str, int]:

@@ -4,6 +4,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from analysis import heartbeat
+from analysis.heartbeat import Heartbeat
+from analysis.run_folder import HEARTBEAT
+from orchestrator.driver.driver_claim import check_not_driven, driven
 from orchestrator.search import warm_start
 from orchestrator.spec.sections import cache_budget
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -59,8 +63,11 @@ def check_plans(configs: list[TrialConfig], classes: Sequence[str]) -> None:
                 raise InvalidInput(f"{config.architecture}: {error}") from None
 
 
-def check_fresh(root: Place) -> None:
-    """Raise InvalidInput when the run folder is already taken, or lies in a bucket that cannot be written."""
+def check_fresh(root: Place) -> Heartbeat | None:
+    """Return the newest driver of a run folder that is new, None unless a driver was killed before it wrote the run.
+
+    Raises InvalidInput when the folder is already taken, or lies in a bucket that cannot be written.
+    """
     try:
         if isinstance(root, BucketPath):
             check_writable(root.parent)
@@ -68,11 +75,15 @@ def check_fresh(root: Place) -> None:
             check_folder("storage.root", root.absolute().parent)
         if root.exists() and not root.is_dir():
             raise InvalidInput(f"run folder must be new, got {root}, which is a file; choose another name with --name")
-        if root.exists() and any(root.iterdir()):
+        found = [child.name for child in root.iterdir()] if root.exists() else []
+        if found and heartbeat.is_alive(root):
+            raise InvalidInput(driven(root, heartbeat.read(root)))
+        if any(not HEARTBEAT.fullmatch(name) for name in found if not name.startswith(".driver")):
             raise InvalidInput(
                 f"run folder must be new, got {root}, which is not empty; "
                 f"go on with `thaw resume {root}`, or choose another name with --name"
             )
+        return check_not_driven(root)
     except StorageFailed as error:  # nothing has been done yet
         raise InvalidInput(str(error)) from error
 

@@ -1,8 +1,7 @@
-"""Checks before a run continues: no other driver, budget left, and the same images as at its start."""
+"""Checks before a run continues: budget left, and the same images as at its start."""
 
 from collections.abc import Iterable
 
-from analysis import heartbeat
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder
 from orchestrator.driver.preflight import check_inputs
@@ -33,15 +32,7 @@ def check_resumable(spec: SweepSpec, run: RunFolder, record: RunRecord, named: P
             f"{spec.data.root}: a run must go on with the images it began with, but they have changed since; "
             "restore them, or launch a new sweep"
         )
-    # Last, since two drivers may start at once: the first heartbeat follows almost immediately.
-    check_not_driven(run, named)
     return arrays
-
-
-def check_not_driven(run: RunFolder, named: Place) -> None:
-    """Raise InvalidInput when another process drives the run."""
-    if heartbeat.is_alive(run):
-        raise InvalidInput(f"{named}: a run must have one driver, but it is being driven; see `thaw status {named}`")
 
 
 def budget_meter(spec: SweepSpec, record: RunRecord, trials: Iterable[TrialResult]) -> BudgetMeter:

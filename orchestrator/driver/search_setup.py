@@ -42,7 +42,7 @@ def make_searcher(
     starting = starting_points(
         problem, spec.given_points(), DEFAULT_RECIPE, _probe_scores(spec, ledger, stopper.stop_all)
     )
-    proposals = Proposals(problem, study, known, starting, price_function(rungs))
+    proposals = Proposals(problem, study, known, starting, price_function(rungs), ledger.next_number())
     states = TrialStates(ledger, study, on_trial, stopper.give_up)
     pruned_at_end = asha.pruned_at_end if asha else ()
     return LedgerSearcher(proposals, states, _assigner(spec, ledger), stopper.is_over, pruned_at_end), asha
@@ -67,6 +67,7 @@ def _assigner(spec: SweepSpec, ledger: Ledger) -> Callable[[TrialResult], Assign
         return Assignment(
             trial=trial,
             run=ledger.run.root,
+            generations=ledger.run.generations,
             cache=cache,
             cache_budget=budget,
             resources=spec.resources,

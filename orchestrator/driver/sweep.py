@@ -5,9 +5,9 @@ import importlib.metadata
 import logging
 import secrets
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from analysis.leaderboard import Leaderboard
@@ -17,9 +17,10 @@ from analysis.run_store import RunStore, write_atomically
 from orchestrator.cluster.joining_nodes import JoiningNodes
 from orchestrator.cluster.runtime import is_joined
 from orchestrator.cluster.session import open_session
+from orchestrator.driver.driver_claim import BeatingClaim, check_not_driven, claimed
 from orchestrator.driver.lifeline import Lifeline
 from orchestrator.driver.node_requirements import make_node_question
-from orchestrator.driver.preflight import preflight
+from orchestrator.driver.preflight import check_fresh, preflight
 from orchestrator.driver.resume_checks import budget_meter, check_resumable
 from orchestrator.driver.search_setup import make_searcher
 from orchestrator.driver.sweep_events import SweepEvents
@@ -69,35 +70,47 @@ def run_sweep(
     """Run a new sweep to its end; `arrays` is what `preflight` returned, where that has been called already.
 
     It runs on the Ray cluster at `address` (`auto`, HOST:PORT), or at $RAY_ADDRESS, and without them on this machine.
-    Raises InvalidInput before anything is trained or written, SweepFailed when no trial completes.
+    Raises InvalidInput before anything is trained or written, also where another process drives a run of this name,
+    and SweepFailed when no trial completes.
     """
-    with SweepEvents(spec, spec.run_root, observers) as events:
+    root = spec.run_root
+    with SweepEvents(spec, root, observers) as events:
         arrays = arrays or preflight(spec)
         warm = warm_start.collect_trials(spec.problem, arrays.fingerprint)
-        with session_of(spec, arrays, address):
-            run = RunFolder(spec.run_root)
+        cache = cache_folder(spec.storage.cache_dir)
+        with claimed(root, check_fresh(root), cache) as claim, session_of(spec, root, arrays, address):
+            run = claim.open()
             warm_start.store(run, warm)
             create_run(run, spec, arrays)
-            return drive(spec, run, arrays, events, address)
+            return drive(spec, claim, arrays, events, address)
 
 
-def resume_sweep(folder: Place, observers: Iterable[Observer] = (), address: str | None = None) -> SweepOutcome:
+def resume_sweep(
+    folder: Place,
+    observers: Iterable[Observer] = (),
+    address: str | None = None,
+    on_wait: Callable[[str], None] = lambda _text: None,
+) -> SweepOutcome:
     """Continue a run: unfinished trials from their last checkpoints, then the rest of the planned ones.
 
-    Raises InvalidInput when `folder` is no run, another process drives it, its budget is used up, or data or weights
-    are missing.
+    `on_wait` gets a sentence before the heartbeat of an earlier driver is watched, for at most 50 seconds. Raises
+    InvalidInput when `folder` is no run, another process drives it, its budget is used up, or data or weights are
+    missing.
     """
+    before = check_not_driven(open_run(folder).root, on_wait)
     run = open_run(folder)
-    spec = load_run(run)
-    with SweepEvents(spec, folder, observers, Ledger(run).trials()) as events:
-        arrays = check_resumable(spec, run, Ledger(run).read_run(), folder)
-        return drive(spec, run, arrays, events, address)
+    spec, ledger = load_run(run), Ledger(run)
+    with SweepEvents(spec, folder, observers, ledger.trials()) as events:
+        arrays = check_resumable(spec, run, ledger.read_run(), folder)
+        cache = cache_folder(spec.storage.cache_dir)
+        with claimed(folder, before, cache) as claim, session_of(spec, folder, arrays, address):
+            return drive(spec, claim, arrays, events, address)
 
 
-def session_of(spec: SweepSpec, arrays: Arrays, address: str | None) -> AbstractContextManager[None]:
-    """Return the session in which the trials of a sweep run."""
-    folder = RunFolder(spec.run_root, cache_folder(spec.storage.cache_dir)).local
-    return open_session(folder, spec.resources, lambda: make_node_question(spec, arrays.dataset), address)
+def session_of(spec: SweepSpec, root: Place, arrays: Arrays, address: str | None) -> AbstractContextManager[None]:
+    """Return the session in which the trials of the run at `root` run."""
+    folder = RunFolder(root, cache_folder(spec.storage.cache_dir)).local
+    return open_session(folder, spec.resources, lambda: make_node_question(spec, root, arrays.dataset), address)
 
 
 def create_run(run: RunFolder, spec: SweepSpec, arrays: Arrays) -> None:
@@ -128,11 +141,10 @@ def space_record(spec: SweepSpec) -> dict[str, Any]:
 
 
 def drive(
-    spec: SweepSpec, run: RunFolder, arrays: Arrays, events: SweepEvents, address: str | None = None
+    spec: SweepSpec, claim: BeatingClaim, arrays: Arrays, events: SweepEvents, address: str | None = None
 ) -> SweepOutcome:
-    """Run the rest of a run to its end. Raises SweepFailed when it has no completed trial then."""
-    # Resolved, since the workers have another working directory.
-    run = RunFolder(run.root.resolve(), cache_folder(spec.storage.cache_dir))
+    """Run the rest of a claimed run to its end. Raises SweepFailed when it has no completed trial then."""
+    run = claim.open()
     ledger = Ledger(run)
     known = ledger.trials()
     # A crash between the two files of an extension leaves the record behind.
@@ -141,9 +153,9 @@ def drive(
     stopper = SweepStopper(run, meter, events.on_closing)
     run.local.mkdir(parents=True, exist_ok=True)
     interrupted = False
+    claim.watch(stopper.give_up)
     with (
         Lifeline(ledger, stopper),
-        session_of(spec, arrays, address),
         log_to(RunStore(run).fetch(run.sweep_log)),
         Dispatcher(make_trackers(spec.tracking), spec.name, run.local, known) as trackers,
         _joining_nodes(spec, run, arrays, address) as stopper.joining_nodes,
@@ -153,7 +165,7 @@ def drive(
         interrupted = _run_trials(spec, ledger, stopper, events, address)
         if stopper.failed is None:
             trackers.publish(lambda: SweepSummary.from_run(run))
-    outcome = _conclude(spec, run, stopper, interrupted=interrupted)
+    outcome = _conclude(spec, replace(run, root=claim.named), stopper, interrupted=interrupted)
     events.close(interrupted=interrupted, ended=stopper.ended)
     return outcome
 
@@ -164,14 +176,16 @@ def _joining_nodes(
     """Return the checks of the nodes that join; None where the sweep has a machine of its own."""
     if not is_joined(address):
         return nullcontext()
-    return closing(JoiningNodes(make_node_question(spec, arrays.dataset), run.run_json.name))
+    return closing(JoiningNodes(make_node_question(spec, run.root, arrays.dataset), run.run_json.name))
 
 
 def _run_trials(
     spec: SweepSpec, ledger: Ledger, stopper: SweepStopper, events: SweepEvents, address: str | None
 ) -> bool:
     """Run the trials that are left; return whether the sweep was stopped before they were done."""
-    shutil.rmtree(ledger.run.tune, ignore_errors=True)
+    for layer in ledger.run.layers():
+        shutil.rmtree(layer.tune, ignore_errors=True)
+        layer.study_log.unlink(missing_ok=True)
     searcher, asha = make_searcher(spec, ledger, stopper, events.on_trial)
     remaining = searcher.proposals.remaining
     log.info("%s: %d trials to go", spec.name, remaining)
@@ -184,8 +198,10 @@ def _run_trials(
 
 def _conclude(spec: SweepSpec, run: RunFolder, stopper: SweepStopper, *, interrupted: bool) -> SweepOutcome:
     """Write the leaderboard, delete weights that are not kept, and raise the error of the sweep as a whole, if any."""
-    if stopper.failed is not None:
+    if isinstance(stopper.failed, StorageFailed):
         raise StorageFailed(f"{stopper.failed}; nothing that was written is lost: go on with `thaw resume {run.root}`")
+    if stopper.failed is not None:
+        raise stopper.failed
     board = Leaderboard.from_run(run)
     board.write_csv(run.leaderboard_csv)
     if stopper.complaint is not None:

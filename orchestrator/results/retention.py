@@ -26,15 +26,17 @@ def remove_weights(run: RunFolder, board: Leaderboard, keep_best: int) -> None:
         trial = entry.trial
         if trial.status.unfinished:
             continue
-        store.remove(run.last(trial.trial_id))
-        if entry.rank is None or entry.rank > keep_best:
-            store.remove(run.best(trial.trial_id))
+        for layer in run.layers():
+            store.remove(layer.last(trial.trial_id))
+            if entry.rank is None or entry.rank > keep_best:
+                store.remove(layer.best(trial.trial_id))
 
 
 @contextmanager
 def trial_weights(run: RunFolder, trial: TrialResult) -> Iterator[Path]:
     """Yield the checkpoint of a trial's best epoch on this machine. Raises InvalidInput when there is none."""
-    with RunStore(run).reading(run.best(trial.trial_id)) as folder:
+    store = RunStore(run)
+    with store.reading(store.newest(lambda layer: layer.best(trial.trial_id))) as folder:
         if not checkpoint.exists(folder):
             raise InvalidInput(_missing(run, trial))
         yield folder
@@ -43,10 +45,15 @@ def trial_weights(run: RunFolder, trial: TrialResult) -> Iterator[Path]:
 def _missing(run: RunFolder, trial: TrialResult) -> str:
     store = RunStore(run)
     ranked = (entry.trial.trial_id for entry in Leaderboard.from_run(run).entries)
-    there = list(islice((name for name in ranked if store.has(run.best(name))), _NAMED))
+    there = list(islice((name for name in ranked if _has_weights(store, name)), _NAMED))
     rule = f"{run.root}: a trial must have a checkpoint, got {trial.trial_id}, which is {trial.status} and has none"
     kept = load_run(run).storage.keep_best
     if kept is not None and trial.best is not None:
         rule += f": storage.keep_best is {kept}, the weights of the others were removed when the sweep ended"
-    remedy = f"train it again from its `config` in {run.trial(trial.trial_id)} with `thaw trial`"
+    record = store.newest(lambda layer: layer.trial(trial.trial_id))
+    remedy = f"train it again from its `config` in {record} with `thaw trial`"
     return f"{rule}; there are those of {', '.join(there) or 'no trial'}, or {remedy}"
+
+
+def _has_weights(store: RunStore, trial_id: str) -> bool:
+    return store.has(store.newest(lambda layer: layer.best(trial_id)))

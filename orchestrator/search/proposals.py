@@ -48,8 +48,12 @@ class Proposals:
         known: Sequence[TrialResult],
         starting: Iterable[Point],
         price: Price,
+        first_number: int = 0,
     ) -> None:
-        """Keep the sources; `known` are the trials of the run so far, `starting` the points of sources 2 to 4."""
+        """Keep the sources; `known` are the trials of the run so far, `starting` the points of sources 2 to 4.
+
+        A new trial has at least the number `first_number`: the record of an earlier one may be damaged.
+        """
         self._problem = problem
         self._study = study
         self._price = price
@@ -58,7 +62,7 @@ class Proposals:
         for point in (locate_trial(problem, trial) for trial in known):
             if point is not None and point in self._starting:
                 self._starting.remove(point)
-        self._next_number = 1 + max((int(trial.trial_id) for trial in known), default=-1)
+        self._next_number = max((first_number, *(1 + int(trial.trial_id) for trial in known)))
 
     @property
     def remaining(self) -> int:

@@ -13,11 +13,13 @@ from pydantic import BaseModel, ConfigDict
 
 from analysis.ledger import Ledger, RunRecord, read_record, write_record
 from analysis.run_folder import RunFolder, open_run
+from analysis.run_store import RunStore
 from orchestrator.search.study import locate, to_frozen
 from orchestrator.spec.search_problem import SearchProblem
 from search_spaces.errors import InvalidInput
 from search_spaces.space import Point
 from trainables.result import TrialResult
+from trainables.storage.place import Place
 
 log = logging.getLogger(__name__)
 
@@ -65,18 +67,17 @@ def collect_trials(problem: SearchProblem, fingerprint: str) -> WarmStart:
 
 def store(run: RunFolder, warm: WarmStart) -> None:
     """Copy the collected trials into the run, in place of the earlier ones."""
-    if warm.runs:
+    if warm.runs or _copy_of(run).is_file():
         write_record(run.warm_start, warm)
-    else:
-        run.warm_start.unlink(missing_ok=True)
 
 
 def warm_trials(problem: SearchProblem, run: RunFolder) -> list[FrozenTrial]:
     """Return the trials of other runs, as copied into this one, that lie in the space; log the number of the others."""
     found: list[FrozenTrial] = []
-    if not run.warm_start.is_file():
+    copy = _copy_of(run)
+    if not copy.is_file():
         return found
-    for source, trials in read_record(run.warm_start, WarmStart).runs.items():
+    for source, trials in read_record(copy, WarmStart).runs.items():
         points = [(trial, point) for trial in trials if (point := _point(problem, trial)) is not None]
         found += [to_frozen(problem.space, trial, point, Path(source).name) for trial, point in points]
         log.info(
@@ -86,6 +87,10 @@ def warm_trials(problem: SearchProblem, run: RunFolder) -> list[FrozenTrial]:
             len(trials) - len(points),
         )
     return found
+
+
+def _copy_of(run: RunFolder) -> Place:
+    return RunStore(run).newest(lambda layer: layer.warm_start)
 
 
 def _point(problem: SearchProblem, trial: TrialResult) -> Point | None:

@@ -47,7 +47,8 @@ def resolve(raw: dict[str, Any], base: Path, source: str) -> SweepSpec:
 
 def load_run(run: RunFolder) -> SweepSpec:
     """Return the resolved sweep of a run. Raises InvalidInput when it is missing or cannot be used."""
-    with RunStore(run).reading(run.sweep_yaml) as path:
+    store = RunStore(run)
+    with store.reading(store.newest(lambda layer: layer.sweep_yaml)) as path:
         return load(path)
 
 

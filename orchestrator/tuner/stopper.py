@@ -11,7 +11,7 @@ from ray import tune
 from analysis.run_folder import RunFolder
 from orchestrator.cluster.joining_nodes import JoiningNodes
 from orchestrator.tuner.budget_meter import BudgetMeter
-from search_spaces.errors import StorageFailed
+from search_spaces.errors import StorageFailed, ThawError
 from trainables.storage.place import disk_is_full
 
 log = logging.getLogger(__name__)
@@ -33,8 +33,8 @@ class SweepStopper(tune.Stopper):
         self.joining_nodes: JoiningNodes | None = None
         self.ended: str | None = None
         """Budget that is used up, with its figures; None while none is."""
-        self.failed: StorageFailed | None = None
-        """Failure of the storage."""
+        self.failed: ThawError | None = None
+        """Reason for which nothing more can be written: failed storage, or another driver."""
         self.complaint: str | None = None
         """Fault of a node that has joined."""
 
@@ -77,8 +77,8 @@ class SweepStopper(tune.Stopper):
         self._stop = True
         self._run.stop_request.touch()
 
-    def give_up(self, error: StorageFailed) -> None:
-        """Stop the sweep because its storage failed; the first failure is kept."""
+    def give_up(self, error: ThawError) -> None:
+        """Stop the sweep because nothing more can be written; the first reason is kept."""
         if self.failed is None:
             log.error("%s", error)
         self.failed = self.failed or error

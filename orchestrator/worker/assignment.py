@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from analysis.run_folder import RunFolder
+from analysis.run_folder import FIRST_GENERATION, Generation, RunFolder
 from orchestrator.spec.sections import Resources
 from trainables.result import Failure, TrialResult
 from trainables.storage.folders import TrialFolders
@@ -27,6 +27,9 @@ class Assignment(BaseModel):
     run: Place
     """RUN, visible on every node."""
 
+    generations: tuple[Generation, ...] = FIRST_GENERATION
+    """Generations of the run; the worker writes files of the last one."""
+
     cache: Path
     """Node-local cache."""
 
@@ -42,7 +45,7 @@ class Assignment(BaseModel):
     @property
     def run_folder(self) -> RunFolder:
         """Run, as this node sees it."""
-        return RunFolder(self.run, self.cache)
+        return RunFolder(self.run, self.cache, generations=self.generations)
 
     @property
     def folders(self) -> TrialFolders:

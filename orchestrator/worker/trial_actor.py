@@ -130,6 +130,7 @@ class TrialActor(tune.Trainable):
         self._handler = run_trial.start_trial_log(self.store.fetch(self.run.log(self.trial.trial_id)))
         log.info("trial %s: %s", self.trial.trial_id, self.trial.parameters)
         self.store.release(self.run.checkpoints(self.trial.trial_id))  # left by a process that was killed
+        self.store.inherit(self.trial.trial_id)
         self.store.fetch(self.run.last(self.trial.trial_id))
         placement = ray.util.get_current_placement_group()
         if self.group is None and placement is not None and self.assignment.resources.needs_worker_group:

@@ -158,7 +158,7 @@ def test_newer_schema_is_refused(tmp_path: Path) -> None:
     ledger = ledger_in(tmp_path)
     ledger.write_trial(result(schema_version=SCHEMA_VERSION + 1))
     with pytest.raises(InvalidInput, match=r"trials/0001\.json: schema_version must be at most 1, got 2; .* upgrade"):
-        ledger.trials()
+        ledger.read_trial("0001")
     ledger.write_run(run_record().model_copy(update={"schema_version": SCHEMA_VERSION + 1}))
     with pytest.raises(InvalidInput, match=r"run\.json: schema_version must be at most"):
         ledger.read_run()
@@ -178,10 +178,12 @@ def test_json_of_another_kind_is_named(tmp_path: Path) -> None:
     ledger.write_trial(result())
     ledger.run.trial("0001").write_text("[]")
     with pytest.raises(InvalidInput, match=r"0001\.json: the record: .*dictionary.*; the record was damaged or edited"):
-        ledger.trials()
+        ledger.read_trial("0001")
     ledger.run.trial("0001").write_text('{"trial_id": "0001"}')
     with pytest.raises(InvalidInput, match=r"0001\.json: config: Field required; the record was damaged"):
-        ledger.trials()
+        ledger.read_trial("0001")
+    assert ledger.trials() == []
+    assert "0001.json: config: Field required" in ledger.problems[0]
 
 
 def test_copied_record_is_refused(tmp_path: Path) -> None:
@@ -189,7 +191,9 @@ def test_copied_record_is_refused(tmp_path: Path) -> None:
     ledger.write_trial(result())
     ledger.run.trial("0002").write_text(ledger.run.trial("0001").read_text())
     with pytest.raises(InvalidInput, match=r"0002\.json: trial_id must be the name of the file, got '0001'"):
-        ledger.trials()
+        ledger.read_trial("0002")
+    assert ledger.trials() == [result()]
+    assert len(ledger.problems) == 1
 
 
 def test_missing_records_have_a_remedy(tmp_path: Path) -> None:

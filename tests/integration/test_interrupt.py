@@ -63,7 +63,7 @@ def test_interrupted_stopped_killed_and_resumed(
     assert f"driven by process {launched.pid} on " in capsys.readouterr().out
     assert cli(["resume", str(run.root)]) == 2
     assert "must have one driver" in capsys.readouterr().err
-    assert heartbeat.is_alive(run)
+    assert heartbeat.is_alive(run.root)
     workers = psutil.Process(launched.pid).children(recursive=True)
     os.killpg(launched.pid, signal.SIGINT)
     _, err = launched.communicate(timeout=120)
@@ -104,7 +104,7 @@ def test_interrupted_stopped_killed_and_resumed(
     resumed.communicate(timeout=60)
     # Ray's own agents take minutes to notice; what trains, and writes checkpoints, must be gone at once.
     assert not psutil.wait_procs(workers, timeout=10)[1], "workers outlive their driver"
-    assert not heartbeat.is_alive(run)
+    assert not heartbeat.is_alive(run.root)
     assert unchanged(run, finished)
     run.study_log.unlink()
     shutil.rmtree(run.tune)
@@ -131,7 +131,7 @@ def in_the_middle(run: RunFolder, process: subprocess.Popen[str], done: int) -> 
     before: dict[str, int] = {}
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
-        driver = heartbeat.read(run)
+        driver = heartbeat.read(run.root)
         if run.run_json.is_file() and driver is not None and driver.pid == process.pid:
             trials = ledger.trials()
             before = before or {trial.trial_id: len(trial.reports) for trial in trials}

@@ -54,7 +54,7 @@ def test_a_run_in_a_bucket(
     assert told("status", str(run.root))["driven"] is True  # type: ignore[index]
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
-    assert not heartbeat.is_alive(run)
+    assert not heartbeat.is_alive(run.root)
     before = {trial.trial_id: len(trial.reports) for trial in ledger.trials()}
     assert max(before.values()) < EPOCHS
 

@@ -66,7 +66,7 @@ def test_a_driver_that_dies(
         # The driver alone is killed; Ctrl-C goes to everything that was started from the terminal.
         (os.killpg if end is signal.SIGINT else os.kill)(process.pid, end)
         process.communicate(timeout=120)
-        assert not heartbeat.is_alive(run)
+        assert not heartbeat.is_alive(run.root)
         assert all(run.trial(trial_id).read_bytes() == record for trial_id, record in finished.items())
         trials = Ledger(run).trials()
         finished = {t.trial_id: run.trial(t.trial_id).read_bytes() for t in trials if not t.status.unfinished}
@@ -121,7 +121,7 @@ def wait_for_progress(run: RunFolder, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 240
     before: dict[str, bytes] = {}
     while time.monotonic() < deadline and process.poll() is None:
-        driver = heartbeat.read(run)
+        driver = heartbeat.read(run.root)
         if run.run_json.is_file() and driver is not None and driver.pid == process.pid:
             records = {trial.trial_id: run.trial(trial.trial_id).read_bytes() for trial in Ledger(run).trials()}
             before = before or records

@@ -33,7 +33,7 @@ def test_a_full_disk_stops_the_sweep_and_loses_nothing(
     assert "free some space" in ended.stderr
     assert f"go on with `thaw resume {run.root}`" in ended.stderr
     assert "Traceback" not in ended.stderr
-    assert not heartbeat.is_alive(run)
+    assert not heartbeat.is_alive(run.root)
     before = Ledger(run).trials()
     assert before
     assert not [trial for trial in before if trial.status is Status.FAILED], "it is no trial's fault"

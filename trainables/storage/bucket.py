@@ -134,6 +134,24 @@ class BucketPath:
         with _asking(self), _file_system(self.bucket).open_output_stream(self._name) as stream:
             stream.write(content)
 
+    def create(self, content: bytes) -> bool:
+        """Make the object unless it exists; return whether this call made it: of several, one.
+
+        Amazon S3, "How to prevent object overwrites with conditional writes": PutObject with If-None-Match. Arrow's
+        client has no such request, AWS's own has.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            _client().put_object(Bucket=self.bucket, Key=str(self.key), Body=content, IfNoneMatch="*")
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("PreconditionFailed", "ConditionalRequestConflict"):
+                return False
+            raise _unreachable(self, str(error)) from error
+        except BotoCoreError as error:
+            raise _unreachable(self, str(error)) from error
+        return True
+
     def touch(self) -> None:
         """Make an empty object."""
         self.write_bytes(b"")
@@ -146,6 +164,11 @@ class BucketPath:
         except FileNotFoundError:
             if not missing_ok:
                 raise
+
+    def copy_to(self, target: "BucketPath") -> None:
+        """Replace the object `target` of the same bucket by a copy of this one, within the service."""
+        with _asking(self):
+            _file_system(self.bucket).copy_file(self._name, target._name)
 
     def upload(self, source: Path) -> None:
         """Replace the object by a file, or by a folder, which becomes one tar archive."""
@@ -236,6 +259,14 @@ def _file_system(bucket: str) -> Any:
     return connect(ATTEMPTS)
 
 
+@cache
+def _client() -> Any:
+    """AWS's own client, which reads the environment, profiles and $AWS_ENDPOINT_URL itself; once a process."""
+    import boto3
+
+    return boto3.client("s3")
+
+
 @contextmanager
 def _asking(path: BucketPath) -> Iterator[None]:
     """Turn the errors of the client into StorageFailed."""
@@ -244,8 +275,11 @@ def _asking(path: BucketPath) -> Iterator[None]:
     except OSError as error:
         if error.errno is not None:  # a missing object, or this machine's disk: the service's errors have no number
             raise
-        said = re.sub(r" \(Request ID: [^)]*\)", "", str(error))
-        raise StorageFailed(f"{path}: the bucket must be within reach, got: {said}; {_remedy(said)}") from error
+        raise _unreachable(path, re.sub(r" \(Request ID: [^)]*\)", "", str(error))) from error
+
+
+def _unreachable(path: BucketPath, said: str) -> StorageFailed:
+    return StorageFailed(f"{path}: the bucket must be within reach, got: {said}; {_remedy(said)}")
 
 
 def _remedy(said: str) -> str:

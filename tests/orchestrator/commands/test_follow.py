@@ -64,7 +64,7 @@ def test_a_sweep_that_is_ended_at_once_says_how_to_go_on(
 
     def said() -> str:
         with pytest.raises(KeyboardInterrupt), sweep_reporter(quiet=False, log_format=log_format) as tell:
-            tell.follow(spec, cut)
+            tell.follow(spec, spec.run_root, cut)
         return capsys.readouterr().err
 
     assert "stopped before the first trial; nothing was written" in said()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis import heartbeat
+from analysis.claim import claim_run
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator.cli import run
@@ -50,7 +51,9 @@ def test_a_status_has_the_driver_and_the_trials_of_a_run(empty_run: RunFolder, t
     text = said(capsys)
     assert "small: not running 1 of 2 trials done: " in text
     assert f"go on with: thaw resume {name}" in text
-    mine = heartbeat.beat(empty_run)
+    assert claim_run(empty_run, None) is not None
+    mine = heartbeat.read(empty_run.root)
+    assert mine is not None
     assert run(["status", name]) == 0
     text = said(capsys)
     assert f"small: driven by process {mine.pid} on {mine.host}" in text
@@ -90,7 +93,7 @@ def test_a_driver_that_does_not_stop_is_a_failure(
     empty_run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     monkeypatch.setattr("orchestrator.commands.sweeps.STOP_TIMEOUT", 0.1)
-    heartbeat.beat(empty_run)
+    assert claim_run(empty_run, None) is not None
     assert run(["stop", str(empty_run.root)]) == 1
     assert "asked to stop, but still running after 0 s; see its own terminal" in said(capsys)
     assert empty_run.stop_request.exists()

@@ -1,14 +1,15 @@
 """Changes of a run on disk by an extension. Nothing trains: the ledger is written by hand."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from analysis import heartbeat
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
+from orchestrator.driver.driver_claim import claimed
 from orchestrator.driver.extend import Extended, plan_extension
 from orchestrator.driver.preflight import check_inputs
 from orchestrator.driver.sweep import create_run
@@ -72,7 +73,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def extend(folder: Path, trials: int = 0, changes: Sequence[str] = ()) -> Extended:
     """Plan an extension, and make the run what was planned."""
     extended = plan_extension(folder, trials, changes)
-    extended.write()
+    extended.write(extended.run)
     return extended
 
 
@@ -186,11 +187,12 @@ def test_an_unfinished_trial_must_stay_in_the_space(run: Make) -> None:
 
 def test_a_run_that_is_driven_is_left_alone(run: Make) -> None:
     folder = run()
-    heartbeat.beat(RunFolder(folder))
-    before = files(folder)
-    with pytest.raises(InvalidInput, match="a run must have one driver, but it is being driven"):
-        extend(folder, 5)
-    assert files(folder) == before
+    message = f"a run must have one driver, but process {os.getpid()} on .* drives it"
+    with claimed(folder, None, None):
+        before = {path: text for path, text in files(folder).items() if path != folder / "driver.json"}
+        with pytest.raises(InvalidInput, match=message):
+            extend(folder, 5)
+        assert {path: text for path, text in files(folder).items() if path != folder / "driver.json"} == before
 
 
 def test_extensions_add_up(run: Make) -> None:

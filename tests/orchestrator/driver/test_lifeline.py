@@ -1,4 +1,4 @@
-"""The driver's signs of life, without a sweep: `tests/integration` has the whole of it."""
+"""The driver's lifeline, without a sweep: `tests/integration` has the whole of it."""
 
 import os
 import signal
@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import pytest
 
-from analysis import heartbeat
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator.driver import lifeline as module
@@ -15,7 +14,6 @@ from orchestrator.driver.lifeline import Lifeline
 from orchestrator.spec.budget import Budget
 from orchestrator.tuner.budget_meter import BudgetMeter
 from orchestrator.tuner.stopper import SweepStopper
-from search_spaces.errors import StorageFailed
 from trainables.config import Objective
 from trainables.result import TrialResult
 from trainables.status import Status
@@ -33,35 +31,7 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def test_a_driver_beats_while_it_is_busy_and_no_longer(
-    empty_run: RunFolder, stopper: SweepStopper, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "BEAT_SECONDS", 0.05)
-    empty_run.stop_request.touch()
-    with Lifeline(Ledger(empty_run), stopper):
-        assert heartbeat.is_alive(empty_run)
-        assert not empty_run.stop_request.exists(), "a request that an earlier driver left is void"
-        first = heartbeat.read(empty_run)
-        assert first is not None
-        until(lambda: (now := heartbeat.read(empty_run)) is None or now.beat != first.beat)
-    assert heartbeat.read(empty_run) is None
-    time.sleep(0.2)
-    assert heartbeat.read(empty_run) is None
-
-
-def test_a_heartbeat_that_cannot_be_written_ends_the_sweep(
-    empty_run: RunFolder, stopper: SweepStopper, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "BEAT_SECONDS", 0.3)
-    with Lifeline(Ledger(empty_run), stopper):
-        empty_run.heartbeat.unlink()
-        empty_run.heartbeat.mkdir()  # type: ignore[union-attr]  # a folder: it takes no file's place
-        until(stopper.stop_all)
-        empty_run.heartbeat.rmdir()  # type: ignore[union-attr]
-    assert isinstance(stopper.failed, StorageFailed)
-
-
-def test_a_record_that_cannot_be_read_for_a_moment_does_not_end_the_beats(
+def test_a_record_that_cannot_be_read_for_a_moment_does_not_end_the_lifeline(
     empty_run: RunFolder, stopper: SweepStopper, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "BEAT_SECONDS", 0.05)
@@ -71,9 +41,6 @@ def test_a_record_that_cannot_be_read_for_a_moment_does_not_end_the_beats(
         empty_run.run_json.write_bytes(b"{")
         until(lambda: empty_run.run_json.name in caplog.text)
         empty_run.run_json.write_bytes(record)
-        unread = heartbeat.read(empty_run)
-        assert unread is not None
-        until(lambda: (now := heartbeat.read(empty_run)) is None or now.beat != unread.beat)
         until(lambda: Ledger(empty_run).read_run().driven_seconds >= 100)
     assert stopper.failed is None
 

@@ -8,12 +8,13 @@ from orchestrator.driver.node_requirements import CHECKED_IMAGES, ask_for_sweep,
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput
 from trainables.data.readers import open_dataset
+from trainables.storage.place import as_place
 
 Spec = Callable[..., SweepSpec]
 
 
 def test_without_a_sweep_versions_and_the_cache_are_asked_for(cache_dir: Path) -> None:
-    question = make_node_question(None, None)
+    question = make_node_question(None, None, None)
     assert (question.packages, question.cache) == (NODE_PACKAGES, str(cache_dir))
     assert (question.folders, question.run, question.images, question.devices) == ({}, None, {}, False)
 
@@ -31,7 +32,7 @@ def test_everything_that_the_trials_read_and_write_is_asked_for(small_spec: Spec
         storage={"cache_dir": "cache"},
         resources={"gpus_per_worker": 0.5},
     )
-    question = make_node_question(spec, None)
+    question = make_node_question(spec, spec.run_root, None)
     mine = str(tmp_path / "mine.safetensors")
     assert question.folders == {
         "data.root": str(tmp_path / "photos"),
@@ -40,15 +41,17 @@ def test_everything_that_the_trials_read_and_write_is_asked_for(small_spec: Spec
     }
     assert (question.cache, question.run) == (str(tmp_path / "cache"), str(tmp_path / "runs" / "small"))
     assert question.devices
-    assert question.token != make_node_question(spec, None).token, "two drivers do not take each other's file"
+    assert question.token != make_node_question(spec, spec.run_root, None).token, (
+        "two drivers do not take each other's file"
+    )
 
 
 def test_a_run_in_a_bucket_is_no_folder_that_nodes_share(small_spec: Spec) -> None:
-    assert make_node_question(small_spec(storage={"root": "s3://bucket/runs"}), None).run is None
+    assert make_node_question(small_spec(), as_place("s3://bucket/runs/small"), None).run is None
 
 
 def test_some_images_of_each_split_are_asked_for_with_their_sizes(small_spec: Spec, digits: Path) -> None:
-    images = make_node_question(small_spec(), open_dataset(digits)).images
+    images = make_node_question(small_spec(), None, open_dataset(digits)).images
     assert CHECKED_IMAGES <= len(images) < 2 * CHECKED_IMAGES
     assert all(Path(path).is_absolute() and Path(path).stat().st_size == size for path, size in images.items())
     assert {Path(path).relative_to(digits).parts[0] for path in images} == {"train", "val", "test"}

@@ -4,11 +4,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from analysis import heartbeat
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator.driver.preflight import check_inputs
-from orchestrator.driver.resume_checks import budget_meter, check_not_driven, check_resumable
+from orchestrator.driver.resume_checks import budget_meter, check_resumable
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput
 from trainables.result import TrialResult
@@ -67,16 +66,6 @@ def test_without_budget_a_run_is_resumed_only_where_nothing_is_left(
     ):
         check_resumable(spec(**used_up, search={"trials": 2}), begun.run, begun.read_run(), NAMED)
     check_resumable(spec(**used_up, search={"trials": 1}), begun.run, begun.read_run(), NAMED)
-
-
-def test_a_run_has_one_driver(begun: Ledger, spec: Callable[..., SweepSpec]) -> None:
-    check_not_driven(begun.run, NAMED)
-    heartbeat.beat(begun.run)
-    message = "runs/small: a run must have one driver, but it is being driven; see `thaw status runs/small`"
-    with pytest.raises(InvalidInput, match=message):
-        check_not_driven(begun.run, NAMED)
-    with pytest.raises(InvalidInput, match=message):
-        check_resumable(spec(), begun.run, begun.read_run(), NAMED)
 
 
 def test_time_of_earlier_drivers_and_every_gpu_of_a_trial_count(
