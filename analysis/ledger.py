@@ -6,13 +6,13 @@ The leaderboard, the Optuna study and W&B are derived from these records and can
 import json
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from analysis.run_folder import RunFolder
+from analysis.run_folder import Generation, RunFolder, claimed_run
 from analysis.run_store import RunStore, write_atomically
 from search_spaces.errors import InvalidInput, closest
 from trainables.config import Objective
@@ -96,7 +96,7 @@ class RunRecord(BaseModel):
 
 
 class Ledger:
-    """Ledger: the records of one run, read and written."""
+    """Ledger: the records of one run. It reads the newest generation, and writes that of `run`."""
 
     def __init__(self, run: RunFolder) -> None:
         self.run = run
@@ -130,12 +130,16 @@ class Ledger:
 
     def read_trial(self, trial_id: str) -> TrialResult:
         """Read the record of one trial. Raises InvalidInput when there is none or it cannot be used."""
+        return _read_trial(self.path(trial_id), trial_id)
+
+    def path(self, trial_id: str) -> Place:
+        """Return the file of the record that counts for a trial. Raises InvalidInput when there is none."""
         self.run.trial(trial_id)  # raises InvalidInput for a text that is no file name
         files = self._files()
         if trial_id not in files:
             remedy = closest(trial_id, files) if files else "the run has no trials yet"
             raise InvalidInput(f"{self.run.root}: no trial has the id {trial_id!r}; {remedy}")
-        return _read_trial(files[trial_id], trial_id)
+        return files[trial_id]
 
     def trials(self) -> list[TrialResult]:
         """Read all trials in the order of their ids. A file that cannot be used is left out; `problems` names it."""
@@ -156,6 +160,7 @@ class Ledger:
 
     def _files(self) -> Mapping[str, Place]:
         """Return the file of each trial in the order of ids: that of the newest generation in which it may lie."""
+        generations = claimed_run(self.run.root).generations
         newest: dict[str, tuple[int, Place]] = {}
         foreign: list[str] = []
         for path in self.run.trials.iterdir() if self.run.trials.is_dir() else ():
@@ -165,17 +170,17 @@ class Ledger:
                     foreign.append(f"{path}: must be the record of a trial, e.g. 0007.json; move it out of the run")
                 continue
             trial_id, generation = found["id"], int(found["generation"] or 1)
-            if self._counts(trial_id, generation) and generation >= newest.get(trial_id, (0, path))[0]:
+            if _counts(trial_id, generation, generations) and generation >= newest.get(trial_id, (0, path))[0]:
                 newest[trial_id] = (generation, path)
         self.problems = tuple(sorted(foreign))
         return {trial_id: newest[trial_id][1] for trial_id in sorted(newest, key=by_id)}
 
-    def _counts(self, trial_id: str, generation: int) -> bool:
-        """Return whether a record counts: a driver that was taken for dead may add trials after its successor began."""
-        generations = self.run.generations
-        later = [each.first_trial for each in generations if each.number > generation and each.first_trial is not None]
-        known = any(each.number == generation for each in generations)
-        return known and all(int(trial_id) < first for first in later)
+
+def _counts(trial_id: str, generation: int, generations: Sequence[Generation]) -> bool:
+    """Return whether a record counts: a driver that was taken for dead may add trials after its successor began."""
+    numbers = [each.number for each in generations]
+    later = [each.first_trial for each in generations if each.number > generation and each.first_trial is not None]
+    return generation in numbers and all(int(trial_id) < first for first in later)
 
 
 def by_id(trial_id: str) -> tuple[int, str]:

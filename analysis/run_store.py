@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from analysis.run_folder import RunFolder
+from analysis.run_folder import RunFolder, claimed_run
 from trainables.storage.bucket import BucketPath
 from trainables.storage.place import Place, storage_errors
 
@@ -60,7 +60,7 @@ class RunStore:
 
     def newest(self, path_of: Callable[[RunFolder], Place]) -> Place:
         """Return the path of a file or folder in the newest generation that has it, else in the first one."""
-        places = [path_of(layer) for layer in self.run.layers()]
+        places = [path_of(layer) for layer in claimed_run(self.run.root, self.run.cache).layers()]
         return next((place for place in places[:-1] if self.has(place)), places[-1])
 
     def inherit(self, trial_id: str) -> None:

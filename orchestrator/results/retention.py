@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from analysis.leaderboard import Leaderboard
+from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from analysis.run_store import RunStore
 from orchestrator.spec.loading import load_run
@@ -21,12 +22,12 @@ def remove_weights(run: RunFolder, board: Leaderboard, keep_best: int) -> None:
 
     Records, predictions and logs stay; so do the checkpoints of trials that a resumed sweep continues.
     """
-    store = RunStore(run)
+    store, layers = RunStore(run), [*run.layers()]
     for entry in board.entries:
         trial = entry.trial
         if trial.status.unfinished:
             continue
-        for layer in run.layers():
+        for layer in layers:
             store.remove(layer.last(trial.trial_id))
             if entry.rank is None or entry.rank > keep_best:
                 store.remove(layer.best(trial.trial_id))
@@ -50,8 +51,7 @@ def _missing(run: RunFolder, trial: TrialResult) -> str:
     kept = load_run(run).storage.keep_best
     if kept is not None and trial.best is not None:
         rule += f": storage.keep_best is {kept}, the weights of the others were removed when the sweep ended"
-    record = store.newest(lambda layer: layer.trial(trial.trial_id))
-    remedy = f"train it again from its `config` in {record} with `thaw trial`"
+    remedy = f"train it again from its `config` in {Ledger(run).path(trial.trial_id)} with `thaw trial`"
     return f"{rule}; there are those of {', '.join(there) or 'no trial'}, or {remedy}"
 
 

@@ -48,12 +48,12 @@ def truth(run: RunFolder) -> dict[str, str]:
 
 def test_an_extended_run_keeps_and_learns_from_everything(sweep: Sweep):
     run = sweep(trial=TRIAL, space=SPACE, search={"trials": 2}, resources=ONE).run
-    before = {trial.trial_id: run.trial(trial.trial_id).read_bytes() for trial in Ledger(run).trials()}
+    before = {trial.trial_id: Ledger(run).path(trial.trial_id).read_bytes() for trial in Ledger(run).trials()}
     outcome = go_on(run.root, 2, "space.architecture+=test_resnet", "space.lr.log=[1e-4, 1e-2]")
     assert not outcome.interrupted
     trials = Ledger(run).trials()
     assert [trial.trial_id for trial in trials] == ["0000", "0001", "0002", "0003"]
-    assert {trial_id: run.trial(trial_id).read_bytes() for trial_id in before} == before
+    assert {trial_id: Ledger(run).path(trial_id).read_bytes() for trial_id in before} == before
     assert {trial.status for trial in trials} == {Status.COMPLETED}
     best = max(trials[:2], key=lambda trial: trial.objective or 0)
     assert trials[2].parameters == {**best.parameters, "architecture": "test_resnet"}, "what is new is tried first"

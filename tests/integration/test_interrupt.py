@@ -17,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from analysis import heartbeat
 from analysis.ledger import Ledger
-from analysis.run_folder import RunFolder
+from analysis.run_folder import RunFolder, open_run
 from orchestrator.cli import run as cli
 from trainables.result import TrialResult
 from trainables.status import Status
@@ -118,7 +118,8 @@ def test_interrupted_stopped_killed_and_resumed(
     assert {trial.status for trial in trials} == {Status.COMPLETED}
     for trial in trials:
         assert [report.epoch for report in trial.reports] == list(range(1, trial.config.epochs + 1))
-    study = optuna.load_study(study_name="sweep", storage=JournalStorage(JournalFileBackend(str(run.study_log))))
+    journal = JournalFileBackend(str(open_run(run.root).study_log))
+    study = optuna.load_study(study_name="sweep", storage=JournalStorage(journal))
     assert sorted(asked.user_attrs["trial_id"] for asked in study.trials) == [trial.trial_id for trial in trials]
     assert {asked.state.name for asked in study.trials} == {"COMPLETE"}
     assert told(capsys, "status", run.root, "--format", "json")["trials"] == {"COMPLETED": len(POINTS)}
@@ -148,11 +149,11 @@ def progressed(trial: TrialResult, before: dict[str, int]) -> bool:
 
 def finished_records(run: RunFolder) -> dict[str, bytes]:
     ended = [trial.trial_id for trial in Ledger(run).trials() if not trial.status.unfinished]
-    return {trial_id: run.trial(trial_id).read_bytes() for trial_id in ended}
+    return {trial_id: Ledger(run).path(trial_id).read_bytes() for trial_id in ended}
 
 
 def unchanged(run: RunFolder, records: dict[str, bytes]) -> bool:
-    return all(run.trial(trial_id).read_bytes() == record for trial_id, record in records.items())
+    return all(Ledger(run).path(trial_id).read_bytes() == record for trial_id, record in records.items())
 
 
 def unfinished(run: RunFolder) -> set[Status]:

@@ -5,13 +5,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from analysis import heartbeat
 from analysis.ledger import Ledger
-from analysis.run_folder import RunFolder
+from analysis.run_folder import RunFolder, open_run
 from analysis.run_store import RunStore
 from trainables.status import Status
 from trainables.storage.place import as_place
@@ -75,9 +76,11 @@ def test_a_run_in_a_bucket(
     board = told("leaderboard", str(run.root))
     best, second = [entry["trial_id"] for entry in board][:2]  # type: ignore[attr-defined]
     store = RunStore(run)
-    assert [trial.trial_id for trial in trials if store.has(run.best(trial.trial_id))] == [best]
-    assert not any(store.has(run.last(trial.trial_id)) for trial in trials)
-    assert all(store.has(run.predictions(trial.trial_id)) for trial in trials)
+    assert [
+        trial.trial_id for trial in trials if store.has(store.newest(partial(RunFolder.best, trial_id=trial.trial_id)))
+    ] == [best]
+    assert not any(store.has(layer.last(trial.trial_id)) for trial in trials for layer in open_run(run.root).layers())
+    assert all(store.has(store.newest(partial(RunFolder.predictions, trial_id=trial.trial_id))) for trial in trials)
     gone = thaw("evaluate", run.root, second, cwd=tmp_path)
     assert gone.returncode == 2
     assert f"got {second}, which is COMPLETED and has none: storage.keep_best is 1" in gone.stderr

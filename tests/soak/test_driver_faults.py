@@ -17,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from analysis import heartbeat
 from analysis.ledger import Ledger
-from analysis.run_folder import RunFolder
+from analysis.run_folder import RunFolder, open_run
 from orchestrator.search.study import STATES
 from trainables.loop.train import train
 from trainables.result import TrialResult
@@ -67,22 +67,24 @@ def test_a_driver_that_dies(
         (os.killpg if end is signal.SIGINT else os.kill)(process.pid, end)
         process.communicate(timeout=120)
         assert not heartbeat.is_alive(run.root)
-        assert all(run.trial(trial_id).read_bytes() == record for trial_id, record in finished.items())
+        assert all(Ledger(run).path(trial_id).read_bytes() == record for trial_id, record in finished.items())
         trials = Ledger(run).trials()
-        finished = {t.trial_id: run.trial(t.trial_id).read_bytes() for t in trials if not t.status.unfinished}
+        finished = {t.trial_id: Ledger(run).path(t.trial_id).read_bytes() for t in trials if not t.status.unfinished}
         process = start_thaw("resume", run.root, "--quiet", cwd=tmp_path)
     _, err = process.communicate(timeout=400)
     assert process.returncode == 0, err
     assert kills
 
-    assert all(run.trial(trial_id).read_bytes() == record for trial_id, record in finished.items())
+    assert all(Ledger(run).path(trial_id).read_bytes() == record for trial_id, record in finished.items())
     trials = Ledger(run).trials()
     assert [trial.trial_id for trial in trials] == [f"{number:04d}" for number in range(TRIALS)]
     assert {trial.status for trial in trials} <= {Status.COMPLETED, Status.PRUNED}
     for trial in trials:
         assert [report.epoch for report in trial.reports] == list(range(1, len(trial.reports) + 1))
         assert trial.status is Status.PRUNED or len(trial.reports) == EPOCHS
-    study = optuna.load_study(study_name="sweep", storage=JournalStorage(JournalFileBackend(str(run.study_log))))
+    study = optuna.load_study(
+        study_name="sweep", storage=JournalStorage(JournalFileBackend(str(open_run(run.root).study_log)))
+    )
     states = {asked.user_attrs["trial_id"]: asked.state for asked in study.trials}
     assert len(study.trials) == TRIALS
     assert states == {trial.trial_id: STATES[trial.status] for trial in trials}
@@ -123,7 +125,7 @@ def wait_for_progress(run: RunFolder, process: subprocess.Popen[str]) -> None:
     while time.monotonic() < deadline and process.poll() is None:
         driver = heartbeat.read(run.root)
         if run.run_json.is_file() and driver is not None and driver.pid == process.pid:
-            records = {trial.trial_id: run.trial(trial.trial_id).read_bytes() for trial in Ledger(run).trials()}
+            records = {trial.trial_id: Ledger(run).path(trial.trial_id).read_bytes() for trial in Ledger(run).trials()}
             before = before or records
             reported = any(trial.reports for trial in Ledger(run).trials())
             if reported and records != before:

@@ -16,7 +16,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from analysis.ledger import Ledger
-from analysis.run_folder import RunFolder
+from analysis.run_folder import RunFolder, open_run
 from orchestrator.search.study import STATES
 from trainables.result import TrialResult
 
@@ -80,7 +80,7 @@ def test_five_kills_change_nothing(sweep_file: Path, thaw: Callable[..., subproc
         died = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
         assert died.returncode == -signal.SIGKILL, died.stderr
         if number == 3:
-            run.study_log.unlink()
+            open_run(run.root).study_log.unlink()
     ended = thaw(*resume, cwd=folder, timeout=600)
     assert ended.returncode == 0, ended.stderr
 
@@ -102,7 +102,9 @@ def essence(trial: TrialResult) -> dict[str, Any]:
 
 
 def open_study(run: RunFolder, name: str) -> optuna.Study:
-    return optuna.load_study(study_name=name, storage=JournalStorage(JournalFileBackend(str(run.study_log))))
+    return optuna.load_study(
+        study_name=name, storage=JournalStorage(JournalFileBackend(str(open_run(run.root).study_log)))
+    )
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "random", "qmc", "grid", "nsga2"])

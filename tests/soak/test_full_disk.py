@@ -37,7 +37,7 @@ def test_a_full_disk_stops_the_sweep_and_loses_nothing(
     before = Ledger(run).trials()
     assert before
     assert not [trial for trial in before if trial.status is Status.FAILED], "it is no trial's fault"
-    finished = {t.trial_id: run.trial(t.trial_id).read_bytes() for t in before if not t.status.unfinished}
+    finished = {t.trial_id: Ledger(run).path(t.trial_id).read_bytes() for t in before if not t.status.unfinished}
 
     still_full = thaw("resume", run.root, "--quiet", cwd=tmp_path, timeout=900)
     assert still_full.returncode == 1, still_full.stderr
@@ -50,4 +50,4 @@ def test_a_full_disk_stops_the_sweep_and_loses_nothing(
     trials = Ledger(run).trials()
     assert [trial.trial_id for trial in trials] == [f"{number:04d}" for number in range(TRIALS)]
     assert {trial.status for trial in trials} == {Status.COMPLETED}
-    assert all(run.trial(trial_id).read_bytes() == record for trial_id, record in finished.items())
+    assert all(Ledger(run).path(trial_id).read_bytes() == record for trial_id, record in finished.items())

@@ -189,10 +189,10 @@ def test_a_run_that_is_driven_is_left_alone(run: Make) -> None:
     folder = run()
     message = f"a run must have one driver, but process {os.getpid()} on .* drives it"
     with claimed(folder, None, None):
-        before = {path: text for path, text in files(folder).items() if path != folder / "driver.json"}
+        before = {path: text for path, text in files(folder).items() if path != "driver.json"}
         with pytest.raises(InvalidInput, match=message):
             extend(folder, 5)
-        assert {path: text for path, text in files(folder).items() if path != folder / "driver.json"} == before
+        assert {path: text for path, text in files(folder).items() if path != "driver.json"} == before
 
 
 def test_extensions_add_up(run: Make) -> None:
