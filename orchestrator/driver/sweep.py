@@ -3,13 +3,13 @@
 import datetime
 import importlib.metadata
 import logging
-import secrets
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
+from analysis.identity import current_uid, new_uid
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder, open_run
@@ -119,7 +119,7 @@ def create_run(run: RunFolder, spec: SweepSpec, arrays: Arrays) -> None:
     Ledger(run).write_run(
         RunRecord(
             name=spec.name,
-            uid=secrets.token_hex(6),
+            uid=new_uid(),
             objective=spec.objective,
             created=datetime.datetime.now(datetime.UTC),
             classes=arrays.classes,
@@ -148,7 +148,7 @@ def drive(
     ledger = Ledger(run)
     known = ledger.trials()
     # A crash between the two files of an extension leaves the record behind.
-    ledger.update_run(**space_record(spec), ended=None)
+    ledger.update_run(**space_record(spec), ended=None, uid=current_uid(run))
     meter = budget_meter(spec, ledger.read_run(), known)
     stopper = SweepStopper(run, meter, events.on_closing)
     run.local.mkdir(parents=True, exist_ok=True)
