@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -195,16 +196,22 @@ def claimed_run(place: Place, cache: Path | None = None) -> RunFolder:
 
     Raises InvalidInput naming the record of the driver when it cannot be read.
     """
-    names = (HEARTBEAT.fullmatch(child.name) for child in (place.iterdir() if place.is_dir() else ()))
-    driver = max((int(found["number"] or 1) for found in names if found), default=0)
-    run = RunFolder(place, cache, max(1, driver))
-    return replace(run, generations=_generations(run.heartbeat)) if driver else run
+    while True:
+        names = (HEARTBEAT.fullmatch(child.name) for child in (place.iterdir() if place.is_dir() else ()))
+        driver = max((int(found["number"] or 1) for found in names if found), default=0)
+        run = RunFolder(place, cache, max(1, driver))
+        if not driver:
+            return run
+        with suppress(FileNotFoundError):  # the claim was withdrawn since
+            return replace(run, generations=_generations(run.heartbeat))
 
 
 def _generations(heartbeat: Place) -> tuple[Generation, ...]:
     try:
         values: Any = json.loads(heartbeat.read_bytes())
         return tuple(Generation(int(number), first) for number, first in values.get("generations", FIRST_GENERATION))
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise InvalidInput(f"{heartbeat}: must be a readable file, got: {error.strerror or error}") from error
     except (ValueError, TypeError, AttributeError) as error:

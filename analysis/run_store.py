@@ -126,7 +126,7 @@ def create_exclusively(path: Place, text: str) -> bool:
     """
     content = text.encode()
     if isinstance(path, BucketPath):
-        return path.create(content) or path.read_bytes() == content
+        return path.create(content) or _has_content(path, content)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,10 +134,17 @@ def create_exclusively(path: Place, text: str) -> bool:
             _write(temporary, content)
             _link(temporary, path)
         except FileExistsError:
-            return path.read_bytes() == content
+            return _has_content(path, content)
         finally:
             temporary.unlink(missing_ok=True)
         return True
+
+
+def _has_content(path: Place, content: bytes) -> bool:
+    try:
+        return path.read_bytes() == content
+    except FileNotFoundError:  # deleted since
+        return False
 
 
 def _write(path: Path, content: bytes) -> None:

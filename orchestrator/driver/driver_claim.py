@@ -110,9 +110,12 @@ def check_not_driven(named: Place, say: Callable[[str], None] = lambda _text: No
 
 
 def driven(named: Place, driver: Heartbeat | None) -> str:
-    """Return the message for a run that another process drives."""
-    who = "another process" if driver is None else driver.who
-    return f"{named}: a run must have one driver, but {who} drives it; see `thaw status {named}`"
+    """Return the message for a run that another process drives, or has just driven."""
+    rule = f"{named}: a run must have one driver, but"
+    if driver is None or driver.is_over:
+        who = "another process" if driver is None else driver.who
+        return f"{rule} {who} has driven it in the meantime; try again"
+    return f"{rule} {driver.who} drives it; see `thaw status {named}`"
 
 
 def _superseded(named: Place, newer: Heartbeat) -> str:

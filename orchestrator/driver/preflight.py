@@ -1,6 +1,7 @@
 """Preflight: checks before the first trial of data, weights, architectures and stages."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from trainables.storage.bucket import BucketPath
 from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place, check_writable
 from trainables.task.task import load_task
+
+# Files that a driver writes before run.json; a temporary file is left where it is killed.
+_BEFORE_RUN = re.compile(r"(driver|warm_start|sweep|stop)(\.\d+)?(\.json|\.yaml)?|\..+\.tmp|\.driver-\w+")
 
 
 def preflight(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays:
@@ -64,7 +68,7 @@ def check_plans(configs: list[TrialConfig], classes: Sequence[str]) -> None:
 
 
 def check_fresh(root: Place) -> Heartbeat | None:
-    """Return the newest driver of a run folder that is new, None unless a driver was killed before it wrote the run.
+    """Return the newest driver of a run folder that is new: None, or one that was killed before it wrote run.json.
 
     Raises InvalidInput when the folder is already taken, or lies in a bucket that cannot be written.
     """
@@ -78,7 +82,8 @@ def check_fresh(root: Place) -> Heartbeat | None:
         found = [child.name for child in root.iterdir()] if root.exists() else []
         if found and heartbeat.is_alive(root):
             raise InvalidInput(driven(root, heartbeat.read(root)))
-        if any(not HEARTBEAT.fullmatch(name) for name in found if not name.startswith(".driver")):
+        claimed = any(HEARTBEAT.fullmatch(name) for name in found)
+        if any(not (claimed and _BEFORE_RUN.fullmatch(name)) for name in found):
             raise InvalidInput(
                 f"run folder must be new, got {root}, which is not empty; "
                 f"go on with `thaw resume {root}`, or choose another name with --name"

@@ -263,8 +263,9 @@ def _file_system(bucket: str) -> Any:
 def _client() -> Any:
     """AWS's own client, which reads the environment, profiles and $AWS_ENDPOINT_URL itself; once a process."""
     import boto3
+    from botocore.config import Config
 
-    return boto3.client("s3")
+    return boto3.client("s3", config=Config(connect_timeout=10, retries={"mode": "standard"}))
 
 
 @contextmanager

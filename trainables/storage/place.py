@@ -1,6 +1,7 @@
 """Places: a folder that every node sees, or a bucket; and disks that fill up."""
 
 import errno
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,7 +62,14 @@ def _unwritable(path: Path, error: OSError) -> str:
 
 
 def check_writable(place: BucketPath) -> None:
-    """Raise StorageFailed when objects cannot be made and removed there."""
-    probe = place / ".thaw-writable"
-    probe.touch()
-    probe.unlink(missing_ok=True)
+    """Raise StorageFailed when objects cannot be created once and deleted there."""
+    probe = place / f".thaw-writable-{uuid.uuid4().hex}"
+    probe.create(b"")
+    try:
+        if probe.create(b"again"):
+            raise StorageFailed(
+                f"{place}: the service must support conditional writes (If-None-Match), but an object was created "
+                "twice; use a newer version of the service, or a folder that all nodes share"
+            )
+    finally:
+        probe.unlink(missing_ok=True)

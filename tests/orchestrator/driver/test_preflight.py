@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -5,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from analysis.claim import claim_run
+from analysis.run_folder import RunFolder
 from orchestrator.driver.preflight import check_fresh, check_inputs, check_plans, preflight
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput
@@ -114,3 +117,19 @@ def test_what_no_trial_could_use_is_refused(
     with pytest.raises(InvalidInput, match=message):
         preflight(spec)
     assert not spec.run_root.exists()
+
+
+def test_a_folder_whose_driver_was_killed_before_it_wrote_the_run_is_new(tmp_path: Path) -> None:
+    claim = claim_run(RunFolder(tmp_path), None)
+    assert claim is not None
+    for name in ("warm_start.json", "sweep.yaml", ".run.json.0123.tmp"):
+        (tmp_path / name).touch()
+    with pytest.raises(InvalidInput, match=f"must have one driver, but process {os.getpid()} on"):
+        check_fresh(tmp_path)
+    claim.end()
+    before = check_fresh(tmp_path)
+    assert before is not None
+    assert before.driver == 1
+    (tmp_path / "driver.json").unlink()
+    with pytest.raises(InvalidInput, match="which is not empty"):
+        check_fresh(tmp_path)  # a sweep.yaml of the user's
