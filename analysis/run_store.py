@@ -5,9 +5,11 @@ Records, which are small, are read and written in place. Checkpoints and logs ne
 tar archive: it is replaced as a whole or not at all.
 """
 
+import errno
 import os
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +20,8 @@ from pathlib import Path
 from analysis.run_folder import RunFolder, claimed_run
 from trainables.storage.bucket import BucketPath
 from trainables.storage.place import Place, storage_errors
+
+_ATTEMPTS, _PAUSE_SECONDS = 5, 0.2
 
 
 @dataclass(frozen=True)
@@ -170,17 +174,37 @@ def _copy(source: Place, target: Place) -> None:
         _object(source).copy_to(_object(target))
         return
     assert isinstance(target, Path)
-    source = _standing(source)
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        if not source.is_dir():
+        if _standing(source).is_dir():
+            _copy_folder(source, target)
+        else:
             source.replace(target)
-            return
-        fresh = target.with_name(f".{target.name}.new")
+
+
+def _copy_folder(source: Path, target: Path) -> None:
+    """Copy a checkpoint, which a worker of an earlier driver may be replacing meanwhile: only as a whole."""
+    fresh = target.with_name(f".{target.name}.new")
+    for attempt in range(_ATTEMPTS):
         shutil.rmtree(fresh, ignore_errors=True)
-        # Files of checkpoints are replaced, never written into, so that two names of one file are safe.
-        shutil.copytree(source, fresh, copy_function=_link_or_copy)
-        fresh.rename(target)
+        try:
+            found = _identity(source)
+            # Files of checkpoints are replaced, never written into, so that two names of one file are safe.
+            shutil.copytree(_standing(source), fresh, copy_function=_link_or_copy)
+            if found == _identity(source):
+                fresh.rename(target)
+                return
+        except OSError:  # a file of the folder was replaced
+            if attempt == _ATTEMPTS - 1:
+                raise
+        time.sleep(_PAUSE_SECONDS)
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(source))
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    # A new folder may get the number of the one before it.
+    status = _standing(folder).stat()
+    return status.st_ino, status.st_mtime_ns
 
 
 def _standing(place: Path) -> Path:

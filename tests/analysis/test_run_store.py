@@ -1,10 +1,13 @@
 import errno
+import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from analysis.run_store import write_atomically
+from analysis.run_folder import Generation, RunFolder
+from analysis.run_store import RunStore, write_atomically
 from search_spaces.errors import InvalidInput, ThawError
 
 
@@ -44,3 +47,38 @@ def test_a_file_where_a_folder_should_be_is_reported(tmp_path: Path) -> None:
     (tmp_path / "trials").touch()
     with pytest.raises(ThawError, match=r"trials: cannot write 1\.json"):
         write_atomically(tmp_path / "trials" / "1.json", "")
+
+
+def test_a_checkpoint_that_is_replaced_meanwhile_is_copied_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = RunFolder(tmp_path), RunFolder(tmp_path, generations=(Generation(1, 0), Generation(2, 1)))
+    write_heartbeat(tmp_path, new.generations)
+
+    def save(epoch: int) -> None:
+        fresh = old.last("0000").with_name(".last.new")
+        fresh.mkdir(parents=True)
+        for name in ("model.safetensors", "state.json"):
+            (fresh / name).write_text(f"epoch {epoch}")
+        shutil.rmtree(old.last("0000"), ignore_errors=True)
+        fresh.rename(old.last("0000"))
+
+    link, epochs = os.link, iter((2, 3))
+
+    def link_slowly(source: str, target: str) -> None:
+        link(source, target)
+        if (epoch := next(epochs, None)) is not None:
+            save(epoch)
+
+    save(1)
+    monkeypatch.setattr(os, "link", link_slowly)
+    RunStore(new).inherit("0000")
+    assert {path.name: path.read_text() for path in new.last("0000").iterdir()} == {
+        "model.safetensors": "epoch 3",
+        "state.json": "epoch 3",
+    }
+    assert [path.name for path in new.last("0000").parent.iterdir()] == ["last"]
+
+
+def write_heartbeat(root: Path, generations: tuple[Generation, ...]) -> None:
+    (root / "driver.2.json").write_text(json.dumps({"generations": generations}))
