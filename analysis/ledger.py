@@ -6,6 +6,7 @@ The leaderboard, the Optuna study and W&B are derived from these records and can
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
@@ -13,6 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from analysis.run_folder import RunFolder
 from analysis.run_store import write_atomically
 from search_spaces.errors import InvalidInput, closest
+from search_spaces.permissions import check_readable, missing_permission
 from trainables.config import Objective
 from trainables.result import SCHEMA_VERSION, TrialResult
 from trainables.storage.bucket import BucketPath
@@ -135,6 +137,8 @@ class Ledger:
             return list(pool.map(_read_trial, files))
 
     def _files(self) -> list[Place]:
+        if isinstance(self.run.trials, Path):
+            check_readable(self.run.trials)  # a glob finds nothing in a folder that may not be listed
         # A killed writer leaves files that end in `.tmp`.
         files = [path for path in self.run.trials.glob("*.json") if not path.name.startswith(".")]
         return sorted(files, key=lambda path: by_id(path.stem))
@@ -158,6 +162,8 @@ def read_record(path: Place, model: type[Record]) -> Record:
     """
     try:
         values = json.loads(path.read_bytes())
+    except PermissionError as error:
+        raise InvalidInput(missing_permission(Path(str(path)))) from error
     except OSError as error:
         raise InvalidInput(f"{path}: a record must be a readable file, got: {error.strerror or error}") from error
     except ValueError as error:

@@ -4,10 +4,12 @@ A run lies in a folder or in a bucket. `analysis/run_store.py` copies its files 
 """
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from search_spaces.errors import InvalidInput, StorageFailed
+from search_spaces.permissions import check_readable
 from trainables.storage.bucket import BucketPath
 from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place
@@ -136,6 +138,9 @@ class RunFolder:
 def open_run(place: Place) -> RunFolder:
     """Open the run at `place`. Raises InvalidInput, with the runs that lie nearby, when there is none."""
     run = RunFolder(place)
+    if isinstance(place, Path):
+        check_readable(place / run.run_json.name)
+        check_readable(place)
     try:
         if run.run_json.is_file():
             return run
@@ -158,8 +163,10 @@ def _name(trial_id: str) -> str:
 
 
 def _advice(parent: Place) -> str:
-    there = parent.iterdir() if parent.is_dir() else ()
-    runs = sorted(child.name for child in there if (child / "run.json").is_file())
+    runs: list[str] = []
+    with suppress(PermissionError):  # the advice is left out where the runs nearby may not be read
+        there = parent.iterdir() if parent.is_dir() else ()
+        runs = sorted(child.name for child in there if (child / "run.json").is_file())
     advice = "give the folder `<storage.root>/<name>` of a sweep"
     return f"{advice}; {parent} has the runs {_listed(runs)}" if runs else advice
 

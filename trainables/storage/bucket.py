@@ -179,7 +179,7 @@ class BucketPath:
             self._undisturbed(read)
             if unpack:
                 with tarfile.open(arrived) as tar:
-                    tar.extractall(unpacked, filter="data")
+                    tar.extractall(unpacked, filter=_as_new)
                 if target.exists():
                     target.rename(Path(scratch) / "former")
             (unpacked if unpack else arrived).rename(target)
@@ -211,6 +211,11 @@ class BucketPath:
     def _version(self) -> bytes:
         with _file_system(self.bucket).open_input_file(self._name) as file:
             return _version(file)
+
+
+def _as_new(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
+    """Return the member without its archived mode: what is unpacked has the mode of any new file."""
+    return tarfile.data_filter(member, path).replace(mode=None, deep=False)  # type: ignore[arg-type]
 
 
 def _version(file: Any) -> bytes:
