@@ -59,21 +59,22 @@ def missing_permission(path: Path) -> str:
     return _message(path, f"write to {lacking}", lacking, "g+w")
 
 
-def _message(path: Path, right: str, lacking: Path, change: str) -> str:
-    found = lacking.stat()
-    owner, group, mode = _owner(lacking, found.st_uid), _group(lacking, found.st_gid), stat.filemode(found.st_mode)
-    who = "" if found.st_uid == os.geteuid() else f", as {owner},"
-    return (
-        f"{path}: this user (uid {os.geteuid()}) must have permission to {right}, but its owner is {owner}, "
-        f"its group {group} and its mode {mode}; change that{who} with `chmod {change} {lacking}`"
-    )
-
-
-def _owner(path: Path, number: int) -> str:
+def owner(path: Path, number: int) -> str:
+    """Return the name of the owner of `path`, whose uid is `number`; a container may have no name for it."""
     try:
         return path.owner()
-    except KeyError:  # a container, or a network disk, has numbers without names
+    except KeyError:
         return f"uid {number}"
+
+
+def _message(path: Path, right: str, lacking: Path, change: str) -> str:
+    found = lacking.stat()
+    name, group, mode = owner(lacking, found.st_uid), _group(lacking, found.st_gid), stat.filemode(found.st_mode)
+    who = "" if found.st_uid == os.geteuid() else f", as {name},"
+    return (
+        f"{path}: this user (uid {os.geteuid()}) must have permission to {right}, but its owner is {name}, "
+        f"its group {group} and its mode {mode}; change that{who} with `chmod {change} {lacking}`"
+    )
 
 
 def _group(path: Path, number: int) -> str:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from search_spaces.redaction import redact
 from trainables.storage.place import as_place
 
 # Results are printed on standard output, progress and messages on standard error.
@@ -86,5 +87,5 @@ def prose(console: Console, text: str) -> None:
 
 
 def escaped(value: object) -> str:
-    """Return a text that rich shows as it is."""
-    return escape(str(value))
+    """Return a text that rich shows as it is, without the secrets in it."""
+    return escape(redact(str(value)))

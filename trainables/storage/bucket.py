@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Self, TypeVar
 
 from search_spaces.errors import InvalidInput, StorageFailed
+from search_spaces.redaction import redact
 
 Read = TypeVar("Read")
 
@@ -249,7 +250,7 @@ def _asking(path: BucketPath) -> Iterator[None]:
     except OSError as error:
         if error.errno is not None:  # a missing object, or this machine's disk: the service's errors have no number
             raise
-        said = re.sub(r" \(Request ID: [^)]*\)", "", str(error))
+        said = redact(re.sub(r" \(Request ID: [^)]*\)", "", str(error)))
         raise StorageFailed(f"{path}: the bucket must be within reach, got: {said}; {_remedy(said)}") from error
 
 
