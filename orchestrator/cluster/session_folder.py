@@ -14,10 +14,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from search_spaces.errors import ThawError
+from search_spaces.errors import StorageFailed, ThawError
 from search_spaces.permissions import owner
+from trainables.storage.place import storage_errors
 
 KEPT_SESSIONS = 3
+# On a full disk Ray's servers wait for each other without an error.
+LEAST_FREE = 16 * 2**20
 # A socket's path has at most 103 bytes on macOS, and 107 on Linux. This is the longest part that Ray appends.
 LONGEST_SOCKET = 103
 _SOCKET = "/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
@@ -27,9 +30,17 @@ _SOCKET = "/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 def session_folder() -> Iterator[Path]:
     """Yield a new private folder, in use until the end of the block; delete folders of earlier sessions, except three.
 
-    Raises ThawError where another user has taken the folder's name.
+    Raises ThawError where another user has taken the folder's name, and where it cannot be written.
     """
-    base = _private(_temporary_folder() / f"thaw-{os.geteuid()}")
+    parent = _temporary_folder()
+    with storage_errors(parent / "thaw"):
+        base = _private(parent / f"thaw-{os.geteuid()}")
+    free = shutil.disk_usage(base).free
+    if free < LEAST_FREE:
+        raise StorageFailed(
+            f"{base}: Ray's files need {LEAST_FREE / 2**20:.0f} MiB, got {free / 2**20:.1f} MiB on that disk; "
+            "free some space, or set RAY_TMPDIR to a folder on another disk"
+        )
     with FileLock(base / ".lock"):
         folder = base / uuid.uuid4().hex[:8]
         folder.mkdir()
