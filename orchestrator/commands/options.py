@@ -37,7 +37,8 @@ RunArgument = Annotated[
         parser=as_place, metavar="RUN", help="A run: what a sweep wrote, e.g. runs/sweep or s3://bucket/runs/sweep."
     ),
 ]
-SweepArgument = Annotated[Path, typer.Argument(help="The sweep file; `thaw init` writes one.")]
+# typer refuses what may not be read, without the owner and the mode: our readers name both.
+SweepArgument = Annotated[Path, typer.Argument(readable=False, help="The sweep file; `thaw init` writes one.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(

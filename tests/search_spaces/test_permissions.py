@@ -1,6 +1,8 @@
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,14 +36,11 @@ def as_nobody(*paths: Path) -> list[str]:
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> Path:
-    """A folder below which another user may look."""
-    folder = tmp_path / "shared"
-    folder.mkdir()
-    for parent in (folder, *folder.parents):
-        if parent.is_relative_to("/tmp") and parent != Path("/tmp"):
-            parent.chmod(parent.stat().st_mode | 0o055)
-    return folder
+def shared() -> Iterator[Path]:
+    """A folder below which another user may look; one of pytest's lies below one that is closed."""
+    with tempfile.TemporaryDirectory(prefix="thaw-shared-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 @root_only
