@@ -17,7 +17,8 @@ def protect_token() -> None:
     """Make Ray's token file where there is none, and take the rights of others from one that exists.
 
     Ray makes it on first use, with the mode that the umask leaves, for all users of the machine to read. A token in
-    $RAY_AUTH_TOKEN needs no file. A file that $RAY_AUTH_TOKEN_PATH names is the user's: its mode is warned about.
+    $RAY_AUTH_TOKEN needs no file; it is set where no file can be made, as in a container without a home. A file that
+    $RAY_AUTH_TOKEN_PATH names is the user's: its mode is warned about.
     """
     if os.environ.get("RAY_AUTH_TOKEN"):
         return
@@ -26,10 +27,13 @@ def protect_token() -> None:
     try:
         if named is None:
             _make(path)
-        if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+    except OSError as error:
+        log.info("%s: the token of Ray cannot be kept (%s), and is one for this process", path, error.strerror)
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        return
+    with suppress(OSError):  # Ray itself reports a token that it cannot read
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
             _narrow(path, warn_only=named is not None)
-    except OSError as error:  # Ray itself reports a token that it cannot make or read
-        log.warning("%s: the token of Ray cannot be protected (%s)", path, error.strerror or error)
 
 
 def _make(path: Path) -> None:
