@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
@@ -15,6 +16,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from analysis.run_folder import Generation, RunFolder, claimed_run
 from analysis.run_store import RunStore, write_atomically
 from search_spaces.errors import InvalidInput, closest
+from search_spaces.permissions import check_readable, missing_permission
 from trainables.config import Objective
 from trainables.result import SCHEMA_VERSION, TrialResult
 from trainables.storage.bucket import BucketPath
@@ -160,6 +162,8 @@ class Ledger:
 
     def _files(self) -> Mapping[str, Place]:
         """Return the file of each trial in the order of ids: that of the newest generation in which it may lie."""
+        if isinstance(self.run.trials, Path):
+            check_readable(self.run.trials)
         generations = claimed_run(self.run.root).generations
         newest: dict[str, tuple[int, Place]] = {}
         foreign: list[str] = []
@@ -205,6 +209,8 @@ def read_record(path: Place, model: type[Record]) -> Record:
     """
     try:
         values = json.loads(path.read_bytes())
+    except PermissionError as error:
+        raise InvalidInput(missing_permission(Path(str(path)))) from error
     except OSError as error:
         raise InvalidInput(f"{path}: a record must be a readable file, got: {error.strerror or error}") from error
     except ValueError as error:

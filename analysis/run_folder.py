@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from search_spaces.errors import InvalidInput, StorageFailed
+from search_spaces.permissions import check_readable
 from trainables.storage.bucket import BucketPath
 from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place
@@ -173,6 +174,9 @@ class RunFolder:
 
 def open_run(place: Place) -> RunFolder:
     """Open the run at `place`. Raises InvalidInput, with the runs that lie nearby, when there is none."""
+    if isinstance(place, Path):
+        check_readable(place / RunFolder(place).run_json.name)
+        check_readable(place)
     try:
         if not place.exists():
             raise InvalidInput(f"{place}: a run must be an existing folder, got none; {_advice(place.parent)}")
@@ -235,8 +239,10 @@ def _name(trial_id: str) -> str:
 
 
 def _advice(parent: Place) -> str:
-    there = parent.iterdir() if parent.is_dir() else ()
-    runs = sorted(child.name for child in there if (child / "run.json").is_file())
+    runs: list[str] = []
+    with suppress(PermissionError):  # the advice is left out where the runs nearby may not be read
+        there = parent.iterdir() if parent.is_dir() else ()
+        runs = sorted(child.name for child in there if (child / "run.json").is_file())
     advice = "give the folder `<storage.root>/<name>` of a sweep"
     return f"{advice}; {parent} has the runs {_listed(runs)}" if runs else advice
 

@@ -1,13 +1,16 @@
 """Command line `thaw`. Errors are one message and an exit code; a command imports its modules when it runs."""
 
 import importlib.metadata
+import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from orchestrator.commands import data, options, plan, results, setup, sweeps, trials
 from search_spaces.errors import ThawError
+from search_spaces.permissions import missing_permission
 
 # Modules that only thaw[train] brings; aiohttp comes with ray.
 _EXTRA = {
@@ -56,6 +59,12 @@ def run(arguments: list[str]) -> int:
     except ThawError as error:
         options.prose(options.errors, f"[bold red]error:[/bold red] {options.escaped(error)}")
         return error.exit_code
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        message = missing_permission(Path(os.fsdecode(error.filename)))
+        options.prose(options.errors, f"[bold red]error:[/bold red] {options.escaped(message)}")
+        return 2
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from search_spaces.errors import InvalidInput
+from search_spaces.permissions import missing_permission
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -25,6 +26,8 @@ def read_document(path: Path) -> Any:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InvalidInput(f"{path}: file must exist, but there is none; check the path") from None
+    except PermissionError:
+        raise InvalidInput(missing_permission(path)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path}: must be a readable text file, got {error}") from None
     return (parse_json if path.suffix == ".json" else parse_yaml)(text, str(path))

@@ -194,7 +194,7 @@ def write_sweep(digits: Path, cache_dir: Path) -> Callable[..., Path]:
 def start_thaw(cache_dir: Path) -> Callable[..., subprocess.Popen[str]]:
     """Starts `thaw` as people do, in a process group of its own; nothing of the test's own state reaches it."""
 
-    def start(*arguments: object, cwd: Path, **environment: str) -> subprocess.Popen[str]:
+    def start(*arguments: object, cwd: Path, umask: int = -1, **environment: str) -> subprocess.Popen[str]:
         command = [str(Path(sys.executable).with_name("thaw")), *map(str, arguments)]
         # A wide terminal: what is looked for in the output must not be folded.
         variables = {**os.environ, "COLUMNS": "200", "WANDB_SILENT": "true", **environment}
@@ -206,6 +206,7 @@ def start_thaw(cache_dir: Path) -> Callable[..., subprocess.Popen[str]]:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            umask=umask,
         )
 
     return start
@@ -216,9 +217,9 @@ def thaw(start_thaw: Callable[..., subprocess.Popen[str]]) -> Callable[..., subp
     """Runs `thaw` as people do, to its end."""
 
     def run(
-        *arguments: object, cwd: Path, timeout: float = 400, **environment: str
+        *arguments: object, cwd: Path, timeout: float = 400, umask: int = -1, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        with start_thaw(*arguments, cwd=cwd, **environment) as process:
+        with start_thaw(*arguments, cwd=cwd, umask=umask, **environment) as process:
             try:
                 out, err = process.communicate(timeout=timeout)
             except subprocess.TimeoutExpired:

@@ -11,6 +11,7 @@ from typing import Any
 import ray
 
 from orchestrator.cluster.limits import allowed_cores
+from orchestrator.cluster.local_ray import local_ray
 from search_spaces.errors import InvalidInput, ThawError
 
 KNOCK_SECONDS = 10
@@ -52,26 +53,39 @@ def connected(folder: Path, cpus: int | None = None, address: str | None = None)
         yield
         return
     joined = joined_address(address)
-    # Without `local`, Ray would join any cluster that it finds on this machine.
-    own: dict[str, Any] = {} if joined else {"num_cpus": cpus or _allowed_cores(), "include_dashboard": False}
-    with contextlib.chdir(folder), _without_warnings():
-        try:
-            if joined and joined != "auto":
-                _knock(joined)
-            ray.init(address=joined or "local", log_to_driver=False, configure_logging=False, namespace="thaw", **own)
-        except Exception as error:  # a bare one: Ray waits 30 s for its processes, too little on a busy machine
-            if joined:
-                raise InvalidInput(
-                    f"--address: a Ray cluster must answer, got nothing at {joined}: {str(error).rstrip('.')}. "
-                    "Is this machine a node of it, with its token? `ray status` asks the same."
-                ) from error
-            raise ThawError(
-                f"Ray must start on this machine, got: {error} Try again, with `thaw resume {folder}`."
-            ) from error
+    with contextlib.ExitStack() as stack:
+        with contextlib.chdir(folder), _quiet():
+            stack.enter_context(_joined(joined) if joined else _own(folder, cpus))
+        yield
+
+
+@contextlib.contextmanager
+def _joined(address: str) -> Iterator[None]:
+    try:
+        if address != "auto":
+            _knock(address)
+        ray.init(address=address, log_to_driver=False, configure_logging=False, namespace="thaw")
+    except Exception as error:  # Ray has no class for it
+        raise InvalidInput(
+            f"--address: a Ray cluster must answer, got nothing at {address}: {str(error).rstrip('.')}. "
+            "Is this machine a node of it, with its token? `ray status` asks the same."
+        ) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _own(folder: Path, cpus: int | None) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(local_ray(cpus or _allowed_cores()))
+        except ThawError as error:
+            known = (folder / "run.json").is_file()
+            remedy = f"continue the run with `thaw resume {folder}`" if known else "run the command again"
+            raise type(error)(f"{error}; {remedy}") from error
+        yield
 
 
 def _knock(address: str) -> None:
@@ -90,11 +104,11 @@ def cluster_size() -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Suppress the warning of Ray, at every start of its own cluster, that a token protects it."""
+def _quiet() -> Iterator[None]:
+    """Suppress Ray's warning at every start that a token protects it, and its tracebacks; errors are raised."""
     logger = logging.getLogger("ray")
     former = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:

@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 
 def preview(
-    file: Annotated[Path, typer.Argument(help="A sweep file or a trial's file; its `data` and seed are what counts.")],
+    file: Annotated[Path, typer.Argument(readable=False, help="A sweep or trial file; its `data` and seed count.")],
     set_: SetOption = None,
     out: Annotated[Path, typer.Option(help="The picture to write, a PNG file; replaced where there is one.")] = Path(
         "preview.png"

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from search_spaces.redaction import redact
 from trainables.storage.place import as_place
 
 # Results are printed on standard output, progress and messages on standard error.
@@ -36,7 +37,8 @@ RunArgument = Annotated[
         parser=as_place, metavar="RUN", help="A run: what a sweep wrote, e.g. runs/sweep or s3://bucket/runs/sweep."
     ),
 ]
-SweepArgument = Annotated[Path, typer.Argument(help="The sweep file; `thaw init` writes one.")]
+# typer refuses what may not be read, without the owner and the mode: our readers name both.
+SweepArgument = Annotated[Path, typer.Argument(readable=False, help="The sweep file; `thaw init` writes one.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -92,5 +94,5 @@ def warn_of(problems: Iterable[str]) -> None:
 
 
 def escaped(value: object) -> str:
-    """Return a text that rich shows as it is."""
-    return escape(str(value))
+    """Return a text that rich shows as it is, without the secrets in it."""
+    return escape(redact(str(value)))

@@ -129,7 +129,7 @@ def export(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
 
 def predict(
     model: Annotated[Any, typer.Argument(parser=as_place, metavar="MODEL", help="A model.onnx of `thaw export`.")],
-    images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
+    images: Annotated[list[Path], typer.Argument(readable=False, help="Images, or folders of images.")],
     top: Annotated[int, typer.Option(min=1, help="How many labels to give for each image.")] = 5,
     format: FormatOption = Format.TABLE,
 ) -> None:

@@ -68,7 +68,8 @@ def schema() -> None:
 
 def doctor(
     file: Annotated[
-        Path | None, typer.Argument(help="A sweep file, whose folders, images and devices are looked at too.")
+        Path | None,
+        typer.Argument(readable=False, help="A sweep file, whose folders, images and devices are looked at too."),
     ] = None,
     address: AddressOption = None,
     cache: Annotated[Path | None, typer.Option(help="The cache folder to look at, as in storage.cache_dir.")] = None,

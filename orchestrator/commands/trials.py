@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def explain(
-    config: Annotated[Path, typer.Argument(help="A trial's file, as for `thaw trial`.")],
+    config: Annotated[Path, typer.Argument(readable=False, help="A trial's file, as for `thaw trial`.")],
     set_: SetOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
@@ -65,7 +65,10 @@ def explain(
 
 def trial(
     config: Annotated[
-        Path, typer.Argument(help="A trial's file: `data`, and what a sweep file has under `trial` and `space`.")
+        Path,
+        typer.Argument(
+            readable=False, help="A trial's file: `data`, and what a sweep file has under `trial` and `space`."
+        ),
     ],
     set_: SetOption = None,
     out: Annotated[
@@ -108,7 +111,10 @@ def trial(
 
 
 def import_config(
-    old: Annotated[Path, typer.Argument(help="A configuration of the fine-tuning guides or the like: YAML or JSON.")],
+    old: Annotated[
+        Path,
+        typer.Argument(readable=False, help="A configuration of the fine-tuning guides or the like: YAML or JSON."),
+    ],
     out: Annotated[Path, typer.Option(help="The trial file to write.")] = Path("trial.yaml"),
 ) -> None:
     """Write a trial file from an old training configuration; entries not understood are listed, none is dropped."""

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any, TextIO
 
 from orchestrator.tracking.observer import Observer, SweepEnding, SweepStart
+from search_spaces.redaction import redact
 from trainables.result import EpochReport, TrialResult
 from trainables.status import Status
 
@@ -77,11 +78,11 @@ class EventLog(Observer):
 
     def warning(self, message: str) -> None:
         """Write `warning`."""
-        self._write("warning", message=message)
+        self._write("warning", message=redact(message))
 
     def error(self, message: str, exit_code: int) -> None:
         """Write `error`: the command ends with this exit code before a trial has started."""
-        self._write("error", message=message, exit_code=exit_code)
+        self._write("error", message=redact(message), exit_code=exit_code)
 
     def _epoch(self, trial: TrialResult, report: EpochReport) -> None:
         self._write(

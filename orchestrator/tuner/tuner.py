@@ -11,6 +11,7 @@ from orchestrator.tuner.result_filter import ResultFilter
 from orchestrator.tuner.scheduler import PlanAwareAsha
 from orchestrator.tuner.searcher import LedgerSearcher
 from orchestrator.tuner.stopper import SweepStopper
+from orchestrator.tuner.worker_environment import keep_keys_of_aws_out
 from orchestrator.worker.trial_actor import TrialActor
 
 
@@ -24,6 +25,7 @@ def make_tuner(
     follow_nodes: bool,
 ) -> tune.Tuner:
     """Make the tuner for the rest of a sweep; `follow_nodes`: as many trials at once as the nodes allow."""
+    keep_keys_of_aws_out()
     remaining = searcher.proposals.remaining
     return tune.Tuner(
         tune.with_resources(TrialActor, placement(resources)),

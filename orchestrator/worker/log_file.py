@@ -4,6 +4,7 @@ import logging
 from contextlib import suppress
 from pathlib import Path
 
+from search_spaces.redaction import redact
 from trainables.storage.place import storage_errors
 
 
@@ -15,7 +16,7 @@ class LogFile(logging.FileHandler):
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             super().__init__(path)
-        self.setFormatter(logging.Formatter(text))
+        self.setFormatter(_Redacting(text))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's name)
         """Do nothing: the terminal shows only problems that the user can fix."""
@@ -24,3 +25,10 @@ class LogFile(logging.FileHandler):
         """Close the file; text that could not be written is lost."""
         with suppress(OSError):
             super().close()
+
+
+class _Redacting(logging.Formatter):
+    """Formatter that hides secrets, in tracebacks too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))

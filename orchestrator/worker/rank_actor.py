@@ -7,8 +7,9 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
+import psutil
 import ray
 
 from orchestrator.worker.assignment import Assignment, EndKind, TrialEnd
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from torch._C._distributed_c10d import TCPStore
 
 log = logging.getLogger("orchestrator")
+
+# Address of a Ray of this machine alone.
+_LOOPBACK = "127.0.0.1"
 
 Begin = Callable[[Assignment], StartedTrial]
 
@@ -52,7 +56,7 @@ class RankActor:
         `patience` is the number of seconds to wait for ranks there.
         """
         host = str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
-        self._store = _store(host, 0, patience, is_master=True)
+        self._store = _own_store(host, patience)
         return host, self._store.port
 
     def join(self, rank: int, ranks: int, place: tuple[str, int], gpus: float, patience: float, timeout: float) -> None:
@@ -65,6 +69,8 @@ class RankActor:
         os.environ |= {"MASTER_ADDR": place[0], "MASTER_PORT": str(place[1])}
         if not gpus:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""  # two ranks on one GPU that was not reserved would fail
+        if place[0] == _LOOPBACK and (interface := _loopback_interface()) is not None:
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)  # gloo would listen at the machine's name
         import torch.distributed as dist
 
         store = self._store or _store(*place, patience)
@@ -110,13 +116,27 @@ class RankActor:
         self._epochs = self._handler = self._dump = None
 
 
-def _store(host: str, port: int, patience: float, *, is_master: bool = False) -> "TCPStore":
+def _own_store(host: str, patience: float) -> "TCPStore":
+    """Open a store on this rank; by itself PyTorch would listen on every address of the machine."""
+    if host != _LOOPBACK:
+        return _store(host, 0, patience, is_master=True)
+    listener = socket.create_server((host, 0))
+    port = listener.getsockname()[1]
+    return _store(host, port, patience, is_master=True, master_listen_fd=listener.detach())
+
+
+def _store(host: str, port: int, patience: float, **master: Any) -> "TCPStore":
     import torch.distributed as dist
 
     # Without a number of ranks, since the master must report its port before the ranks connect.
     return dist.TCPStore(  # type: ignore[attr-defined]  # public, but its package does not say so
-        host, port, is_master=is_master, wait_for_workers=False, timeout=timedelta(seconds=patience)
+        host, port, wait_for_workers=False, timeout=timedelta(seconds=patience), **{"is_master": False, **master}
     )
+
+
+def _loopback_interface() -> str | None:
+    addresses = psutil.net_if_addrs().items()
+    return next((name for name, found in addresses if any(each.address == _LOOPBACK for each in found)), None)
 
 
 def _ended(error: Exception) -> RankEnd:

@@ -11,6 +11,7 @@ from pathlib import Path
 from orchestrator.worker.assignment import Assignment, EndKind, TrialEnd
 from orchestrator.worker.log_file import LogFile
 from search_spaces.errors import OutOfMemory
+from search_spaces.redaction import redact
 from trainables.result import EpochReport, Failure
 
 StartedTrial = tuple[tuple[EpochReport, ...], Iterator[EpochReport]]
@@ -37,9 +38,8 @@ def begin(assignment: Assignment) -> StartedTrial:
 def end_of(error: Exception) -> TrialEnd:
     """Return the end of a trial that has raised `error`, within its handler. The log is not named yet."""
     message = str(error).strip().splitlines()
-    failure = Failure(
-        message=f"{type(error).__name__}: {message[0] if message else 'no message'}", traceback=traceback.format_exc()
-    )
+    text = f"{type(error).__name__}: {message[0] if message else 'no message'}"
+    failure = Failure(message=redact(text), traceback=redact(traceback.format_exc()))
     return TrialEnd(kind=EndKind.OUT_OF_MEMORY if isinstance(error, OutOfMemory) else EndKind.FAILED, failure=failure)
 
 

@@ -17,6 +17,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from search_spaces.errors import InvalidInput
+from search_spaces.permissions import check_readable, missing_permission, refuse_unlisted
 from trainables.data.preprocess import Preprocessing
 from trainables.data.readers import IMAGE_ENDINGS, is_image
 
@@ -158,6 +159,7 @@ def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 def image_files(paths: Iterable[Path]) -> Iterator[Path]:
     """List the files that `paths` stand for; a folder stands for all images below it, sorted, without hidden ones."""
     for path in paths:
+        check_readable(path)
         if not path.is_dir():
             if not path.exists():
                 raise InvalidInput(f"{path}: no such image; check the path")
@@ -173,6 +175,7 @@ _REMEDY = "export it anew with `thaw export RUN`"
 
 
 def _session(path: Path) -> onnxruntime.InferenceSession:
+    check_readable(path)
     if path.is_dir():
         raise InvalidInput(f"{path}: must be an ONNX file, got a folder; name the model.onnx in it")
     if not path.exists():
@@ -207,7 +210,7 @@ def _metadata(session: onnxruntime.InferenceSession, path: Path) -> dict[str, An
 
 
 def _images_below(folder: Path) -> Iterator[Path]:
-    for directory, folders, files in os.walk(folder, followlinks=True):
+    for directory, folders, files in os.walk(folder, onerror=refuse_unlisted, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(directory) / name for name in files if is_image(name))
 
@@ -215,5 +218,7 @@ def _images_below(folder: Path) -> Iterator[Path]:
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
+    except PermissionError:
+        raise InvalidInput(missing_permission(path)) from None
     except OSError as error:
-        raise InvalidInput(f"{path}: cannot be read ({error.strerror}); check the file and its permissions") from None
+        raise InvalidInput(f"{path}: cannot be read ({error.strerror}); check the file") from None

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -83,11 +83,11 @@ def _recall(shortcut: Path) -> str | None:
 
 def _remember(shortcut: Path, record: dict[str, str]) -> None:
     shortcut.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=shortcut.parent, suffix=".tmp")
+    # Opened as usual: other users of a shared cache read it, and a file of `tempfile` is private.
+    temporary = shortcut.with_name(f"{uuid.uuid4().hex}.tmp")
     try:
-        with os.fdopen(handle, "w") as file:
-            json.dump(record, file)
-        Path(temporary).replace(shortcut)
+        temporary.write_text(json.dumps(record))
+        temporary.replace(shortcut)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

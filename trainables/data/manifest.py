@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from search_spaces.errors import InvalidInput, closest
+from search_spaces.permissions import check_readable
 
 _COLUMNS = ("path", "label", "split")
 
@@ -45,6 +46,7 @@ def manifest_entries(root: Path, manifest: Path, splits: Sequence[str]) -> dict[
 
 def _rows(manifest: Path) -> list[tuple[int, tuple[str, str, str]]]:
     """Return the manifest's lines, numbered as an editor numbers them."""
+    check_readable(manifest)
     try:
         with manifest.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, restval="")

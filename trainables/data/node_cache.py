@@ -16,6 +16,7 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from search_spaces.errors import StorageFailed, ThawError
+from search_spaces.permissions import missing_permission
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[int, int], None]
@@ -198,4 +199,7 @@ def _cannot_write(folder: Path, needed: int, error: OSError) -> str:
             f"{folder}: the node's cache needs {needed} bytes ({needed / 2**20:.0f} MiB), got a full disk; "
             "free space there, or set storage.cache_dir to another disk"
         )
+    if isinstance(error, PermissionError):
+        lacking = missing_permission(Path(error.filename or folder))
+        return f"the node's cache must be writable: {lacking}, or set storage.cache_dir to a folder of your own"
     return f"{folder}: the node's cache must be writable, got {error}; set storage.cache_dir to a folder that is"

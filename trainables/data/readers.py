@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search_spaces.errors import InvalidInput, closest
+from search_spaces.permissions import check_readable, missing_permission, permission_errors, refuse_unlisted
 from trainables.data.manifest import manifest_entries
 
 SPLITS = ("train", "val", "test")
@@ -53,10 +54,12 @@ class Dataset:
         path = self.root / sample.path
         try:
             return path.read_bytes()
+        except PermissionError as error:
+            raise InvalidInput(missing_permission(path)) from error
         except OSError as error:
             raise InvalidInput(
                 f"{path}: every listed image must be readable, got {error.strerror or error}; "
-                "restore the file or its permissions, or take it out of the data set"
+                "restore the file, or take it out of the data set"
             ) from error
 
     def labels(self, split: str) -> npt.NDArray[np.int64]:
@@ -72,6 +75,7 @@ def open_dataset(root: Path, manifest: Path | None = None) -> Dataset:
     Manifest: paths are relative to `root`, any ending is taken. Raises InvalidInput for what cannot be trained on.
     """
     root = Path(root)
+    check_readable(root)
     if not root.is_dir():
         raise InvalidInput(f"{root}: data.root must be a folder, got {_what_is_at(root)}; {_LAYOUT}")
     if manifest is None:
@@ -143,11 +147,12 @@ def _split_entries(root: Path, folder: Path, split: str) -> list[tuple[str, str]
 
 
 def _class_folders(folder: Path) -> list[str]:
-    return sorted(child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+    with permission_errors(folder):
+        return sorted(child.name for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
 
 
 def _images_below(folder: Path, root: Path) -> Iterator[str]:
-    for directory, folders, files in os.walk(folder, followlinks=True):
+    for directory, folders, files in os.walk(folder, onerror=refuse_unlisted, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
         # One path object a folder: one a file would cost more than all else that a trial looks up.
         inside = Path(directory).relative_to(root).as_posix()

@@ -15,8 +15,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from search_spaces.errors import InvalidInput
+from search_spaces.permissions import check_readable, permission_errors
 from trainables.config import TrialConfig
 from trainables.result import EpochReport
+from trainables.storage.folders import usual_mode
 from trainables.task.task import load_task
 
 WEIGHTS, OPTIMIZER, AVERAGE, STATE = "model.safetensors", "optimizer.safetensors", "ema.safetensors", "state.json"
@@ -40,6 +42,7 @@ class CheckpointState(BaseModel):
     def read(cls, folder: Path) -> Self:
         """Read the state of a checkpoint folder; raises InvalidInput when it is missing or unreadable."""
         path = _complete(folder) / STATE
+        check_readable(path)
         try:
             return cls.model_validate_json(path.read_text(), extra="ignore")
         except (OSError, ValueError) as error:
@@ -110,8 +113,13 @@ def load_trained(folder: Path) -> tuple[nn.Module, CheckpointState]:
 
 
 def exists(folder: Path) -> bool:
-    """Return whether a complete checkpoint is there, be it only the one an interrupted write was about to replace."""
-    return (_complete(folder) / STATE).is_file()
+    """Return whether a complete checkpoint is there, be it only the one an interrupted write was about to replace.
+
+    Raises InvalidInput where this user may not look, or may not read it.
+    """
+    path = _complete(folder) / STATE
+    check_readable(path)
+    return path.is_file()
 
 
 def _old(folder: Path) -> Path:
@@ -120,7 +128,8 @@ def _old(folder: Path) -> Path:
 
 def _complete(folder: Path) -> Path:
     """Return the folder itself or, when a write was interrupted between its two renames, the old one."""
-    return folder if folder.exists() or not _old(folder).exists() else _old(folder)
+    with permission_errors(folder):
+        return folder if folder.exists() or not _old(folder).exists() else _old(folder)
 
 
 def _save(tensors: dict[str, Tensor], path: Path) -> None:
@@ -132,7 +141,8 @@ def _save(tensors: dict[str, Tensor], path: Path) -> None:
         plain[name] = own.clone() if own.untyped_storage().data_ptr() in stored else own
         stored.add(own.untyped_storage().data_ptr())
     try:
-        save_file(plain, path)
+        with usual_mode(path):  # safetensors makes its files private
+            save_file(plain, path)
     except SafetensorError as error:  # it has no number, and says it: a disk that is full has to be known as such
         number = int(found[1]) if (found := re.search(r"os error (\d+)", str(error))) else errno.EIO
         raise OSError(number, os.strerror(number)) from error
@@ -154,6 +164,7 @@ def _flush(path: Path) -> None:
 
 
 def _load(path: Path) -> dict[str, Tensor]:
+    check_readable(path)
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:

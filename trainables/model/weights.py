@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from search_spaces.errors import InvalidInput
+from search_spaces.permissions import check_readable
 from trainables.config import TrialConfig
 from trainables.model.stages import classifier_parameters
 
@@ -54,7 +55,9 @@ def weights_path(config: TrialConfig) -> Path | None:
 
 def weights_file(path: Path) -> Path:
     """Find the file of weights at `path`, or in the checkpoint folder there; raises InvalidInput when there is none."""
+    check_readable(path)
     file = path / CHECKPOINT_FILE if path.is_dir() else path
+    check_readable(file)
     if not file.is_file():
         raise InvalidInput(_not_there(path))
     return file

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Self, TypeVar
 
 from search_spaces.errors import InvalidInput, StorageFailed
+from search_spaces.redaction import redact
 
 Read = TypeVar("Read")
 
@@ -202,7 +203,7 @@ class BucketPath:
             self._undisturbed(read)
             if unpack:
                 with tarfile.open(arrived) as tar:
-                    tar.extractall(unpacked, filter="data")
+                    tar.extractall(unpacked, filter=_as_new)
                 if target.exists():
                     target.rename(Path(scratch) / "former")
             (unpacked if unpack else arrived).rename(target)
@@ -234,6 +235,11 @@ class BucketPath:
     def _version(self) -> bytes:
         with _file_system(self.bucket).open_input_file(self._name) as file:
             return _version(file)
+
+
+def _as_new(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
+    """Return the member without its archived mode: what is unpacked has the mode of any new file."""
+    return tarfile.data_filter(member, path).replace(mode=None, deep=False)  # type: ignore[arg-type]
 
 
 def _version(file: Any) -> bytes:
@@ -280,6 +286,7 @@ def _asking(path: BucketPath) -> Iterator[None]:
 
 
 def _unreachable(path: BucketPath, said: str) -> StorageFailed:
+    said = redact(said)
     return StorageFailed(f"{path}: the bucket must be within reach, got: {said}; {_remedy(said)}")
 
 

@@ -1,7 +1,9 @@
 """Where one trial reads and writes, and the node's cache; no part of what it computes."""
 
 import os
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +33,18 @@ class TrialFolders:
     def last(self) -> Path:
         """Checkpoint of the newest epoch, with the optimiser's state."""
         return self.checkpoints / "last"
+
+
+@contextmanager
+def usual_mode(path: Path) -> Iterator[None]:
+    """Give `path`, which the block writes, the mode of any new file: what the umask and the folder's ACL leave.
+
+    The umask itself cannot be read without changing it for all threads of the process.
+    """
+    path.touch()
+    mode = path.stat().st_mode
+    yield
+    path.chmod(stat.S_IMODE(mode))
 
 
 def cache_folder(configured: Path | None, environment: Mapping[str, str] = os.environ) -> Path:

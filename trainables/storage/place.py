@@ -1,6 +1,7 @@
 """Places: a folder that every node sees, or a bucket; and disks that fill up."""
 
 import errno
+import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from pydantic import PlainSerializer, PlainValidator, ValidationInfo, WithJsonSc
 
 from search_spaces.errors import InvalidInput, StorageFailed
 from search_spaces.paths import FromFile
+from search_spaces.permissions import missing_permission
 from trainables.storage.bucket import SCHEME, BucketPath
 
 
@@ -58,7 +60,10 @@ def _unwritable(path: Path, error: OSError) -> str:
     reason = error.strerror or str(error)
     if disk_is_full(error):
         return f"{path.parent}: the disk is full ({reason}), {path.name} was not written; free some space"
-    return f"{path.parent}: cannot write {path.name} ({reason}); the folder must be writable"
+    rule = f"{path.parent}: cannot write {path.name} ({reason}); the folder must be writable"
+    if not isinstance(error, PermissionError):
+        return rule
+    return f"{rule}: {missing_permission(Path(os.fsdecode(error.filename)) if error.filename else path)}"
 
 
 def check_writable(place: BucketPath) -> None:

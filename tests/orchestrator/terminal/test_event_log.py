@@ -61,6 +61,13 @@ def test_a_resumed_trial_does_not_tell_its_epochs_again(log: EventLog, trial: Tr
     assert epoch["epoch"] == 3
 
 
+def test_problems_are_told_without_secrets(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOK_TOKEN", "planted-0123456789")
+    log.warning("not sent with planted-0123456789")
+    log.error("no answer from http://me:secret@host/x", 1)
+    assert [event["message"] for event in events(log)] == ["not sent with ***", "no answer from http://***@host/x"]
+
+
 def test_names_of_events_and_fields_are_frozen(
     log: EventLog, trial: Trial, small_spec: Callable[..., SweepSpec], tmp_path: Path
 ) -> None:

@@ -1,4 +1,5 @@
 import logging
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,19 @@ def test_lines_are_appended_to_a_file_in_folders_that_are_made(tmp_path: Path) -
         said(handler, text)
         handler.close()
     assert (tmp_path / "logs" / "0001.log").read_text() == "INFO one\nINFO two\n"
+
+
+def test_secrets_are_hidden_in_a_traceback_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOOK_TOKEN", "planted-0123456789")
+    handler = LogFile(tmp_path / "0001.log", "%(message)s")
+    try:
+        raise RuntimeError("planted-0123456789, http://me:secret@host/x")
+    except RuntimeError:
+        record = logging.LogRecord("thaw", logging.ERROR, __file__, 1, "no: planted-0123456789", None, sys.exc_info())
+    handler.emit(record)
+    handler.close()
+    lines = (tmp_path / "0001.log").read_text().splitlines()
+    assert (lines[0], lines[-1]) == ("no: ***", "RuntimeError: ***, http://***@host/x")
 
 
 def test_a_full_disk_is_not_its_business(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from torch.distributed import DistNetworkError
 
 from analysis.run_folder import RunFolder
 from orchestrator.spec.sections import Resources
 from orchestrator.worker.assignment import Assignment, EndKind
-from orchestrator.worker.rank_actor import RankActor, RankEnd, is_peer_lost
+from orchestrator.worker.rank_actor import RankActor, RankEnd, _loopback_interface, is_peer_lost
 from orchestrator.worker.run_trial import StartedTrial
 from search_spaces.errors import OutOfMemory, StorageFailed, TrialFailed
 from trainables.result import EpochReport, TrialResult
@@ -53,6 +54,15 @@ def test_a_trial_is_begun_advanced_and_ended(assignment: Assignment) -> None:
     assert "rank 1 of 2 on " in log
     assert "epoch 3 is trained" in log
     assert logging.getLogger().handlers == handlers
+
+
+def test_the_store_of_ranks_on_this_machine_is_out_of_reach_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.util.get_node_ip_address", lambda: "127.0.0.1")
+    actor = RankActor(starting())
+    host, port = actor.offer(10.0)
+    listening = [found.laddr for found in psutil.Process().net_connections("inet") if found.status == "LISTEN"]
+    assert (host, [each.ip for each in listening if each.port == port]) == ("127.0.0.1", ["127.0.0.1"])
+    assert _loopback_interface() in psutil.net_if_addrs()
 
 
 def test_the_next_trial_ends_the_one_before(assignment: Assignment) -> None:

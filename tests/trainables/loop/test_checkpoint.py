@@ -1,5 +1,6 @@
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -47,6 +48,20 @@ def test_a_checkpoint_is_safetensors_and_json_and_leaves_nothing_else(state: Che
     files = sorted(path.name for path in (tmp_path / "last").iterdir())
     assert files == ["model.safetensors", "optimizer.safetensors", "state.json"]
     load_file(tmp_path / "last" / "optimizer.safetensors")
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_the_files_obey_the_umask(state: CheckpointState, tmp_path: Path, umask: int) -> None:
+    model = bare_model("test_efficientnet", 2)
+    former = os.umask(umask)
+    try:
+        save_checkpoint(tmp_path / "best", model, state)
+        save_checkpoint(tmp_path / "last", model, state, weights_in=tmp_path / "best")
+    finally:
+        os.umask(former)
+    for folder in (tmp_path / "best", tmp_path / "last"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o777 & ~umask
+        assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o666 & ~umask}
 
 
 def test_a_full_disk_is_said_as_such_and_the_old_checkpoint_stays(

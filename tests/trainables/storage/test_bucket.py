@@ -1,6 +1,7 @@
 import itertools
 import os
 import socket
+import stat
 import threading
 from pathlib import Path
 
@@ -85,6 +86,40 @@ def test_a_service_out_of_reach(bucket: str, monkeypatch: pytest.MonkeyPatch) ->
         module._file_system.cache_clear()
         with pytest.raises(StorageFailed, match=r"run\.json: .*NETWORK_CONNECTION.*; see to the network, and to AWS_"):
             path.write_bytes(b"new")
+
+
+def test_the_password_of_a_service_is_not_told(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = BucketPath.parse(bucket) / "run.json"
+    endpoint = os.environ["AWS_ENDPOINT_URL"].replace("http://", "http://me:planted-password@")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    module._file_system.cache_clear()
+    with pytest.raises(StorageFailed) as told:
+        path.read_bytes()
+    assert "planted-password" not in str(told.value)
+    with pytest.raises(StorageFailed, match=r"got: no answer from http://\*\*\*@host:1/x;"), module._asking(path):
+        raise OSError("no answer from http://me:planted-password@host:1/x")
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_what_is_downloaded_obeys_the_umask(bucket: str, tmp_path: Path, umask: int) -> None:
+    source, path = tmp_path / "source", BucketPath.parse(bucket) / "folder"
+    (source / "below").mkdir(parents=True)
+    (source / "below" / "file").touch()
+    (source / "below" / "file").chmod(0o604)
+    source.chmod(0o705)
+    path.upload(source)
+    path.with_name("file").upload(source / "below" / "file")
+    former = os.umask(umask)
+    try:
+        path.download(tmp_path / "folder", unpack=True)
+        path.with_name("file").download(tmp_path / "file")
+    finally:
+        os.umask(former)
+    folder = tmp_path / "folder"
+    modes = {stat.S_IMODE(place.stat().st_mode) for place in (tmp_path / "file", folder / "below" / "file")}
+    assert modes == {0o666 & ~umask}
+    assert {stat.S_IMODE(place.stat().st_mode) for place in (folder, folder / "below")} == {0o777 & ~umask}
 
 
 def test_a_request_that_is_not_allowed() -> None:

@@ -38,7 +38,7 @@ def test_as_a_setting_a_folder_is_relative_to_the_file_and_written_as_text(tmp_p
         parse(Settings, {"root": "gs://a"}, "sweep.yaml", base=tmp_path)
 
 
-@pytest.mark.parametrize(("number", "full"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EACCES, False)])
+@pytest.mark.parametrize(("number", "full"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EIO, False)])
 def test_an_error_of_writing_names_the_folder_the_file_and_the_remedy(number: int, full: bool) -> None:
     error = OSError(number, os.strerror(number))
     with pytest.raises(StorageFailed) as caught, storage_errors(Path("runs/a/run.json")):
@@ -47,7 +47,7 @@ def test_an_error_of_writing_names_the_folder_the_file_and_the_remedy(number: in
     assert str(caught.value) == (
         f"runs/a: the disk is full ({error.strerror}), run.json was not written; free some space"
         if full
-        else "runs/a: cannot write run.json (Permission denied); the folder must be writable"
+        else "runs/a: cannot write run.json (Input/output error); the folder must be writable"
     )
     assert caught.value.__cause__ is error
 
