@@ -244,8 +244,10 @@ def _read_trial(path: Place, trial_id: str) -> TrialResult:
 
 
 def _readable_trial(path: Place, trial_id: str) -> TrialResult | str:
-    """Return a trial, or the reason why its record cannot be used."""
+    """Return a trial, or the reason why its record cannot be used. Raises InvalidInput without the right to read it."""
     try:
         return _read_trial(path, trial_id)
     except InvalidInput as error:
+        if isinstance(error.__cause__, PermissionError):  # of the reader, not of the record
+            raise
         return str(error)
