@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from trainables.storage.place import as_place
+
+if TYPE_CHECKING:
+    from orchestrator.tracking.observer import TrackerProblem
 
 # Results are printed on standard output, progress and messages on standard error.
 output = Console()
@@ -83,6 +86,11 @@ def print_json(value: Any) -> None:
 def prose(console: Console, text: str) -> None:
     """Print a text that the terminal wraps: a path or a command that we had cut in two could not be copied."""
     console.print(text, highlight=False, soft_wrap=True)
+
+
+def show_problem(problem: "TrackerProblem") -> None:
+    """Print a problem of a tracker in one line."""
+    prose(errors, f"[bold yellow]warning:[/bold yellow] {escaped(problem.message)}")
 
 
 def escaped(value: object) -> str:

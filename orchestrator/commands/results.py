@@ -7,7 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from orchestrator.commands.options import Format, FormatOption, RunArgument, errors, escaped, output, print_json, prose
+from orchestrator.commands.options import (
+    Format,
+    FormatOption,
+    RunArgument,
+    errors,
+    escaped,
+    output,
+    print_json,
+    prose,
+    show_problem,
+)
 from search_spaces.errors import InvalidInput
 from trainables.storage.bucket import BucketPath
 from trainables.storage.place import as_place
@@ -90,7 +100,7 @@ def retrain(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     def show(report: EpochReport) -> None:
         prose(errors, epoch_text(report))
 
-    retrained = retrain_winner(run, show)
+    retrained = retrain_winner(run, show, show_problem)
     if format is Format.JSON:
         print_json({"trial_id": retrained.trial.trial_id, **retrained.test.to_json()})
         return
@@ -105,7 +115,7 @@ def export(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     from orchestrator.results.export import export_winner
     from orchestrator.terminal.tables import parity_text
 
-    bundle, origin = export_winner(run)
+    bundle, origin = export_winner(run, show_problem)
     place = RunFolder(run).export / bundle.model.name
     if format is Format.JSON:
         model = {"model": str(place), "origin": origin, "opset": bundle.opset}
