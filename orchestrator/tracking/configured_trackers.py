@@ -12,8 +12,8 @@ from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tensorboard_tracker import TensorBoardTracker
 from orchestrator.tracking.tracker import Tracker
 from orchestrator.tracking.wandb_tracker import (
-    LOST_RECORDS,
     REQUEST_SECONDS,
+    SIGNS,
     WandbTracker,
     explain_outage,
     resolve_mode,
@@ -33,7 +33,7 @@ def make_trackers(
     if mode == "online":
         service = WandbTracker(tracking.wandb, request_seconds)
         local = WandbTracker(tracking.wandb.model_copy(update={"mode": "offline"}))
-        trackers.append(IsolatedTracker(service, local, explain_outage, call_seconds, LOST_RECORDS))
+        trackers.append(IsolatedTracker(service, local, explain_outage, call_seconds, SIGNS))
     elif mode == "offline":
         trackers.append(WandbTracker(tracking.wandb))
     if tracking.tensorboard is not None:

@@ -1,13 +1,16 @@
 """IsolatedTracker: a tracker of a service in a process of its own, which can be ended at any time."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
@@ -25,27 +28,39 @@ CALL_SECONDS = 24.0
 _HIDDEN = ("WANDB_SERVICE", "WANDB_SILENT", "WANDB_QUIET")
 
 
+@dataclass(frozen=True)
+class OutputSigns:
+    """OutputSigns: what a client reports in its output alone, as regular expressions."""
+
+    failure: str
+    """Sentence about records that are lost."""
+
+    reason: str
+    """Phrase that says why the client waits."""
+
+
 class HostedObject:
     """HostedObject: an object in a child process; its methods are called there, each with a time limit.
 
     A client may hang, wait for its uploads at the end of a process, or crash: here it costs the child process alone.
     """
 
-    def __init__(self, hosted: object, seconds: float = CALL_SECONDS, lost: str | None = None) -> None:
+    def __init__(self, hosted: object, seconds: float = CALL_SECONDS, signs: OutputSigns | None = None) -> None:
         """Keep the object, which must be picklable; nothing is started before the first call.
 
-        `seconds` is the limit of a call, the start of the process included. `lost` is a text in the output of the
-        process that means a failure.
+        `seconds` is the limit of a call, the start of the process included. `signs` are looked for in the output of
+        the process.
         """
         self._hosted = hosted
         self._seconds = seconds
-        self._lost = lost
+        self._signs = signs
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._family: list[psutil.Process] = []
         self._is_killed = False
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the object)
+        weakref.finalize(self, self._output.close)
 
     def call(self, method: str, *arguments: object) -> None:
         """Call a method of the object in the child process, and wait for its end.
@@ -53,26 +68,14 @@ class HostedObject:
         Raises TimeoutError after the limit, TimeoutError or RuntimeError with the message of an error there, EOFError
         when the process has ended.
         """
-        if self._connection is None:
-            self._start()
-        assert self._connection is not None
         try:
-            self._connection.send((method, arguments))
-            if not self._connection.poll(self._seconds):
-                raise TimeoutError(f"timeout after {self._seconds:g} s")
-            problem = self._connection.recv()
-        except (OSError, EOFError) as error:
-            if isinstance(error, TimeoutError):
-                raise
-            if self._is_killed:
-                raise TimeoutError("no answer before the end") from error
-            raise EOFError(f"its process has ended: {self._last_line()}") from error
-        if not self._family:
-            self._family = self._children()
-        if problem is not None:
-            raise problem
-        if self._lost is not None and self._lost in (text := self._text()):
-            raise RuntimeError(next(line for line in text.splitlines() if self._lost in line))
+            self._call(method, *arguments)
+        except TimeoutError as error:
+            reason = "" if self._signs is None else self._found(self._signs.reason)
+            text = str(error).rstrip(".")
+            raise TimeoutError(f"{text}, {reason}" if reason else text) from None
+        if self._signs is not None and (failure := self._found(self._signs.failure)):
+            raise RuntimeError(failure)
 
     def close(self, seconds: float) -> None:
         """End the process after its work. Raises TimeoutError when it does not end within `seconds`."""
@@ -101,6 +104,26 @@ class HostedObject:
             with suppress(psutil.NoSuchProcess):
                 child.kill()
         process.wait()
+
+    def _call(self, method: str, *arguments: object) -> None:
+        if self._connection is None:
+            self._start()
+        assert self._connection is not None
+        try:
+            self._connection.send((method, arguments))
+            if not self._connection.poll(self._seconds):
+                raise TimeoutError(f"timeout after {self._seconds:g} s")
+            problem = self._connection.recv()
+        except (OSError, EOFError) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            if self._is_killed:
+                raise TimeoutError("no answer before the end") from error
+            raise EOFError(f"its process has ended: {self._last_line()}") from error
+        if not self._family:
+            self._family = self._children()
+        if problem is not None:
+            raise problem
 
     def _start(self) -> None:
         here, there = Pipe()
@@ -134,6 +157,11 @@ class HostedObject:
         size = os.fstat(self._output.fileno()).st_size
         return os.pread(self._output.fileno(), size, 0).decode(errors="replace")
 
+    def _found(self, pattern: str) -> str:
+        """Return the last match in the output of the process, empty without one."""
+        matches = list(re.finditer(pattern, self._text()))
+        return matches[-1].group() if matches else ""
+
     def _last_line(self) -> str:
         assert self._process is not None
         with suppress(subprocess.TimeoutExpired):
@@ -152,14 +180,14 @@ class IsolatedTracker(OnlineTracker):
         local: Tracker,
         explain: Callable[[Exception, Path], str],
         seconds: float = CALL_SECONDS,
-        lost: str | None = None,
+        signs: OutputSigns | None = None,
     ) -> None:
-        """Keep both; `explain` makes the sentence for users. `seconds` and `lost` as for a HostedObject."""
+        """Keep both; `explain` makes the sentence for users. `seconds` and `signs` as for a HostedObject."""
         self.name = tracker.name
         self._local = local
         self._explain = explain
         self._seconds = seconds
-        self._hosted = HostedObject(_Trials(tracker), seconds, lost)
+        self._hosted = HostedObject(_Trials(tracker), seconds, signs)
 
     @property
     def local(self) -> Tracker:

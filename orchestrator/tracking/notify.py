@@ -14,7 +14,7 @@ from analysis.run_folder import RunFolder
 from orchestrator.spec.sections import Tracking, Wandb
 from orchestrator.tracking.isolated_tracker import HostedObject
 from orchestrator.tracking.observer import Observer, SweepEnding, TrackerProblem
-from orchestrator.tracking.wandb_tracker import LOST_RECORDS, NAME, WandbTracker, outage, resolve_mode
+from orchestrator.tracking.wandb_tracker import NAME, SIGNS, WandbTracker, outage, resolve_mode
 from search_spaces.errors import ThawError
 
 # For the command and the alert together.
@@ -142,7 +142,7 @@ def send_alert(settings: Wandb, ending: SweepEnding, seconds: float = NOTIFY_SEC
     level = "INFO" if ending.status == "completed" else "ERROR"
     texts = {"title": f"{ending.name}: {ending.status}", "text": ending.message, "level": level}
     seconds -= _END_SECONDS
-    hosted = HostedObject(WandbTracker(settings, seconds / 2), seconds, LOST_RECORDS)
+    hosted = HostedObject(WandbTracker(settings, seconds / 2), seconds, SIGNS)
     try:
         hosted.call("alert", ending.name, uid, run.local, texts)
         with suppress(TimeoutError):  # the alert has been sent

@@ -12,19 +12,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from orchestrator.spec.sections import Wandb
+from orchestrator.tracking.isolated_tracker import OutputSigns
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tracker import TrialContext, unique_id
 from trainables.result import EpochReport
 from trainables.status import Status
-
 
 NAME = "W&B"
 
 # The client's own limit for one request; a call of the tracker makes up to two.
 REQUEST_SECONDS = 11.0
 
-# The client reports in its messages alone that the service has refused records, and finishes the run without an error.
-LOST_RECORDS = "Fatal error while uploading data"
+# The client reports in its output alone that the service has refused records: the run finishes without an error.
+SIGNS = OutputSigns(failure="Fatal error while uploading data", reason=r"\b[45]\d\d encountered")
 
 
 class WandbTracker:
@@ -180,10 +180,9 @@ def service_address() -> str:
 def outage(error: Exception) -> str:
     """Return what went wrong with the service, in one phrase, without the secrets that an address may hold."""
     address = re.sub(r"//[^/@\s]*@", "//", service_address())
-    if isinstance(error, TimeoutError):
-        return f"{address} does not answer ({error})"
-    reason = re.sub(r"//[^/@\s]*@", "//", " ".join(str(error).split()))
-    return f"{address} failed ({reason[:200] or type(error).__name__})"
+    reason = re.sub(r"//[^/@\s]*@", "//", " ".join(str(error).split()))[:200] or type(error).__name__
+    is_late = isinstance(error, TimeoutError) or "deadline exceeded" in reason
+    return f"{address} {'does not answer' if is_late else 'failed'} ({reason})"
 
 
 def explain_outage(error: Exception, folder: Path) -> str:

@@ -6,7 +6,6 @@ The real client of W&B talks to a server on this machine. Trials are simulated; 
 import os
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +123,10 @@ def offline(folder: Path) -> dict[str, tuple[list[tuple[int, float]], str]]:
 def online(fake: FakeWandb) -> dict[str, tuple[list[tuple[int, float]], str]]:
     """Rows and status by id, of the runs that arrived whole."""
     return {
-        name: ([(row["_step"], row["val/macro_f1"]) for row in run.rows if "val/macro_f1" in row], run.summary["status"])
+        name: (
+            [(row["_step"], row["val/macro_f1"]) for row in run.rows if "val/macro_f1" in row],
+            run.summary["status"],
+        )
         for name, run in fake.runs.items()
         if run.exit_code == 0 and "status" in run.summary
     }
