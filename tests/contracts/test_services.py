@@ -4,22 +4,33 @@ The real client of W&B talks to a server on this machine. Trials are simulated; 
 """
 
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import psutil
 import pytest
-from fake_wandb import FAULTS, PHASES, FakeWandb
+from fake_wandb import FAULTS, KEY, PHASES, FakeWandb
 from tracker_files import wandb_records, wandb_values
 
 from analysis.leaderboard import Leaderboard
-from orchestrator.spec.sections import Tracking
+from analysis.ledger import Ledger
+from analysis.run_folder import RunFolder
+from orchestrator.driver.sweep import create_run
+from orchestrator.spec.loading import load
+from orchestrator.spec.sections import Tracking, Wandb
 from orchestrator.tracking.configured_trackers import make_trackers
-from orchestrator.tracking.dispatcher import Dispatcher
+from orchestrator.tracking.dispatcher import CLOSE_SECONDS, Dispatcher
+from orchestrator.tracking.isolated_tracker import CALL_SECONDS
 from orchestrator.tracking.observer import TrackerProblem
 from orchestrator.tracking.summary import SweepSummary
+from orchestrator.tracking.wandb_tracker import REQUEST_SECONDS, WandbTracker
+from search_spaces.documents import dump_yaml
 from trainables.config import Objective, TrialConfig
 from trainables.result import EpochReport, TrialResult
 from trainables.status import Status
@@ -29,9 +40,8 @@ pytestmark = pytest.mark.seconds(60)
 SWEEP, UID = "digits", "0123456789ab"
 NAMES = ("0000", "0001", "0002")
 EPOCHS = 3
-# The limits of a real sweep, divided by this, keep the matrix affordable.
-FASTER = 4
-CALL, REQUEST, CLOSE = 24 / FASTER, 11 / FASTER, 38 / FASTER
+# A quarter of a real sweep's limits keeps the matrix affordable.
+CALL, REQUEST = CALL_SECONDS / 4, REQUEST_SECONDS / 4
 
 
 @pytest.fixture(autouse=True)
@@ -73,17 +83,16 @@ def result(name: str, epochs: int = EPOCHS, status: Status = Status.RUNNING) -> 
 class Swept:
     """A sweep of three trials, two of them at once, that has reported to its trackers."""
 
-    def __init__(self, fake: FakeWandb | None, folder: Path, trackers: tuple[Any, ...], close: float = CLOSE) -> None:
+    def __init__(self, fake: FakeWandb, folder: Path, trackers: tuple[Any, ...]) -> None:
         self.problems: list[TrackerProblem] = []
         began = time.monotonic()
         dispatcher = Dispatcher(trackers, SWEEP, folder, (), UID, self.problems.append)
         for epochs in range(EPOCHS + 1):
             for name in NAMES[:2]:
                 dispatcher.on_trial(result(name, epochs))
-            if fake is not None and epochs == 1:
+            if epochs == 1:
                 self.reach(fake, "log", 2)
-        if fake is not None:
-            self.reach(fake, "finish", 2)
+        self.reach(fake, "finish", 2)
         for name in NAMES[:2]:
             dispatcher.on_trial(result(name, status=Status.COMPLETED))
         for epochs in range(EPOCHS + 1):
@@ -92,8 +101,7 @@ class Swept:
         dispatcher.on_trial(done[2])
         summary = SweepSummary(SWEEP, folder, Leaderboard.from_trials(Objective(), done), uid=UID)
         dispatcher.publish(lambda: summary)
-        self.left = time.monotonic() - began
-        dispatcher.close(close)
+        dispatcher.close()
         self.seconds = time.monotonic() - began
 
     @staticmethod
@@ -142,13 +150,13 @@ def family() -> set[int]:
     return {child.pid for child in psutil.Process().children(recursive=True)}
 
 
-def trackers(**limits: float) -> tuple[Any, ...]:
-    return make_trackers(Tracking(), **{"call_seconds": CALL, "request_seconds": REQUEST, **limits})
+def trackers() -> tuple[Any, ...]:
+    return make_trackers(Tracking(), call_seconds=CALL, request_seconds=REQUEST)
 
 
 def test_a_healthy_service_gets_everything(service: Callable[..., FakeWandb], tmp_path: Path) -> None:
     fake = service()
-    swept = Swept(fake, tmp_path, trackers())
+    swept = Swept(fake, tmp_path, make_trackers(Tracking()))
     assert swept.problems == []
     assert online(fake) == WANTED
     assert {run.fields["displayName"] for run in fake.runs.values()} == {*NAMES, "sweep"}
@@ -184,6 +192,93 @@ def test_a_service_that_fails_costs_one_line_and_little_time(
     before = family()
     fake = service(fault, phase)
     swept = Swept(fake, tmp_path, trackers())
-    print(phase, fault, round(swept.seconds, 1), swept.problems)
     check(fake, tmp_path, before, swept)
-    assert swept.seconds < 60 / FASTER
+    assert swept.seconds < CALL + CLOSE_SECONDS / 2
+
+
+# ---- other ways to be out of reach ----------------------------------------------------------------------------------
+
+
+def closed_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield int(server.getsockname()[1])
+
+
+ENVIRONMENTS: dict[str, Callable[[int], dict[str, str]]] = {
+    "a name that is not known": lambda silent: {"WANDB_BASE_URL": "http://wandb.invalid"},
+    "a proxy that hangs": lambda silent: {
+        "WANDB_BASE_URL": "http://wandb.invalid",
+        "HTTP_PROXY": f"http://user:secret@127.0.0.1:{silent}",
+    },
+    "TLS where there is none": lambda silent: {"WANDB_BASE_URL": f"https://127.0.0.1:{closed_port()}"},
+    "TLS that hangs": lambda silent: {"WANDB_BASE_URL": f"https://127.0.0.1:{silent}"},
+    "no key": lambda silent: {"WANDB_BASE_URL": f"http://127.0.0.1:{silent}", "WANDB_API_KEY": ""},
+    "a key that is none": lambda silent: {"WANDB_BASE_URL": f"http://127.0.0.1:{silent}", "WANDB_API_KEY": "short"},
+    "a password in the address": lambda silent: {"WANDB_BASE_URL": f"http://user:secret@127.0.0.1:{closed_port()}"},
+}
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("case", ENVIRONMENTS)
+def test_a_service_out_of_reach_costs_one_line(
+    case: str, silent_port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    for name, value in ENVIRONMENTS[case](silent_port).items():
+        monkeypatch.setenv(name, value)
+    with FakeWandb() as unused:
+        tracking = Tracking.model_validate({"wandb": {"mode": "online"}})
+        swept = Swept(unused, tmp_path, make_trackers(tracking, CALL, REQUEST))
+    (problem,) = swept.problems
+    print(case, round(swept.seconds, 1), problem.message)
+    assert offline(tmp_path).items() >= WANTED.items()
+    assert "secret" not in problem.message
+    assert swept.seconds < CALL + CLOSE_SECONDS / 2
+
+
+# ---- ids ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_thousand_runs_of_one_name_share_no_id(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.yaml"
+    trial = {"architecture": "resnet18", "strategy": "head", "weights": "none", "epochs": 9}
+    space = {"lr": {"log": [1e-3, 1e-1]}}
+    search = {"trials": 1, "sampler": "random"}
+    file.write_text(dump_yaml({"name": SWEEP, "data": {"root": "p"}, "trial": trial, "space": space, "search": search}))
+    spec = load(file)
+    arrays: Any = SimpleNamespace(classes=("a", "b"), fingerprint="f", dataset=SimpleNamespace(splits={}))
+    sets = []
+    with mock.patch("wandb.init") as init, mock.patch("wandb.Table"), mock.patch("wandb.setup"):
+        for number in range(1000):
+            run = RunFolder(tmp_path / str(number) / SWEEP)
+            create_run(run, spec, arrays)
+            tracker, uid = WandbTracker(Wandb(mode="offline")), Ledger(run).read_run().uid
+            with Dispatcher((tracker,), spec.name, run.local, uid=uid) as dispatcher:
+                dispatcher.on_trial(result("0000", status=Status.COMPLETED))
+                dispatcher.publish(partial(SweepSummary.from_run, run))
+            tracker.alert(spec.name, uid, run.local, {})
+            assert [call.kwargs["name"] for call in init.call_args_list] == ["0000", "sweep", f"{SWEEP}-end"]
+            sets.append({call.kwargs["id"] for call in init.call_args_list})
+            init.reset_mock()
+    assert {len(ids) for ids in sets} == {3}
+    assert len(set().union(*sets)) == 3000
+
+
+def test_the_ids_of_a_run_of_an_older_version_stay(tmp_path: Path) -> None:
+    tracker = WandbTracker(Wandb(mode="offline"))
+    with (
+        mock.patch("wandb.init") as init,
+        mock.patch("wandb.setup"),
+        Dispatcher((tracker,), SWEEP, tmp_path) as dispatcher,
+    ):
+        dispatcher.on_trial(result("0000", status=Status.COMPLETED))
+        dispatcher.close()
+    assert init.call_args.kwargs["id"] == f"{SWEEP}-0000"
