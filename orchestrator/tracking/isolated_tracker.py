@@ -24,8 +24,8 @@ from trainables.status import Status
 
 CALL_SECONDS = 24.0
 
-# Variables by which a client of W&B would join a process of ours, or print less than what is read here.
-_HIDDEN = ("WANDB_SERVICE", "WANDB_SILENT", "WANDB_QUIET")
+# Variable by which a client of W&B in this process would share its own child with ours, which is ended at any time.
+_HIDDEN = "WANDB_SERVICE"
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class HostedObject:
             # -P: the user's own folder may hold packages of our names. A new session: Ctrl-C is for the sweep.
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "orchestrator.tracking.tracker_host", str(there.fileno())],
-                env={name: value for name, value in os.environ.items() if name not in _HIDDEN},
+                env={name: value for name, value in os.environ.items() if name != _HIDDEN},
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=self._output,

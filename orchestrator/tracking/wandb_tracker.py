@@ -86,7 +86,7 @@ class WandbTracker:
         online = self._is_online
         # Otherwise its login prints a greeting on the terminal of the sweep. Online it has a process of its own, whose
         # messages are read there.
-        wandb.setup(wandb.Settings(silent=not online))
+        wandb.setup(wandb.Settings(silent=not online, quiet=False))
         folder.mkdir(parents=True, exist_ok=True)
         return wandb.init(
             project=self._settings.project,
@@ -99,6 +99,7 @@ class WandbTracker:
             settings=wandb.Settings(
                 console="off",
                 silent=not online,
+                quiet=False,  # SIGNS are read in its output
                 disable_git=True,
                 disable_code=True,
                 x_disable_stats=True,
