@@ -146,8 +146,8 @@ class HostedObject:
             here.send(self._hosted)
 
     def _children(self) -> list[psutil.Process]:
-        if self._process is None:
-            return []
+        if self._process is None or self._process.poll() is not None:
+            return []  # its id may be another process's by now
         try:
             return psutil.Process(self._process.pid).children(recursive=True)
         except psutil.NoSuchProcess:

@@ -5,6 +5,8 @@ The real client of W&B talks to a server on this machine. Trials are simulated; 
 
 import os
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -25,8 +27,9 @@ from orchestrator.driver.sweep import create_run
 from orchestrator.spec.loading import load
 from orchestrator.spec.sections import Tracking, Wandb
 from orchestrator.tracking.configured_trackers import make_trackers
-from orchestrator.tracking.dispatcher import CLOSE_SECONDS, Dispatcher
+from orchestrator.tracking.dispatcher import CLOSE_SECONDS, SERVICE_SHARE, Dispatcher
 from orchestrator.tracking.isolated_tracker import CALL_SECONDS
+from orchestrator.tracking.notify import NOTIFY_SECONDS
 from orchestrator.tracking.observer import TrackerProblem
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.wandb_tracker import REQUEST_SECONDS, WandbTracker
@@ -38,6 +41,7 @@ from trainables.status import Status
 pytestmark = pytest.mark.seconds(60)
 
 SWEEP, UID = "digits", "0123456789ab"
+BIN = Path(sys.executable).parent
 NAMES = ("0000", "0001", "0002")
 EPOCHS = 3
 # A quarter of a real sweep's limits keeps the matrix affordable.
@@ -194,6 +198,41 @@ def test_a_service_that_fails_costs_one_line_and_little_time(
     swept = Swept(fake, tmp_path, trackers())
     check(fake, tmp_path, before, swept)
     assert swept.seconds < CALL + CLOSE_SECONDS / 2
+
+
+def test_the_limits_of_a_command_add_up_to_less_than_a_minute() -> None:
+    assert CLOSE_SECONDS + NOTIFY_SECONDS < 60
+    assert 2 * REQUEST_SECONDS < CALL_SECONDS < SERVICE_SHARE * CLOSE_SECONDS
+
+
+def test_the_end_of_a_command_cuts_a_call_short(service: Callable[..., FakeWandb], tmp_path: Path) -> None:
+    fake, problems = service("hang", "init"), list[TrackerProblem]()
+    dispatcher = Dispatcher(make_trackers(Tracking()), SWEEP, tmp_path, (), UID, problems.append)
+    for name in NAMES:
+        dispatcher.on_trial(result(name, status=Status.COMPLETED))
+    began = time.monotonic()
+    dispatcher.close(8.0)
+    assert time.monotonic() - began < 10
+    assert [problem.message.partition(";")[0] for problem in problems] == [
+        f"W&B: {fake.url} does not answer (no answer before the end)"
+    ]
+    assert offline(tmp_path) == WANTED
+
+
+@pytest.mark.soak
+def test_what_is_kept_is_sent_later_under_the_same_ids(service: Callable[..., FakeWandb], tmp_path: Path) -> None:
+    first = service("garbage", "finish")
+    swept = Swept(first, tmp_path, trackers())
+    with FakeWandb() as later:
+        later.runs.update({name: run for name, run in first.runs.items() if run.lines})
+        command = swept.problems[0].message.partition("with: ")[2].replace("wandb", f"{BIN}/wandb", 1)
+        environment = {**os.environ, **later.environment}
+        subprocess.run(command, shell=True, check=True, capture_output=True, env=environment)
+    assert later.runs.keys() == {*WANTED, f"{UID}-sweep"}
+    for name, (rows, status) in WANTED.items():
+        # Rows that had arrived before the failure are there twice, with equal values.
+        sent = {(row["_step"], row["val/macro_f1"]) for row in later.runs[name].rows}
+        assert (sorted(sent), later.runs[name].summary["status"]) == (rows, status)
 
 
 # ---- other ways to be out of reach ----------------------------------------------------------------------------------

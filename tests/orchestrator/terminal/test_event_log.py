@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.terminal.event_log import EventLog
-from orchestrator.tracking.observer import SweepEnding, SweepStart
+from orchestrator.tracking.observer import SweepEnding, SweepStart, TrackerProblem
 from trainables.result import TrialResult
 from trainables.status import Status
 
@@ -59,6 +59,12 @@ def test_a_resumed_trial_does_not_tell_its_epochs_again(log: EventLog, trial: Tr
     started, epoch = events(log)
     assert started["epochs_done"] == 2
     assert epoch["epoch"] == 3
+
+
+def test_a_problem_of_a_tracker_is_a_warning(log: EventLog) -> None:
+    log.on_problem(TrackerProblem("W&B", "W&B: does not answer"))
+    (event,) = events(log)
+    assert (event["event"], event["message"]) == ("warning", "W&B: does not answer")
 
 
 def test_names_of_events_and_fields_are_frozen(
