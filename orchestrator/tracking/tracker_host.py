@@ -9,6 +9,7 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -18,10 +19,13 @@ import psutil
 ORPHAN_SECONDS = 20.0
 
 
-def host(connection: Connection) -> int:
-    """Serve the calls until the other side asks for the end, or is gone; return the exit code."""
+def host(connection: Connection, on_end: Callable[[], None]) -> int:
+    """Serve the calls until the other side asks for the end, or is gone; return the exit code.
+
+    `on_end` is called in another thread when no more calls can arrive, also while a call hangs.
+    """
     calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    threading.Thread(target=_receive, args=(connection, calls), daemon=True).start()
+    threading.Thread(target=_receive, args=(connection, calls, on_end), daemon=True).start()
     hosted = calls.get()
     while (call := calls.get()) is not None:
         method, arguments = call
@@ -37,12 +41,8 @@ def host(connection: Connection) -> int:
     return 0
 
 
-def _receive(connection: Connection, calls: "queue.SimpleQueue[Any]") -> None:
-    """Put what arrives into the queue; without a driver, end the process even if a call hangs."""
-    with contextlib.suppress(OSError, EOFError):
-        while (call := connection.recv()) is not None:
-            calls.put(call)
-    calls.put(None)
+def end_late() -> None:
+    """End this process and its children after ORPHAN_SECONDS, should it not have ended by itself."""
     # A client's hook at the end of the process may wait for uploads: this thread lives as long as the hooks run.
     time.sleep(ORPHAN_SECONDS)
     for child in psutil.Process().children(recursive=True):
@@ -51,5 +51,13 @@ def _receive(connection: Connection, calls: "queue.SimpleQueue[Any]") -> None:
     os._exit(1)
 
 
+def _receive(connection: Connection, calls: "queue.SimpleQueue[Any]", on_end: Callable[[], None]) -> None:
+    with contextlib.suppress(OSError, EOFError):
+        while (call := connection.recv()) is not None:
+            calls.put(call)
+    calls.put(None)
+    on_end()
+
+
 if __name__ == "__main__":
-    sys.exit(host(Connection(int(sys.argv[1]))))
+    sys.exit(host(Connection(int(sys.argv[1])), end_late))

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import threading
 import time
 from multiprocessing import Pipe
 from pathlib import Path
@@ -15,7 +16,9 @@ def test_calls_are_answered_until_the_end() -> None:
     here, there = Pipe()
     for message in (["a"], ("append", ("b",)), ("remove", ("c",)), None):
         here.send(message)
-    assert host(there) == 0
+    ended = threading.Event()
+    assert host(there, ended.set) == 0
+    assert ended.wait(10)
     assert here.recv() is None
     problem = here.recv()
     assert (type(problem), str(problem)) == (RuntimeError, "ValueError: list.remove(x): x not in list")
@@ -32,7 +35,7 @@ here, there = Pipe()
 for message in (ToyClient(), ("start_child", (sys.argv[1],)), ("hang", ())):
     here.send(message)
 here.close()
-tracker_host.host(there)
+tracker_host.host(there, tracker_host.end_late)
 """
 
 
