@@ -65,6 +65,7 @@ ADDED: dict[str, str] = {
     "sweep file: tracking.tensorboard*": "TensorBoard is a second tracker",
     "metrics: best/*": "the summary run of a sweep names its best trial",
     "records: driver.json *": "the heartbeat is a numbered claim, and says how its process is recognized",
+    "environment: WANDB_SERVICE": "W&B's own, not handed to the process of an online tracker, which may be ended",
     "records: run.json uid*": "ids in W&B begin with it, so that runs of one name do not share them",
     "records: *status = default RUNNING": "a new trial is RUNNING; records always hold the status",
 }

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from analysis.run_folder import RunFolder
 from orchestrator.cluster.runtime import cluster_size
+from orchestrator.commands.options import show_problem
 from orchestrator.driver.retrain import retrain_winner
 from orchestrator.driver.sweep import run_sweep
 from orchestrator.results.export import export_winner
@@ -58,13 +59,13 @@ def run_demo(folder: Path, console: Console) -> None:
 
     console.print("\n[bold]4. Retrain[/bold] the winner and measure it once on the test split. `thaw retrain`")
     retrained = retrain_winner(
-        run.root, lambda report: console.print(epoch_text(report), highlight=False, soft_wrap=True)
+        run.root, lambda report: console.print(epoch_text(report), highlight=False, soft_wrap=True), show_problem
     )
     console.print(evaluation_tables(retrained.test, console))
     console.print(metrics_text(retrained.test))
 
     console.print("\n[bold]5. Export[/bold] to ONNX and verify on the validation images. `thaw export`")
-    bundle, origin = export_winner(run.root)
+    bundle, origin = export_winner(run.root, show_problem)
     console.print(f"{bundle.model} ({origin}): {parity_text(bundle.parity)}", soft_wrap=True)
 
     console.print("\n[bold]6. Predict[/bold] three test images with the ONNX model. `thaw predict`")

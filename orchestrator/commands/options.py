@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,6 +14,9 @@ from rich.markup import escape
 
 from search_spaces.redaction import redact
 from trainables.storage.place import as_place
+
+if TYPE_CHECKING:
+    from orchestrator.tracking.observer import TrackerProblem
 
 # Results are printed on standard output, progress and messages on standard error.
 output = Console()
@@ -91,6 +94,11 @@ def warn_of(problems: Iterable[str]) -> None:
     """Print each problem as a warning, on standard error."""
     for problem in problems:
         prose(errors, f"[bold yellow]warning:[/bold yellow] {escaped(problem)}")
+
+
+def show_problem(problem: "TrackerProblem") -> None:
+    """Print a problem of a tracker in one line."""
+    warn_of([problem.message])
 
 
 def escaped(value: object) -> str:

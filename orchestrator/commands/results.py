@@ -16,6 +16,7 @@ from orchestrator.commands.options import (
     output,
     print_json,
     prose,
+    show_problem,
     warn_of,
 )
 from search_spaces.errors import InvalidInput
@@ -101,7 +102,7 @@ def retrain(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     def show(report: EpochReport) -> None:
         prose(errors, epoch_text(report))
 
-    retrained = retrain_winner(run, show)
+    retrained = retrain_winner(run, show, show_problem)
     if format is Format.JSON:
         print_json({"trial_id": retrained.trial.trial_id, **retrained.test.to_json()})
         return
@@ -116,7 +117,7 @@ def export(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     from orchestrator.results.export import export_winner
     from orchestrator.terminal.tables import parity_text
 
-    bundle, origin = export_winner(run)
+    bundle, origin = export_winner(run, show_problem)
     place = RunFolder(run).export / bundle.model.name
     if format is Format.JSON:
         model = {"model": str(place), "origin": origin, "opset": bundle.opset}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.leaderboard import Leaderboard
+from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, open_run
 from analysis.run_store import RunStore, write_atomically
 from analysis.winner import RETRAIN_JSON
@@ -14,6 +15,7 @@ from orchestrator.spec.loading import load_run
 from orchestrator.spec.sections import cache_budget
 from orchestrator.tracking.configured_trackers import check_trackers, make_trackers
 from orchestrator.tracking.dispatcher import Dispatcher
+from orchestrator.tracking.observer import TrackerProblem
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tracker import TrialContext
 from orchestrator.tuner.trial_states import status_of
@@ -43,10 +45,15 @@ class RetrainedWinner:
     """Evaluation on the test split, for the first time in this run."""
 
 
-def retrain_winner(folder: Place, on_epoch: Callable[[EpochReport], None] = lambda _report: None) -> RetrainedWinner:
+def retrain_winner(
+    folder: Place,
+    on_epoch: Callable[[EpochReport], None] = lambda _report: None,
+    on_problem: Callable[[TrackerProblem], None] | None = None,
+) -> RetrainedWinner:
     """Train the winner's configuration on the training split again and measure it once on the test split.
 
-    Writes RUN/winner. Raises InvalidInput when the run has no completed trial, the data set no test split, or a
+    Writes RUN/winner. `on_problem` is called with each problem of a tracker, from any thread; without it they are
+    logged. Raises InvalidInput when the run has no completed trial, the data set no test split, or a
     tracker needs a package that is not installed.
     """
     run = open_run(folder)
@@ -64,22 +71,25 @@ def retrain_winner(folder: Place, on_epoch: Callable[[EpochReport], None] = lamb
     folders = TrialFolders(fresh / "checkpoints", fresh / "predictions.parquet", cache, budget)
     # Every epoch uses new views of each image: fixed views are for the search.
     config = winner.config.model_copy(update={"feature_views": 0})
-    with Dispatcher(make_trackers(spec.tracking), spec.name, run.local) as trackers:
-        trackers.start(TrialContext(spec.name, run.local, "retrain", "retrain", config, winner.parameters))
+    uid = Ledger(run).read_run().uid
+    trackers = make_trackers(spec.tracking)
+    with Dispatcher(trackers, spec.name, run.local, uid=uid, on_problem=on_problem) as dispatcher:
+        context = TrialContext(spec.name, run.local, "retrain", "retrain", config, winner.parameters, uid=uid)
+        dispatcher.start(context)
         try:
             for report in train(config, folders):
-                trackers.log("retrain", report)
+                dispatcher.log("retrain", report)
                 on_epoch(report)
             test = evaluate_checkpoint(folders.best, "test", cache, budget=budget)
         except Exception:
-            trackers.finish("retrain", status_of(EndKind.FAILED), {})
+            dispatcher.finish("retrain", status_of(EndKind.FAILED), {})
             raise
         scalars = {f"test/{name}": value for name, value in test.scalars().items()}
-        trackers.finish("retrain", status_of(EndKind.COMPLETED), scalars)
+        dispatcher.finish("retrain", status_of(EndKind.COMPLETED), scalars)
         record = {"trial_id": winner.trial_id, "test": test.to_json()}
         write_atomically(fresh / RETRAIN_JSON, json.dumps(record, indent=1))
         _replace_winner(run, fresh, folders)
-        trackers.publish(lambda: SweepSummary.from_run(run))
+        dispatcher.publish(lambda: SweepSummary.from_run(run))
     return RetrainedWinner(winner, run.winner / "checkpoints" / "best", test)
 
 

@@ -157,7 +157,9 @@ def drive(
     with (
         Lifeline(ledger, stopper),
         log_to(RunStore(run).fetch(run.sweep_log)),
-        Dispatcher(make_trackers(spec.tracking), spec.name, run.local, known) as trackers,
+        Dispatcher(
+            make_trackers(spec.tracking), spec.name, run.local, known, ledger.read_run().uid, events.on_problem
+        ) as trackers,
         _joining_nodes(spec, run, arrays, address) as stopper.joining_nodes,
         stopper.giving_up(),
     ):

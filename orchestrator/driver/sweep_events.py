@@ -6,7 +6,14 @@ from typing import Self
 
 from analysis.leaderboard import Leaderboard
 from orchestrator.spec.sweep_spec import SweepSpec
-from orchestrator.tracking.observer import Observer, Observers, SweepEnding, SweepStart, SweepStatus
+from orchestrator.tracking.observer import (
+    Observer,
+    Observers,
+    SweepEnding,
+    SweepStart,
+    SweepStatus,
+    TrackerProblem,
+)
 from search_spaces.errors import InvalidInput
 from trainables.result import TrialResult
 from trainables.storage.place import Place
@@ -53,6 +60,10 @@ class SweepEvents:
     def on_closing(self, reason: str) -> None:
         """Report the reason for which no more trials begin."""
         self._observers.on_closing(reason)
+
+    def on_problem(self, problem: TrackerProblem) -> None:
+        """Report a problem of a tracker."""
+        self._observers.on_problem(problem)
 
     def close(self, *, interrupted: bool, ended: str | None) -> None:
         """Report the end of a sweep that has not failed; `ended` names the budget that ended it."""

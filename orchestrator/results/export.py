@@ -1,5 +1,6 @@
 """Export of the winner, retrained or as trained in the sweep."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from analysis.winner import retrain_record
 from orchestrator.results.retention import trial_weights
 from orchestrator.spec.loading import load_run
 from orchestrator.tracking.configured_trackers import publish_summary
+from orchestrator.tracking.observer import TrackerProblem
 from trainables.bundle.export import ExportBundle
 from trainables.data.preprocess import Preprocessing
 from trainables.data.readers import open_dataset
@@ -20,10 +22,13 @@ from trainables.storage.place import Place
 from trainables.task.task import load_task
 
 
-def export_winner(folder: Place) -> tuple[ExportBundle, str]:
+def export_winner(
+    folder: Place, on_problem: Callable[[TrackerProblem], None] | None = None
+) -> tuple[ExportBundle, str]:
     """Export the winner to RUN/export: the retrained model where there is one, else the trial's own checkpoint.
 
-    Returns the bundle on this machine and a phrase that names the source of the weights. Raises ExportRefused when the
+    Returns the bundle on this machine and a phrase that names the source of the weights. `on_problem` is called with
+    each problem of a tracker, from any thread; without it they are logged. Raises ExportRefused when the
     ONNX model does not predict the same as the PyTorch model on the validation images, and for a task without an
     export.
     """
@@ -48,7 +53,7 @@ def export_winner(folder: Place) -> tuple[ExportBundle, str]:
     # The model last: the other files describe it, and only the model makes the export complete.
     for name in sorted((file.name for file in bundle.model.parent.iterdir()), key=bundle.model.name.__eq__):
         RunStore(run).publish(run.export / name)
-    publish_summary(run, tracking)
+    publish_summary(run, tracking, on_problem)
     return bundle, origin
 
 

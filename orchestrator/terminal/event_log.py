@@ -5,7 +5,7 @@ import json
 from collections import Counter
 from typing import Any, TextIO
 
-from orchestrator.tracking.observer import Observer, SweepEnding, SweepStart
+from orchestrator.tracking.observer import Observer, SweepEnding, SweepStart, TrackerProblem
 from search_spaces.redaction import redact
 from trainables.result import EpochReport, TrialResult
 from trainables.status import Status
@@ -61,6 +61,10 @@ class EventLog(Observer):
     def on_closing(self, reason: str) -> None:
         """Write `sweep_ending`."""
         self._write("sweep_ending", reason=reason)
+
+    def on_problem(self, problem: TrackerProblem) -> None:
+        """Write `warning`."""
+        self.warning(problem.message)
 
     def on_close(self, ending: SweepEnding) -> None:
         """Write `sweep_ended`."""

@@ -15,7 +15,7 @@ from orchestrator.search.rungs import make_rungs
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.terminal.eta import EtaEstimator
 from orchestrator.terminal.tables import duration, short_text, status_text, trial_table
-from orchestrator.tracking.observer import Observer, SweepStart
+from orchestrator.tracking.observer import Observer, SweepStart, TrackerProblem
 from search_spaces.space import parameters_text
 from trainables.result import TrialResult
 from trainables.status import Status
@@ -78,6 +78,11 @@ class LiveView(Observer):
         """Print the reason for which no more trials begin, and the epochs that the sweep waits for."""
         self.reason = reason
         self.console.print(f"{reason}: what runs ends its epoch first", markup=False, highlight=False, soft_wrap=True)
+
+    def on_problem(self, problem: TrackerProblem) -> None:
+        """Print the problem."""
+        text = Text.assemble(("warning:", "bold yellow"), f" {problem.message}")
+        self.console.print(text, highlight=False, soft_wrap=True)
 
     def line(self, trial: TrialResult) -> Text:
         """Return a finished trial in one line."""

@@ -1,21 +1,40 @@
 """Trackers that a sweep file asks for."""
 
 import importlib.util
+from collections.abc import Callable
 
 from analysis.run_folder import RunFolder
 from orchestrator.spec.sections import Tracking
 from orchestrator.tracking.dispatcher import Dispatcher
+from orchestrator.tracking.isolated_tracker import CALL_SECONDS, IsolatedTracker
+from orchestrator.tracking.observer import TrackerProblem
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tensorboard_tracker import TensorBoardTracker
 from orchestrator.tracking.tracker import Tracker
-from orchestrator.tracking.wandb_tracker import WandbTracker, resolve_mode
+from orchestrator.tracking.wandb_tracker import (
+    REQUEST_SECONDS,
+    SIGNS,
+    WandbTracker,
+    explain_outage,
+    resolve_mode,
+)
 from search_spaces.errors import InvalidInput
 
 
-def make_trackers(tracking: Tracking) -> tuple[Tracker, ...]:
-    """Make the trackers that are switched on; none of them imports its client or opens anything yet."""
+def make_trackers(
+    tracking: Tracking, call_seconds: float = CALL_SECONDS, request_seconds: float = REQUEST_SECONDS
+) -> tuple[Tracker, ...]:
+    """Make the trackers that are switched on; none of them imports its client or opens anything yet.
+
+    A service is given up when a call takes longer than `call_seconds`, or a request of its client `request_seconds`.
+    """
     trackers: list[Tracker] = []
-    if resolve_mode(tracking.wandb) != "disabled":
+    mode = resolve_mode(tracking.wandb)
+    if mode == "online":
+        service = WandbTracker(tracking.wandb, request_seconds)
+        local = WandbTracker(tracking.wandb.model_copy(update={"mode": "offline"}))
+        trackers.append(IsolatedTracker(service, local, explain_outage, call_seconds, SIGNS))
+    elif mode == "offline":
         trackers.append(WandbTracker(tracking.wandb))
     if tracking.tensorboard is not None:
         trackers.append(TensorBoardTracker(tracking.tensorboard))
@@ -31,10 +50,12 @@ def check_trackers(tracking: Tracking) -> None:
         )
 
 
-def publish_summary(run: RunFolder, tracking: Tracking) -> None:
-    """Publish the state of a run to its trackers, outside of a sweep."""
+def publish_summary(
+    run: RunFolder, tracking: Tracking, on_problem: Callable[[TrackerProblem], None] | None = None
+) -> None:
+    """Publish the state of a run to its trackers, outside of a sweep; `on_problem` as for a Dispatcher."""
     trackers = make_trackers(tracking)
     if trackers:
         summary = SweepSummary.from_run(run)
-        with Dispatcher(trackers, summary.sweep, run.local) as dispatcher:
+        with Dispatcher(trackers, summary.sweep, run.local, uid=summary.uid, on_problem=on_problem) as dispatcher:
             dispatcher.publish(lambda: summary)

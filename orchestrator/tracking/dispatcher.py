@@ -3,11 +3,12 @@
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from orchestrator.tracking.observer import Observer
+from orchestrator.tracking.observer import Observer, TrackerProblem
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tracker import Tracker, TrialContext
 from orchestrator.tracking.tracker_thread import TrackerThread
@@ -16,7 +17,10 @@ from trainables.status import Status
 
 log = logging.getLogger(__name__)
 
-CLOSE_SECONDS = 60.0
+# The last moment for the services of the trackers, and then for what is written on this machine instead. Together with
+# `notify.NOTIFY_SECONDS` at most a minute.
+CLOSE_SECONDS = 38.0
+SERVICE_SHARE = 0.7
 
 
 class Dispatcher(Observer):
@@ -27,11 +31,23 @@ class Dispatcher(Observer):
     """
 
     def __init__(
-        self, trackers: Sequence[Tracker], sweep: str, folder: Path, known: Iterable[TrialResult] = ()
+        self,
+        trackers: Sequence[Tracker],
+        sweep: str,
+        folder: Path,
+        known: Iterable[TrialResult] = (),
+        uid: str | None = None,
+        on_problem: Callable[[TrackerProblem], None] | None = None,
     ) -> None:
-        """Start the trackers; `folder` is the run's on this machine; `known` are the trials of an earlier part."""
+        """Start the trackers; `folder` is the run's on this machine; `known` are the trials of an earlier part.
+
+        `uid` is the run's. `on_problem` is called with each problem, from any thread; without it they are warnings in
+        the log.
+        """
         self._sweep = sweep
         self._folder = folder
+        self._uid = uid
+        self._tell = on_problem
         self._logged: dict[str, int] = {}
         self._ended: dict[str, Status] = {}
         for trial in known:
@@ -40,7 +56,7 @@ class Dispatcher(Observer):
         self._open: dict[str, tuple[Status, Mapping[str, float]] | None] = {}
         self._problems: list[str] = []
         self._closed = False
-        self._threads = [TrackerThread(tracker, self._note) for tracker in trackers]
+        self._threads = [TrackerThread(tracker, partial(self._note, tracker.name)) for tracker in trackers]
 
     def __enter__(self) -> Self:
         return self
@@ -57,7 +73,8 @@ class Dispatcher(Observer):
         if name not in self._open:
             if self._ended.get(name) is trial.status and trial.status is not Status.RUNNING and not new:
                 return
-            self.start(TrialContext(self._sweep, self._folder, name, "trial", trial.config, trial.parameters, logged))
+            config, parameters, uid = trial.config, trial.parameters, self._uid
+            self.start(TrialContext(self._sweep, self._folder, name, "trial", config, parameters, logged, uid))
         for report in new:
             self.log(name, report)
         best = {} if trial.best is None else {f"best/{key}": value for key, value in trial.best.metrics.items()}
@@ -91,7 +108,7 @@ class Dispatcher(Observer):
         try:
             summary = read()
         except Exception as error:  # a record that cannot be read costs the summary, not the sweep
-            self._note(f"the summary of the sweep is not published: {type(error).__name__}: {error}")
+            self._note("", f"the summary of the sweep is not published: {type(error).__name__}: {error}")
             return
         for thread in self._threads:
             thread.publish(summary)
@@ -99,8 +116,8 @@ class Dispatcher(Observer):
     def close(self, timeout: float = CLOSE_SECONDS) -> tuple[str, ...]:
         """Finish open trials with their last status, and wait at most `timeout` seconds for all trackers.
 
-        Returns every failure of a tracker, one sentence each, as written to the log. After the first call nothing may
-        be sent.
+        A service gets SERVICE_SHARE of that time, the rest is for its local tracker. Returns the problems, one sentence
+        per tracker. After the first call nothing may be sent.
         """
         for name, last in list(self._open.items()):
             if last is not None:
@@ -110,18 +127,30 @@ class Dispatcher(Observer):
         try:
             self._wait(timeout)
         except KeyboardInterrupt:  # the sweep itself has ended: its leaderboard is still to be written
-            self._note("trackers: not waited for, on request; some records may be missing")
-        self._threads, self._closed = [], True
+            self._note("", "trackers: not waited for, on request; some records may be missing")
+        finally:
+            self._closed = True  # a tracker that was given up reports nothing more
+            for thread in self._threads:
+                thread.cut()
+        self._threads = []
         return tuple(self._problems)
 
     def _wait(self, timeout: float) -> None:
-        deadline = time.monotonic() + timeout
+        began = time.monotonic()
         for thread in self._threads:
-            late = thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.join(max(0.0, began + SERVICE_SHARE * timeout - time.monotonic())) is not None:
+                thread.cut()
+        for thread in self._threads:
+            late = thread.join(max(0.0, began + timeout - time.monotonic()))
             if late is not None:
-                self._note(f"{late}, {timeout:g} s after the end")
+                self._note(thread.name, f"{late}, {timeout:g} s after the end")
 
-    def _note(self, problem: str) -> None:
-        if not self._closed:  # a tracker that was given up reports nothing more
-            self._problems.append(problem)
-            log.warning("%s", problem)
+    def _note(self, tracker: str, sentence: str) -> None:
+        if self._closed:
+            return
+        self._problems.append(sentence)
+        if self._tell is None:
+            log.warning("%s", sentence)
+        else:
+            log.info("%s", sentence)
+            self._tell(TrackerProblem(tracker, sentence))

@@ -54,6 +54,17 @@ class SweepEnding:
     """Best completed trial."""
 
 
+@dataclass(frozen=True)
+class TrackerProblem:
+    """TrackerProblem: failure of a tracker, which does not stop the sweep."""
+
+    tracker: str
+    """Name of the tracker; empty for a problem of all."""
+
+    message: str
+    """One sentence for users."""
+
+
 class Observer(Protocol):
     """Observer: follows one sweep. A class that names it as its base overrides the methods that it needs."""
 
@@ -67,6 +78,10 @@ class Observer(Protocol):
 
     def on_closing(self, reason: str) -> None:
         """Handle, once, the reason for which no more trials begin; running epochs are finished first."""
+        return
+
+    def on_problem(self, problem: TrackerProblem) -> None:
+        """Handle a problem of a tracker, at most one per tracker. Called from any thread, before the end."""
         return
 
     def on_close(self, ending: SweepEnding) -> None:
@@ -105,6 +120,11 @@ class Observers(Observer):
         """Call each observer with the reason."""
         for observer in self._observers:
             observer.on_closing(reason)
+
+    def on_problem(self, problem: TrackerProblem) -> None:
+        """Call each observer with the problem."""
+        for observer in self._observers:
+            observer.on_problem(problem)
 
     def on_close(self, ending: SweepEnding) -> None:
         """Call each observer with the ending."""

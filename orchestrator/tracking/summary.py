@@ -34,10 +34,14 @@ class SweepSummary:
     model: str | None = None
     """Path of the ONNX model; None before `thaw export`."""
 
+    uid: str | None = None
+    """Random identifier of the run; None for a run of an older version."""
+
     @classmethod
     def from_run(cls, run: RunFolder) -> Self:
         """Read the summary of a run. Raises InvalidInput when a record cannot be used."""
-        summary = cls(Ledger(run).read_run().name, run.local, Leaderboard.from_run(run))
+        found = Ledger(run).read_run()
+        summary = cls(found.name, run.local, Leaderboard.from_run(run), uid=found.uid)
         record = None if summary.best is None else retrain_record(run, summary.best.trial)
         test = {} if record is None else record.get("test", {}).get("metrics", {})
         model = exported_model(run)

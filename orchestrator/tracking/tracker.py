@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from orchestrator.tracking.summary import SweepSummary
 from trainables.config import TrialConfig
@@ -38,6 +38,9 @@ class TrialContext:
     logged: int = 0
     """Epochs that an earlier part of the run has logged; 0 for a new trial. They are not logged again."""
 
+    uid: str | None = None
+    """Random identifier of the run, which makes ids unique; None for a run of an older version."""
+
 
 class TrackedTrial(Protocol):
     """TrackedTrial: one trial in one tracker, open from `start` to `finish`."""
@@ -63,3 +66,26 @@ class Tracker(Protocol):
 
     def publish(self, summary: SweepSummary) -> None:
         """Show the summary of the sweep, in place of the summary that was published before."""
+
+
+@runtime_checkable
+class OnlineTracker(Tracker, Protocol):
+    """OnlineTracker: a tracker of a service, which another tracker replaces after its first failure."""
+
+    @property
+    def local(self) -> Tracker:
+        """Tracker that takes over, and keeps the records on this machine."""
+
+    def explain(self, error: Exception, folder: Path) -> str:
+        """Return one sentence for users about the failure; `folder` is that of the run on this machine."""
+
+    def close(self) -> None:
+        """Release the service; all its trials are finished. Raises an error when the service does not let go."""
+
+    def kill(self) -> None:
+        """End every process of the service at once, from any thread. A call in progress raises an error."""
+
+
+def unique_id(sweep: str, uid: str | None, name: str) -> str:
+    """Return the id of a trial, or of another run of a sweep, in a service that several sweeps share."""
+    return f"{sweep if uid is None else uid}-{name}"

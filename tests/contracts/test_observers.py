@@ -25,7 +25,15 @@ from orchestrator.terminal.event_log import EventLog
 from orchestrator.terminal.live_view import LiveView
 from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.notify import Notifier
-from orchestrator.tracking.observer import Observer, Observers, SweepEnding, SweepStart, SweepStatus, TrialCallback
+from orchestrator.tracking.observer import (
+    Observer,
+    Observers,
+    SweepEnding,
+    SweepStart,
+    SweepStatus,
+    TrackerProblem,
+    TrialCallback,
+)
 from orchestrator.tuner.budget_meter import BudgetMeter
 from search_spaces.documents import dump_yaml
 from trainables.config import Objective, TrialConfig
@@ -59,6 +67,7 @@ class Story:
                 observer.on_trial(change)
             if self.closing is not None:
                 observer.on_closing(self.closing)
+                observer.on_problem(TrackerProblem("W&B", "W&B: does not answer"))
         last = tuple(trials.values())
         done = [trial for trial in last if trial.status is Status.COMPLETED and trial.objective is not None]
         best = max(done, key=lambda trial: trial.objective or 0.0, default=None)

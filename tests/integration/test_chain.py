@@ -101,9 +101,10 @@ def test_the_study_tells_the_truth(searched: tuple[SweepOutcome, list[TrialResul
 
 def test_wandb_mirrors_every_trial(searched: tuple[SweepOutcome, list[TrialResult]]):
     run = searched[0].run
-    folders = list(run.wandb.glob("offline-run-*-sweep-0*"))
+    uid = Ledger(run).read_run().uid
+    folders = list(run.wandb.glob(f"offline-run-*-{uid}-0*"))
     assert sorted(re.sub(r"offline-run-\d+_\d+-", "", folder.name) for folder in folders) == [
-        f"sweep-{n:04d}" for n in range(6)
+        f"{uid}-{n:04d}" for n in range(6)
     ]
     assert all(list(folder.glob("*.wandb")) for folder in folders)
 
@@ -177,8 +178,9 @@ def test_retrain_and_export(exported: RunFolder, capsys: pytest.CaptureFixture[s
 
 
 def test_trackers_have_the_retrained_winner_and_one_summary(exported: RunFolder):
-    assert len(list(exported.wandb.glob("offline-run-*/run-sweep-retrain.wandb"))) == 1
-    assert len(list(exported.wandb.glob("offline-run-*/run-sweep-sweep.wandb"))) == 1
+    uid = Ledger(exported).read_run().uid
+    for name in ("retrain", "sweep"):
+        assert len(list(exported.wandb.glob(f"offline-run-*/run-{uid}-{name}.wandb"))) == 1
     assert b"test/macro_f1" in b"".join(file.read_bytes() for file in boards(exported, "retrain"))
     (board,) = boards(exported, "sweep")
     for text in (b"test/macro_f1", b"export/model", b"leaderboard"):

@@ -4,6 +4,7 @@ import pytest
 from rich.console import Console
 
 from orchestrator.commands import options
+from orchestrator.tracking.observer import TrackerProblem
 
 
 @pytest.fixture
@@ -44,3 +45,9 @@ def test_a_bar_ends_with_the_error(terminal: StringIO, monkeypatch: pytest.Monke
         raise ValueError("no image")
     # The cursor is shown again.
     assert terminal.getvalue().rstrip().endswith("\x1b[2K") or "\x1b[?25h" in terminal.getvalue()
+
+
+def test_a_problem_of_a_tracker_is_one_line(terminal: StringIO) -> None:
+    options.show_problem(TrackerProblem("W&B", "W&B: [b] does not answer, " + "x " * 100))
+    assert terminal.getvalue().count("\n") == 1
+    assert "[b] does not answer" in terminal.getvalue()

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.terminal.event_log import EventLog
-from orchestrator.tracking.observer import SweepEnding, SweepStart
+from orchestrator.tracking.observer import SweepEnding, SweepStart, TrackerProblem
 from trainables.result import TrialResult
 from trainables.status import Status
 
@@ -66,6 +66,12 @@ def test_problems_are_told_without_secrets(log: EventLog, monkeypatch: pytest.Mo
     log.warning("not sent with planted-0123456789")
     log.error("no answer from http://me:secret@host/x", 1)
     assert [event["message"] for event in events(log)] == ["not sent with ***", "no answer from http://***@host/x"]
+
+
+def test_a_problem_of_a_tracker_is_a_warning(log: EventLog) -> None:
+    log.on_problem(TrackerProblem("W&B", "W&B: does not answer"))
+    (event,) = events(log)
+    assert (event["event"], event["message"]) == ("warning", "W&B: does not answer")
 
 
 def test_names_of_events_and_fields_are_frozen(

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.terminal.live_view import LiveView
-from orchestrator.tracking.observer import SweepStart
+from orchestrator.tracking.observer import SweepStart, TrackerProblem
 from trainables.result import TrialResult
 from trainables.status import Status
 
@@ -72,6 +72,14 @@ def test_a_person_who_has_stopped_it_sees_what_it_waits_for(progress: View, tria
         view.on_closing("asked to stop")
     assert written(view) == "asked to stop: what runs ends its epoch first\n"
     assert re.search(r"trash .* 0 of 4 trials, 0 s, ending", rendered(view))
+
+
+def test_a_problem_of_a_tracker_is_one_line(progress: View) -> None:
+    view = progress(width=60)
+    with view:
+        view.on_problem(TrackerProblem("W&B", "W&B: [b] does not answer; " + "it is offline from now on, " * 3))
+    assert written(view).count("\n") == 1
+    assert written(view).startswith("warning: W&B: [b] does not answer; it is")
 
 
 def test_trials_of_an_earlier_part_are_shown_and_not_announced(progress: View, trial: Trial) -> None:

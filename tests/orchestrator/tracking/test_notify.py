@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_wandb import FakeWandb
 
 from orchestrator.spec.sections import Tracking, Wandb
 from orchestrator.tracking import notify as module
 from orchestrator.tracking.notify import Notifier, notify, send_alert
-from orchestrator.tracking.observer import SweepEnding
+from orchestrator.tracking.observer import SweepEnding, TrackerProblem
 from trainables.result import TrialResult
 from trainables.status import Status
 
@@ -64,10 +65,10 @@ def test_a_command_that_fails_is_said_with_its_last_words(ending: SweepEnding) -
     assert silent.endswith("got 1: it said nothing")
 
 
-def test_a_command_that_hangs_is_ended(ending: SweepEnding, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "COMMAND_SECONDS", 0.2)
+def test_a_command_that_hangs_is_ended(ending: SweepEnding) -> None:
     began = time.monotonic()
-    (problem,) = told(ending, command="sleep 30; true")
+    tracking = Tracking.model_validate({"notify": {"command": "sleep 30; true"}})
+    (problem,) = notify(tracking, ending, 0.2)
     assert problem == "tracking.notify.command: must end within 0.2 s, but did not, and was ended"
     assert time.monotonic() - began < 10
 
@@ -84,7 +85,7 @@ def test_an_alert_that_cannot_be_sent_is_said(ending: SweepEnding, monkeypatch: 
     monkeypatch.setattr(module, "send_alert", unreachable)
     monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
     (problem,) = told(ending, wandb_alert=True)
-    assert problem == "tracking.notify.wandb_alert: ConnectionError: api.wandb.ai is down"
+    assert problem == "tracking.notify.wandb_alert: https://api.wandb.ai failed (api.wandb.ai is down)"
 
 
 def test_an_alert_is_a_record_of_a_run_in_the_sweep_s_group(
@@ -92,13 +93,40 @@ def test_an_alert_is_a_record_of_a_run_in_the_sweep_s_group(
 ) -> None:
     for name in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
         monkeypatch.setenv(name, str(tmp_path / "home"))
-    send_alert(Wandb(), ending, "offline")
+    send_alert(Wandb(mode="offline"), ending)
     (file,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
     deadline = time.monotonic() + 10
     while b"4 of 4 trials done" not in (written := file.read_bytes()) and time.monotonic() < deadline:
         time.sleep(0.05)
     for text in (b"trash: completed", b"4 of 4 trials done", b"INFO", b"trash-end"):
         assert text in written, text
+
+
+@pytest.mark.parametrize("fault", ["hang", "500"])
+def test_an_alert_waits_no_longer_than_the_command(
+    ending: SweepEnding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    with FakeWandb(fault, "init") as fake:
+        for name, value in fake.environment.items():
+            monkeypatch.setenv(name, value)
+        tracking = Tracking.model_validate({"notify": {"command": "sleep 30", "wandb_alert": True}})
+        began = time.monotonic()
+        alert, command = notify(tracking, ending, 6.0)
+        assert time.monotonic() - began < 10
+    assert alert.startswith(f"tracking.notify.wandb_alert: {fake.url} does not answer (timeout after 4 s")
+    assert command == "tracking.notify.command: must end within 6 s, but did not, and was ended"
+
+
+def test_no_alert_is_sent_to_a_service_that_is_lost(
+    ending: SweepEnding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
+    problems: list[str] = []
+    notifier = Notifier(Tracking.model_validate({"notify": {"wandb_alert": True}}), problems.append)
+    notifier.on_problem(TrackerProblem("W&B", "does not answer"))
+    notifier.on_close(ending)
+    assert problems == []
+    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 1
 
 
 def test_nobody_is_told_where_nothing_is_set(ending: SweepEnding) -> None:

@@ -86,7 +86,7 @@ def test_what_wandb_refuses_costs_no_trial(
         dispatcher.finish("0007", Status.COMPLETED, {})
     (message,) = [record.message for record in caplog.records if record.name == "orchestrator.tracking.dispatcher"]
     assert message.startswith(f"W&B: start failed, {error}: ")
-    assert message.endswith("the sweep goes on without it")
+    assert message.endswith("the sweep continues without it")
 
 
 @pytest.mark.parametrize("mode", ["online", "offline", "disabled"])
