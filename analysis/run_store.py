@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from analysis.run_folder import RunFolder, claimed_run
@@ -66,18 +65,26 @@ class RunStore:
     def inherit(self, trial_id: str) -> None:
         """Copy the files with which a trial continues from an earlier generation, unless this one has them.
 
-        `last` is copied at the end: its presence means that the copy is complete. The old files are deleted; a worker
-        of an earlier driver may still write there.
+        The presence of `last` means that the copy is complete. The old files are deleted. A worker of an earlier
+        driver may still write there.
         """
         if len(self.run.generations) == 1 or self.has(self.run.last(trial_id)):
             return
-        for path_of in (RunFolder.predictions, RunFolder.best, RunFolder.last):
-            source, target = self.newest(partial(path_of, trial_id=trial_id)), path_of(self.run, trial_id)
-            if source != target and self.has(source):
-                _copy(source, target)
-        for layer in [*self.run.layers()][1:]:
+        layers = [*self.run.layers()][1:]
+        source = next((layer for layer in layers if self.has(layer.last(trial_id))), None)
+        if source is not None:
+            # `last` is read first, since a worker writes it last: the other files may be newer than it, but not older.
+            inherited = self.run.checkpoints(trial_id) / "inherited"
+            _copy(source.last(trial_id), inherited)
+            for path_of in (RunFolder.best, RunFolder.predictions):
+                if self.has(path_of(source, trial_id)):
+                    _copy(path_of(source, trial_id), path_of(self.run, trial_id))
+            _copy(inherited, self.run.last(trial_id))
+            self.remove(inherited)
+        for layer in layers:
             for path_of in (RunFolder.predictions, RunFolder.best, RunFolder.last):
-                RunStore(layer).remove(path_of(layer, trial_id))
+                with suppress(OSError):  # a worker of an earlier driver replaces them at this moment
+                    self.remove(path_of(layer, trial_id))
 
     def release(self, place: Place) -> None:
         """Delete the copy on this node of a place in a bucket."""
@@ -126,7 +133,7 @@ def create_exclusively(path: Place, text: str) -> bool:
     """
     content = text.encode()
     if isinstance(path, BucketPath):
-        return path.create(content) or path.read_bytes() == content
+        return path.create(content) or _holds(path, content)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,10 +141,17 @@ def create_exclusively(path: Place, text: str) -> bool:
             _write(temporary, content)
             _link(temporary, path)
         except FileExistsError:
-            return path.read_bytes() == content
+            return _holds(path, content)
         finally:
             temporary.unlink(missing_ok=True)
         return True
+
+
+def _holds(path: Place, content: bytes) -> bool:
+    try:
+        return path.read_bytes() == content
+    except FileNotFoundError:  # another's, deleted again
+        return False
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -163,17 +177,38 @@ def _copy(source: Place, target: Place) -> None:
         _object(source).copy_to(_object(target))
         return
     assert isinstance(target, Path)
-    source = _standing(source)
+    fresh = target.with_name(f".{target.name}.new")
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        if not source.is_dir():
-            source.replace(target)
-            return
-        fresh = target.with_name(f".{target.name}.new")
-        shutil.rmtree(fresh, ignore_errors=True)
-        # Files of checkpoints are replaced, never written into, so that two names of one file are safe.
-        shutil.copytree(source, fresh, copy_function=_link_or_copy)
+        while not _copied(_standing(source), fresh):
+            pass
+        _remove(target)
         fresh.rename(target)
+
+
+def _copied(source: Path, fresh: Path) -> bool:
+    """Copy a file or folder; return False where it was replaced meanwhile."""
+    _remove(fresh)
+    before = _identity(source)
+    try:
+        # Files of checkpoints are replaced, never written into, so that two names of one file are safe.
+        if source.is_dir():
+            shutil.copytree(source, fresh, copy_function=_link_or_copy)
+        else:
+            _link_or_copy(str(source), str(fresh))
+    except OSError:
+        if _identity(source) == before:
+            raise
+        return False
+    return _identity(source) == before
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _standing(place: Path) -> Path:

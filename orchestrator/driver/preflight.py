@@ -6,7 +6,7 @@ from pathlib import Path
 
 from analysis import heartbeat
 from analysis.heartbeat import Heartbeat
-from analysis.run_folder import HEARTBEAT
+from analysis.run_folder import HEARTBEAT, LAUNCH_FILE
 from orchestrator.driver.driver_claim import check_not_driven, driven
 from orchestrator.search import warm_start
 from orchestrator.spec.sections import cache_budget
@@ -78,7 +78,8 @@ def check_fresh(root: Place) -> Heartbeat | None:
         found = [child.name for child in root.iterdir()] if root.exists() else []
         if found and heartbeat.is_alive(root):
             raise InvalidInput(driven(root, heartbeat.read(root)))
-        if any(not HEARTBEAT.fullmatch(name) for name in found if not name.startswith(".driver")):
+        is_launched = any(map(HEARTBEAT.fullmatch, found))  # else a sweep file in the folder is the user's
+        if not all(LAUNCH_FILE.fullmatch(name) and (is_launched or name.startswith(".driver")) for name in found):
             raise InvalidInput(
                 f"run folder must be new, got {root}, which is not empty; "
                 f"go on with `thaw resume {root}`, or choose another name with --name"
