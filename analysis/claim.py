@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from analysis.heartbeat import Heartbeat, read
-from analysis.ledger import Ledger, record_text, write_record
-from analysis.run_folder import FIRST_GENERATION, Generation, RunFolder
+from analysis.ledger import Ledger, read_record, record_text, write_record
+from analysis.run_folder import FIRST_GENERATION, Generation, RunFolder, claimed_run
 from analysis.run_store import create_exclusively
+from search_spaces.errors import InvalidInput
 
 
 class Claim:
@@ -56,28 +57,51 @@ class Claim:
 
     def successor(self) -> Heartbeat | None:
         """Return the driver that has taken the run over; None while this one is the newest."""
-        following = replace(self.run, driver=self.run.driver + 1)
-        return read(self.run.root) if following.heartbeat.is_file() else None
+        newest = read(self.run.root)  # not the next number alone: its claim may have been withdrawn
+        return newest if newest is not None and newest.driver > self.run.driver else None
 
     def end(self) -> None:
         """Record that this driver and its workers write nothing more; the next one continues its generation."""
         self.beat(ended=True)
 
     def withdraw(self) -> None:
-        """Delete a claim under which nothing was written."""
+        """Delete a claim under which nothing was written. Another process may then claim its number."""
         self.run.heartbeat.unlink(missing_ok=True)
+        self.run.stop_request.unlink(missing_ok=True)
 
 
 def claim_run(run: RunFolder, before: Heartbeat | None) -> Claim | None:
     """Claim `run` for this process as its next driver; return None where another process was faster.
 
-    `before` is the newest driver as the caller has read it; it must be dead. Raises StorageFailed when the place cannot
-    be written.
+    `before` is the newest driver as the caller has read it; it must be dead. Where it shows life since, the claim fails
+    too. Raises StorageFailed when the place cannot be written.
     """
     following = _following(run, before)
     heartbeat = Heartbeat.of_this_process(following)
-    following.stop_request.unlink(missing_ok=True)  # left by an earlier version, which had one name for all drivers
-    return Claim(following, heartbeat) if create_exclusively(following.heartbeat, record_text(heartbeat)) else None
+    if read(run.root) != before or not create_exclusively(following.heartbeat, record_text(heartbeat)):
+        return None
+    claim = Claim(following, heartbeat)
+    if _stands(following, before):
+        return claim
+    claim.withdraw()
+    return None
+
+
+def _stands(following: RunFolder, before: Heartbeat | None) -> bool:
+    """Return whether a claim follows on the newest driver.
+
+    The number of a withdrawn claim is free again. A process that has slept since it read the run may therefore create a
+    claim that is older than the newest, or that follows on one that is another's now. Of two such claims, each is
+    created before its own check, so that at most one of them stands.
+    """
+    if claimed_run(following.root).driver != following.driver:
+        return False
+    if before is None:
+        return True
+    try:
+        return read_record(replace(following, driver=before.driver).heartbeat, Heartbeat).key == before.key
+    except InvalidInput:  # withdrawn: its number can be claimed no more, since this one is newer
+        return True
 
 
 def _following(run: RunFolder, before: Heartbeat | None) -> RunFolder:

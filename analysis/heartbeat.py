@@ -129,12 +129,15 @@ def read(place: Place) -> Heartbeat | None:
 
     Raises InvalidInput when the file is damaged.
     """
-    try:
-        return read_record(claimed_run(place).heartbeat, Heartbeat)
-    except InvalidInput as error:
-        if isinstance(error.__cause__, FileNotFoundError):
+    while True:
+        run = claimed_run(place)
+        try:
+            return read_record(run.heartbeat, Heartbeat)
+        except InvalidInput as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
+        if claimed_run(place) == run:  # else a claim was withdrawn between the two calls
             return None
-        raise
 
 
 def is_alive(place: Place, patience: float = 2.5 * BEAT_SECONDS) -> bool:

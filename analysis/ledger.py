@@ -132,7 +132,14 @@ class Ledger:
 
     def read_trial(self, trial_id: str) -> TrialResult:
         """Read the record of one trial. Raises InvalidInput when there is none or it cannot be used."""
-        return _read_trial(self.path(trial_id), trial_id)
+        path = None
+        while True:
+            former, path = path, self.path(trial_id)
+            found = _readable_trial(path, trial_id)
+            if isinstance(found, TrialResult):
+                return found
+            if path == former or not _has_vanished(found):
+                raise found
 
     def path(self, trial_id: str) -> Place:
         """Return the file of the record that counts for a trial. Raises InvalidInput when there is none."""
@@ -145,29 +152,37 @@ class Ledger:
 
     def trials(self) -> list[TrialResult]:
         """Read all trials in the order of their ids. A file that cannot be used is left out; `problems` names it."""
-        files = self._files()
-        problems = list(self.problems)
-        if isinstance(self.run.trials, BucketPath):
-            # One request to a bucket takes as long as a hundred records of a disk, but many requests can run at once.
-            with ThreadPoolExecutor(max_workers=READERS) as pool:
-                found = list(pool.map(_readable_trial, files.values(), files))
-        else:
-            found = [_readable_trial(path, trial_id) for trial_id, path in files.items()]
-        self.problems = (*problems, *(trial for trial in found if isinstance(trial, str)))
+        files: Mapping[str, Place] = {}
+        while True:
+            former, files = files, self._files()
+            found = self._read(files)
+            # A driver that begins a generation deletes records that it has copied: look for their copies.
+            if files == former or not any(map(_has_vanished, found)):
+                break
+        self.problems = (*self.problems, *(str(trial) for trial in found if isinstance(trial, InvalidInput)))
         return [trial for trial in found if isinstance(trial, TrialResult)]
 
     def next_number(self) -> int:
         """Return the number after that of the last trial, be its record readable or not."""
         return 1 + max(map(int, self._files()), default=-1)
 
+    def _read(self, files: Mapping[str, Place]) -> list[TrialResult | InvalidInput]:
+        if isinstance(self.run.trials, BucketPath):
+            # One request to a bucket takes as long as a hundred records of a disk, but many requests can run at once.
+            with ThreadPoolExecutor(max_workers=READERS) as pool:
+                return list(pool.map(_readable_trial, files.values(), files))
+        return [_readable_trial(path, trial_id) for trial_id, path in files.items()]
+
     def _files(self) -> Mapping[str, Place]:
         """Return the file of each trial in the order of ids: that of the newest generation in which it may lie."""
         if isinstance(self.run.trials, Path):
             check_readable(self.run.trials)
+        paths: list[Place] = [*self.run.trials.iterdir()] if self.run.trials.is_dir() else []
+        # Read after the list: no record in it is then of a generation that is unknown here.
         generations = claimed_run(self.run.root).generations
         newest: dict[str, tuple[int, Place]] = {}
         foreign: list[str] = []
-        for path in self.run.trials.iterdir() if self.run.trials.is_dir() else ():
+        for path in paths:
             found = _RECORD.fullmatch(path.name)
             if found is None:
                 if not path.name.startswith("."):  # left by a writer that was killed
@@ -243,11 +258,15 @@ def _read_trial(path: Place, trial_id: str) -> TrialResult:
     return result
 
 
-def _readable_trial(path: Place, trial_id: str) -> TrialResult | str:
+def _readable_trial(path: Place, trial_id: str) -> TrialResult | InvalidInput:
     """Return a trial, or the reason why its record cannot be used. Raises InvalidInput without the right to read it."""
     try:
         return _read_trial(path, trial_id)
     except InvalidInput as error:
         if isinstance(error.__cause__, PermissionError):  # of the reader, not of the record
             raise
-        return str(error)
+        return error
+
+
+def _has_vanished(found: TrialResult | InvalidInput) -> bool:
+    return isinstance(found, InvalidInput) and isinstance(found.__cause__, FileNotFoundError)

@@ -23,6 +23,8 @@ from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place
 
 HEARTBEAT = re.compile(r"driver(?:\.(?P<number>[1-9]\d*))?\.json")
+LAUNCH_FILE = re.compile(r"(driver|warm_start|sweep|stop)(\.\d+)?(\.json|\.yaml)?|\..+\.tmp|\.driver-\w+")
+"""Names of the files that the launch of a run may leave when it is killed before it has written run.json."""
 
 
 class Generation(NamedTuple):
@@ -200,24 +202,28 @@ def claimed_run(place: Place, cache: Path | None = None) -> RunFolder:
 
     Raises InvalidInput naming the record of the driver when it cannot be read.
     """
+    driver = None
     while True:
-        names = (HEARTBEAT.fullmatch(child.name) for child in (place.iterdir() if place.is_dir() else ()))
-        driver = max((int(found["number"] or 1) for found in names if found), default=0)
-        run = RunFolder(place, cache, max(1, driver))
-        if not driver:
-            return run
-        with suppress(FileNotFoundError):  # the claim was withdrawn since
-            return replace(run, generations=_generations(run.heartbeat))
+        former, driver = driver, _newest_driver(place)
+        run = RunFolder(place, cache, driver or 1)
+        try:
+            return replace(run, generations=_generations(run.heartbeat)) if driver else run
+        except OSError as error:
+            # A claim may be withdrawn after it was listed.
+            if driver == former or not isinstance(error, FileNotFoundError):
+                message = f"{run.heartbeat}: must be a readable file, got: {error.strerror or error}"
+                raise InvalidInput(message) from error
+
+
+def _newest_driver(place: Place) -> int | None:
+    names = (HEARTBEAT.fullmatch(child.name) for child in (place.iterdir() if place.is_dir() else ()))
+    return max((int(found["number"] or 1) for found in names if found), default=None)
 
 
 def _generations(heartbeat: Place) -> tuple[Generation, ...]:
     try:
         values: Any = json.loads(heartbeat.read_bytes())
         return tuple(Generation(int(number), first) for number, first in values.get("generations", FIRST_GENERATION))
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise InvalidInput(f"{heartbeat}: must be a readable file, got: {error.strerror or error}") from error
     except (ValueError, TypeError, AttributeError) as error:
         raise InvalidInput(
             f"{heartbeat}: must be the record of a driver, got: {error}; restore the file, or delete it if no process "

@@ -5,23 +5,18 @@ Records, which are small, are read and written in place. Checkpoints and logs ne
 tar archive: it is replaced as a whole or not at all.
 """
 
-import errno
 import os
 import shutil
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from analysis.run_folder import RunFolder, claimed_run
 from trainables.storage.bucket import BucketPath
 from trainables.storage.place import Place, storage_errors
-
-_ATTEMPTS, _PAUSE_SECONDS = 5, 0.2
 
 
 @dataclass(frozen=True)
@@ -70,18 +65,26 @@ class RunStore:
     def inherit(self, trial_id: str) -> None:
         """Copy the files with which a trial continues from an earlier generation, unless this one has them.
 
-        `last` is copied at the end: its presence means that the copy is complete. The old files are deleted; a worker
-        of an earlier driver may still write there.
+        The presence of `last` means that the copy is complete. The old files are deleted. A worker of an earlier
+        driver may still write there.
         """
         if len(self.run.generations) == 1 or self.has(self.run.last(trial_id)):
             return
-        for path_of in (RunFolder.predictions, RunFolder.best, RunFolder.last):
-            source, target = self.newest(partial(path_of, trial_id=trial_id)), path_of(self.run, trial_id)
-            if source != target and self.has(source):
-                _copy(source, target)
-        for layer in [*self.run.layers()][1:]:
+        layers = [*self.run.layers()][1:]
+        source = next((layer for layer in layers if self.has(layer.last(trial_id))), None)
+        if source is not None:
+            # `last` is read first, since a worker writes it last: the other files may be newer than it, but not older.
+            inherited = self.run.checkpoints(trial_id) / "inherited"
+            _copy(source.last(trial_id), inherited)
+            for path_of in (RunFolder.best, RunFolder.predictions):
+                if self.has(path_of(source, trial_id)):
+                    _copy(path_of(source, trial_id), path_of(self.run, trial_id))
+            _copy(inherited, self.run.last(trial_id))
+            self.remove(inherited)
+        for layer in layers:
             for path_of in (RunFolder.predictions, RunFolder.best, RunFolder.last):
-                RunStore(layer).remove(path_of(layer, trial_id))
+                with suppress(OSError):  # a worker of an earlier driver replaces them at this moment
+                    self.remove(path_of(layer, trial_id))
 
     def release(self, place: Place) -> None:
         """Delete the copy on this node of a place in a bucket."""
@@ -130,7 +133,7 @@ def create_exclusively(path: Place, text: str) -> bool:
     """
     content = text.encode()
     if isinstance(path, BucketPath):
-        return path.create(content) or _has_content(path, content)
+        return path.create(content) or _holds(path, content)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,16 +141,16 @@ def create_exclusively(path: Place, text: str) -> bool:
             _write(temporary, content)
             _link(temporary, path)
         except FileExistsError:
-            return _has_content(path, content)
+            return _holds(path, content)
         finally:
             temporary.unlink(missing_ok=True)
         return True
 
 
-def _has_content(path: Place, content: bytes) -> bool:
+def _holds(path: Place, content: bytes) -> bool:
     try:
         return path.read_bytes() == content
-    except FileNotFoundError:  # deleted since
+    except FileNotFoundError:  # another's, deleted again
         return False
 
 
@@ -174,37 +177,38 @@ def _copy(source: Place, target: Place) -> None:
         _object(source).copy_to(_object(target))
         return
     assert isinstance(target, Path)
+    fresh = target.with_name(f".{target.name}.new")
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        if _standing(source).is_dir():
-            _copy_folder(source, target)
+        while not _copied(_standing(source), fresh):
+            pass
+        _remove(target)
+        fresh.rename(target)
+
+
+def _copied(source: Path, fresh: Path) -> bool:
+    """Copy a file or folder; return False where it was replaced meanwhile."""
+    _remove(fresh)
+    before = _identity(source)
+    try:
+        # Files of checkpoints are replaced, never written into, so that two names of one file are safe.
+        if source.is_dir():
+            shutil.copytree(source, fresh, copy_function=_link_or_copy)
         else:
-            source.replace(target)
+            _link_or_copy(str(source), str(fresh))
+    except OSError:
+        if _identity(source) == before:
+            raise
+        return False
+    return _identity(source) == before
 
 
-def _copy_folder(source: Path, target: Path) -> None:
-    """Copy a checkpoint, which a worker of an earlier driver may be replacing meanwhile: only as a whole."""
-    fresh = target.with_name(f".{target.name}.new")
-    for attempt in range(_ATTEMPTS):
-        shutil.rmtree(fresh, ignore_errors=True)
-        try:
-            found = _identity(source)
-            # Files of checkpoints are replaced, never written into, so that two names of one file are safe.
-            shutil.copytree(_standing(source), fresh, copy_function=_link_or_copy)
-            if found == _identity(source):
-                fresh.rename(target)
-                return
-        except OSError:  # a file of the folder was replaced
-            if attempt == _ATTEMPTS - 1:
-                raise
-        time.sleep(_PAUSE_SECONDS)
-    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(source))
-
-
-def _identity(folder: Path) -> tuple[int, int]:
-    # A new folder may get the number of the one before it.
-    status = _standing(folder).stat()
-    return status.st_ino, status.st_mtime_ns
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _standing(place: Path) -> Path:

@@ -108,9 +108,9 @@ class SweepReporter:
 
     def _report_cut(self, run: Place) -> None:
         """Report that a user has ended the sweep without waiting for its epochs."""
-        from analysis.run_folder import RunFolder
+        from analysis.run_folder import claimed_run
 
-        if RunFolder(run).run_json.is_file():
+        if any(layer.run_json.is_file() for layer in claimed_run(run).layers()):
             message = f"stopped at once; epochs in progress are lost. Go on with: thaw resume {run}"
         else:
             message = "stopped before the first trial; nothing was written"

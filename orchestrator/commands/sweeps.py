@@ -229,14 +229,15 @@ def logs(
 def stop(run: RunArgument) -> None:
     """Stop a running sweep from any terminal: its trials end, results are kept, `thaw resume` continues it."""
     from analysis import heartbeat
-    from analysis.run_folder import claimed_run, open_run
+    from analysis.run_folder import RunFolder, open_run
 
     driver = heartbeat.read(run)
     if driver is None:
         open_run(run)  # names what is wrong with a folder that is no run
     if driver is None or not heartbeat.is_alive(run):
         raise InvalidInput(f"{run}: must be running to be stopped, but it is not; see `thaw status {run}`")
-    claimed_run(run).stop_request.touch()
+    request = RunFolder(run, driver=driver.driver).stop_request
+    request.touch()
     deadline = time.monotonic() + STOP_TIMEOUT
     with errors.status("waiting for the driver to stop"):
         while not ((now := heartbeat.read(run)) is None or now.driver != driver.driver or now.is_over):
@@ -245,4 +246,5 @@ def stop(run: RunArgument) -> None:
                     f"{run}: asked to stop, but still running after {STOP_TIMEOUT:.0f} s; see its own terminal"
                 )
             time.sleep(0.2)
+    request.unlink(missing_ok=True)  # the driver may have left before it was made
     prose(errors, f"stopped; go on with: thaw resume {escaped(run)}")

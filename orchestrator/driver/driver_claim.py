@@ -53,11 +53,11 @@ class BeatingClaim:
     def _live(self) -> None:
         while not self._left.wait(BEAT_SECONDS):
             try:
+                self._claim.beat()
                 newer = self._claim.successor()
                 if newer is not None:
                     self._report(Superseded(_superseded(self.named, newer)))
                     return
-                self._claim.beat()
             except StorageFailed as error:
                 self._report(error)
             except ThawError as error:  # a record that cannot be read now may be readable at the next beat
@@ -84,11 +84,9 @@ def claimed(place: Place, before: Heartbeat | None, cache: Path | None) -> Itera
         beating = BeatingClaim(claim, place)
         try:
             yield beating
-        except Exception:
-            _leave(claim, beating)
-            raise
-        except BaseException:  # Ctrl-C: workers may still be running
-            _leave(claim, beating, has_ended=False)
+        except BaseException as error:
+            # After Ctrl-C, and after an error that was not foreseen, workers may still be running.
+            _leave(claim, beating, has_ended=isinstance(error, ThawError))
             raise
         _leave(claim, beating)
 
@@ -100,11 +98,11 @@ def check_not_driven(named: Place, say: Callable[[str], None] = lambda _text: No
     """
     while True:
         last = heartbeat.read(named)
-        if last is None or last.is_over:
-            return last
-        say(f"{named}: watching the heartbeat of its driver, {last.who}, for at most {DEATH_SECONDS:.0f} s")
-        if not heartbeat.is_silent(named, last):
-            raise InvalidInput(driven(named, heartbeat.read(named)))
+        if last is not None and not last.is_over:
+            say(f"{named}: watching the heartbeat of its driver, {last.who}, for at most {DEATH_SECONDS:.0f} s")
+            if not heartbeat.is_silent(named, last):
+                raise InvalidInput(driven(named, heartbeat.read(named)))
+        # Read again: it may have written between the first reading and its end, or withdrawn its claim.
         if heartbeat.read(named) == last:
             return last
 

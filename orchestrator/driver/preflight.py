@@ -1,13 +1,12 @@
 """Preflight: checks before the first trial of data, weights, architectures and stages."""
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from analysis import heartbeat
 from analysis.heartbeat import Heartbeat
-from analysis.run_folder import HEARTBEAT
+from analysis.run_folder import HEARTBEAT, LAUNCH_FILE
 from orchestrator.driver.driver_claim import check_not_driven, driven
 from orchestrator.search import warm_start
 from orchestrator.spec.sections import cache_budget
@@ -23,9 +22,6 @@ from trainables.storage.bucket import BucketPath
 from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place, check_writable
 from trainables.task.task import load_task
-
-# Files that a driver writes before run.json; a temporary file is left where it is killed.
-_BEFORE_RUN = re.compile(r"(driver|warm_start|sweep|stop)(\.\d+)?(\.json|\.yaml)?|\..+\.tmp|\.driver-\w+")
 
 
 def preflight(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays:
@@ -82,8 +78,8 @@ def check_fresh(root: Place) -> Heartbeat | None:
         found = [child.name for child in root.iterdir()] if root.exists() else []
         if found and heartbeat.is_alive(root):
             raise InvalidInput(driven(root, heartbeat.read(root)))
-        claimed = any(HEARTBEAT.fullmatch(name) for name in found)
-        if any(not (claimed and _BEFORE_RUN.fullmatch(name)) for name in found):
+        is_launched = any(map(HEARTBEAT.fullmatch, found))  # else a sweep file in the folder is the user's
+        if not all(LAUNCH_FILE.fullmatch(name) and (is_launched or name.startswith(".driver")) for name in found):
             raise InvalidInput(
                 f"run folder must be new, got {root}, which is not empty; "
                 f"go on with `thaw resume {root}`, or choose another name with --name"
