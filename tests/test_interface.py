@@ -30,7 +30,8 @@ from analysis.heartbeat import Heartbeat
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder
-from orchestrator.cli import app, run
+from orchestrator.cli import run
+from orchestrator.commands.app import app
 from orchestrator.planning import subprocess_runner
 from orchestrator.search.warm_start import WarmStart
 from orchestrator.spec.loading import load

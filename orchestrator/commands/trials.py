@@ -15,8 +15,11 @@ from orchestrator.commands.options import (
     output,
     print_json,
     prose,
+    writing,
 )
 from search_spaces.errors import InvalidInput
+from search_spaces.paths import as_path
+from search_spaces.shell import thaw_command
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +30,9 @@ def register(app: typer.Typer) -> None:
 
 
 def explain(
-    config: Annotated[Path, typer.Argument(help="A trial's file, as for `thaw trial`.")],
+    config: Annotated[
+        Path, typer.Argument(parser=as_path, metavar="CONFIG", help="A trial's file, as for `thaw trial`.")
+    ],
     set_: SetOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
@@ -65,11 +70,21 @@ def explain(
 
 def trial(
     config: Annotated[
-        Path, typer.Argument(help="A trial's file: `data`, and what a sweep file has under `trial` and `space`.")
+        Path,
+        typer.Argument(
+            parser=as_path,
+            metavar="CONFIG",
+            help="A trial's file: `data`, and what a sweep file has under `trial` and `space`.",
+        ),
     ],
     set_: SetOption = None,
     out: Annotated[
-        Path | None, typer.Option(help="Where checkpoints go; by default runs/<name of the file>, beside it.")
+        Path | None,
+        typer.Option(
+            parser=as_path,
+            metavar="PATH",
+            help="Where checkpoints go; by default runs/<name of the file>, beside it.",
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in --out.")] = False,
 ) -> None:
@@ -108,13 +123,21 @@ def trial(
 
 
 def import_config(
-    old: Annotated[Path, typer.Argument(help="A configuration of the fine-tuning guides or the like: YAML or JSON.")],
-    out: Annotated[Path, typer.Option(help="The trial file to write.")] = Path("trial.yaml"),
+    old: Annotated[
+        Path,
+        typer.Argument(
+            parser=as_path, metavar="OLD", help="A configuration of the fine-tuning guides or the like: YAML or JSON."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(parser=as_path, metavar="PATH", help="The trial file to write.")] = Path(
+        "trial.yaml"
+    ),
 ) -> None:
     """Write a trial file from an old training configuration; entries not understood are listed, none is dropped."""
     from orchestrator.migrate.config import import_file
 
-    imported = import_file(old, out)
+    with writing("--out", out):
+        imported = import_file(old, out)
     lists = (
         ("not understood", imported.unknown),
         ("not quite the same", imported.notes),
@@ -125,4 +148,4 @@ def import_config(
             prose(errors, f"{title}:")
             for line in lines:
                 prose(errors, f"  {escaped(line)}")
-    prose(errors, f"wrote {escaped(out)}; run it: thaw trial {escaped(out)}")
+    prose(errors, f"wrote {escaped(out)}; run it: {escaped(thaw_command('trial', out))}")
