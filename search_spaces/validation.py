@@ -78,7 +78,7 @@ def _rule(kind: str, context: Mapping[str, Any], given: Any) -> tuple[str | None
         return simple[kind]
     for bound, words in (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below")):
         if bound in context:
-            return f"must be {words} {context[bound]}", "raise it" if bound in ("ge", "gt") else "lower it"
+            return f"must be {words} {context[bound]:g}", "raise it" if bound in ("ge", "gt") else "lower it"
     for name, rule in (("int", "a whole number"), ("float", "a number"), ("bool", "true or false")):
         if kind.startswith(f"{name}_"):
             return f"must be {rule}", "write one, without quotes"

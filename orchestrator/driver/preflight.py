@@ -9,6 +9,7 @@ from orchestrator.spec.sections import cache_budget
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.configured_trackers import check_trackers
 from search_spaces.errors import InvalidInput, StorageFailed
+from search_spaces.shell import thaw_command
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, Progress, decode_rest, load_arrays
 from trainables.model.freeze_plan import freeze_plan
@@ -71,7 +72,7 @@ def check_fresh(root: Place) -> None:
         if root.exists() and any(root.iterdir()):
             raise InvalidInput(
                 f"run folder must be new, got {root}, which is not empty; "
-                f"go on with `thaw resume {root}`, or choose another name with --name"
+                f"go on with `{thaw_command('resume', root)}`, or choose another name with --name"
             )
     except StorageFailed as error:  # nothing has been done yet
         raise InvalidInput(str(error)) from error

@@ -86,7 +86,10 @@ TRIAL = {"architecture": "test_efficientnet", "weights": "none", "strategy": "fu
 
 def test_a_folder_that_is_not_there(sweep_file: Callable[..., Path], refused: Refused):
     message = refused("sweep", sweep_file(data={"root": "fotos", "image_size": 32}))
-    assert "fotos: data.root must be a folder, got nothing there; expected are the folders train/ and val/" in message
+    assert (
+        "fotos: data.root must be a folder, got nothing there; check the path: expected are the folders train/ and val/"
+        in message
+    )
 
 
 def test_no_images(sweep_file: Callable[..., Path], photos: Path, refused: Refused):
@@ -129,7 +132,7 @@ def test_an_unreadable_image_is_named(sweep_file: Callable[..., Path], photos: P
         pytest.param(
             {"search": {"trails": 2}}, ["search.trails: unknown key", "did you mean trials"], id="unknown key"
         ),
-        pytest.param({"search": {"trials": 0}}, ["search.trials: ", "greater than or equal to 1, got 0"], id="too few"),
+        pytest.param({"search": {"trials": 0}}, ["search.trials: ", "must be at least 1, got 0"], id="too few"),
         pytest.param(
             {"space": {"lr": {"log": [0.1, 0.01]}}},
             ["space.lr: low must be below high, got low=0.1, high=0.01"],
@@ -311,7 +314,7 @@ def test_predict_a_missing_image(model: Path, tmp_path: Path, refused: Refused):
     ("values", "words"),
     [
         ({"epochz": 3}, ["trial.yaml: epochz: unknown key", "did you mean epochs"]),
-        ({"lr": 0}, ["trial.yaml: lr: ", "greater than 0, got 0"]),
+        ({"lr": 0}, ["trial.yaml: lr: ", "must be above 0, got 0"]),
         ({"lr": 1e-3, "strategy": "partial"}, ["strategy partial needs `trainable_stages`"]),
         ({"lr": 1e-3, "architecture": "resnet51"}, ["got 'resnet51'", "resnet50"]),
         ({"lr": 1e-3, "data": {"root": "fotos"}}, ["fotos: data.root must be a folder"]),
