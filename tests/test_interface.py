@@ -66,6 +66,7 @@ ADDED: dict[str, str] = {
     "sweep file: tracking.tensorboard*": "TensorBoard is a second tracker",
     "metrics: best/*": "the summary run of a sweep names its best trial",
     "records: run.json uid*": "ids in W&B begin with it, so that runs of one name do not share them",
+    "commands: resume --set": "it is refused with the command that changes a run",
     "records: *status = default RUNNING": "a new trial is RUNNING; records always hold the status",
 }
 """Names that came later: a pattern (`fnmatch`) of the printed form, `section: name` or `section: name = word`; why.
