@@ -20,6 +20,16 @@ from orchestrator.commands.options import (
 from search_spaces.errors import InvalidInput
 from search_spaces.paths import as_path
 
+_DataArgument = Annotated[
+    Path,
+    typer.Argument(
+        parser=as_path, metavar="FILE", help="A sweep file or a trial's file; its `data` and seed are what counts."
+    ),
+]
+_PictureOption = Annotated[
+    Path,
+    typer.Option(parser=as_path, metavar="PATH", help="The picture to write, a PNG file; replaced where there is one."),
+]
 IMAGES = 8
 BATCHES = 10
 
@@ -32,19 +42,9 @@ def register(app: typer.Typer) -> None:
 
 
 def preview(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            parser=as_path, metavar="FILE", help="A sweep file or a trial's file; its `data` and seed are what counts."
-        ),
-    ],
+    file: _DataArgument,
     set_: SetOption = None,
-    out: Annotated[
-        Path,
-        typer.Option(
-            parser=as_path, metavar="PATH", help="The picture to write, a PNG file; replaced where there is one."
-        ),
-    ] = Path("preview.png"),
+    out: _PictureOption = Path("preview.png"),
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show the input of training: a batch under each augmentation, and the classes of the first batches."""

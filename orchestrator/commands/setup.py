@@ -22,6 +22,17 @@ from search_spaces.presets import preset_names, preset_summary, preset_text
 from search_spaces.shell import thaw_command
 from trainables.storage.place import as_place
 
+_CacheOption = Annotated[
+    Path | None,
+    typer.Option(parser=as_path, metavar="PATH", help="The cache folder to look at, as in storage.cache_dir."),
+]
+_SweepArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        parser=as_path, metavar="[FILE]", help="A sweep file, whose folders, images and devices are looked at too."
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
@@ -83,17 +94,9 @@ def schema() -> None:
 
 
 def doctor(
-    file: Annotated[
-        Path | None,
-        typer.Argument(
-            parser=as_path, metavar="[FILE]", help="A sweep file, whose folders, images and devices are looked at too."
-        ),
-    ] = None,
+    file: _SweepArgument = None,
     address: AddressOption = None,
-    cache: Annotated[
-        Path | None,
-        typer.Option(parser=as_path, metavar="PATH", help="The cache folder to look at, as in storage.cache_dir."),
-    ] = None,
+    cache: _CacheOption = None,
     storage: Annotated[
         Any,
         typer.Option(parser=as_place, metavar="PLACE", help="Where runs lie, as in storage.root: folder or s3://..."),

@@ -21,6 +21,15 @@ from search_spaces.errors import InvalidInput
 from search_spaces.paths import as_path
 from search_spaces.shell import thaw_command
 
+_FolderOption = Annotated[
+    Path | None,
+    typer.Option(
+        parser=as_path,
+        metavar="PATH",
+        help="Where checkpoints go; by default runs/<name of the file>, beside it.",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
@@ -31,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 def explain(
     config: Annotated[
-        Path, typer.Argument(parser=as_path, metavar="CONFIG", help="A trial's file, as for `thaw trial`.")
+        Path, typer.Argument(parser=as_path, metavar="config", help="A trial's file, as for `thaw trial`.")
     ],
     set_: SetOption = None,
     format: FormatOption = Format.TABLE,
@@ -73,19 +82,12 @@ def trial(
         Path,
         typer.Argument(
             parser=as_path,
-            metavar="CONFIG",
+            metavar="config",
             help="A trial's file: `data`, and what a sweep file has under `trial` and `space`.",
         ),
     ],
     set_: SetOption = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            parser=as_path,
-            metavar="PATH",
-            help="Where checkpoints go; by default runs/<name of the file>, beside it.",
-        ),
-    ] = None,
+    out: _FolderOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in --out.")] = False,
 ) -> None:
     """Run one trial in this process, with a progress bar and without Ray; for a debugger, or a baseline."""

@@ -102,7 +102,7 @@ def bare_model(
 
 
 def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
 
 
 @contextlib.contextmanager
