@@ -12,6 +12,7 @@ import ray
 
 from orchestrator.cluster.limits import allowed_cores
 from search_spaces.errors import InvalidInput, ThawError
+from search_spaces.shell import thaw_command
 
 KNOCK_SECONDS = 10
 
@@ -66,7 +67,7 @@ def connected(folder: Path, cpus: int | None = None, address: str | None = None)
                     "Is this machine a node of it, with its token? `ray status` asks the same."
                 ) from error
             raise ThawError(
-                f"Ray must start on this machine, got: {error} Try again, with `thaw resume {folder}`."
+                f"Ray must start on this machine, got: {error} Try again, with `{thaw_command('resume', folder)}`."
             ) from error
     try:
         yield

@@ -22,6 +22,7 @@ from orchestrator.commands.options import (
     prose,
 )
 from search_spaces.errors import InvalidInput, ThawError
+from search_spaces.shell import thaw_command
 
 STOP_TIMEOUT = 120.0
 FOLLOW_SECONDS = 1.0
@@ -113,9 +114,16 @@ def resume(
     address: AddressOption = None,
     quiet: QuietOption = False,
     log_format: LogFormatOption = LogFormat.TEXT,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Refused: `thaw extend` changes a run."),
+    ] = None,
 ) -> None:
     """Continue a run that was stopped, killed or cut off: finished trials stay, others resume at their last epoch."""
     with sweep_reporter(quiet=quiet, log_format=log_format) as tell:
+        if set_:
+            change = thaw_command("extend", run, *(word for value in set_ for word in ("--set", value)))
+            raise InvalidInput(f"--set: a resumed run keeps its settings, got {', '.join(set_)}; change them: {change}")
         from analysis.ledger import Ledger
         from analysis.run_folder import open_run
         from orchestrator.driver.sweep import resume_sweep
@@ -124,7 +132,7 @@ def resume(
         folder = open_run(run)
         known, spec = Ledger(folder).trials(), load_run(folder)
         if len(known) >= spec.search.trials and not any(trial.status.unfinished for trial in known):
-            tell.say(f"nothing is left to do; for more: thaw extend {escaped(run)} --trials 10")
+            tell.say(f"nothing is left to do; for more: {escaped(thaw_command('extend', run))} --trials 10")
         tell.follow(spec, lambda observers: resume_sweep(run, observers, address))
 
 
@@ -189,7 +197,7 @@ def status(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     if record.ended is not None:
         prose(output, ended(record.ended, run))
     elif not alive and unfinished:
-        prose(output, f"go on with: thaw resume {escaped(run)}")
+        prose(output, f"go on with: {escaped(thaw_command('resume', run))}")
 
 
 def logs(
@@ -226,7 +234,7 @@ def stop(run: RunArgument) -> None:
 
     folder = open_run(run)
     if not heartbeat.is_alive(folder):
-        raise InvalidInput(f"{run}: must be running to be stopped, but it is not; see `thaw status {run}`")
+        raise InvalidInput(f"{run}: must be running to be stopped, but it is not; see `{thaw_command('status', run)}`")
     folder.stop_request.touch()
     deadline = time.monotonic() + STOP_TIMEOUT
     with errors.status("waiting for the driver to stop"):
@@ -236,4 +244,4 @@ def stop(run: RunArgument) -> None:
                     f"{run}: asked to stop, but still running after {STOP_TIMEOUT:.0f} s; see its own terminal"
                 )
             time.sleep(0.2)
-    prose(errors, f"stopped; go on with: thaw resume {escaped(run)}")
+    prose(errors, f"stopped; go on with: {escaped(thaw_command('resume', run))}")
