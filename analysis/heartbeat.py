@@ -134,7 +134,7 @@ def read(place: Place) -> Heartbeat | None:
         try:
             return read_record(run.heartbeat, Heartbeat)
         except InvalidInput as error:
-            if not isinstance(error.__cause__, FileNotFoundError):
+            if not isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
                 raise
         if claimed_run(place) == run:  # else a claim was withdrawn between the two calls
             return None

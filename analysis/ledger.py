@@ -228,7 +228,7 @@ def read_record(path: Place, model: type[Record]) -> Record:
         raise InvalidInput(missing_permission(Path(str(path)))) from error
     except OSError as error:
         raise InvalidInput(f"{path}: a record must be a readable file, got: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInput(
             f"{path}: a record must be JSON, got: {error}; restore the file, or delete it to do without it"
         ) from error

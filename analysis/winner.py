@@ -6,7 +6,9 @@ from typing import Any
 
 from analysis.run_folder import RunFolder
 from analysis.run_store import RunStore
+from search_spaces.errors import InvalidInput, shown
 from search_spaces.permissions import check_readable
+from search_spaces.shell import thaw_command
 from trainables.result import TrialResult
 from trainables.storage.place import Place
 
@@ -15,14 +17,26 @@ MODEL_ONNX = "model.onnx"
 
 
 def retrain_record(run: RunFolder, winner: TrialResult) -> dict[str, Any] | None:
-    """Return the record of retraining `winner`, with `trial_id` and `test`; None unless `winner` was retrained."""
+    """Return the record of retraining `winner`, with `trial_id` and `test`; None unless `winner` was retrained.
+
+    Raises InvalidInput, naming the file, for a record that cannot be used.
+    """
     path = run.winner / RETRAIN_JSON
     if isinstance(path, Path):
         check_readable(path)
     if not path.is_file():
         return None
-    record: dict[str, Any] = json.loads(path.read_text())
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"{path}: must be a readable JSON file, got: {error}; {_remedy(run)}") from None
+    if not isinstance(record, dict) or not isinstance(record.get("trial_id"), str) or "test" not in record:
+        raise InvalidInput(f"{path}: must hold `trial_id` and `test`, got {shown(record)}; {_remedy(run)}")
     return record if record["trial_id"] == winner.trial_id else None
+
+
+def _remedy(run: RunFolder) -> str:
+    return f"restore the file, or retrain the winner: {thaw_command('retrain', run.root)}"
 
 
 def exported_model(run: RunFolder) -> Place | None:

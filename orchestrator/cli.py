@@ -1,88 +1,119 @@
-"""Command line `thaw`. Errors are one message and an exit code; a command imports its modules when it runs."""
+"""Command line `thaw`. Errors are one message and an exit code.
 
-import importlib.metadata
+Only the standard library is imported here: Ctrl-C during the slow imports of a command is caught as well.
+"""
+
+import io
 import os
+import signal
 import sys
+import threading
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import NoReturn
 
-import typer
-
-from orchestrator.commands import data, options, plan, results, setup, sweeps, trials
+from orchestrator.commands.fault_report import FaultReport, watch_background
 from search_spaces.errors import ThawError
 from search_spaces.permissions import missing_permission
 
 # Modules that only thaw[train] brings; aiohttp comes with ray.
 _EXTRA = {
-    *(
-        "boto3",
-        "botocore",
-        "torch",
-        "torchvision",
-        "timm",
-        "accelerate",
-        "safetensors",
-        "huggingface_hub",
-        "scipy",
-        "sklearn",
-    ),
-    *("ray", "aiohttp", "optuna", "wandb", "onnx", "onnxscript"),
+    *("torch", "torchvision", "timm", "accelerate", "safetensors", "huggingface_hub", "scipy", "sklearn"),
+    *("ray", "aiohttp", "optuna", "wandb", "onnx", "onnxscript", "boto3", "botocore"),
 }
-
-app = typer.Typer(
-    name="thaw",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-setup.register(app)
-data.register(app)
-plan.register(app)
-sweeps.register(app)
-trials.register(app)
-results.register(app)
+_INTERRUPTED = 128 + signal.SIGINT
+_BROKEN_PIPE = 128 + signal.SIGPIPE
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the console script."""
-    sys.exit(run(sys.argv[1:]))
+    watch_background()
+    try:
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # another Ctrl-C, while the first was reported
+        code = _INTERRUPTED
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))  # the rest is the interpreter's own end
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command; return the exit code: 0, 1 for a failure, 2 for bad input, 130 when interrupted."""
+    """Run one command; return the exit code: 0, 1 for a failure, 2 for bad input, 130 when interrupted.
+
+    141 where the reader of the output has left, as in `thaw leaderboard RUN | head -1`. No exception leaves this
+    function, except for a second Ctrl-C: an error that is not Thaw's own is written to a report file.
+    """
+    as_json = _logs_json(arguments)
+    try:
+        _print_any_name()
+        code = _call(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _tell("interrupted", _INTERRUPTED, as_json=as_json)
+    except BrokenPipeError:
+        return _without_reader()
+    except ThawError as error:
+        return _tell(str(error), error.exit_code, as_json=as_json)
+    except PermissionError as error:
+        if error.filename is None:
+            return _tell(FaultReport(error, arguments).write(), 1, as_json=as_json)
+        return _tell(missing_permission(Path(os.fsdecode(error.filename))), 2, as_json=as_json)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in _EXTRA:
+            return _tell(f"this needs {error.name}: install thaw[train]", 1, as_json=as_json)
+        return _tell(FaultReport(error, arguments).write(), 1, as_json=as_json)
+    except Exception as error:
+        return _tell(FaultReport(error, arguments).write(), 1, as_json=as_json)
+    return code
+
+
+def _call(arguments: list[str]) -> int:
+    from orchestrator.commands.app import app
+
     try:
         app(args=arguments, prog_name="thaw")
     except SystemExit as end:  # typer ends in this way, after it has printed its messages
+        cause = getattr(end.__context__, "__cause__", None)
+        if isinstance(cause, KeyboardInterrupt):
+            raise cause from None
+        if isinstance(end.__context__, BrokenPipeError):
+            raise end.__context__ from None
         return end.code if isinstance(end.code, int) else 0
-    except ThawError as error:
-        options.prose(options.errors, f"[bold red]error:[/bold red] {options.escaped(error)}")
-        return error.exit_code
-    except PermissionError as error:
-        if error.filename is None:
-            raise
-        message = missing_permission(Path(os.fsdecode(error.filename)))
-        options.prose(options.errors, f"[bold red]error:[/bold red] {options.escaped(message)}")
-        return 2
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in _EXTRA:
-            raise
-        options.prose(options.errors, f"[bold red]error:[/bold red] this needs {error.name}: install thaw\\[train]")
-        return 1
     return 0
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"thaw {importlib.metadata.version('thaw')}")
-        raise typer.Exit
+def _tell(message: str, code: int, *, as_json: bool) -> int:
+    """Print one message on standard error, as an event where the log is JSON; return the exit code."""
+    if as_json:
+        from orchestrator.terminal.event_log import EventLog
+
+        EventLog(sys.stderr).error(message, code)
+    elif code == _INTERRUPTED:
+        print(message, file=sys.stderr)
+    else:
+        from orchestrator.commands import options
+
+        options.prose(options.errors, f"[bold red]error:[/bold red] {options.escaped(message)}")
+    return code
 
 
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    """Search for the best way to fine-tune an image classifier, and hand over a verified ONNX model."""
+def _logs_json(arguments: list[str]) -> bool:
+    """Return whether the arguments ask for a log of JSON events, even where the command cannot read them all."""
+    return "--log-format=json" in arguments or ("--log-format", "json") in pairwise(arguments)
+
+
+def _print_any_name() -> None:
+    """Let standard output escape characters that the terminal's encoding lacks, as in names that are not UTF-8."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in ("strict", "surrogateescape"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _without_reader() -> int:
+    """Return the exit code of a process without a reader; the interpreter must not try to write the rest."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            number = stream.fileno()
+        except (OSError, ValueError):  # not a file
+            continue
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    return _BROKEN_PIPE

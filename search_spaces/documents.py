@@ -8,8 +8,14 @@ from typing import Any
 
 import yaml
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInput, shown
 from search_spaces.permissions import missing_permission
+
+# Limits of a document, far above those of any real file: an alias can make a few lines huge, or endless.
+LARGEST_FILE = 16 * 2**20
+DEEPEST = 50
+MOST_VALUES = 1_000_000
+LARGEST_NUMBER = 10**308
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -23,36 +29,51 @@ def read_mapping(path: Path) -> dict[str, Any]:
 def read_document(path: Path) -> Any:
     """Read any YAML (or JSON) file. Raises InvalidInput naming the file and the place in it."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        text = content.decode("utf-8-sig")
     except FileNotFoundError:
         raise InvalidInput(f"{path}: file must exist, but there is none; check the path") from None
     except PermissionError:
         raise InvalidInput(missing_permission(path)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{path}: must be a readable text file, got {error}") from None
+    except IsADirectoryError:
+        raise InvalidInput(f"{path}: must be a readable text file, got a folder; name a file in it") from None
+    except OSError as error:
+        raise InvalidInput(
+            f"{path}: must be a readable text file, got: {error.strerror}; check the path and its permissions"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise InvalidInput(
+            f"{path}: must be a readable text file in UTF-8, got other bytes (at {error.start}: {error.reason}); "
+            "save it as UTF-8, or name another file"
+        ) from None
+    if len(content) > LARGEST_FILE:
+        raise InvalidInput(f"{path}: must have at most {LARGEST_FILE:,} bytes, got more; name another file")
     return (parse_json if path.suffix == ".json" else parse_yaml)(text, str(path))
 
 
 def parse_json(text: str, source: str) -> Any:
     """Parse JSON text: YAML is almost a superset of JSON, but lacks tabs and JSON's surrogate pairs."""
     try:
-        return json.loads(text, object_pairs_hook=_distinct)
+        value = json.loads(text, object_pairs_hook=_distinct)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise InvalidInput(f"{source}: {place}: must be valid JSON, got: {error.msg}; mend that line") from None
+        raise InvalidInput(f"{source}: {place}: must be valid JSON, got: {error.msg}; fix that line") from None
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{source}: must be valid JSON, got: {error}; mend it") from None
+        raise InvalidInput(f"{source}: must be valid JSON, got: {error}; fix it") from None
+    return _bounded(value, source)
 
 
 def parse_yaml(text: str, source: str) -> Any:
     """Parse YAML text; `source` names it in messages."""
     try:
-        return yaml.load(text, Loader=_Loader)
+        value = yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f" line {mark.line + 1}, column {mark.column + 1}:" if mark is not None else ""
         problem = getattr(error, "problem", None) or " ".join(str(error).split())
-        raise InvalidInput(f"{source}:{place} must be valid YAML, got: {problem}; mend that line") from None
+        raise InvalidInput(f"{source}:{place} must be valid YAML, got: {problem}; fix that line") from None
+    return _bounded(value, source)
 
 
 def dump_yaml(value: Any) -> str:
@@ -64,11 +85,58 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         twice = next(key for index, (key, _) in enumerate(pairs) if key in dict(pairs[:index]))
-        raise ValueError(f"key {twice!r} is given twice")
+        raise ValueError(f"key {shown(twice)} is given twice")
     return values
 
 
+def _bounded(value: Any, source: str) -> Any:
+    """Return `value` after a check of its size. Raises InvalidInput where it is endless, too deep, or too large.
+
+    Aliases share one object, so a value can be far larger than its file.
+    """
+    problem = None
+    try:
+        count, height = _measure(value, 0, {})
+    except OverflowError:
+        problem = "numbers must be below 1e308, got a larger one; write a smaller one"
+    except RecursionError:
+        problem = "an alias must not lie inside of the value that it repeats, got one that does; write the value out"
+    else:
+        if height > DEEPEST:
+            problem = f"values must be at most {DEEPEST} deep, got {height}; use fewer levels"
+        if count > MOST_VALUES:
+            problem = f"must hold at most {MOST_VALUES:,} values, got {count:.2g}; remove aliases that repeat others"
+    if problem is not None:
+        raise InvalidInput(f"{source}: {problem}")
+    return value
+
+
+def _measure(part: Any, level: int, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """Return the number of values in `part`, and its depth. Raises RecursionError for a value that holds itself."""
+    if isinstance(part, int) and abs(part) > LARGEST_NUMBER:
+        raise OverflowError
+    if not isinstance(part, dict | list | tuple | set):
+        return 1, 0
+    if id(part) not in known:
+        entries = [*part, *part.values()] if isinstance(part, dict) else list(part)
+        measured = [_measure(entry, level + 1, known) for entry in entries]
+        known[id(part)] = (
+            1 + sum(count for count, _ in measured),
+            1 + max((height for _, height in measured), default=0),
+        )
+    return known[id(part)]
+
+
 class _Loader(yaml.SafeLoader):
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):  # PyYAML's constructors check little
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.MarkedYAMLError(
+                problem=f"{shown(node.value)} is not a value of the kind {kind}", problem_mark=node.start_mark
+            ) from None
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
@@ -76,9 +144,9 @@ class _Loader(yaml.SafeLoader):
                 continue
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, Hashable):
-                raise yaml.MarkedYAMLError(problem=f"key {key!r} is no name", problem_mark=key_node.start_mark)
+                raise yaml.MarkedYAMLError(problem=f"key {shown(key)} is no name", problem_mark=key_node.start_mark)
             if key in seen:
-                raise yaml.MarkedYAMLError(problem=f"key {key!r} is given twice", problem_mark=key_node.start_mark)
+                raise yaml.MarkedYAMLError(problem=f"key {shown(key)} is given twice", problem_mark=key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 

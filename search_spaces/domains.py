@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from search_spaces.errors import InvalidInput, closest
+from search_spaces.errors import InvalidInput, closest, shown
 
 Scalar = str | int | float | bool
 
@@ -107,7 +107,7 @@ def parse_domain(raw: Any, key: str) -> Domain:
     """
     if not isinstance(raw, Mapping):
         raise InvalidInput(
-            f"{key}: must be a domain such as {{choice: [a, b]}} or {{log: [1e-5, 1e-3]}}, got {raw!r}; "
+            f"{key}: must be a domain such as {{choice: [a, b]}} or {{log: [1e-5, 1e-3]}}, got {shown(raw)}; "
             "a value that does not vary belongs under `trial`"
         )
     kinds = [name for name in raw if name != "when"]
@@ -130,28 +130,28 @@ def parse_domain(raw: Any, key: str) -> Domain:
 
 def _choice(values: Any, key: str) -> Choice:
     if not isinstance(values, list) or not values:
-        raise InvalidInput(f"{key}: must be a list with at least one value, got {values!r}; write [a, b]")
+        raise InvalidInput(f"{key}: must be a list with at least one value, got {shown(values)}; write [a, b]")
     for value in values:
         if not isinstance(value, str | int | float | bool):
             raise InvalidInput(
-                f"{key}: values must be names or numbers, got {value!r}; quote a name that YAML reads so"
+                f"{key}: values must be names or numbers, got {shown(value)}; quote a name that YAML reads so"
             )
     for index, value in enumerate(values):
         for earlier in values[:index]:
             # Optuna treats 1, 1.0 and true as the same choice; 1 and "1" would share the name of a branch.
             if value == earlier or str(value) == str(earlier):
-                raise InvalidInput(f"{key}: values must differ, got {earlier!r} and {value!r}; remove one")
+                raise InvalidInput(f"{key}: values must differ, got {shown(earlier)} and {shown(value)}; remove one")
     return Choice(tuple(values))
 
 
 def _bounds(values: Any, key: str, *, whole: bool) -> tuple[float, float]:
     if not isinstance(values, list) or len(values) != 2:
-        raise InvalidInput(f"{key}: must be [low, high], got {values!r}")
+        raise InvalidInput(f"{key}: must be [low, high], got {shown(values)}")
     for value in values:
         number = isinstance(value, int) if whole else isinstance(value, int | float) and math.isfinite(value)
         if not number or isinstance(value, bool):
             kind = "whole numbers" if whole else "finite numbers"
-            raise InvalidInput(f"{key}: low and high must be {kind}, got {value!r}")
+            raise InvalidInput(f"{key}: low and high must be {kind}, got {shown(value)}")
     low, high = values
     if low > high or (low == high and not whole):
         raise InvalidInput(f"{key.rpartition('.')[0]}: low must be below high, got low={low:g}, high={high:g}")

@@ -10,7 +10,9 @@ ThawError                   any error that Thaw raises on purpose  exit code 1
 """
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+from typing import Any
 
 
 class ThawError(Exception):
@@ -45,9 +47,39 @@ class ExportRefused(ThawError):
     """ExportRefused: the exported model does not compute what the trained model computes."""
 
 
+# Names that other tools and scripts use for settings of Thaw.
+_OTHER_NAMES = {
+    **dict.fromkeys(("learning_rate", "base_lr", "initial_lr", "lr0"), "lr"),
+    **dict.fromkeys(("num_epochs", "max_epochs", "n_epochs"), "epochs"),
+    **dict.fromkeys(("model", "model_name", "backbone", "arch"), "architecture"),
+    **dict.fromkeys(("bs", "train_batch_size"), "batch_size"),
+    **dict.fromkeys(("wd",), "weight_decay"),
+    **dict.fromkeys(("num_trials", "n_trials", "max_trials"), "trials"),
+}
+
+_shortened = reprlib.Repr()
+_shortened.maxlevel, _shortened.maxdict, _shortened.maxlist, _shortened.maxtuple = 3, 6, 6, 6
+_shortened.maxstring, _shortened.maxlong, _shortened.maxother = 200, 60, 200
+
+
+def shown(value: Any) -> str:
+    """Return a value of the user for a message: as Python writes it, with the middle of a long one left out."""
+    return _shortened.repr(value)
+
+
+def one_of(name: Any, valid: Iterable[str]) -> str:
+    """Return rule, value and remedy for a name that must be one of a few; the names are listed once."""
+    names = list(valid)
+    similar = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
+    remedy = f"did you mean {' or '.join(similar)}?" if similar else "choose one of them"
+    return f"must be one of {', '.join(names)}, got {shown(name)}; {remedy}"
+
+
 def closest(name: str, valid: Iterable[str], *, limit: int = 5) -> str:
     """Return a remedy for an unknown name: the most similar valid names, or all of them when they are few."""
     names = list(valid)
+    if _OTHER_NAMES.get(name) in names:
+        return f"did you mean {_OTHER_NAMES[name]}?"
     matches = difflib.get_close_matches(name, names, n=limit, cutoff=0.5)
     if matches:
         return f"did you mean {' or '.join(matches)}?"

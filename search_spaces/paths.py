@@ -3,12 +3,18 @@
 `parse` gets the folder as `base`. Without a base, as for a record of a run, a path is used as written.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import GetCoreSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, core_schema
+
+from search_spaces.errors import InvalidInput, shown
+
+# Limits of Linux, in bytes; other systems allow no more.
+_LONGEST_NAME, _LONGEST_PATH = 255, 4095
 
 
 @dataclass(frozen=True)
@@ -36,10 +42,41 @@ def base_folder(info: ValidationInfo) -> Path | None:
     return None if info.context is None else info.context["base"]
 
 
+def check_path(text: str) -> str:
+    """Return a path as it is given. Raises InvalidInput where no file system could hold it."""
+    problem, encoded = None, b""
+    try:
+        encoded = os.fsencode(text)
+    except UnicodeEncodeError:
+        problem = "a path must consist of whole characters"
+    if "\0" in text:
+        problem = "a path must not hold a NUL character"
+    elif max(map(len, encoded.split(b"/"))) > _LONGEST_NAME:
+        problem = f"each name in a path must have at most {_LONGEST_NAME} bytes"
+    elif len(encoded) > _LONGEST_PATH:
+        problem = f"a path must have at most {_LONGEST_PATH} bytes"
+    if problem is not None:
+        raise InvalidInput(f"{problem}, got {shown(text)}; choose another")
+    return text
+
+
+def as_path(text: str | Path) -> Path:
+    """Return the path that an argument of the command line names. Raises InvalidInput where there can be no such."""
+    return Path(check_path(str(text)))
+
+
 def _under(base: Path, value: str) -> Path:
     if "://" in value:
-        raise ValueError(f"must be a path of this machine, got {value!r}; only a run may lie in a bucket, storage.root")
+        raise ValueError(
+            f"must be a path of this machine, got {shown(value)}; only a run may lie in a bucket, storage.root"
+        )
     try:
-        return base / Path(value).expanduser()
+        path = as_path(base / Path(value).expanduser())
+        str(path).encode()
+        return path
+    except InvalidInput as error:
+        raise ValueError(str(error)) from None
+    except UnicodeEncodeError:
+        raise ValueError(f"must be a path in UTF-8, got {shown(str(path))}; rename the folder") from None
     except RuntimeError as error:
-        raise ValueError(f"must be a path, got {value!r}: {error}; write it out") from None
+        raise ValueError(f"must be a path, got {shown(value)}: {error}; write it out") from None

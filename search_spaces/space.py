@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from search_spaces.domains import Choice, Domain, Float, Scalar, parse_domain
-from search_spaces.errors import InvalidInput, closest
+from search_spaces.errors import InvalidInput, closest, shown
 
 Point = dict[str, Scalar]
 
@@ -53,9 +53,15 @@ class SearchSpace:
         for name, value in raw.items():
             key = f"{source}.{name}"
             if name in fixed:
-                raise InvalidInput(f"{key}: is set under `trial` as well (to {fixed[name]!r}); remove one of the two")
+                raise InvalidInput(
+                    f"{key}: is set under `trial` as well (to {shown(fixed[name])}); remove one of the two"
+                )
             if isinstance(value, list) and not value:
                 raise InvalidInput(f"{key}: must have at least one domain, got an empty list")
+            if isinstance(value, list) and not any(isinstance(entry, Mapping) for entry in value):
+                raise InvalidInput(
+                    f"{key}: must be a domain, got {shown(value)}; write {{choice: [a, b]}} to try each value"
+                )
             entries = [(value, key)]
             if isinstance(value, list):
                 entries = [(entry, f"{key}[{index}]") for index, entry in enumerate(value)]
@@ -92,7 +98,7 @@ class SearchSpace:
             if name not in point:
                 raise InvalidInput(f"{source}.{name}: required here, but not set; give a value from {branch.domain}")
             if not branch.domain.contains(point[name]):
-                raise InvalidInput(f"{source}.{name}: must be from {branch.domain}, got {point[name]!r}")
+                raise InvalidInput(f"{source}.{name}: must be from {branch.domain}, got {shown(point[name])}")
             return _plain(point[name], branch.domain)
 
         checked = self.walk(given)
@@ -249,13 +255,13 @@ def _plain(value: Any, domain: Domain) -> Scalar:
 def _parse_when(raw: Any, key: str) -> dict[str, tuple[Scalar, ...]]:
     when = raw.get("when", {}) if isinstance(raw, Mapping) else {}
     if not isinstance(when, Mapping):
-        raise InvalidInput(f"{key}.when: must be {{dimension: value}} or {{dimension: [values]}}, got {when!r}")
+        raise InvalidInput(f"{key}.when: must be {{dimension: value}} or {{dimension: [values]}}, got {shown(when)}")
     conditions = {name: tuple(value) if isinstance(value, list) else (value,) for name, value in when.items()}
     for name, values in conditions.items():
         if not isinstance(name, str):
-            raise InvalidInput(f"{key}.when: must name a dimension, got {name!r}; quote a name that YAML reads so")
+            raise InvalidInput(f"{key}.when: must name a dimension, got {shown(name)}; quote a name that YAML reads so")
         if not values or not all(isinstance(value, str | int | float | bool) for value in values):
-            raise InvalidInput(f"{key}.when.{name}: must be a value or a list of values, got {when[name]!r}")
+            raise InvalidInput(f"{key}.when.{name}: must be a value or a list of values, got {shown(when[name])}")
     return conditions
 
 
@@ -278,7 +284,7 @@ def _check_conditions(dimensions: Mapping[str, tuple[Branch, ...]], fixed: Mappi
                 for value in values:
                     if possible and not any(domain.contains(value) for domain in possible):
                         allowed = " or ".join(map(str, possible))
-                        raise InvalidInput(f"{key}: must be a value of {parent} ({allowed}), got {value!r}")
+                        raise InvalidInput(f"{key}: must be a value of {parent} ({allowed}), got {shown(value)}")
             for other in branches[:index]:
                 if not branch.excludes(other):
                     raise InvalidInput(

@@ -6,7 +6,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from search_spaces.errors import InvalidInput, closest
+from search_spaces.errors import InvalidInput, closest, one_of, shown
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -41,21 +41,48 @@ _FOLLOWING = ("default_factory_not_called",)
 def _line(model: type[BaseModel], detail: Any, section: Callable[[str], str]) -> str:
     location = [part for part in detail["loc"] if isinstance(part, str | int)]
     key = (section(str(location[0])) if location else "") + ".".join(map(str, location))
-    if detail["type"] == "extra_forbidden":
+    kind, given = detail["type"], detail["input"]
+    if kind == "extra_forbidden":
         fields = _fields_at(model, location[:-1])
         return f"{key}: unknown key; {closest(str(location[-1]), fields)}"
-    if detail["type"] == "missing":
+    if kind == "missing":
         return f"{key}: required, but not set; add it"
-    message = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "literal_error":
-        expected = detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        given = detail["input"]
-        return f"{key}: must be one of {', '.join(expected)}, got {given!r}; {closest(str(given), expected)}"
-    if detail["type"] in ("byte_size", "byte_size_unit"):
-        return f"{key}: must be a number of bytes, with or without a unit, got {detail['input']!r}; write e.g. 20GiB"
-    if detail["type"] == "value_error":
+    if kind == "value_error":
+        message = detail["msg"].removeprefix("Value error, ")
         return f"{key}: {message}" if key else message
-    return f"{key}: {message[0].lower()}{message[1:]}, got {detail['input']!r}"
+    if kind == "literal_error":
+        expected = detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        return f"{key}: {one_of(given, expected)}"
+    if kind == "invalid_key":
+        return f"{key}: a key must be a name, got {shown(given)}; quote a name that YAML reads so"
+    if kind in ("model_type", "model_attributes_type", "dict_type"):
+        fields = _fields_at(model, location)
+        keys = f" with the keys {', '.join(fields)}" if fields else ""
+        remedy = f"write {{{fields[0]}: ...}}" if fields else "write its keys below it"
+        return f"{key or 'the file'}: must be a section{keys}, got {shown(given)}; {remedy}"
+    rule, remedy = _rule(kind, detail.get("ctx", {}), given)
+    return f"{key}: {rule or detail['msg']}, got {shown(given)}; {remedy}"
+
+
+def _rule(kind: str, context: Mapping[str, Any], given: Any) -> tuple[str | None, str]:
+    """Return the rule that pydantic's error of this kind is about, in the words of all messages, and the remedy."""
+    simple = {
+        "byte_size": ("must be a number of bytes, with or without a unit", "write e.g. 20GiB"),
+        "byte_size_unit": ("must be a number of bytes, with or without a unit", "write e.g. 20GiB"),
+        "finite_number": ("must be a finite number", "write a number"),
+        "string_type": ("must be a text", "quote a name that YAML reads as something else"),
+        "list_type": ("must be a list", "write [a, b]" if not isinstance(given, str) else f"write [{shown(given)}]"),
+        "path_type": ("must be a path", "write the path of a file or folder"),
+    }
+    if kind in simple:
+        return simple[kind]
+    for bound, words in (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below")):
+        if bound in context:
+            return f"must be {words} {context[bound]:g}", "raise it" if bound in ("ge", "gt") else "lower it"
+    for name, rule in (("int", "a whole number"), ("float", "a number"), ("bool", "true or false")):
+        if kind.startswith(f"{name}_"):
+            return f"must be {rule}", "write one, without quotes"
+    return None, "correct it"
 
 
 def _fields_at(model: type[BaseModel], location: list[str | int]) -> list[str]:

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 import typer
 
-from orchestrator.cli import app, run
+from orchestrator.cli import run
+from orchestrator.commands.app import app
 from orchestrator.spec.loading import load
 from trainables.data.digits import write_digits
 

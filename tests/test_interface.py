@@ -30,7 +30,8 @@ from analysis.heartbeat import Heartbeat
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder
-from orchestrator.cli import app, run
+from orchestrator.cli import run
+from orchestrator.commands.app import app
 from orchestrator.planning import subprocess_runner
 from orchestrator.search.warm_start import WarmStart
 from orchestrator.spec.loading import load
@@ -67,6 +68,7 @@ ADDED: dict[str, str] = {
     "records: driver.json *": "the heartbeat is a numbered claim, and says how its process is recognized",
     "environment: WANDB_SERVICE": "W&B's own, not handed to the process of an online tracker, which may be ended",
     "records: run.json uid*": "ids in W&B begin with it, so that runs of one name do not share them",
+    "commands: resume --set": "it is refused with the command that changes a run",
     "records: *status = default RUNNING": "a new trial is RUNNING; records always hold the status",
 }
 """Names that came later: a pattern (`fnmatch`) of the printed form, `section: name` or `section: name = word`; why.

@@ -4,7 +4,7 @@ Where files lie, how many trials run beside it and who is told of its progress i
 configurations compute the same model.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from search_spaces.errors import InvalidInput, closest
+from search_spaces.errors import InvalidInput, one_of
 from search_spaces.none_and_auto import OrNone
 from search_spaces.paths import FromFile, PathFromFile
 from search_spaces.validation import parse
@@ -59,6 +59,11 @@ def _one_balance(value: Any) -> Any:
     return value
 
 
+def _owner(parameter: str) -> str:
+    """Return the strategy that takes a parameter."""
+    return next(strategy for strategy, names in STRATEGY_PARAMETERS.items() if parameter in names)
+
+
 _ONE_BALANCE = BeforeValidator(_one_balance)
 
 
@@ -87,11 +92,6 @@ class DataConfig(Frozen):
     """Folder of `<architecture>.safetensors` in timm's key layout, read in place of timm's hub."""
 
 
-def _unknown_metric(metric: str, metrics: Iterable[str]) -> str:
-    names = list(metrics)
-    return f"must be one of {', '.join(names)}, got {metric!r}; {closest(metric, names)}"
-
-
 def _usual_mode(fields: Mapping[str, Any]) -> Mode:
     metric = find_metric(fields["metric"]) if "metric" in fields else None
     return "max" if metric is None else metric.mode
@@ -114,7 +114,7 @@ class Objective(Frozen):
     @classmethod
     def _known(cls, metric: str) -> str:
         if find_metric(metric) is None:
-            raise ValueError(_unknown_metric(metric, all_metrics()))
+            raise ValueError(one_of(metric, all_metrics()))
         return metric
 
     @property
@@ -160,13 +160,13 @@ def _objective_of_task(given: Any, check: ValidatorFunctionWrapHandler, info: Va
         known = metrics.get(str(given["metric"]))
         given = given if known is None else {"mode": known.mode, **given}
         if known is None and isinstance(given["metric"], str):
-            message = _unknown_metric(given["metric"], metrics)
+            message = one_of(given["metric"], metrics)
             error = PydanticCustomError("value_error", "{message}", {"message": message})
             detail = InitErrorDetails(type=error, loc=("metric",), input=given["metric"])
             raise ValidationError.from_exception_data("Objective", [detail])
     objective: Objective = check(given)
     if objective.metric not in metrics:
-        raise ValueError(f"metric {_unknown_metric(objective.metric, metrics)}")
+        raise ValueError(f"metric {one_of(objective.metric, metrics)}")
     wanted = metrics[objective.metric].mode
     if objective.mode != wanted:
         raise ValueError(f"{objective.metric} is better when `{wanted}`, got mode={objective.mode}; leave it out")
@@ -322,7 +322,8 @@ class TrialConfig(Frozen):
                     raise ValueError(f"strategy {self.strategy} needs `{name}`; set it, or choose another strategy")
                 if given and name not in wanted:
                     raise ValueError(
-                        f"strategy {self.strategy} takes no `{name}`, got {getattr(self, name)}; remove it"
+                        f"strategy {self.strategy} takes no `{name}`, got {getattr(self, name)}; remove it, or, where "
+                        f"the strategy is searched, give `{name}` the condition `when: {{strategy: {_owner(name)}}}`"
                     )
         return self
 

@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from pkgutil import resolve_name
 from typing import Literal
 
-from search_spaces.errors import InvalidInput, closest
+from search_spaces.errors import InvalidInput, one_of
 
 GROUP = "thaw.tasks"
 DEFAULT_TASK = "classification"
@@ -80,7 +80,7 @@ def task_entry(task: str) -> TaskEntry:
         return BUILT_IN[task]
     if task not in _installed():
         names = task_names()
-        raise InvalidInput(f"task: must be one of {', '.join(names)}, got {task!r}; {closest(task, names)}")
+        raise InvalidInput(f"task: {one_of(task, names)}")
     return _installed_entry(task)
 
 

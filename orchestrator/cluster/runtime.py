@@ -13,6 +13,7 @@ import ray
 from orchestrator.cluster.limits import allowed_cores
 from orchestrator.cluster.local_ray import local_ray
 from search_spaces.errors import InvalidInput, ThawError
+from search_spaces.shell import thaw_command
 
 KNOCK_SECONDS = 10
 
@@ -83,7 +84,7 @@ def _own(folder: Path, cpus: int | None) -> Iterator[None]:
             stack.enter_context(local_ray(cpus or _allowed_cores()))
         except ThawError as error:
             known = (folder / "run.json").is_file()
-            remedy = f"continue the run with `thaw resume {folder}`" if known else "run the command again"
+            remedy = f"continue the run with `{thaw_command('resume', folder)}`" if known else "run the command again"
             raise type(error)(f"{error}; {remedy}") from error
         yield
 

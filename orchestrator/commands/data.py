@@ -15,9 +15,21 @@ from orchestrator.commands.options import (
     output,
     print_json,
     prose,
+    writing,
 )
 from search_spaces.errors import InvalidInput
+from search_spaces.paths import as_path
 
+_DataArgument = Annotated[
+    Path,
+    typer.Argument(
+        parser=as_path, metavar="FILE", help="A sweep file or a trial's file; its `data` and seed are what counts."
+    ),
+]
+_PictureOption = Annotated[
+    Path,
+    typer.Option(parser=as_path, metavar="PATH", help="The picture to write, a PNG file; replaced where there is one."),
+]
 IMAGES = 8
 BATCHES = 10
 
@@ -30,11 +42,9 @@ def register(app: typer.Typer) -> None:
 
 
 def preview(
-    file: Annotated[Path, typer.Argument(readable=False, help="A sweep or trial file; its `data` and seed count.")],
+    file: _DataArgument,
     set_: SetOption = None,
-    out: Annotated[Path, typer.Option(help="The picture to write, a PNG file; replaced where there is one.")] = Path(
-        "preview.png"
-    ),
+    out: _PictureOption = Path("preview.png"),
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show the input of training: a batch under each augmentation, and the classes of the first batches."""
@@ -63,11 +73,9 @@ def preview(
         first=BATCHES,
     )
     image = picture_data(arrays, counts, seed=seed, alpha=settings.mixing_alpha, columns=IMAGES)
-    try:
+    with writing("--out", out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        image.save(out)
-    except OSError as error:
-        raise InvalidInput(f"--out: must be writable, got {out}: {error.strerror}; choose another place") from None
+        image.save(out, format="PNG")
     if format is Format.JSON:
         print_json({"picture": str(out), **asdict(counts)})
         return

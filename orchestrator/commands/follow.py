@@ -4,12 +4,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.commands.options import errors, escaped, output, prose
 from search_spaces.errors import InvalidInput, ThawError
+from search_spaces.shell import thaw_command
 from trainables.storage.place import Place
 
 if TYPE_CHECKING:
@@ -100,7 +102,7 @@ class SweepReporter:
                 outcome = drive((*view, Notifier(spec.tracking, self.warn)))
         except KeyboardInterrupt:  # a second Ctrl-C, or one before the first trial
             self._report_cut(run)
-            raise
+            raise typer.Exit(130) from None
         if self.log is None:
             _show(outcome, hints=not self.quiet)
         if outcome.interrupted:
@@ -111,7 +113,7 @@ class SweepReporter:
         from analysis.run_folder import claimed_run
 
         if any(layer.run_json.is_file() for layer in claimed_run(run).layers()):
-            message = f"stopped at once; epochs in progress are lost. Go on with: thaw resume {run}"
+            message = f"stopped at once; epochs in progress are lost. Go on with: {thaw_command('resume', run)}"
         else:
             message = "stopped before the first trial; nothing was written"
         if self.log is None:
@@ -136,23 +138,25 @@ class SweepReporter:
 def _show(outcome: "SweepOutcome", *, hints: bool) -> None:
     from orchestrator.terminal.tables import trial_table
 
-    root = escaped(outcome.run.root)
+    root = outcome.run.root
     output.print(trial_table(outcome.leaderboard.entries[:SHOWN_TRIALS], outcome.leaderboard.objective, output))
     if outcome.ended is not None:
         prose(errors, f"\n{ended(outcome.ended, outcome.run.root)}")
     elif outcome.interrupted:
-        prose(errors, f"\nstopped; nothing is lost. Go on with: thaw resume {root}")
+        prose(errors, f"\nstopped; nothing is lost. Go on with: {escaped(thaw_command('resume', root))}")
     if hints and not outcome.interrupted:
         if any(outcome.run.wandb.glob("offline-run-*")):
-            prose(errors, f"\nsend the runs to W&B:      wandb sync {escaped(outcome.run.wandb)}/offline-run-*")
+            runs = f"{quote(str(outcome.run.wandb))}/offline-run-*"
+            prose(errors, f"\nsend the runs to W&B:      wandb sync {escaped(runs)}")
         prose(
             errors,
-            f"\nsee all trials:            thaw leaderboard {root}\n"
-            f"retrain and test the best: thaw retrain {root}\n"
-            f"export it to ONNX:         thaw export {root}",
+            f"\nsee all trials:            {escaped(thaw_command('leaderboard', root))}\n"
+            f"retrain and test the best: {escaped(thaw_command('retrain', root))}\n"
+            f"export it to ONNX:         {escaped(thaw_command('export', root))}",
         )
 
 
 def ended(reason: str, run: Place) -> str:
     """Return which budget ended a run, and the command that continues it."""
-    return f"ended by {escaped(reason)}; go on with: thaw extend {escaped(run)} --set {reason.partition(':')[0]}=..."
+    extend = f"{thaw_command('extend', run)} --set {reason.partition(':')[0]}=..."
+    return f"ended by {escaped(reason)}; go on with: {escaped(extend)}"

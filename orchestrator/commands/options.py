@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from search_spaces.errors import InvalidInput
+from search_spaces.paths import as_path
 from search_spaces.redaction import redact
 from trainables.storage.place import as_place
 
@@ -40,8 +42,9 @@ RunArgument = Annotated[
         parser=as_place, metavar="RUN", help="A run: what a sweep wrote, e.g. runs/sweep or s3://bucket/runs/sweep."
     ),
 ]
-# typer refuses what may not be read, without the owner and the mode: our readers name both.
-SweepArgument = Annotated[Path, typer.Argument(readable=False, help="The sweep file; `thaw init` writes one.")]
+SweepArgument = Annotated[
+    Path, typer.Argument(parser=as_path, metavar="FILE", help="The sweep file; `thaw init` writes one.")
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -78,6 +81,17 @@ def decoding_bar(*, quiet: bool = False) -> Iterator[Callable[[int, int], None]]
     finally:
         if bar.live.is_started:
             bar.stop()
+
+
+@contextmanager
+def writing(option: str, path: Path) -> Iterator[None]:
+    """Raise InvalidInput that names the option where the block cannot write the file or folder `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise InvalidInput(
+            f"{option}: must be writable, got {path}: {error.strerror or error}; choose another place"
+        ) from None
 
 
 def print_json(value: Any) -> None:

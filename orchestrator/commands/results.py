@@ -20,6 +20,8 @@ from orchestrator.commands.options import (
     warn_of,
 )
 from search_spaces.errors import InvalidInput
+from search_spaces.paths import as_path
+from search_spaces.shell import thaw_command
 from trainables.storage.bucket import BucketPath
 from trainables.storage.place import as_place
 
@@ -52,7 +54,7 @@ def leaderboard(
     if format is Format.JSON:
         print_json(board.to_json()[:top])
     elif not board.entries:
-        prose(errors, f"{escaped(run)} has no trials yet; see `thaw status {escaped(run)}`")
+        prose(errors, f"{escaped(run)} has no trials yet; see `{escaped(thaw_command('status', run))}`")
     else:
         output.print(trial_table(board.entries[:top], board.objective, output))
 
@@ -108,7 +110,7 @@ def retrain(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
         return
     output.print(evaluation_tables(retrained.test, output))
     prose(output, metrics_text(retrained.test))
-    prose(errors, f"\nexport it to ONNX: thaw export {escaped(run)}")
+    prose(errors, f"\nexport it to ONNX: {escaped(thaw_command('export', run))}")
 
 
 def export(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
@@ -125,12 +127,14 @@ def export(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
         return
     prose(output, f"{escaped(place)} ({origin}, opset {bundle.opset})")
     prose(output, parity_text(bundle.parity))
-    prose(errors, f"\nuse it: thaw predict {escaped(place)} photo.jpg")
+    prose(errors, f"\nuse it: {escaped(thaw_command('predict', place, 'photo.jpg'))}")
 
 
 def predict(
     model: Annotated[Any, typer.Argument(parser=as_place, metavar="MODEL", help="A model.onnx of `thaw export`.")],
-    images: Annotated[list[Path], typer.Argument(readable=False, help="Images, or folders of images.")],
+    images: Annotated[
+        list[Path], typer.Argument(parser=as_path, metavar="IMAGES...", help="Images, or folders of images.")
+    ],
     top: Annotated[int, typer.Option(min=1, help="How many labels to give for each image.")] = 5,
     format: FormatOption = Format.TABLE,
 ) -> None:

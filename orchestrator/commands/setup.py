@@ -14,10 +14,24 @@ from orchestrator.commands.options import (
     output,
     print_json,
     prose,
+    writing,
 )
 from search_spaces.errors import InvalidInput, ThawError
+from search_spaces.paths import as_path
 from search_spaces.presets import preset_names, preset_summary, preset_text
+from search_spaces.shell import thaw_command
 from trainables.storage.place import as_place
+
+_CacheOption = Annotated[
+    Path | None,
+    typer.Option(parser=as_path, metavar="PATH", help="The cache folder to look at, as in storage.cache_dir."),
+]
+_SweepArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        parser=as_path, metavar="[FILE]", help="A sweep file, whose folders, images and devices are looked at too."
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -29,33 +43,46 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(help="The folder to work in; made where there is none.")] = Path(
-        "thaw-demo"
-    ),
+    folder: Annotated[
+        Path,
+        typer.Argument(parser=as_path, metavar="FOLDER", help="The folder to work in; made where there is none."),
+    ] = Path("thaw-demo"),
 ) -> None:
     """See the whole chain on handwritten digits: sweep, leaderboard, retrain, export, predict. Offline, two minutes."""
     from orchestrator.commands.demo import run_demo
 
+    with writing("FOLDER", folder):
+        folder.mkdir(parents=True, exist_ok=True)
     run_demo(folder, output)
 
 
 def init(
-    file: Annotated[Path, typer.Argument(help="The sweep file to write.")] = Path("sweep.yaml"),
+    file: Annotated[Path, typer.Argument(parser=as_path, metavar="FILE", help="The sweep file to write.")] = Path(
+        "sweep.yaml"
+    ),
     preset: Annotated[str, typer.Option(help="Which preset to start from; listed below.")] = "quickstart",
     data: Annotated[
-        Path, typer.Option(help="Your photos: a folder with train/ and val/ (and test/), one folder per class in each.")
+        Path,
+        typer.Option(
+            parser=as_path,
+            metavar="PATH",
+            help="Your photos: a folder with train/ and val/ (and test/), one folder per class in each.",
+        ),
     ] = Path("photos"),
 ) -> None:
     """Write a sweep file to edit, from a preset."""
     text = preset_text(preset, str(data.absolute()))
     if file.exists():
         raise InvalidInput(f"{file}: must not exist yet, but it does; choose another name, or remove it")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8")
+    with writing("FILE", file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    if not data.is_dir():
+        prose(errors, f"[bold yellow]warning:[/bold yellow] --data: there is no folder {escaped(data)} on this machine")
     prose(
         errors,
-        f"wrote {escaped(file)}; edit it, then\n  look at the space: thaw space {escaped(file)}\n"
-        f"  run the sweep:     thaw sweep {escaped(file)}",
+        f"wrote {escaped(file)}; edit it, then\n  look at the space: {escaped(thaw_command('space', file))}\n"
+        f"  run the sweep:     {escaped(thaw_command('sweep', file))}",
     )
 
 
@@ -67,12 +94,9 @@ def schema() -> None:
 
 
 def doctor(
-    file: Annotated[
-        Path | None,
-        typer.Argument(readable=False, help="A sweep file, whose folders, images and devices are looked at too."),
-    ] = None,
+    file: _SweepArgument = None,
     address: AddressOption = None,
-    cache: Annotated[Path | None, typer.Option(help="The cache folder to look at, as in storage.cache_dir.")] = None,
+    cache: _CacheOption = None,
     storage: Annotated[
         Any,
         typer.Option(parser=as_place, metavar="PLACE", help="Where runs lie, as in storage.root: folder or s3://..."),

@@ -23,6 +23,7 @@ from orchestrator.commands.options import (
     warn_of,
 )
 from search_spaces.errors import InvalidInput, ThawError
+from search_spaces.shell import thaw_command
 
 STOP_TIMEOUT = 120.0
 FOLLOW_SECONDS = 1.0
@@ -114,9 +115,16 @@ def resume(
     address: AddressOption = None,
     quiet: QuietOption = False,
     log_format: LogFormatOption = LogFormat.TEXT,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Refused: `thaw extend` changes a run."),
+    ] = None,
 ) -> None:
     """Continue a run that was stopped, killed or cut off: finished trials stay, others resume at their last epoch."""
     with sweep_reporter(quiet=quiet, log_format=log_format) as tell:
+        if set_:
+            change = thaw_command("extend", run, *(word for value in set_ for word in ("--set", value)))
+            raise InvalidInput(f"--set: a resumed run keeps its settings, got {', '.join(set_)}; change them: {change}")
         from analysis.ledger import Ledger
         from analysis.run_folder import open_run
         from orchestrator.driver.sweep import resume_sweep
@@ -128,7 +136,7 @@ def resume(
         for problem in ledger.problems:
             tell.warn(problem)
         if len(known) >= spec.search.trials and not any(trial.status.unfinished for trial in known):
-            tell.say(f"nothing is left to do; for more: thaw extend {escaped(run)} --trials 10")
+            tell.say(f"nothing is left to do; for more: {escaped(thaw_command('extend', run))} --trials 10")
         tell.follow(spec, run, lambda observers: resume_sweep(run, observers, address, tell.note))
 
 
@@ -196,7 +204,7 @@ def status(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     if record.ended is not None:
         prose(output, ended(record.ended, run))
     elif not alive and unfinished:
-        prose(output, f"go on with: thaw resume {escaped(run)}")
+        prose(output, f"go on with: {escaped(thaw_command('resume', run))}")
 
 
 def logs(
@@ -235,7 +243,7 @@ def stop(run: RunArgument) -> None:
     if driver is None:
         open_run(run)  # names what is wrong with a folder that is no run
     if driver is None or not heartbeat.is_alive(run):
-        raise InvalidInput(f"{run}: must be running to be stopped, but it is not; see `thaw status {run}`")
+        raise InvalidInput(f"{run}: must be running to be stopped, but it is not; see `{thaw_command('status', run)}`")
     request = RunFolder(run, driver=driver.driver).stop_request
     request.touch()
     deadline = time.monotonic() + STOP_TIMEOUT
@@ -247,4 +255,4 @@ def stop(run: RunArgument) -> None:
                 )
             time.sleep(0.2)
     request.unlink(missing_ok=True)  # the driver may have left before it was made
-    prose(errors, f"stopped; go on with: thaw resume {escaped(run)}")
+    prose(errors, f"stopped; go on with: {escaped(thaw_command('resume', run))}")

@@ -15,8 +15,20 @@ from orchestrator.commands.options import (
     output,
     print_json,
     prose,
+    writing,
 )
 from search_spaces.errors import InvalidInput
+from search_spaces.paths import as_path
+from search_spaces.shell import thaw_command
+
+_FolderOption = Annotated[
+    Path | None,
+    typer.Option(
+        parser=as_path,
+        metavar="PATH",
+        help="Where checkpoints go; by default runs/<name of the file>, beside it.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +39,9 @@ def register(app: typer.Typer) -> None:
 
 
 def explain(
-    config: Annotated[Path, typer.Argument(readable=False, help="A trial's file, as for `thaw trial`.")],
+    config: Annotated[
+        Path, typer.Argument(parser=as_path, metavar="config", help="A trial's file, as for `thaw trial`.")
+    ],
     set_: SetOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
@@ -67,13 +81,13 @@ def trial(
     config: Annotated[
         Path,
         typer.Argument(
-            readable=False, help="A trial's file: `data`, and what a sweep file has under `trial` and `space`."
+            parser=as_path,
+            metavar="config",
+            help="A trial's file: `data`, and what a sweep file has under `trial` and `space`.",
         ),
     ],
     set_: SetOption = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Where checkpoints go; by default runs/<name of the file>, beside it.")
-    ] = None,
+    out: _FolderOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in --out.")] = False,
 ) -> None:
     """Run one trial in this process, with a progress bar and without Ray; for a debugger, or a baseline."""
@@ -113,14 +127,19 @@ def trial(
 def import_config(
     old: Annotated[
         Path,
-        typer.Argument(readable=False, help="A configuration of the fine-tuning guides or the like: YAML or JSON."),
+        typer.Argument(
+            parser=as_path, metavar="OLD", help="A configuration of the fine-tuning guides or the like: YAML or JSON."
+        ),
     ],
-    out: Annotated[Path, typer.Option(help="The trial file to write.")] = Path("trial.yaml"),
+    out: Annotated[Path, typer.Option(parser=as_path, metavar="PATH", help="The trial file to write.")] = Path(
+        "trial.yaml"
+    ),
 ) -> None:
     """Write a trial file from an old training configuration; entries not understood are listed, none is dropped."""
     from orchestrator.migrate.config import import_file
 
-    imported = import_file(old, out)
+    with writing("--out", out):
+        imported = import_file(old, out)
     lists = (
         ("not understood", imported.unknown),
         ("not quite the same", imported.notes),
@@ -131,4 +150,4 @@ def import_config(
             prose(errors, f"{title}:")
             for line in lines:
                 prose(errors, f"  {escaped(line)}")
-    prose(errors, f"wrote {escaped(out)}; run it: thaw trial {escaped(out)}")
+    prose(errors, f"wrote {escaped(out)}; run it: {escaped(thaw_command('trial', out))}")

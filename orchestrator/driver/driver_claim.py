@@ -12,6 +12,7 @@ from analysis.heartbeat import BEAT_SECONDS, DEATH_SECONDS, Heartbeat
 from analysis.run_folder import RunFolder
 from orchestrator.cluster.node_checks import kept_if_used
 from search_spaces.errors import InvalidInput, StorageFailed, ThawError
+from search_spaces.shell import thaw_command
 from trainables.storage.place import Place
 
 log = logging.getLogger(__name__)
@@ -113,13 +114,14 @@ def driven(named: Place, driver: Heartbeat | None) -> str:
     if driver is None or driver.is_over:
         who = "another process" if driver is None else driver.who
         return f"{rule} {who} has driven it in the meantime; try again"
-    return f"{rule} {driver.who} drives it; see `thaw status {named}`"
+    return f"{rule} {driver.who} drives it; see `{thaw_command('status', named)}`"
 
 
 def _superseded(named: Place, newer: Heartbeat) -> str:
     return (
         f"{named}: a driver must show a heartbeat within {DEATH_SECONDS:.0f} s, but this process did not: {newer.who} "
-        f"drives the run now, and what this process did since does not count; follow it with `thaw status {named}`"
+        "drives the run now, and what this process did since does not count; "
+        f"follow it with `{thaw_command('status', named)}`"
     )
 
 

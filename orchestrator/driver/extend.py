@@ -29,6 +29,7 @@ from orchestrator.tracking.observer import Observer
 from search_spaces.documents import read_mapping
 from search_spaces.domains import Choice
 from search_spaces.errors import InvalidInput
+from search_spaces.shell import thaw_command
 from search_spaces.space import Point, parameters_text, point_with
 from trainables.data.arrays import Arrays
 from trainables.result import TrialResult
@@ -200,7 +201,8 @@ def _check_work(folder: Place, new: SweepSpec, known: Sequence[TrialResult], out
         if trial in unfinished:
             raise InvalidInput(
                 f"{folder}: unfinished trials must stay in the space, but {trial.trial_id} would not "
-                f"({parameters_text(trial.parameters)}); `thaw resume {folder}` finishes it, or keep its values"
+                f"({parameters_text(trial.parameters)}); `{thaw_command('resume', folder)}` finishes it, or keep its "
+                "values"
             )
     if not unfinished and new.search.trials <= len(known):
         raise InvalidInput(

@@ -13,6 +13,7 @@ from orchestrator.spec.sections import cache_budget
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.configured_trackers import check_trackers
 from search_spaces.errors import InvalidInput, StorageFailed
+from search_spaces.shell import thaw_command
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, Progress, decode_rest, load_arrays
 from trainables.model.freeze_plan import freeze_plan
@@ -82,7 +83,7 @@ def check_fresh(root: Place) -> Heartbeat | None:
         if not all(LAUNCH_FILE.fullmatch(name) and (is_launched or name.startswith(".driver")) for name in found):
             raise InvalidInput(
                 f"run folder must be new, got {root}, which is not empty; "
-                f"go on with `thaw resume {root}`, or choose another name with --name"
+                f"go on with `{thaw_command('resume', root)}`, or choose another name with --name"
             )
         return check_not_driven(root)
     except StorageFailed as error:  # nothing has been done yet

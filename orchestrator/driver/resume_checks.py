@@ -8,6 +8,7 @@ from orchestrator.driver.preflight import check_inputs
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tuner.budget_meter import BudgetMeter
 from search_spaces.errors import InvalidInput
+from search_spaces.shell import thaw_command
 from trainables.data.arrays import Arrays
 from trainables.result import TrialResult
 from trainables.storage.place import Place
@@ -23,7 +24,8 @@ def check_resumable(spec: SweepSpec, run: RunFolder, record: RunRecord, named: P
     if exhausted and (len(trials) < spec.search.trials or any(trial.status.unfinished for trial in trials)):
         raise InvalidInput(
             f"{named}: a run goes on while there is some budget left, but {exhausted}; "
-            f"raise it with `thaw extend {named} --set {exhausted.partition(':')[0]}=...`, or set it to none"
+            f"raise it with `{thaw_command('extend', named)} --set {exhausted.partition(':')[0]}=...`, "
+            "or set it to none"
         )
     # A trial that fails for lack of its images or weights is not tried again, so no trial may start.
     arrays = check_inputs(spec)

@@ -37,6 +37,7 @@ from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tuner.stopper import SweepStopper
 from orchestrator.tuner.tuner import make_tuner
 from search_spaces.errors import StorageFailed, SweepFailed, ThawError
+from search_spaces.shell import thaw_command
 from trainables.data.arrays import Arrays
 from trainables.result import TrialResult
 from trainables.storage.folders import cache_folder
@@ -201,14 +202,17 @@ def _run_trials(
 def _conclude(spec: SweepSpec, run: RunFolder, stopper: SweepStopper, *, interrupted: bool) -> SweepOutcome:
     """Write the leaderboard, delete weights that are not kept, and raise the error of the sweep as a whole, if any."""
     if isinstance(stopper.failed, StorageFailed):
-        raise StorageFailed(f"{stopper.failed}; nothing that was written is lost: go on with `thaw resume {run.root}`")
+        raise StorageFailed(
+            f"{stopper.failed}; nothing that was written is lost: go on with `{thaw_command('resume', run.root)}`"
+        )
     if stopper.failed is not None:
         raise stopper.failed
     board = Leaderboard.from_run(run)
     board.write_csv(run.leaderboard_csv)
     if stopper.complaint is not None:
         raise ThawError(
-            f"{stopper.complaint}\nThe sweep has stopped. Mend or remove the node, and go on: thaw resume {run.root}"
+            f"{stopper.complaint}\nThe sweep has stopped. Mend or remove the node, and go on: "
+            f"{thaw_command('resume', run.root)}"
         )
     if spec.storage.keep_best is not None and not interrupted:
         remove_weights(run, board, spec.storage.keep_best)
@@ -221,8 +225,8 @@ def _why_failed(run: RunFolder, trials: list[TrialResult], ended: str | None) ->
     if ended is not None:
         return (
             f"no trial of {run.root} completed, {ended}; "
-            f"go on with `thaw extend {run.root} --set {ended.partition(':')[0]}=...`"
+            f"go on with `{thaw_command('extend', run.root)} --set {ended.partition(':')[0]}=...`"
         )
     reasons = [f"  {trial.trial_id}: {trial.failure.message}" for trial in trials if trial.failure is not None]
     shown = "\n".join(reasons[:5])
-    return f"no trial of {run.root} completed; see `thaw logs {run.root} TRIAL`\n{shown}"
+    return f"no trial of {run.root} completed; see `{thaw_command('logs', run.root)} TRIAL`\n{shown}"

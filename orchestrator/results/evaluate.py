@@ -12,7 +12,8 @@ from orchestrator.results.export import winner_weights
 from orchestrator.results.retention import trial_weights
 from orchestrator.spec.loading import load_run
 from orchestrator.spec.sections import cache_budget
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInput, one_of
+from trainables.data.readers import SPLITS
 from trainables.loop.evaluate_checkpoints import evaluate_checkpoints
 from trainables.result import TrialResult
 from trainables.status import Status
@@ -46,6 +47,8 @@ def evaluate_trials(
     trial that does not exist or left no checkpoint, for a split that does not exist, and for data that has changed
     since.
     """
+    if split not in SPLITS:
+        raise InvalidInput(f"--split: {one_of(split, SPLITS)}")
     run = open_run(folder)
     if trial_ids or ensemble is not None:
         trials = _named(run, trial_ids, ensemble) if trial_ids else _best_completed(run, ensemble or 0)

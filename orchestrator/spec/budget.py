@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
+from search_spaces.errors import shown
 from search_spaces.none_and_auto import OrNone
 from trainables.config import Frozen, Objective
 
@@ -16,7 +17,7 @@ def _seconds(value: Any) -> Any:
     if value is None or isinstance(value, float):
         return value
     if not isinstance(value, str) or re.fullmatch(_DURATION, value) is None:
-        raise ValueError(f"must be a time with its unit, got {value!r}; write e.g. 2h, 1h30m, 90m or 45s")
+        raise ValueError(f"must be a time with its unit, got {shown(value)}; write e.g. 2h, 1h30m, 90m or 45s")
     return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)([dhms])", value))
 
 

@@ -10,7 +10,8 @@ from orchestrator.spec.overrides import apply_override
 from orchestrator.spec.sections import Storage
 from orchestrator.spec.sweep_spec import SHARED, TIED, SweepSpec
 from search_spaces.documents import read_mapping
-from search_spaces.errors import InvalidInput, closest
+from search_spaces.errors import InvalidInput, closest, shown
+from search_spaces.shell import thaw_command
 from search_spaces.space import SearchSpace
 from search_spaces.validation import parse
 from trainables.config import TrialConfig
@@ -55,6 +56,12 @@ def load_run(run: RunFolder) -> SweepSpec:
 def load_trial(path: Path, overrides: Sequence[str] = ()) -> TrialConfig:
     """Read a trial's file: `data`, `objective`, and the keys of a sweep file's `trial` and `space`, all at the top."""
     raw = read_mapping(path)
+    for section in ("space", "trial", "search"):
+        if section in raw:
+            raise InvalidInput(
+                f"{path}: must be a trial's file, with `architecture` and the like at the top, got a sweep file with "
+                f"`{section}`; run it with `{thaw_command('sweep', path)}`"
+            )
     for override in overrides:
         apply_override(raw, override)
     return parse(TrialConfig, raw, str(path), base=path.resolve().parent)
@@ -72,7 +79,9 @@ def load_data(path: Path, overrides: Sequence[str] = ()) -> tuple[TrialConfig, S
     is_sweep = "trial" in raw or "space" in raw
     settings = raw.get("trial", {}) if is_sweep else raw
     if not isinstance(settings, dict):
-        raise InvalidInput(f"{path}: trial: must be a section, got {settings!r}; write its keys below it, or remove it")
+        raise InvalidInput(
+            f"{path}: trial: must be a section, got {shown(settings)}; write its keys below it, or remove it"
+        )
     wanted: dict[str, Any] = {key: raw[key] for key in ("data", "storage") if key in raw}
     base = path.resolve().parent
     storage = parse(Storage, wanted.pop("storage", {}), str(path), lambda _: "storage.", base)
@@ -117,6 +126,12 @@ def _check(spec: SweepSpec, source: str) -> None:
 
 
 def _check_names(spec: SweepSpec) -> None:
+    for key, value in spec.trial.items():
+        if isinstance(value, list | dict) and key != "balance":  # which has a message of its own for a list
+            raise InvalidInput(
+                f"trial.{key}: must be one value, got {shown(value)}; to try several, move it: "
+                f"space.{key}: {{choice: [...]}}"
+            )
     for section in ("trial", "space"):
         for key in getattr(spec, section):
             if key not in TrialConfig.model_fields:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from search_spaces.documents import parse_yaml
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInput, shown
 
 
 def apply_override(raw: dict[str, Any], override: str) -> None:
@@ -19,7 +19,7 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
     for parent in parents:
         target = _below(target, parent, key)
         if not isinstance(target, dict | list):
-            raise InvalidInput(f"--set {key}: {parent} must be a section, got {target!r}; set the whole of it")
+            raise InvalidInput(f"--set {key}: {parent} must be a section, got {shown(target)}; set the whole of it")
     if appends:
         value = _appended(_below(target, last, key, new=[]), value, key)
     if isinstance(target, list):
@@ -38,7 +38,7 @@ def _parts(override: str) -> tuple[str, bool, str]:
     appends = key.endswith("+")
     key = key.removesuffix("+").strip()
     if not equals or not key:
-        raise InvalidInput(f"--set must be key=value, got {override!r}; for example --set search.trials=12")
+        raise InvalidInput(f"--set must be key=value, got {shown(override)}; for example --set search.trials=12")
     return key, appends, text
 
 
@@ -52,9 +52,9 @@ def _below(target: Any, name: str, key: str, new: Any = None) -> Any:
 
 
 def _index(values: list[Any], name: str, key: str) -> int:
-    if not name.isdigit() or int(name) >= len(values):
+    if not (name.isascii() and name.isdecimal()) or int(name) >= len(values):
         raise InvalidInput(
-            f"--set {key}: a list's entry is named by its number, 0 to {len(values) - 1}, got {name!r}; "
+            f"--set {key}: a list's entry is named by its number, 0 to {len(values) - 1}, got {shown(name)}; "
             "give one, or set the whole list"
         )
     return int(name)
@@ -65,5 +65,5 @@ def _appended(there: Any, value: Any, key: str) -> Any:
     if isinstance(there, dict) and isinstance(there.get("choice"), list):
         return {**there, "choice": _appended(there["choice"], value, key)}
     if not isinstance(there, list):
-        raise InvalidInput(f"--set {key}: += appends to a list, got {there!r}; replace it with --set {key}=...")
+        raise InvalidInput(f"--set {key}: += appends to a list, got {shown(there)}; replace it with --set {key}=...")
     return [*there, *(value if isinstance(value, list) else [value])]

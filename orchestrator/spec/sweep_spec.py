@@ -1,17 +1,19 @@
 """SweepSpec: the sweep file, read, resolved and checked as a whole before anything runs."""
 
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from itertools import islice
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from orchestrator.spec.budget import Budget
 from orchestrator.spec.points import Settings
 from orchestrator.spec.search_problem import SearchProblem
 from orchestrator.spec.sections import Resources, Search, Stopping, Storage, Tracking
 from search_spaces.documents import dump_yaml
+from search_spaces.errors import shown
 from search_spaces.none_and_auto import OrNone
 from search_spaces.space import Point, SearchSpace
 from search_spaces.validation import parse
@@ -49,10 +51,25 @@ DEFAULT_RECIPE: Point = {
 TIED = ("architecture", "weights", "strategy", "epochs", *(n for names in STRATEGY_PARAMETERS.values() for n in names))
 
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LONGEST_NAME = 64
+
+
+def _check_name(name: Any) -> Any:
+    """Return the name of a sweep. Raises ValueError for a text that cannot name a folder and a group."""
+    if not isinstance(name, str) or (_NAME.fullmatch(name) and len(name) <= _LONGEST_NAME):
+        return name
+    rest = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:_LONGEST_NAME]
+    raise ValueError(
+        f"must be at most {_LONGEST_NAME} letters, digits, dots, dashes and underscores, and begin with a letter or "
+        f"digit, got {shown(name)}; choose another{f', e.g. {rest}' if rest else ''}, in the file or with --name"
+    )
+
+
 class SweepSpec(Frozen):
     """SweepSpec: space, fixed settings, number of trials, objective and machine of a sweep."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)
+    name: Annotated[str, BeforeValidator(_check_name)] = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)
     """Name of the run's folder and of its group in W&B: letters, digits, dot, dash, underscore."""
 
     data: DataConfig

@@ -3,6 +3,7 @@
 import io
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ TRIAL = {"architecture": "test_efficientnet", "weights": "none", "strategy": "fu
 
 def test_a_folder_that_is_not_there(sweep_file: Callable[..., Path], refused: Refused):
     message = refused("sweep", sweep_file(data={"root": "fotos", "image_size": 32}))
-    assert "fotos: data.root must be a folder, got nothing there; expected are the folders train/ and val/" in message
+    assert "fotos: data.root must be a folder, got nothing there; check the path: expected are the folders" in message
 
 
 def test_no_images(sweep_file: Callable[..., Path], photos: Path, refused: Refused):
@@ -129,7 +130,7 @@ def test_an_unreadable_image_is_named(sweep_file: Callable[..., Path], photos: P
         pytest.param(
             {"search": {"trails": 2}}, ["search.trails: unknown key", "did you mean trials"], id="unknown key"
         ),
-        pytest.param({"search": {"trials": 0}}, ["search.trials: ", "greater than or equal to 1, got 0"], id="too few"),
+        pytest.param({"search": {"trials": 0}}, ["search.trials: ", "must be at least 1, got 0"], id="too few"),
         pytest.param(
             {"space": {"lr": {"log": [0.1, 0.01]}}},
             ["space.lr: low must be below high, got low=0.1, high=0.01"],
@@ -198,6 +199,98 @@ def test_a_sweep_file_that_cannot_be_read(tmp_path: Path, refused: Refused):
     (tmp_path / "twice.yaml").write_text("name: a\nname: b\n")
     assert "key 'name' is given twice" in refused("sweep", "twice.yaml")
     assert "must be a readable text file" in refused("sweep", tmp_path)
+
+
+LAUGHS = "a: &a [x, x]\n" + "".join(f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n" for a, b in pairwise("abcdefgh"))
+DEEP = "a: " + "[" * 60 + "]" * 60
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("a: &a [*a]", "an alias must not lie inside of the value that it repeats"),
+        ("trial: &a {epochs: *a}", "an alias must not lie inside of the value that it repeats"),
+        (LAUGHS, "must hold at most 1,000,000 values, got 3.5e+07"),
+        (DEEP, "values must be at most 50 deep, got 61"),
+        ("a: " + "[" * 3000, "must be valid YAML"),
+        ("a: !!bool maybe", "line 1, column 4: must be valid YAML, got: 'maybe' is not a value of the kind bool"),
+        ("a: !!timestamp x", "line 1, column 4: must be valid YAML, got: 'x' is not a value of the kind timestamp"),
+        ("a: !!python/object:os.system x", "could not determine a constructor"),
+        ("a: 0x" + "f" * 5000, "numbers must be below 1e308"),
+        ("? [a]\n: 1", "must be valid YAML"),
+        (b"\xff\xfea\0", "must be a readable text file in UTF-8, got other bytes"),
+        (b"", "must hold `key: value` lines, got nothing"),
+    ],
+    ids=range(12),
+)
+@pytest.mark.parametrize("command", [("space",), ("trial",), ("data", "preview"), ("import-config",)], ids=str)
+def test_an_odd_document(
+    command: tuple[str, ...], content: str | bytes, words: str, tmp_path: Path, refused: Refused
+) -> None:
+    (tmp_path / "odd.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    message = refused(*command, "odd.yaml")
+    assert "odd.yaml: " in message
+    assert words in message
+
+
+@pytest.mark.parametrize("path", ["a" * 300, "a/" * 2500, "a\0b"], ids=["name", "path", "NUL"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(["space"], ["sweep"], ["trial"], ["explain"], ["plan"], ["doctor"], ["data", "preview"], ["import-config"]),
+        *(["leaderboard"], ["status"], ["logs"], ["stop"], ["resume"], ["extend"], ["evaluate"], ["retrain"]),
+        *(["export"], ["init"], ["demo"], ["predict", "model.onnx"], ["init", "--data"], ["doctor", "--cache"]),
+    ],
+    ids=" ".join,
+)
+def test_a_path_that_no_file_system_holds(command: list[str], path: str, refused: Refused) -> None:
+    message = refused(*command, path)
+    assert " path must" in message or " in a path must" in message
+    assert len(message) < 400
+
+
+@pytest.mark.parametrize("key", ["data.root", "data.manifest", "data.weights_dir", "storage.root", "storage.cache_dir"])
+def test_a_path_in_a_file_that_no_file_system_holds(key: str, sweep_file: Callable[..., Path], refused: Refused):
+    message = refused("sweep", sweep_file(), "--set", f"{key}={'a' * 300}")
+    assert f"{key}: each name in a path must have at most 255 bytes, got '" in message
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("objective=5", "objective: must be a section with the keys metric, mode, got 5; write {metric: ...}"),
+        ("tracking.tensorboard=5", "tracking.tensorboard: must be a section with the keys folder, got 5"),
+        ("budget=5", "budget: must be a section with the keys wall_clock"),
+        ("name=a b", "name: must be at most 64 letters, digits, dots, dashes and underscores"),
+        (f"name={'a' * 300}", "choose another, e.g. aaaa"),
+        ("storage.root=", "storage.root: must be a folder or s3://bucket/prefix, got None; name one, e.g. runs"),
+        ("search.trials=many", "search.trials: must be a whole number, got 'many'"),
+        ("search.warm_start=there", "search.warm_start: must be a list, got 'there'; write ['there']"),
+        ("trial.epochs=[1, 2]", "trial.epochs: must be one value, got [1, 2]; to try several, move it: space.epochs"),
+        (
+            "space.optimizer=[adam, sgd]",
+            "space.optimizer: must be a domain, got ['adam', 'sgd']; write {choice",
+        ),
+        ("trial.learning_rate=1", "trial.learning_rate: unknown key; did you mean lr?"),
+        ("search.sampler=foo", "must be one of tpe, gp, random, qmc, grid, nsga2, got 'foo'; choose one of them"),
+        ("space.lr={float: [1, 1" + "0" * 400 + "]}", "numbers must be below 1e308"),
+        ("space.lr.log.\u00b2=1", "a list's entry is named by its number"),
+        ("space.unfreeze_epoch={int: [1, 2]}", "`when: {strategy: progressive}`"),
+    ],
+)
+def test_an_odd_value(override: str, words: str, sweep_file: Callable[..., Path], refused: Refused):
+    assert words in refused("space", sweep_file(), "--set", override)
+
+
+def test_a_resume_changes_nothing(refused: Refused):
+    message = refused("resume", "my runs/a", "--set", "search.trials=9")
+    assert "change them: thaw extend 'my runs/a' --set search.trials=9" in message
+
+
+def test_a_sweep_file_is_no_trial_s_file(sweep_file: Callable[..., Path], refused: Refused):
+    message = refused("trial", sweep_file())
+    assert "must be a trial's file" in message
+    assert "run it with `thaw sweep " in message
 
 
 @pytest.mark.parametrize(
@@ -311,7 +404,7 @@ def test_predict_a_missing_image(model: Path, tmp_path: Path, refused: Refused):
     ("values", "words"),
     [
         ({"epochz": 3}, ["trial.yaml: epochz: unknown key", "did you mean epochs"]),
-        ({"lr": 0}, ["trial.yaml: lr: ", "greater than 0, got 0"]),
+        ({"lr": 0}, ["trial.yaml: lr: ", "must be above 0, got 0"]),
         ({"lr": 1e-3, "strategy": "partial"}, ["strategy partial needs `trainable_stages`"]),
         ({"lr": 1e-3, "architecture": "resnet51"}, ["got 'resnet51'", "resnet50"]),
         ({"lr": 1e-3, "data": {"root": "fotos"}}, ["fotos: data.root must be a folder"]),

@@ -40,7 +40,7 @@ def test_a_moved_and_renamed_run_is_resumed_in_place(
     shutil.copytree(stopped, tmp_path / "new home" / "other name")
     monkeypatch.chdir(tmp_path)
     assert cli(["resume", "new home/other name"]) == 0
-    assert "new home/other name" in capsys.readouterr().err
+    assert "thaw leaderboard 'new home/other name'" in capsys.readouterr().err
     assert finished(tmp_path / "new home" / "other name")
     assert [path.name for path in tmp_path.iterdir()] == ["new home"]
     assert not finished(stopped)

@@ -1,6 +1,11 @@
 """Exit codes and messages of the command line itself; each group of commands has its own file."""
 
-import importlib.metadata
+import errno
+import json
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +28,15 @@ def failing(monkeypatch: pytest.MonkeyPatch, small: Callable[..., Path]) -> Call
         return run(["space", str(small())])
 
     return code
+
+
+@pytest.fixture
+def reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which reports are written."""
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -49,11 +63,101 @@ def test_a_package_of_the_extra_is_named_with_the_remedy(
     assert capsys.readouterr().err == f"error: this needs {name}: install thaw[train]\n"
 
 
-def test_any_other_error_is_a_fault_and_shown_whole(failing: Callable[[BaseException], int]) -> None:
-    with pytest.raises(ModuleNotFoundError, match="sooner"):
-        failing(ModuleNotFoundError("No module named 'sooner'", name="sooner"))
-    with pytest.raises(ZeroDivisionError):
-        failing(ZeroDivisionError())
+@pytest.mark.parametrize(
+    "error",
+    [
+        ModuleNotFoundError("No module named 'sooner'", name="sooner"),
+        ZeroDivisionError("by [red]zero[/red]"),
+        RecursionError("too deep"),
+        MemoryError(),
+        OSError(errno.ENAMETOOLONG, "File name too long", "a" * 300),
+        UnicodeEncodeError("ascii", "\u00fc", 0, 1, "no"),
+        TypeError("first line\nsecond line"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_any_other_error_is_one_message_with_the_path_of_its_report(
+    error: Exception, failing: Callable[[BaseException], int], reports: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert failing(error) == 1
+    told = capsys.readouterr()
+    (report,) = reports.iterdir()
+    assert told.out == ""
+    assert told.err.startswith(f"error: thaw met an error that it does not know: {type(error).__name__}")
+    assert told.err.endswith(f"the report is in {report}: please send it with the sweep file\n")
+    assert "second line" not in told.err
+    text = report.read_text()
+    assert "Traceback (most recent call last)" in text
+    assert "command: thaw space" in text
+
+
+def test_with_a_log_of_json_the_message_is_one_event(
+    monkeypatch: pytest.MonkeyPatch, small: Callable[..., Path], reports: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise TypeError("odd")
+
+    monkeypatch.setattr(loading, "load", fail)
+    for option in (["--log-format", "json"], ["--log-format=json"]):
+        assert run(["sweep", str(small()), *option]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        event = json.loads(line)
+        assert (event["event"], event["exit_code"]) == ("error", 1)
+        assert "TypeError: odd; the report is in" in event["message"]
+
+
+def test_ctrl_c_is_one_line_wherever_it_comes(
+    failing: Callable[[BaseException], int], reports: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert failing(KeyboardInterrupt()) == 130
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "interrupted\n")
+    assert list(reports.iterdir()) == []
+
+
+_WITHOUT_TRACEBACK = """
+import os, signal, sys, threading, time
+from orchestrator import cli
+from orchestrator.commands import app
+
+def work(*_, **__):
+    {work}
+
+app.app = work
+sys.argv[1:] = ["status", "RUN"]
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("work", "code", "told"),
+    [
+        ("os.kill(os.getpid(), signal.SIGINT); time.sleep(9)", 130, "interrupted\n"),
+        ("import threading as t; x = t.Thread(target=lambda: 1 / 0); x.start(); x.join()", 0, ""),
+        ("type('Odd', (), {'__del__': lambda self: 1 / 0})()", 0, ""),
+    ],
+    ids=["Ctrl-C", "an error in a thread", "an error in a destructor"],
+)
+def test_the_terminal_shows_no_traceback(work: str, code: int, told: str) -> None:
+    command = [sys.executable, "-c", _WITHOUT_TRACEBACK.format(work=work)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "", told)
+
+
+def test_a_reader_that_leaves_ends_the_command_without_a_word() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [str(Path(sys.executable).with_name("thaw")), "schema"]
+    ended = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
+def test_a_terminal_without_the_characters_gets_their_escapes(tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).with_name("thaw")), "schema"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_a_run_that_is_no_address_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,8 +170,3 @@ def test_the_command_line_s_own_exit_codes(arguments: list[str], code: int, caps
     assert run(arguments) == code
     told = capsys.readouterr()
     assert "Usage: thaw" in told.out + told.err
-
-
-def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["--version"]) == 0
-    assert capsys.readouterr().out == f"thaw {importlib.metadata.version('thaw')}\n"

@@ -33,7 +33,7 @@ class Outer(BaseModel):
         ({}, "file: trial.lr: required, but not set; add it"),
         (
             {"lr": "fast"},
-            "file: trial.lr: input should be a valid number, unable to parse string as a number, got 'fast'",
+            "file: trial.lr: must be a number, got 'fast'; write one, without quotes",
         ),
         ({"lr": 1, "knd": "tpe"}, "file: trial.knd: unknown key; did you mean kind?"),
         (
@@ -43,7 +43,7 @@ class Outer(BaseModel):
         ({"lr": 1, "inner": {"grce": 2}}, "file: trial.inner.grce: unknown key; did you mean grace?"),
         (
             {"lr": 1, "inner": {"grace": 0}},
-            "file: trial.inner.grace: input should be greater than or equal to 1, got 0",
+            "file: trial.inner.grace: must be at least 1, got 0; raise it",
         ),
         ({"lr": 13}, "file: lr must not be 13, got 13; take another"),
     ],

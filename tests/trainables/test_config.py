@@ -44,10 +44,11 @@ def test_a_strategy_takes_exactly_its_own_parameters(strategy: str) -> None:
         assert refused(strategy=strategy, **without) == (
             f"trial.yaml: strategy {strategy} needs `{name}`; set it, or choose another strategy"
         )
-    for other in PARAMETERS.values():
+    for owner, other in PARAMETERS.items():
         for name in other.keys() - own.keys():
             assert refused(strategy=strategy, **own, **{name: 1}) == (
-                f"trial.yaml: strategy {strategy} takes no `{name}`, got 1; remove it"
+                f"trial.yaml: strategy {strategy} takes no `{name}`, got 1; remove it, or, where the strategy is "
+                f"searched, give `{name}` the condition `when: {{strategy: {owner}}}`"
             )
 
 
@@ -66,23 +67,23 @@ def test_a_trial_must_thaw_before_it_ends() -> None:
 
 @pytest.mark.parametrize("name", ["trainable_stages", "unfreeze_epoch", "last_stage_epoch", "full_after", "patience"])
 def test_counts_start_at_one(name: str) -> None:
-    assert f"trial.yaml: {name}: input should be greater than or equal to 1, got 0" in refused(**{name: 0})
+    assert f"trial.yaml: {name}: must be at least 1, got 0" in refused(**{name: 0})
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"lr": 0}, "lr: input should be greater than 0, got 0"),
-        ({"lr": float("nan")}, "lr: input should be less than or equal to 100, got nan"),
-        ({"lr": float("inf")}, "lr: input should be less than or equal to 100, got inf"),
-        ({"lr": "fast"}, "lr: input should be a valid number, unable to parse string as a number, got 'fast'"),
-        ({"epochs": 0}, "epochs: input should be greater than or equal to 1, got 0"),
-        ({"dropout": 1}, "dropout: input should be less than 1, got 1"),
-        ({"weight_decay": -0.1}, "weight_decay: input should be greater than or equal to 0, got -0.1"),
-        ({"backbone_lr_factor": 2}, "backbone_lr_factor: input should be less than or equal to 1, got 2"),
-        ({"batch_size": 0}, "batch_size: input should be greater than or equal to 1, got 0"),
-        ({"seed": -1}, "seed: input should be greater than or equal to 0, got -1"),
-        ({"data": {"root": "x", "image_size": 8}}, "data.image_size: input should be greater than or equal to 16"),
+        ({"lr": 0}, "lr: must be above 0, got 0"),
+        ({"lr": float("nan")}, "lr: must be at most 100, got nan"),
+        ({"lr": float("inf")}, "lr: must be at most 100, got inf"),
+        ({"lr": "fast"}, "lr: must be a number, got 'fast'"),
+        ({"epochs": 0}, "epochs: must be at least 1, got 0"),
+        ({"dropout": 1}, "dropout: must be below 1, got 1"),
+        ({"weight_decay": -0.1}, "weight_decay: must be at least 0, got -0.1"),
+        ({"backbone_lr_factor": 2}, "backbone_lr_factor: must be at most 1, got 2"),
+        ({"batch_size": 0}, "batch_size: must be at least 1, got 0"),
+        ({"seed": -1}, "seed: must be at least 0, got -1"),
+        ({"data": {"root": "x", "image_size": 8}}, "data.image_size: must be at least 16"),
         ({"data": {}}, "data.root: required, but not set; add it"),
         ({"data": {"root": "x", "rot": "y"}}, "data.rot: unknown key; did you mean root?"),
         ({"learning_rate": 1}, "learning_rate: unknown key"),

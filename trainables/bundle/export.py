@@ -62,6 +62,7 @@ def export_bundle(
     a temporary name; a refused export leaves an older one untouched. `model` must be unwrapped and is left as it is.
     Raises ExportRefused when the file does not compute what `model` computes, InvalidInput without images.
     """
+    files = _free_files(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as scratch:
         draft = Path(scratch) / "model.onnx"
@@ -82,9 +83,22 @@ def export_bundle(
         write_metadata(draft, {"thaw.parity": parity.to_json()})
         _write_texts(Path(scratch), metadata, parity)
         # The model last: the texts describe it, and it alone is complete.
-        for name in ("labels.txt", "preprocessing.json", "config.json", "parity.json", "model.onnx"):
-            (Path(scratch) / name).replace(folder / name)
+        for file in files:
+            (Path(scratch) / file.name).replace(file)
     return ExportBundle(folder / "model.onnx", tuple(labels), preprocessing, dict(config), opset, parity)
+
+
+def _free_files(folder: Path) -> list[Path]:
+    """Return the files of an export, the model last. Raises InvalidInput where something else has their place."""
+    names = ("labels.txt", "preprocessing.json", "config.json", "parity.json", "model.onnx")
+    files = [folder / name for name in names]
+    taken = [place for place in (folder, *folder.parents) if place.exists() and not place.is_dir()]
+    taken += [file for file in files if file.is_dir()]
+    if taken:
+        raise InvalidInput(
+            f"{folder}: must be a folder for the files of an export, but {taken[0]} has the place of one; move it away"
+        )
+    return files
 
 
 def export_onnx(model: nn.Module, image_size: int, path: Path) -> int:

@@ -6,6 +6,7 @@ so that `model.onnx` can be moved and used alone.
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -91,7 +92,7 @@ class Predictor:
                 version=str(metadata["version"]),
                 parity=metadata.get("parity"),
             )
-        except (InvalidInput, TypeError, ValueError) as error:
+        except (InvalidInput, TypeError, ValueError, OverflowError) as error:
             raise InvalidInput(f"{path}: thaw's metadata cannot be read ({error}); {_REMEDY}") from None
         predictor._check(path)
         return predictor
@@ -100,8 +101,16 @@ class Predictor:
         """Compute logits (n, classes) of preprocessed images (n, 3, s, s); n may be any number, 0 included."""
         if not len(batch):
             return np.empty((0, len(self.labels)), np.float32)
-        (logits,) = self.session.run(["logits"], {"images": np.ascontiguousarray(batch, np.float32)})
-        return np.asarray(logits, np.float32)
+        try:
+            (logits,) = self.session.run(["logits"], {"images": np.ascontiguousarray(batch, np.float32)})
+        except Exception as error:  # onnxruntime's exceptions have no common base of their own
+            raise InvalidInput(f"the model must run on {len(batch)} images, got: {_reason(error)}; {_REMEDY}") from None
+        values = np.asarray(logits, np.float32)
+        wanted = (len(batch), len(self.labels))
+        if values.shape != wanted or not np.isfinite(values).all():
+            got = f"shape {values.shape}" if values.shape != wanted else "values that are not finite"
+            raise InvalidInput(f"the model's logits must be finite, of shape {wanted}, got {got}; {_REMEDY}")
+        return values
 
     def preprocess(self, items: Iterable[tuple[str, bytes]]) -> NDArray[np.float32]:
         """Compute the input (n, 3, s, s) of encoded photos; raises InvalidInput naming one that cannot be decoded."""
@@ -181,12 +190,20 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
     if not path.exists():
         raise InvalidInput(f"{path}: no such model; check the path, or export one with `thaw export RUN`")
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # errors are raised, none is printed
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions have no common base of their own
-        reason = " ".join(str(error).split())[:200]
-        raise InvalidInput(f"{path}: must be an ONNX model, got a file that is not ({reason}); {_REMEDY}") from None
+        reason = _reason(error)
+        is_model = "parsing failed" not in reason.lower()
+        got = f"one that onnxruntime cannot load ({reason})" if is_model else "a file that is not"
+        raise InvalidInput(f"{path}: must be an ONNX model, got {got}; {_REMEDY}") from None
+
+
+def _reason(error: Exception) -> str:
+    """Return what onnxruntime reports, without its codes and the place in its sources."""
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", " ".join(str(error).split()))
+    return re.sub(r"\S*onnxruntime\S*:\d+ .*?\) ", "", text)[:200].rstrip(".")
 
 
 def _metadata(session: onnxruntime.InferenceSession, path: Path) -> dict[str, Any]:
@@ -202,7 +219,7 @@ def _metadata(session: onnxruntime.InferenceSession, path: Path) -> dict[str, An
     for key, text in texts.items():
         try:
             metadata[key] = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidInput(
                 f"{path}: metadata thaw.{key} must be JSON, got {text[:40]!r} ({error}); {_REMEDY}"
             ) from None

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInput, one_of
 from trainables.config import DataConfig
 from trainables.data.fingerprint import fingerprint
 from trainables.data.image_cache import open_images
@@ -96,10 +96,7 @@ def load_arrays(
     dataset = open_dataset(data.root, data.manifest)
     for split in splits:
         if split not in dataset.splits:
-            raise InvalidInput(
-                f"{data.root}: split must be one of {', '.join(dataset.splits)}, got {split!r}; "
-                "choose one of them, or add the images"
-            )
+            raise InvalidInput(f"{data.root}: split {one_of(split, dataset.splits)}, or add the images")
     digest, node = fingerprint(dataset, cache), NodeCache(cache, budget)
     return Arrays(
         dataset=dataset,

@@ -109,8 +109,12 @@ def _draw_panel(pen: ImageDraw.ImageDraw, bars: Bars, left: int, top: int) -> No
         pen.text((end + _GAP // 2, upper), numbers[line], _INK, text)
 
 
+_LONGEST_TEXT = 300
+"""Characters that could fit into a row of the picture; measuring far longer ones would take minutes."""
+
+
 def _shortened(text: str, width: float, font: Font) -> str:
-    text = _drawable(text)
+    text = _drawable(text[:_LONGEST_TEXT])
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(f"{text}...") > width:

@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from search_spaces.errors import InvalidInput, closest
+from search_spaces.errors import InvalidInput, one_of, shown
+from search_spaces.paths import check_path
 from search_spaces.permissions import check_readable
 
 _COLUMNS = ("path", "label", "split")
@@ -20,16 +21,20 @@ def manifest_entries(root: Path, manifest: Path, splits: Sequence[str]) -> dict[
     entries: dict[str, list[tuple[str, str]]] = {}
     for line, (path, label, split) in rows:
         if split not in splits:
-            raise InvalidInput(
-                f"{manifest}:{line}: split must be one of {', '.join(splits)}, got {split!r}; {closest(split, splits)}"
-            )
+            raise InvalidInput(f"{manifest}:{line}: split {one_of(split, splits)}")
         if not label:
-            raise InvalidInput(f"{manifest}:{line}: label must not be empty, got {label!r}; name the class of {path}")
+            raise InvalidInput(
+                f"{manifest}:{line}: label must not be empty, got {shown(label)}; name the class of {path}"
+            )
         if not path or PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
             raise InvalidInput(
-                f"{manifest}:{line}: path must be relative to data.root and lie inside it, got {path!r}; "
+                f"{manifest}:{line}: path must be relative to data.root and lie inside it, got {shown(path)}; "
                 f"write it as seen from {root}"
             )
+        try:
+            check_path(path)
+        except InvalidInput as error:
+            raise InvalidInput(f"{manifest}:{line}: path: {error}") from None
         entries.setdefault(split, []).append((PurePosixPath(path).as_posix(), label))
     paths = [path for pairs in entries.values() for path, _ in pairs]
     duplicates = sorted(path for path, count in Counter(paths).items() if count > 1)

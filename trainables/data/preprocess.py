@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from search_spaces.errors import InvalidInput, closest
+from search_spaces.errors import InvalidInput, one_of
 from trainables.config import ResizeMode
 from trainables.data.decode import decode as decode  # named here for those who preprocess step by step
 
@@ -121,9 +121,7 @@ def normalize(
 def _check_mode(mode: str) -> None:
     modes = get_args(ResizeMode)
     if mode not in modes:
-        raise InvalidInput(
-            f"preprocessing: resize_mode must be one of {', '.join(modes)}, got {mode!r}; {closest(str(mode), modes)}"
-        )
+        raise InvalidInput(f"preprocessing: resize_mode {one_of(mode, modes)}")
 
 
 def _pixels(image: Image.Image) -> npt.NDArray[np.uint8]:

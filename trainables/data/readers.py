@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from search_spaces.errors import InvalidInput, closest
+from search_spaces.errors import InvalidInput, closest, shown
 from search_spaces.permissions import check_readable, missing_permission, permission_errors, refuse_unlisted
 from trainables.data.manifest import manifest_entries
 
@@ -77,7 +77,7 @@ def open_dataset(root: Path, manifest: Path | None = None) -> Dataset:
     root = Path(root)
     check_readable(root)
     if not root.is_dir():
-        raise InvalidInput(f"{root}: data.root must be a folder, got {_what_is_at(root)}; {_LAYOUT}")
+        raise InvalidInput(f"{root}: data.root must be a folder, got {_what_is_at(root)}; check the path: {_LAYOUT}")
     if manifest is None:
         return _dataset(root, str(root), _folder_entries(root))
     return _dataset(root, str(manifest), manifest_entries(root, Path(manifest), SPLITS))
@@ -97,6 +97,9 @@ def _dataset(root: Path, where: str, entries: Entries) -> Dataset:
     classes = tuple(sorted({label for _, label in entries["train"]}))
     if len(classes) < 2:
         raise InvalidInput(f"{where}: a data set needs at least two classes, got one ({classes[0]}); add another class")
+    for name in classes:
+        if not _is_utf8(name):
+            raise InvalidInput(f"{where}: every class must have a name in UTF-8, got {shown(name)}; rename it")
     labels = {name: label for label, name in enumerate(classes)}
     for split, pairs in entries.items():
         unknown = sorted({name for _, name in pairs} - labels.keys())
@@ -157,6 +160,11 @@ def _images_below(folder: Path, root: Path) -> Iterator[str]:
         # One path object a folder: one a file would cost more than all else that a trial looks up.
         inside = Path(directory).relative_to(root).as_posix()
         yield from (f"{inside}/{name}" for name in files if is_image(name))
+
+
+def _is_utf8(name: str) -> bool:
+    """Return whether a name can be written to a file: Python reads other bytes of a folder as half characters."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _what_is_at(path: Path) -> str:

@@ -86,8 +86,10 @@ def bare_model(
         except (OSError, RuntimeError) as error:
             if not from_hub:
                 raise
+            silent = constants.HF_HUB_OFFLINE
+            reason = "no answer of timm's hub, and no copy of them on this machine" if silent else _first_line(error)
             raise InvalidInput(
-                f"weights: pretrained must be downloadable for {architecture}, got {type(error).__name__}: {error}; "
+                f"weights: pretrained must be downloadable for {architecture}, got {reason}; "
                 f"connect to the internet, set data.weights_dir to a folder with {architecture}.safetensors, "
                 "or set weights: none"
             ) from error
@@ -97,6 +99,10 @@ def bare_model(
             model.reset_classifier(num_classes)
     built: nn.Module = model
     return built
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
 
 
 @contextlib.contextmanager

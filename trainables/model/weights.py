@@ -233,7 +233,7 @@ def _not_there(path: Path) -> str:
     files = path.parent.iterdir() if path.parent.is_dir() else ()
     there = sorted(file.name for file in files if file.suffix in ENDINGS)
     found = f"the folder holds {', '.join(there[:8])}" if there else "the folder holds no weights"
-    return f"weights file must exist, got {path}; {found}: put it there, or choose other weights"
+    return f"weights file must exist, got none at {path}; {found}: put it there, or choose other weights"
 
 
 def _some(names: list[str], limit: int = 2) -> str:

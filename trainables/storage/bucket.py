@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Self, TypeVar
 
-from search_spaces.errors import InvalidInput, StorageFailed
+from search_spaces.errors import InvalidInput, StorageFailed, shown
 from search_spaces.redaction import redact
 
 Read = TypeVar("Read")
@@ -49,7 +49,7 @@ class BucketPath:
         bucket, _, key = uri.removeprefix(SCHEME).partition("/")
         if not uri.startswith(SCHEME) or not _BUCKET.fullmatch(bucket):
             raise InvalidInput(
-                f"a path in a bucket must be s3://bucket/prefix, got {uri!r}; "
+                f"a path in a bucket must be s3://bucket/prefix, got {shown(uri)}; "
                 "a bucket's name is 3 to 63 lower-case letters, digits, dots and dashes"
             )
         return cls(bucket, PurePosixPath(key.strip("/")))

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import PlainSerializer, PlainValidator, ValidationInfo, WithJsonSchema
 
-from search_spaces.errors import InvalidInput, StorageFailed
-from search_spaces.paths import FromFile
+from search_spaces.errors import InvalidInput, StorageFailed, shown
+from search_spaces.paths import FromFile, as_path
 from search_spaces.permissions import missing_permission
 from trainables.storage.bucket import SCHEME, BucketPath
 
@@ -20,9 +20,13 @@ def as_place(value: Any) -> Path | BucketPath:
     """Return the path, or the path in a bucket, that a text means; raises InvalidInput for another kind of address."""
     if isinstance(value, Path | BucketPath):
         return value
-    if not isinstance(value, str) or ("://" in value and not value.startswith(SCHEME)):
-        raise InvalidInput(f"must be a folder or s3://bucket/prefix, got {value!r}; other services are not supported")
-    return BucketPath.parse(value) if value.startswith(SCHEME) else Path(value)
+    if not isinstance(value, str) or not value:
+        raise InvalidInput(f"must be a folder or s3://bucket/prefix, got {shown(value)}; name one, e.g. runs")
+    if "://" in value and not value.startswith(SCHEME):
+        raise InvalidInput(
+            f"must be a folder or s3://bucket/prefix, got {shown(value)}; other services are not supported"
+        )
+    return BucketPath.parse(value) if value.startswith(SCHEME) else as_path(value)
 
 
 def _field(value: Any, info: ValidationInfo) -> Path | BucketPath:

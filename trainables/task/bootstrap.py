@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
-from search_spaces.errors import InvalidInput, closest
+from search_spaces.errors import InvalidInput, one_of
 
 Statistic = Literal["accuracy", "balanced_accuracy", "macro_f1"]
 STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
@@ -93,9 +93,7 @@ def paired_bootstrap(
     InvalidInput for another statistic and for logits that are not those of the labels.
     """
     if statistic not in STATISTICS:
-        raise InvalidInput(
-            f"statistic must be one of {', '.join(STATISTICS)}, got {statistic!r}; {closest(statistic, STATISTICS)}"
-        )
+        raise InvalidInput(f"statistic {one_of(statistic, STATISTICS)}")
     sides = [_seeds(logits_a, labels), _seeds(logits_b, labels)]
     classes = {logits.shape[1] for side in sides for logits in side}
     if len(classes) > 1:

@@ -146,5 +146,12 @@ def write_predictions(path: Path, columns: Mapping[str, Any]) -> None:
     """Write the columns of a task's predictions as one Parquet file, which is replaced at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.new")
-    pq.write_table(pa.table(dict(columns)), fresh)
+    pq.write_table(pa.table({name: _writable(values) for name, values in columns.items()}), fresh)
     fresh.replace(path)
+
+
+def _writable(values: Any) -> Any:
+    """Return a column whose texts are in UTF-8: other bytes of a file name are escaped."""
+    if not isinstance(values, list) or not values or not isinstance(values[0], str):
+        return values
+    return [text.encode("utf-8", "backslashreplace").decode() for text in values]

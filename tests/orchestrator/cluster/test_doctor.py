@@ -70,7 +70,7 @@ def test_the_photos_and_weights_of_a_sweep_are_looked_for(
     assert re.fullmatch(rf"{digits}, \d+ classes, \d+ train, \d+ val.* images", found["data"].found)
     path = tmp_path / "resnet18.safetensors"
     assert (found["weights"].ok, found["weights"].found) == (False, str(path))
-    assert found["weights"].remedy.startswith(f"weights file must exist, got {path}")
+    assert found["weights"].remedy.startswith(f"weights file must exist, got none at {path}")
     path.touch()
     data["root"] = str(tmp_path / "none")
     spec = small_spec(data=data, trial=trial, space=space)

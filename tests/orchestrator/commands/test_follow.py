@@ -63,7 +63,7 @@ def test_a_sweep_that_is_ended_at_once_says_how_to_go_on(
         raise KeyboardInterrupt
 
     def said() -> str:
-        with pytest.raises(KeyboardInterrupt), sweep_reporter(quiet=False, log_format=log_format) as tell:
+        with pytest.raises(typer.Exit, match="130"), sweep_reporter(quiet=False, log_format=log_format) as tell:
             tell.follow(spec, spec.run_root, cut)
         return capsys.readouterr().err
 

@@ -129,11 +129,11 @@ def test_what_is_required_and_not_said_is_a_default_that_is_told() -> None:
         ),
         (
             {"model": "resnet50", "training": {"learning_rate": -1}},
-            "old.yaml: training.learning_rate -> lr: input should be greater than 0, got -1",
+            "old.yaml: training.learning_rate -> lr: must be above 0, got -1",
         ),
         (
             {"model": "resnet50", "num_epochs": 0},
-            "old.yaml: num_epochs -> epochs: input should be greater than or equal",
+            "old.yaml: num_epochs -> epochs: must be at least",
         ),
     ],
 )

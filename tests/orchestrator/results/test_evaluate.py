@@ -69,11 +69,11 @@ def test_without_trials_the_winner_is_measured_on_the_test_split(run: RunFolder,
 
 def test_the_retrained_winner_comes_first_while_it_is_the_winners(run: RunFolder, asked: list[Any]) -> None:
     run.winner.mkdir()
-    (run.winner / RETRAIN_JSON).write_text(json.dumps({"trial_id": "0001"}))
+    (run.winner / RETRAIN_JSON).write_text(json.dumps({"trial_id": "0001", "test": {}}))
     measured = evaluate_trials(run.root, split="val", tta="flip")
     assert asked == [([run.winner / "checkpoints" / "best"], "val", "flip")]
     assert measured.origin == "trial 0001, retrained"
-    (run.winner / RETRAIN_JSON).write_text(json.dumps({"trial_id": "0000"}))
+    (run.winner / RETRAIN_JSON).write_text(json.dumps({"trial_id": "0000", "test": {}}))
     evaluate_trials(run.root)
     assert asked[-1][0] == [run.best("0001")]
 

@@ -64,7 +64,7 @@ def test_the_retrained_weights_are_exported_only_while_their_trial_is_the_winner
 
     assert found(first) == (run.best("0000"), "trial 0000, as trained in the sweep")
     run.winner.mkdir()
-    (run.winner / RETRAIN_JSON).write_text(json.dumps({"trial_id": "0000"}))
+    (run.winner / RETRAIN_JSON).write_text(json.dumps({"trial_id": "0000", "test": {}}))
     assert found(first) == (run.winner / "checkpoints" / "best", "trial 0000, retrained")
     assert found(second)[0] == run.best("0001")
 

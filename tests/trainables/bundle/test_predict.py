@@ -220,3 +220,32 @@ def test_predicts_without_torch(small: Small, predictor: Predictor, folder: Path
     here = [p.to_json() for p in predictor.predict_files([folder])]
     assert [p["path"] for p in alone] == [p["path"] for p in here]
     assert [p["probability"] for p in alone] == pytest.approx([p["probability"] for p in here])
+
+
+def _model(folder: Path, like: Path, weights: Any, *, wide: bool = False) -> Path:
+    """Write a model with the metadata and the shapes of `like`: the mean color times `weights`."""
+    helper, numbers = onnx.helper, onnx.numpy_helper
+    cut = helper.make_node("Reshape", ["images", "shape"], ["flat"])
+    mean = [
+        helper.make_node("GlobalAveragePool", ["images"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["flat"]),
+    ]
+    nodes = [*([cut] if wide else mean), helper.make_node("MatMul", ["flat", "weights"], ["logits"])]
+    original = onnx.load(str(like))
+    inits = [numbers.from_array(weights, "weights"), numbers.from_array(np.array([-1, len(weights)]), "shape")]
+    graph = helper.make_graph(nodes, "graph", original.graph.input, original.graph.output, inits)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    model.metadata_props.extend(original.metadata_props)
+    onnx.save(model, str(folder / "model.onnx"))
+    return folder / "model.onnx"
+
+
+def test_an_error_at_run_time_is_the_model_s(small: Small, folder: Path, tmp_path: Path) -> None:
+    weights = np.ones((3, 6), np.float32)
+    assert list(Predictor.open(_model(tmp_path, small[1].model, weights)).predict_files([folder]))
+    broken = Predictor.open(_model(tmp_path, small[1].model, np.ones((7, 6), np.float32), wide=True))
+    with pytest.raises(InvalidInput, match=r"the model must run on 8 images, got: .*Reshape.*; export it anew"):
+        list(broken.predict_files([folder]))
+    infinite = Predictor.open(_model(tmp_path, small[1].model, weights * np.float32("nan")))
+    with pytest.raises(InvalidInput, match=r"logits must be finite, .* got values that are not finite; export it anew"):
+        list(infinite.predict_files([folder]))

@@ -48,7 +48,7 @@ GOOD = HEADER + "a.png,cat,train\nb.png,dog,train\nc.png,cat,val\n"
         ("", r"manifest.csv: a manifest needs the columns path, label, split, got none"),
         ("file,label\na.png,cat\n", r"needs the columns path, label, split, got file, label; add path, split"),
         (HEADER, r"manifest.csv: a manifest must list images, got a header alone"),
-        (GOOD + "d.png,cat,dev\n", r"manifest.csv:5: split must be one of train, val, test, got 'dev'; valid are"),
+        (GOOD + "d.png,cat,dev\n", r"manifest.csv:5: split must be one of train, val, test, got 'dev'; choose one"),
         (GOOD + "d.png,cat,valid\n", r"split must be one of train, val, test, got 'valid'; did you mean val\?"),
         (GOOD + "d.png,cat\n", r"manifest.csv:5: split must be one of train, val, test, got ''"),
         (GOOD + "d.png,,train\n", r"manifest.csv:5: label must not be empty"),

@@ -109,7 +109,10 @@ def _class_without_images(root: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_no_root, r"photos: data.root must be a folder, got nothing there; expected are the folders train/ and val/"),
+        (
+            _no_root,
+            r"photos: data.root must be a folder, got nothing there; check the path: expected are the folders",
+        ),
         (_root_is_a_file, r"must be a folder, got a file"),
         (_no_train, r"photos: folder train/ is required, got test/, training/, val/; expected are the folders"),
         (_no_val, r"folder val/ is required, got test/, train/"),

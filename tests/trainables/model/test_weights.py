@@ -132,7 +132,7 @@ def test_a_missing_file_lists_what_is_there(trial_config: Config, tmp_path: Path
     with pytest.raises(InvalidInput) as caught:
         build_model(config, 3)
     assert str(caught.value) == (
-        f"weights file must exist, got {tmp_path}/test_efficientnet.safetensors; "
+        f"weights file must exist, got none at {tmp_path}/test_efficientnet.safetensors; "
         "the folder holds no weights: put it there, or choose other weights"
     )
     save(tmp_path / "b.safetensors", "test_efficientnet", 3)

@@ -24,7 +24,8 @@ def test_a_text_is_a_folder_or_a_path_in_a_bucket() -> None:
 
 @pytest.mark.parametrize("value", ["gs://runs", "https://host/runs", 5, None])
 def test_another_kind_of_address_is_refused(value: object) -> None:
-    message = rf"must be a folder or s3://bucket/prefix, got {value!r}; other services are not supported"
+    remedy = "other services are not supported" if isinstance(value, str) else "name one, e.g. runs"
+    message = rf"must be a folder or s3://bucket/prefix, got {value!r}; {remedy}"
     with pytest.raises(InvalidInput, match=message):
         as_place(value)
 

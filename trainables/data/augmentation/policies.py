@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from search_spaces.errors import InvalidInput, closest
+from search_spaces.errors import InvalidInput, one_of
 from trainables.data.augmentation.color import jitter
 from trainables.data.augmentation.geometry import Floats, affine_maps, perspectives, resample, rotations
 from trainables.data.augmentation.trivial import trivial_augment
@@ -60,9 +60,7 @@ def augment(images: Tensor, policy: str, seed: int, epoch: int, indices: npt.NDA
     policy.
     """
     if policy not in _NAMES:
-        raise InvalidInput(
-            f"augmentation: must be one of {', '.join(_NAMES)}, got {policy!r}; {closest(policy, _NAMES)}"
-        )
+        raise InvalidInput(f"augmentation: {one_of(policy, _NAMES)}")
     if policy == "none":
         return images
     if policy == "trivial":
