@@ -11,6 +11,7 @@ from typing import Any
 import ray
 
 from orchestrator.cluster.limits import allowed_cores
+from orchestrator.cluster.ray_leftovers import ended_with_driver
 from search_spaces.errors import InvalidInput, ThawError
 
 KNOCK_SECONDS = 10
@@ -69,7 +70,8 @@ def connected(folder: Path, cpus: int | None = None, address: str | None = None)
                 f"Ray must start on this machine, got: {error} Try again, with `thaw resume {folder}`."
             ) from error
     try:
-        yield
+        with ended_with_driver():
+            yield
     finally:
         ray.shutdown()
 

@@ -11,6 +11,7 @@ from analysis.claim import Claim, claim_run
 from analysis.heartbeat import BEAT_SECONDS, DEATH_SECONDS, Heartbeat
 from analysis.run_folder import RunFolder
 from orchestrator.cluster.node_checks import kept_if_used
+from orchestrator.cluster.ray_watch import RayDied
 from search_spaces.errors import InvalidInput, StorageFailed, ThawError
 from trainables.storage.place import Place
 
@@ -45,6 +46,11 @@ class BeatingClaim:
         if self.problem is not None:
             on_problem(self.problem)
 
+    def report(self, error: ThawError) -> None:
+        """Keep the first reason for which the process may not or cannot write any more, and call back."""
+        self.problem = self.problem or error
+        self._on_problem(error)
+
     def stop(self) -> None:
         """Stop the thread, and wait for it."""
         self._left.set()
@@ -56,16 +62,12 @@ class BeatingClaim:
                 self._claim.beat()
                 newer = self._claim.successor()
                 if newer is not None:
-                    self._report(Superseded(_superseded(self.named, newer)))
+                    self.report(Superseded(_superseded(self.named, newer)))
                     return
             except StorageFailed as error:
-                self._report(error)
+                self.report(error)
             except ThawError as error:  # a record that cannot be read now may be readable at the next beat
                 log.warning("%s", error)
-
-    def _report(self, error: ThawError) -> None:
-        self.problem = self.problem or error
-        self._on_problem(error)
 
 
 @contextmanager
@@ -125,7 +127,7 @@ def _leave(claim: Claim, beating: BeatingClaim, *, has_ended: bool = True) -> No
     try:
         if not claim.is_used:
             claim.withdraw()
-        elif has_ended and not isinstance(beating.problem, Superseded):
+        elif has_ended and not isinstance(beating.problem, Superseded | RayDied):
             claim.end()
     except StorageFailed as error:  # the next driver waits until the heartbeat has been silent
         log.warning("%s", error)
