@@ -3,13 +3,13 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from analysis import heartbeat
 from analysis.claim import Claim, claim_run
 from analysis.heartbeat import BEAT_SECONDS, DEATH_SECONDS, Heartbeat
-from analysis.run_folder import RunFolder
+from analysis.run_folder import RunFolder, open_run
 from orchestrator.cluster.node_checks import kept_if_used
 from orchestrator.cluster.ray_watch import RayDied
 from search_spaces.errors import InvalidInput, StorageFailed, ThawError
@@ -91,6 +91,26 @@ def claimed(place: Place, before: Heartbeat | None, cache: Path | None) -> Itera
             _leave(claim, beating, has_ended=isinstance(error, ThawError))
             raise
         _leave(claim, beating)
+
+
+@contextmanager
+def claimed_winner(folder: Place) -> Iterator[None]:
+    """Claim the winner of the run at `folder` for the time of the block, to retrain or export it.
+
+    Raises InvalidInput where there is no run, and naming the other process where one works on the winner.
+    """
+    run = open_run(folder)
+    place = run.root / ".winner"
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(claimed(place, check_not_driven(place), run.cache))
+        except InvalidInput as error:
+            other = heartbeat.read(place)
+            who = "another process" if other is None else other.who
+            raise InvalidInput(
+                f"{folder}: one process at a time may retrain or export the winner, but {who} does; wait for its end"
+            ) from error
+        yield
 
 
 def check_not_driven(named: Place, say: Callable[[str], None] = lambda _text: None) -> Heartbeat | None:

@@ -1,5 +1,6 @@
 """Export of the winner, retrained or as trained in the sweep."""
 
+import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ def export_winner(folder: Place) -> tuple[ExportBundle, str]:
     with weights as checkpoint:
         model, state = load_trained(checkpoint)
     dataset = open_dataset(state.config.data.root, state.config.data.manifest)
+    for draft in run.here(run.export).glob(".export-*"):  # of an export that was killed
+        shutil.rmtree(draft, ignore_errors=True)
     bundle = load_task(state.config.task).export(
         model,
         labels=state.classes,
