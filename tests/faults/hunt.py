@@ -62,10 +62,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="faults-") as folder:
         failures += hunt_kills(given.seed, given.kills, Path(folder))
     os.environ["THAW_FAULTS"] = f"{given.seed}/{given.pairs}"
-    failures += pytest.main(["-q", "-p", "no:cacheprovider", str(TESTS / "contracts" / "test_take_over.py")])
-    failures += pytest.main(
-        ["-q", "-p", "no:cacheprovider", "-m", "faults or soak", str(TESTS / "soak" / "test_drivers_meet.py")]
-    )
+    files = ("analysis/test_claim.py", "contracts/test_take_over.py", "soak/test_drivers_meet.py")
+    failures += pytest.main(["-q", "-p", "no:cacheprovider", "--durations=0", *(str(TESTS / file) for file in files)])
     return int(failures > 0)
 
 

@@ -235,3 +235,24 @@ def test_a_sweep_that_is_killed_before_its_first_record_starts_again(
     _, err = driver.communicate(timeout=300)
     assert driver.returncode == 0, err
     check_whole(root, TRIALS, EPOCHS)
+
+
+def test_commands_on_the_winner_that_are_killed_or_meet(file: Path, start_thaw: Start, tmp_path: Path) -> None:
+    root = tmp_path / "runs" / "sweep"
+    driver = start_thaw("sweep", file, "--quiet", cwd=tmp_path)
+    driver.communicate(timeout=300)
+    for command, result in (("retrain", "winner/retrain.json"), ("export", "export/model.onnx")):
+        killed = start_thaw(command, root, cwd=tmp_path)
+        wait_for(lambda: (root / ".winner" / "driver.json").is_file(), killed)
+        time.sleep(1.5)
+        killed.kill()
+        killed.communicate()
+        both = [start_thaw(command, root, cwd=tmp_path) for _ in range(2)]
+        ends = [(process.communicate(timeout=300)[1], process.returncode) for process in both]
+        codes = [code for _, code in ends]
+        assert sorted(codes) == [0, 2], ends
+        winner = both[codes.index(0)].pid
+        assert f"but process {winner} on {socket.gethostname()} does" in ends[codes.index(2)][0]
+        assert (root / result).is_file()
+    assert not [path.name for path in (root / "export").iterdir() if path.name.startswith(".")]
+    assert not (root / ".winner.new").exists()
