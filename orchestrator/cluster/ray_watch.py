@@ -46,16 +46,24 @@ class RayWatch:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._left.set()
+        dead = self._dead()
+        if dead and isinstance(error, Exception) and not isinstance(error, ThawError):
+            raise RayDied(self._message(dead[0])) from error
 
     def _live(self) -> None:
         while not self._left.wait(POLL_SECONDS):
-            dead = [server for server in self._servers if not _lives(server)]
+            dead = self._dead()
             if dead:
-                self._end(dead[0].pid)
+                self._end(self._message(dead[0]))
                 return
 
-    def _end(self, pid: int) -> None:
-        message = f"Ray must run as long as the sweep, but its process {pid} has died; {self._remedy}"
+    def _dead(self) -> list[psutil.Process]:
+        return [server for server in self._servers if not _lives(server)]
+
+    def _message(self, dead: psutil.Process) -> str:
+        return f"Ray must run as long as the sweep, but its process {dead.pid} has died; {self._remedy}"
+
+    def _end(self, message: str) -> None:
         _kill(self._servers)  # the workers of a raylet die with it: nothing is written from now on
         self._on_death(RayDied(message))
         has_left = self._left.wait(GRACE_SECONDS)

@@ -58,6 +58,18 @@ def test_the_death_of_a_server_ends_the_process(
     assert not any(module._lives(server) for server in servers), "the other server is ended as well"
 
 
+def test_an_error_that_comes_of_the_death_names_it(
+    servers: list[psutil.Process], exits: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "POLL_SECONDS", 60)
+    watch = RayWatch(lambda error: pytest.fail(str(error)), "continue")
+    with pytest.raises(RayDied, match=f"its process {servers[0].pid} has died; continue"), watch:
+        servers[0].kill()
+        servers[0].wait()
+        raise RuntimeError("an actor is gone")
+    assert exits == []
+
+
 def test_a_ray_that_ends_after_the_block_is_no_problem(servers: list[psutil.Process], exits: list[int]) -> None:
     with RayWatch(lambda error: pytest.fail(str(error)), ""):
         thread = watch_thread()
