@@ -16,7 +16,7 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[psutil.Process]]:
     processes = [subprocess.Popen(["sleep", "600"]) for _ in range(2)]
     found = [psutil.Process(process.pid) for process in processes]
     monkeypatch.setattr(module, "own_servers", lambda: found)
-    monkeypatch.setattr(module, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(module, "GRACE_SECONDS", 0.5)
     yield found
     for process in processes:
@@ -61,7 +61,7 @@ def test_the_death_of_a_server_ends_the_process(
 def test_an_error_that_comes_of_the_death_names_it(
     servers: list[psutil.Process], exits: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "POLL_SECONDS", 60)
+    monkeypatch.setattr(module, "LOOK_SECONDS", 60)
     watch = RayWatch(lambda error: pytest.fail(str(error)), "continue")
     with pytest.raises(RayDied, match=f"its process {servers[0].pid} has died; continue"), watch:
         servers[0].kill()
