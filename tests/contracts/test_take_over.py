@@ -122,6 +122,8 @@ def succeed(root: Place, cache: Path, before: Heartbeat | None, seconds: float =
         number = int(each.trial_id)
         store.inherit(each.trial_id)
         epochs = epoch_of(run, lambda layer, name=each.trial_id: layer.last(name)) or 0
+        best = epoch_of(run, lambda layer, name=each.trial_id: layer.best(name)) or 0
+        assert best >= epochs, "the record names an epoch whose weights are lost"
         train(run, number, epochs + 1)
         ledger.write_trial(trial(number, epochs + 1))
     new = ledger.next_number()
