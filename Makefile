@@ -1,6 +1,8 @@
 # Every target sets up what it needs: a machine with Python >= 3.11, make and git is enough.
 PYTHON ?= python3
 REPEATS ?= 3
+KILLS ?= 100
+PAIRS ?= 20
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
@@ -8,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 PACKAGES := search_spaces trainables analysis orchestrator
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test soak bench format lock clean
+.PHONY: help install demo check test soak faults bench format lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +40,9 @@ test: install  ## the test suite, under 12 minutes on two cores
 
 soak: install  ## slow tests of faults and scale, under 35 minutes
 	$(BIN)/pytest -m soak
+
+faults: install  ## hunt for faults, an hour: 100 kills, 20 pairs of commands, clocks; SEED=, KILLS=, PAIRS=
+	$(BIN)/python tests/faults/hunt.py $(if $(SEED),--seed $(SEED)) --kills $(KILLS) --pairs $(PAIRS)
 
 bench: install  ## what a sweep costs, against named peers: hours, on a quiet machine
 	$(BIN)/python benchmarks/report.py --repeats $(REPEATS)

@@ -5,6 +5,7 @@ Records, which are small, are read and written in place. Checkpoints and logs ne
 tar archive: it is replaced as a whole or not at all.
 """
 
+import errno
 import os
 import shutil
 import tempfile
@@ -55,7 +56,7 @@ class RunStore:
 
     def has(self, place: Place) -> bool:
         """Return whether `place` exists."""
-        return _standing(place).exists() if isinstance(place, Path) else _object(place).is_file()
+        return _exists(place) if isinstance(place, Path) else _object(place).is_file()
 
     def newest(self, path_of: Callable[[RunFolder], Place]) -> Place:
         """Return the path of a file or folder in the newest generation that has it, else in the first one."""
@@ -181,7 +182,8 @@ def _copy(source: Place, target: Place) -> None:
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         while not _copied(_standing(source), fresh):
-            pass
+            if not _exists(source):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(source))
         _remove(target)
         fresh.rename(target)
 
@@ -197,10 +199,10 @@ def _copied(source: Path, fresh: Path) -> bool:
         else:
             _link_or_copy(str(source), str(fresh))
     except OSError:
-        if _identity(source) == before:
+        if before is not None and _identity(source) == before:
             raise
         return False
-    return _identity(source) == before
+    return before is not None and _identity(source) == before
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -211,10 +213,18 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
+def _exists(place: Path) -> bool:
+    """Return whether a file or folder exists, also at the moment at which another process replaces it."""
+    return any(path.exists() for path in (place, _old(place), place))
+
+
+def _old(place: Path) -> Path:
+    return place.with_name(f".{place.name}.old")
+
+
 def _standing(place: Path) -> Path:
     """Return the place, or the old folder beside it where its replacement was interrupted between two renames."""
-    old = place.with_name(f".{place.name}.old")
-    return place if place.exists() or not old.exists() else old
+    return place if place.exists() or not _old(place).exists() else _old(place)
 
 
 def _link_or_copy(source: str, target: str) -> None:

@@ -97,6 +97,7 @@ def evaluate(
 
 def retrain(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     """Train the winner's configuration again, and measure it once on the test split: never seen by the search."""
+    from orchestrator.driver.driver_claim import claimed_winner
     from orchestrator.driver.retrain import retrain_winner
     from orchestrator.terminal.tables import epoch_text, evaluation_tables, metrics_text
     from trainables.result import EpochReport
@@ -104,7 +105,8 @@ def retrain(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     def show(report: EpochReport) -> None:
         prose(errors, epoch_text(report))
 
-    retrained = retrain_winner(run, show, show_problem)
+    with claimed_winner(run):
+        retrained = retrain_winner(run, show, show_problem)
     if format is Format.JSON:
         print_json({"trial_id": retrained.trial.trial_id, **retrained.test.to_json()})
         return
@@ -116,10 +118,12 @@ def retrain(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
 def export(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     """Export the winner to ONNX, and prove on the validation images that it predicts what PyTorch predicts."""
     from analysis.run_folder import RunFolder
+    from orchestrator.driver.driver_claim import claimed_winner
     from orchestrator.results.export import export_winner
     from orchestrator.terminal.tables import parity_text
 
-    bundle, origin = export_winner(run, show_problem)
+    with claimed_winner(run):
+        bundle, origin = export_winner(run, show_problem)
     place = RunFolder(run).export / bundle.model.name
     if format is Format.JSON:
         model = {"model": str(place), "origin": origin, "opset": bundle.opset}

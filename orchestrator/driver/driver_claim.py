@@ -3,14 +3,15 @@
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from analysis import heartbeat
 from analysis.claim import Claim, claim_run
 from analysis.heartbeat import BEAT_SECONDS, DEATH_SECONDS, Heartbeat
-from analysis.run_folder import RunFolder
+from analysis.run_folder import RunFolder, open_run
 from orchestrator.cluster.node_checks import kept_if_used
+from orchestrator.cluster.ray_watch import RayDied
 from search_spaces.errors import InvalidInput, StorageFailed, ThawError
 from search_spaces.shell import thaw_command
 from trainables.storage.place import Place
@@ -46,6 +47,11 @@ class BeatingClaim:
         if self.problem is not None:
             on_problem(self.problem)
 
+    def report(self, error: ThawError) -> None:
+        """Keep the first reason for which the process may not or cannot write any more, and call back."""
+        self.problem = self.problem or error
+        self._on_problem(error)
+
     def stop(self) -> None:
         """Stop the thread, and wait for it."""
         self._left.set()
@@ -57,16 +63,12 @@ class BeatingClaim:
                 self._claim.beat()
                 newer = self._claim.successor()
                 if newer is not None:
-                    self._report(Superseded(_superseded(self.named, newer)))
+                    self.report(Superseded(_superseded(self.named, newer)))
                     return
             except StorageFailed as error:
-                self._report(error)
+                self.report(error)
             except ThawError as error:  # a record that cannot be read now may be readable at the next beat
                 log.warning("%s", error)
-
-    def _report(self, error: ThawError) -> None:
-        self.problem = self.problem or error
-        self._on_problem(error)
 
 
 @contextmanager
@@ -90,6 +92,26 @@ def claimed(place: Place, before: Heartbeat | None, cache: Path | None) -> Itera
             _leave(claim, beating, has_ended=isinstance(error, ThawError))
             raise
         _leave(claim, beating)
+
+
+@contextmanager
+def claimed_winner(folder: Place) -> Iterator[None]:
+    """Claim the winner of the run at `folder` for the time of the block, to retrain or export it.
+
+    Raises InvalidInput where there is no run, and naming the other process where one works on the winner.
+    """
+    run = open_run(folder)
+    place = run.root / ".winner"
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(claimed(place, check_not_driven(place), run.cache))
+        except InvalidInput as error:
+            other = heartbeat.read(place)
+            who = "another process" if other is None else other.who
+            raise InvalidInput(
+                f"{folder}: one process at a time may retrain or export the winner, but {who} does; wait for its end"
+            ) from error
+        yield
 
 
 def check_not_driven(named: Place, say: Callable[[str], None] = lambda _text: None) -> Heartbeat | None:
@@ -130,7 +152,7 @@ def _leave(claim: Claim, beating: BeatingClaim, *, has_ended: bool = True) -> No
     try:
         if not claim.is_used:
             claim.withdraw()
-        elif has_ended and not isinstance(beating.problem, Superseded):
+        elif has_ended and not isinstance(beating.problem, Superseded | RayDied):
             claim.end()
     except StorageFailed as error:  # the next driver waits until the heartbeat has been silent
         log.warning("%s", error)

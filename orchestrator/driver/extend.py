@@ -80,7 +80,7 @@ def extend_sweep(extended: Extended, observers: Iterable[Observer] = (), address
     with (
         SweepEvents(spec, root, observers, extended.trials) as events,
         claimed(root, extended.before, cache) as claim,
-        session_of(spec, root, arrays, address),
+        session_of(spec, claim, arrays, address),
     ):
         extended.write(claim.open())
         return drive(spec, claim, arrays, events, address)

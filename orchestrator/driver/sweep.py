@@ -4,9 +4,10 @@ import datetime
 import importlib.metadata
 import logging
 import shutil
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from analysis.identity import current_uid, new_uid
@@ -15,6 +16,7 @@ from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder, open_run
 from analysis.run_store import RunStore, write_atomically
 from orchestrator.cluster.joining_nodes import JoiningNodes
+from orchestrator.cluster.ray_watch import RayWatch
 from orchestrator.cluster.runtime import is_joined
 from orchestrator.cluster.session import open_session
 from orchestrator.driver.driver_claim import BeatingClaim, check_not_driven, claimed
@@ -79,7 +81,7 @@ def run_sweep(
         arrays = arrays or preflight(spec)
         warm = warm_start.collect_trials(spec.problem, arrays.fingerprint)
         cache = cache_folder(spec.storage.cache_dir)
-        with claimed(root, check_fresh(root), cache) as claim, session_of(spec, root, arrays, address):
+        with claimed(root, check_fresh(root), cache) as claim, session_of(spec, claim, arrays, address):
             run = claim.open()
             warm_start.store(run, warm)
             create_run(run, spec, arrays)
@@ -104,14 +106,19 @@ def resume_sweep(
     with SweepEvents(spec, folder, observers, ledger.trials()) as events:
         arrays = check_resumable(spec, run, ledger.read_run(), folder)
         cache = cache_folder(spec.storage.cache_dir)
-        with claimed(folder, before, cache) as claim, session_of(spec, folder, arrays, address):
+        with claimed(folder, before, cache) as claim, session_of(spec, claim, arrays, address):
             return drive(spec, claim, arrays, events, address)
 
 
-def session_of(spec: SweepSpec, root: Place, arrays: Arrays, address: str | None) -> AbstractContextManager[None]:
-    """Return the session in which the trials of the run at `root` run."""
+@contextmanager
+def session_of(spec: SweepSpec, claim: BeatingClaim, arrays: Arrays, address: str | None) -> Iterator[None]:
+    """Open the session in which the trials of a claimed run run; where its Ray dies, that is a problem of the claim."""
+    root = claim.named
     folder = RunFolder(root, cache_folder(spec.storage.cache_dir)).local
-    return open_session(folder, spec.resources, lambda: make_node_question(spec, root, arrays.dataset), address)
+    question = partial(make_node_question, spec, root, arrays.dataset)
+    remedy = f"nothing that was written is lost: continue with `{thaw_command('resume', root)}`"
+    with open_session(folder, spec.resources, question, address), RayWatch(claim.report, remedy):
+        yield
 
 
 def create_run(run: RunFolder, spec: SweepSpec, arrays: Arrays) -> None:

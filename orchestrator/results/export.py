@@ -1,5 +1,6 @@
 """Export of the winner, retrained or as trained in the sweep."""
 
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -39,6 +40,8 @@ def export_winner(
     with weights as checkpoint:
         model, state = load_trained(checkpoint)
     dataset = open_dataset(state.config.data.root, state.config.data.manifest)
+    for draft in run.here(run.export).glob(".export-*"):  # of an export that was killed
+        shutil.rmtree(draft, ignore_errors=True)
     bundle = load_task(state.config.task).export(
         model,
         labels=state.classes,

@@ -13,6 +13,7 @@ import psutil
 import ray
 
 from orchestrator.worker.assignment import Assignment, EndKind, TrialEnd
+from orchestrator.worker.raylet_death import die_with_raylet
 from orchestrator.worker.run_trial import StartedTrial, end_of, start_trial_log, stop_trial_log
 from search_spaces.errors import StorageFailed
 from trainables.result import EpochReport
@@ -44,6 +45,7 @@ class RankActor:
     """RankActor: runs its part of one trial after another; the process group lasts as long as the process."""
 
     def __init__(self, begin: Begin) -> None:
+        die_with_raylet()
         self._begin = begin
         self._epochs: Iterator[EpochReport] | None = None
         self._store: TCPStore | None = None

@@ -17,6 +17,7 @@ from orchestrator.spec.budget import reached
 from orchestrator.worker import run_trial
 from orchestrator.worker.assignment import Answer, Assignment, EndKind, TrialEnd
 from orchestrator.worker.log_file import LogFile
+from orchestrator.worker.raylet_death import die_with_raylet
 from orchestrator.worker.worker_group import TrialEnded, WorkerGroup, WorkerLost
 from search_spaces.errors import StorageFailed
 from trainables.result import EpochReport, Failure, TrialResult
@@ -31,6 +32,7 @@ class TrialActor(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take up an assignment. The trial's own checkpoint has the epochs trained before."""
+        die_with_raylet()
         self.assignment = Assignment.from_tune(config)
         self.run = self.assignment.run_folder
         self.store = RunStore(self.run)

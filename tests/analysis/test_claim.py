@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from analysis import claim
 from analysis.claim import Claim, claim_run
 from analysis.heartbeat import Heartbeat, read
 from analysis.ledger import Ledger, RunRecord, write_record
@@ -88,6 +89,52 @@ def test_the_second_of_two_drivers_is_refused(root: Place) -> None:
     before = read(root)
     assert claim_run(RunFolder(root), before) is not None
     assert claim_run(RunFolder(root), before) is None
+
+
+def test_a_claim_on_a_run_that_has_changed_since_fails(root: Place) -> None:
+    first, _ = launch(root)
+    asleep = read(root)
+    first.beat()
+    assert claim_run(RunFolder(root), asleep) is None, "it is alive"
+    drive(root, read(root)).withdraw()
+    assert claim_run(RunFolder(root), None) is None
+    assert sorted(path.name for path in root.iterdir() if path.name.startswith("driver")) == ["driver.json"]
+
+
+@pytest.mark.parametrize("sleeper", ["older", "newer"])
+def test_the_number_of_a_withdrawn_claim_makes_no_second_driver(sleeper: str, root: Place) -> None:
+    """A process sleeps between its look at the run and its claim, while others claim and withdraw."""
+    launch(root)
+    first = read(root)
+    second = drive(root, first)
+    before = first if sleeper == "older" else read(root)
+    third = drive(root, read(root)) if sleeper == "older" else None
+    second.withdraw()
+    if sleeper == "newer":
+        third = drive(root, first)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(claim, "read", lambda _root: before)  # what the sleeper has seen
+        assert claim_run(RunFolder(root), before) is None
+    assert third is not None
+    assert third.successor() is None
+    assert claimed_run(root).driver == third.run.driver
+
+
+def test_a_driver_sees_its_successor_whatever_number_that_has(root: Place) -> None:
+    first, _ = launch(root)
+    second = drive(root, read(root))
+    third = drive(root, read(root))
+    second.withdraw()
+    newer = first.successor()
+    assert newer is not None
+    assert newer.driver == third.run.driver == 3
+
+
+def test_a_process_that_loses_leaves_a_request_to_stop(root: Place) -> None:
+    winner = drive(root)
+    winner.run.stop_request.touch()
+    assert claim_run(RunFolder(root), None) is None
+    assert winner.run.stop_request.exists()
 
 
 def test_what_an_older_driver_writes_after_a_take_over_is_ignored(root: Place) -> None:
@@ -191,8 +238,10 @@ def winners(place: Place, rounds: int, processes: int) -> list[int]:
     return counts
 
 
+@pytest.mark.timeout(3600)
 def test_one_of_many_processes_wins(root: Place) -> None:
-    assert winners(root, rounds=30, processes=4) == [1] * 30
+    rounds, processes = (1000, 16) if "THAW_FAULTS" in os.environ else (30, 4)  # `make faults` sets it
+    assert winners(root, rounds, processes) == [1] * rounds
 
 
 # A driver that is killed right before its n-th call of a function that changes a file.

@@ -13,7 +13,7 @@ from analysis.heartbeat import Heartbeat
 from analysis.ledger import write_record
 from analysis.run_folder import RunFolder, claimed_run
 from orchestrator.driver import driver_claim as module
-from orchestrator.driver.driver_claim import Superseded, check_not_driven, claimed
+from orchestrator.driver.driver_claim import Superseded, check_not_driven, claimed, claimed_winner
 from search_spaces.errors import InvalidInput, StorageFailed, ThawError
 
 
@@ -110,6 +110,16 @@ def test_a_driver_that_was_replaced_stops_and_changes_nothing(tmp_path: Path) ->
     assert f"process {os.getpid()} on {written.host} drives the run now" in str(problems[0])
     assert now(tmp_path) == written
     assert not written.ended
+
+
+def test_one_process_at_a_time_works_on_the_winner(empty_run: RunFolder) -> None:
+    root = empty_run.root
+    assert isinstance(root, Path)
+    before = sorted(root.rglob("*"))
+    message = f"may retrain or export the winner, but process {os.getpid()} on .* does; wait for its end"
+    with claimed_winner(root), pytest.raises(InvalidInput, match=message), claimed_winner(root):
+        pytest.fail("claimed twice")
+    assert sorted(root.rglob("*")) == before
 
 
 def test_a_heartbeat_that_cannot_be_written_is_reported(tmp_path: Path) -> None:

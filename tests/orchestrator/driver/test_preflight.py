@@ -1,4 +1,3 @@
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +6,8 @@ import pytest
 from PIL import Image
 
 from analysis.claim import claim_run
+from analysis.heartbeat import read
+from analysis.ledger import write_record
 from analysis.run_folder import RunFolder
 from orchestrator.driver.preflight import check_fresh, check_inputs, check_plans, preflight
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -48,6 +49,29 @@ def test_a_run_folder_is_new_or_empty(tmp_path: Path) -> None:
         check_fresh(tmp_path)
     with pytest.raises(InvalidInput, match=r"run folder must be new, got .*, which is a file; choose another name"):
         check_fresh(tmp_path / "run.json")
+
+
+def test_a_launch_that_was_killed_before_the_run_was_written_may_be_repeated(tmp_path: Path) -> None:
+    claim = claim_run(RunFolder(tmp_path), None)
+    assert claim is not None
+    (tmp_path / "sweep.yaml").write_text("name: sweep")
+    with pytest.raises(InvalidInput, match="must have one driver"):
+        check_fresh(tmp_path)
+    driver = read(tmp_path)
+    assert driver is not None
+    write_record(claim.run.heartbeat, driver.model_copy(update={"since_boot": 0.0}))  # its process is gone
+    for name in ("warm_start.json", ".run.json.0123abc.tmp", "stop"):
+        (tmp_path / name).touch()
+    assert check_fresh(tmp_path) is not None
+    (tmp_path / "run.json").touch()
+    with pytest.raises(InvalidInput, match="run folder must be new"):
+        check_fresh(tmp_path)
+
+
+def test_a_sweep_file_of_the_user_is_no_launch(tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").touch()
+    with pytest.raises(InvalidInput, match="run folder must be new"):
+        check_fresh(tmp_path)
 
 
 def test_plans_that_fit_the_model_pass() -> None:
@@ -117,19 +141,3 @@ def test_what_no_trial_could_use_is_refused(
     with pytest.raises(InvalidInput, match=message):
         preflight(spec)
     assert not spec.run_root.exists()
-
-
-def test_a_folder_whose_driver_was_killed_before_it_wrote_the_run_is_new(tmp_path: Path) -> None:
-    claim = claim_run(RunFolder(tmp_path), None)
-    assert claim is not None
-    for name in ("warm_start.json", "sweep.yaml", ".run.json.0123.tmp"):
-        (tmp_path / name).touch()
-    with pytest.raises(InvalidInput, match=f"must have one driver, but process {os.getpid()} on"):
-        check_fresh(tmp_path)
-    claim.end()
-    before = check_fresh(tmp_path)
-    assert before is not None
-    assert before.driver == 1
-    (tmp_path / "driver.json").unlink()
-    with pytest.raises(InvalidInput, match="which is not empty"):
-        check_fresh(tmp_path)  # a sweep.yaml of the user's

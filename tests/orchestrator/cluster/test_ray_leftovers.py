@@ -1,0 +1,58 @@
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc that has the start of a process")
+
+# A driver whose server leaves a child that does not notice its death.
+DRIVER = """
+import subprocess, sys, time
+import psutil
+from orchestrator.cluster import ray_leftovers
+shell = subprocess.Popen(["sh", "-c", "sleep 600 & sleep 600"])
+other = subprocess.Popen(["sleep", "600"])
+server = psutil.Process(shell.pid)
+while len(server.children()) < 2:
+    time.sleep(0.01)
+ray_leftovers.own_servers = lambda: [server]
+with ray_leftovers.ended_with_driver():
+    print(other.pid, server.pid, *(child.pid for child in server.children()), flush=True)
+    sys.stdin.readline()
+print("left", flush=True)
+sys.stdin.readline()
+"""
+
+
+def alive(pids: list[int]) -> list[int]:
+    return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.parametrize("ends", ["killed", "clean"])
+def test_only_a_killed_driver_takes_its_ray_along(ends: str) -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", DRIVER], stdin=pipe, stdout=pipe, text=True) as driver:
+        assert driver.stdin is not None
+        assert driver.stdout is not None
+        other, *own = map(int, driver.stdout.readline().split())
+        watchdog = next(child for child in psutil.Process(driver.pid).children() if "-I" in child.cmdline())
+        if ends == "clean":
+            driver.stdin.write("\n")
+            driver.stdin.flush()
+            assert driver.stdout.readline() == "left\n"
+            assert alive([watchdog.pid]) == []
+        driver.kill()
+        driver.wait()
+    deadline = time.monotonic() + (10 if ends == "killed" else 3)
+    while alive(own) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    try:
+        assert alive(own) == ([] if ends == "killed" else own)
+        assert alive([other]) == [other], "no process of Ray"
+        assert alive([watchdog.pid]) == []
+    finally:
+        for pid in (other, *alive(own)):
+            psutil.Process(pid).kill()
