@@ -69,11 +69,11 @@ def connected(folder: Path, cpus: int | None = None, address: str | None = None)
             raise ThawError(
                 f"Ray must start on this machine, got: {error} Try again, with `thaw resume {folder}`."
             ) from error
-    try:
-        with ended_with_driver():
+    with ended_with_driver():
+        try:
             yield
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 def _knock(address: str) -> None:
