@@ -10,6 +10,7 @@ import psutil
 import ray
 from ray._private import ray_constants
 
+from orchestrator.cluster.ray_leftovers import ended_with_driver
 from orchestrator.cluster.session_folder import session_folder
 from orchestrator.cluster.token_file import protect_token
 from search_spaces.errors import ThawError
@@ -29,10 +30,11 @@ def local_ray(cpus: int | None) -> Iterator[None]:
     protect_token()
     with session_folder() as folder:
         _start(folder, cpus)
-        try:
-            yield
-        finally:
-            ray.shutdown()
+        with ended_with_driver():
+            try:
+                yield
+            finally:
+                ray.shutdown()
 
 
 def _start(folder: Path, cpus: int | None) -> None:

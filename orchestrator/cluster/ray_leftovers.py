@@ -27,16 +27,21 @@ for word in sys.argv[1:]:
 """
 
 
+PATIENCE_SECONDS = 2.0
+
+
 @contextmanager
 def ended_with_driver() -> Iterator[None]:
-    """End the processes of this driver's own Ray when the driver is killed within the block. Linux only.
+    """End the processes of this driver's own Ray at the end of the block, also when the driver is killed in it.
 
-    A second process, in a session of its own, reads a pipe that closes when the driver dies.
+    Ray is shut down within the block. For a driver that is killed, a second process, in a session of its own, reads a
+    pipe that then closes. Linux only.
     """
-    words = [f"{pid}:{started}" for pid, started in _processes()]
-    if not words:
+    processes = _own_processes() if sys.platform == "linux" else {}
+    if not processes:
         yield
         return
+    words = (f"{process.pid}:{started}" for process, started in processes.items())
     command = [sys.executable, "-I", "-S", "-c", _WATCHDOG, *words]
     null = subprocess.DEVNULL
     with subprocess.Popen(
@@ -45,14 +50,18 @@ def ended_with_driver() -> Iterator[None]:
         try:
             yield
         finally:
+            for process in psutil.wait_procs(processes, timeout=PATIENCE_SECONDS)[1]:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
             watchdog.kill()
 
 
-def _processes() -> Iterator[tuple[int, str]]:
-    """Yield the process ids of Ray's servers and of their children, each with its start."""
-    if sys.platform != "linux":
-        return
+def _own_processes() -> dict[psutil.Process, str]:
+    """Return the servers of Ray and their children, each with its start as the kernel counts it."""
+    found = {}
     for server in own_servers():
         with suppress(psutil.Error, OSError):
             for process in (server, *server.children(recursive=True)):
-                yield process.pid, Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19]
+                stat = Path(f"/proc/{process.pid}/stat").read_text()
+                found[process] = stat.rpartition(")")[2].split()[19]
+    return found

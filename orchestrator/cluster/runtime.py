@@ -12,7 +12,6 @@ import ray
 
 from orchestrator.cluster.limits import allowed_cores
 from orchestrator.cluster.local_ray import local_ray
-from orchestrator.cluster.ray_leftovers import ended_with_driver
 from search_spaces.errors import InvalidInput, ThawError
 from search_spaces.shell import thaw_command
 
@@ -87,8 +86,7 @@ def _own(folder: Path, cpus: int | None) -> Iterator[None]:
             known = (folder / "run.json").is_file()
             remedy = f"continue the run with `{thaw_command('resume', folder)}`" if known else "run the command again"
             raise type(error)(f"{error}; {remedy}") from error
-        with ended_with_driver():
-            yield
+        yield
 
 
 def _knock(address: str) -> None:

@@ -73,7 +73,11 @@ def train(run: RunFolder, number: int, epochs: int) -> None:
 def epoch_of(run: RunFolder, place_of: Callable[[RunFolder], Place]) -> int | None:
     """The epoch of a checkpoint, which must be whole."""
     store = RunStore(run)
-    with store.reading(store.newest(place_of)) as folder:
+    return epoch_in(store, store.newest(place_of))
+
+
+def epoch_in(store: RunStore, place: Place) -> int | None:
+    with store.reading(place) as folder:
         if not folder.exists():
             return None
         epochs = len(CheckpointState.read(folder).reports)
@@ -121,8 +125,8 @@ def succeed(root: Place, cache: Path, before: Heartbeat | None, seconds: float =
     for each in unfinished:
         number = int(each.trial_id)
         store.inherit(each.trial_id)
-        epochs = epoch_of(run, lambda layer, name=each.trial_id: layer.last(name)) or 0
-        best = epoch_of(run, lambda layer, name=each.trial_id: layer.best(name)) or 0
+        # Those of this generation: a worker finds what was inherited, or begins anew.
+        epochs, best = (epoch_in(store, place(each.trial_id)) or 0 for place in (run.last, run.best))
         assert best >= epochs, "the record names an epoch whose weights are lost"
         train(run, number, epochs + 1)
         ledger.write_trial(trial(number, epochs + 1))
@@ -252,3 +256,24 @@ def test_two_drivers_in_any_order(
         for each in state["trials"][1:]:
             if each.status.unfinished:
                 assert state["last"][each.trial_id] == state["best"][each.trial_id] == len(each.reports), f"seed {seed}"
+
+
+def test_a_checkpoint_that_is_written_while_it_is_inherited(
+    new_root: Callable[[int], Place], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook_operations(monkeypatch)
+    for seed in range(300 if IS_HUNT else 40 if isinstance(new_root(0), Path) else 5):
+        root, cache = new_root(seed), tmp_path / f"cache{seed}"
+        old = launch(root, cache).run
+        claim = claim_run(RunFolder(root, cache / "new"), read(root))
+        assert claim is not None
+        store = RunStore(claim.open())
+        results = take_turns(
+            shuffled(seed), lambda old=old: train(old, 1, 2), lambda store=store: store.inherit("0001")
+        )
+        assert results[1] is None, f"seed {seed}: {results[1]!r}"
+        assert results[0] is None or isinstance(results[0], RAISED), f"seed {seed}: {results[0]!r}"
+        best, last = (epoch_in(store, place("0001")) for place in (store.run.best, store.run.last))
+        assert last in (1, 2), f"seed {seed}"
+        assert best is not None
+        assert best >= last, f"seed {seed}: the record names an epoch whose weights are lost"
