@@ -12,32 +12,19 @@ import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
+
+from search_spaces.redaction import redact
 
 log = logging.getLogger(__name__)
 
-_LIBRARIES = [
-    "thaw",
-    "torch",
-    "timm",
-    "ray",
-    "optuna",
-    "wandb",
-    "onnx",
-    "onnxruntime",
-    "numpy",
-    "pillow",
-    "pyarrow",
-    "pydantic",
-    "typer",
-    "rich",
-]
-_USER_IN_URL = re.compile(r"(?<=://)[^\s/@'\"]+(?=@)")
+_LIBRARIES = (
+    *("thaw", "torch", "timm", "ray", "optuna", "wandb", "onnx", "onnxruntime"),
+    *("numpy", "pillow", "pyarrow", "pydantic", "typer", "rich"),
+)
 _SECRET_VALUE = re.compile(
     r"(?i)(?<![a-z])((?:[a-z]+[-_.])*(?:api[-_]?key|token|secret|password|passwd)\s*[=:]\s*)[^\s,;&'\"]+"
 )
-_SECRET_NAME = re.compile(r"(?i)key|token|secret|passw|credential|auth")
 _LONGEST = 200
 
 _background: list[str] = []
@@ -82,12 +69,8 @@ class FaultReport:
 
 
 def without_secrets(text: str, environment: Mapping[str, str] = os.environ) -> str:
-    """Return the text without users and passwords of URLs, values of keys, and values of secret variables."""
-    text = _SECRET_VALUE.sub(r"\1***", _USER_IN_URL.sub("***", text))
-    for name, value in environment.items():
-        if _SECRET_NAME.search(name) and len(value) >= 8 and not Path(value).exists():
-            text = text.replace(value, "***")
-    return text
+    """Return the text without secrets of the environment, users and passwords of URLs, and values of keys."""
+    return _SECRET_VALUE.sub(r"\1***", redact(text, environment))
 
 
 def watch_background() -> None:
