@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.run_folder import RunFolder, claimed_run
+from search_spaces.errors import StorageFailed
 from trainables.storage.bucket import BucketPath
 from trainables.storage.place import Place, storage_errors
 
@@ -72,20 +73,32 @@ class RunStore:
         if len(self.run.generations) == 1 or self.has(self.run.last(trial_id)):
             return
         layers = [*self.run.layers()][1:]
-        source = next((layer for layer in layers if self.has(layer.last(trial_id))), None)
-        if source is not None:
+        while source := next((layer for layer in layers if self.has(layer.last(trial_id))), None):
+            if self._inherit_from(source, trial_id):
+                break
+        for layer in layers:
+            # `last` is deleted first: where it stands, the others stood before.
+            for path_of in (RunFolder.last, RunFolder.best, RunFolder.predictions):
+                with suppress(OSError):  # a worker of an earlier driver replaces them at this moment
+                    self.remove(path_of(layer, trial_id))
+
+    def _inherit_from(self, source: RunFolder, trial_id: str) -> bool:
+        """Copy the files of one generation; return False where another driver has inherited and deleted them."""
+        inherited = self.run.checkpoints(trial_id) / "inherited"
+        try:
             # `last` is read first, since a worker writes it last: the other files may be newer than it, but not older.
-            inherited = self.run.checkpoints(trial_id) / "inherited"
             _copy(source.last(trial_id), inherited)
             for path_of in (RunFolder.best, RunFolder.predictions):
                 if self.has(path_of(source, trial_id)):
                     _copy(path_of(source, trial_id), path_of(self.run, trial_id))
-            _copy(inherited, self.run.last(trial_id))
-            self.remove(inherited)
-        for layer in layers:
-            for path_of in (RunFolder.predictions, RunFolder.best, RunFolder.last):
-                with suppress(OSError):  # a worker of an earlier driver replaces them at this moment
-                    self.remove(path_of(layer, trial_id))
+        except (StorageFailed, FileNotFoundError):
+            if self.has(source.last(trial_id)):
+                raise
+        if not self.has(source.last(trial_id)):
+            return False
+        _copy(inherited, self.run.last(trial_id))
+        self.remove(inherited)
+        return True
 
     def release(self, place: Place) -> None:
         """Delete the copy on this node of a place in a bucket."""
@@ -97,8 +110,11 @@ class RunStore:
         if isinstance(place, BucketPath):
             _object(place).unlink(missing_ok=True)
             return
-        for path in (place, *(place.with_name(f".{place.name}.{end}") for end in ("old", "new"))):
-            _remove(path)
+        for end in ("old", "new", "gone"):
+            _remove(place.with_name(f".{place.name}.{end}"))
+        if place.is_dir():  # as a whole: another process may copy it
+            place = place.rename(place.with_name(f".{place.name}.gone"))
+        _remove(place)
 
 
 def write_atomically(path: Place, text: str) -> None:

@@ -11,7 +11,7 @@ import psutil
 
 from search_spaces.errors import ThawError
 
-WATCH_SECONDS = 1.0
+_LOOK_SECONDS = 1.0
 GRACE_SECONDS = 10.0
 """Time for a clean end. Calls to a Ray that has died may block, and none of them can be interrupted."""
 
@@ -51,7 +51,7 @@ class RayWatch:
             raise RayDied(self._message(dead[0])) from error
 
     def _live(self) -> None:
-        while not self._left.wait(WATCH_SECONDS):
+        while not self._left.wait(_LOOK_SECONDS):
             dead = self._dead()
             if dead:
                 self._end(self._message(dead[0]))

@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from orchestrator.cluster import ray_watch as module
-from orchestrator.cluster.ray_watch import RayDied, RayWatch, own_servers
+from orchestrator.cluster.ray_watch import RayDied, RayWatch
 from search_spaces.errors import ThawError
 
 
@@ -16,7 +16,7 @@ def servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[psutil.Process]]:
     processes = [subprocess.Popen(["sleep", "600"]) for _ in range(2)]
     found = [psutil.Process(process.pid) for process in processes]
     monkeypatch.setattr(module, "own_servers", lambda: found)
-    monkeypatch.setattr(module, "WATCH_SECONDS", 0.05)
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.05)
     monkeypatch.setattr(module, "GRACE_SECONDS", 0.5)
     yield found
     for process in processes:
@@ -61,7 +61,7 @@ def test_the_death_of_a_server_ends_the_process(
 def test_an_error_that_comes_of_the_death_names_it(
     servers: list[psutil.Process], exits: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "WATCH_SECONDS", 60)
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 60)
     watch = RayWatch(lambda error: pytest.fail(str(error)), "continue")
     with pytest.raises(RayDied, match=f"its process {servers[0].pid} has died; continue"), watch:
         servers[0].kill()
@@ -79,7 +79,6 @@ def test_a_ray_that_ends_after_the_block_is_no_problem(servers: list[psutil.Proc
 
 
 def test_without_a_ray_of_its_own_nothing_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(psutil.Process, "children", lambda _self: [])  # another test in this process has one
-    assert own_servers() == []
+    monkeypatch.setattr(module, "own_servers", list)
     with RayWatch(lambda error: pytest.fail(str(error)), ""):
         assert not any(thread.name == "ray-watch" for thread in threading.enumerate())
