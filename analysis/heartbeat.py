@@ -132,7 +132,13 @@ def read(place: Place) -> Heartbeat | None:
     while True:
         run = claimed_run(place)
         try:
-            return read_record(run.heartbeat, Heartbeat)
+            found = read_record(run.heartbeat, Heartbeat)
+            if found.driver != run.driver:
+                raise InvalidInput(
+                    f"{run.heartbeat}: driver must be {run.driver} as in the name of the file, got {found.driver}; "
+                    "the file was copied or renamed: delete it"
+                )
+            return found
         except InvalidInput as error:
             if not isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
                 raise

@@ -189,6 +189,8 @@ class Ledger:
                     foreign.append(f"{path}: must be the record of a trial, e.g. 0007.json; move it out of the run")
                 continue
             trial_id, generation = found["id"], int(found["generation"] or 1)
+            if generation not in {each.number for each in generations}:
+                foreign.append(f"{path}: must be of a driver of the run, but none has the number {generation}; move it")
             if _counts(trial_id, generation, generations) and generation >= newest.get(trial_id, (0, path))[0]:
                 newest[trial_id] = (generation, path)
         self.problems = tuple(sorted(foreign))
@@ -222,6 +224,9 @@ def read_record(path: Place, model: type[Record]) -> Record:
 
     Raises InvalidInput naming the file when it is missing, is not JSON, is of a newer version or lacks a field.
     """
+    if isinstance(path, Path) and path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "a pipe, socket or device"
+        raise InvalidInput(f"{path}: a record must be a file, got {kind}; move it out of the run")
     try:
         values = json.loads(path.read_bytes())
     except PermissionError as error:
@@ -229,9 +234,7 @@ def read_record(path: Place, model: type[Record]) -> Record:
     except OSError as error:
         raise InvalidInput(f"{path}: a record must be a readable file, got: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(
-            f"{path}: a record must be JSON, got: {error}; restore the file, or delete it to do without it"
-        ) from error
+        raise InvalidInput(f"{path}: a record must be JSON, got: {error}; {_remedy(model)}") from error
     version = values.get("schema_version", SCHEMA_VERSION) if isinstance(values, dict) else SCHEMA_VERSION
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise InvalidInput(
@@ -244,8 +247,12 @@ def read_record(path: Place, model: type[Record]) -> Record:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "the record"
         raise InvalidInput(
-            f"{path}: {key}: {first['msg']}; the record was damaged or edited: restore the file, or delete it"
+            f"{path}: {key}: {first['msg']}; the record was damaged or edited: {_remedy(model)}"
         ) from error
+
+
+def _remedy(model: type[BaseModel]) -> str:
+    return "restore the file" if model is RunRecord else "restore the file, or delete it to do without it"
 
 
 def _read_trial(path: Place, trial_id: str) -> TrialResult:

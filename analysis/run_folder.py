@@ -22,7 +22,8 @@ from trainables.storage.bucket import BucketPath
 from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place
 
-HEARTBEAT = re.compile(r"driver(?:\.(?P<number>[1-9]\d*))?\.json")
+HEARTBEAT = re.compile(r"driver(?:\.(?P<number>[1-9]\d{0,8}))?\.json")
+_RUN_RECORD = re.compile(r"run(?:\.(?P<number>[1-9]\d{0,8}))?\.json")
 LAUNCH_FILE = re.compile(r"(driver|warm_start|sweep|stop)(\.\d+)?(\.json|\.yaml)?|\..+\.tmp|\.driver-\w+")
 """Names of the files that the launch of a run may leave when it is killed before it has written run.json."""
 
@@ -36,6 +37,8 @@ class Generation(NamedTuple):
     first_trial: int | None
     """Number of the first trial that began in it; None until its driver has read the trials before it."""
 
+
+_LONGEST_ID = 64
 
 FIRST_GENERATION = (Generation(1, 0),)
 
@@ -200,35 +203,39 @@ def open_run(place: Place) -> RunFolder:
 def claimed_run(place: Place, cache: Path | None = None) -> RunFolder:
     """Return the run at `place` as of its newest driver; without any driver, as a first one would write it.
 
-    Raises InvalidInput naming the record of the driver when it cannot be read.
+    The record of the newest driver lists the generations. Where it is damaged or lost, the names of the run's records
+    say which there are.
     """
-    driver = None
+    names: list[str] = []
     while True:
-        former, driver = driver, _newest_driver(place)
-        run = RunFolder(place, cache, driver or 1)
+        former, names = names, [child.name for child in place.iterdir()] if place.is_dir() else []
+        drivers = [int(found["number"] or 1) for name in names if (found := HEARTBEAT.fullmatch(name))]
+        run = RunFolder(place, cache, max(drivers, default=1))
         try:
-            return replace(run, generations=_generations(run.heartbeat)) if driver else run
-        except OSError as error:
-            # A claim may be withdrawn after it was listed.
-            if driver == former or not isinstance(error, FileNotFoundError):
-                message = f"{run.heartbeat}: must be a readable file, got: {error.strerror or error}"
-                raise InvalidInput(message) from error
+            recorded = _recorded_generations(run.heartbeat) if drivers else FIRST_GENERATION
+        except FileNotFoundError:  # a claim that was withdrawn after it was listed, or a link to nothing
+            if names != former:
+                continue
+            recorded = ()
+        known = {each.number: each for each in recorded}
+        named = (int(found["number"] or 1) for name in names if (found := _RUN_RECORD.fullmatch(name)))
+        known |= {number: Generation(number, None) for number in named if number not in known}
+        return replace(run, generations=tuple(known[number] for number in sorted(known)) or FIRST_GENERATION)
 
 
-def _newest_driver(place: Place) -> int | None:
-    names = (HEARTBEAT.fullmatch(child.name) for child in (place.iterdir() if place.is_dir() else ()))
-    return max((int(found["number"] or 1) for found in names if found), default=None)
-
-
-def _generations(heartbeat: Place) -> tuple[Generation, ...]:
+def _recorded_generations(heartbeat: Place) -> tuple[Generation, ...]:
+    """Return the generations in the record of a driver; none where it is damaged, which `heartbeat.read` reports."""
+    if isinstance(heartbeat, Path) and heartbeat.exists() and not heartbeat.is_file():
+        return ()
     try:
         values: Any = json.loads(heartbeat.read_bytes())
-        return tuple(Generation(int(number), first) for number, first in values.get("generations", FIRST_GENERATION))
-    except (ValueError, TypeError, AttributeError) as error:
-        raise InvalidInput(
-            f"{heartbeat}: must be the record of a driver, got: {error}; restore the file, or delete it if no process "
-            "drives the run"
-        ) from error
+        pairs = [(number, first) for number, first in values.get("generations", FIRST_GENERATION)]
+    except PermissionError:
+        return ()
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return ()
+    valid = all(isinstance(number, int) and isinstance(first, int | None) for number, first in pairs)
+    return tuple(Generation(number, first) for number, first in pairs) if valid else ()
 
 
 def _numbered(stem: str, number: int, suffix: str = "") -> str:
@@ -237,7 +244,7 @@ def _numbered(stem: str, number: int, suffix: str = "") -> str:
 
 def _name(trial_id: str) -> str:
     """Return `trial_id` after a check that it stays inside the run folder."""
-    if not trial_id or trial_id.startswith(".") or "/" in trial_id or "\\" in trial_id:
+    if not trial_id or trial_id.startswith(".") or "/" in trial_id or "\\" in trial_id or len(trial_id) > _LONGEST_ID:
         raise InvalidInput(
             f"a trial id must be a file name, got {trial_id!r}; give an id of the leaderboard, e.g. 0007"
         )

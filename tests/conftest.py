@@ -197,7 +197,9 @@ def start_thaw(cache_dir: Path) -> Callable[..., subprocess.Popen[str]]:
     def start(*arguments: object, cwd: Path, umask: int = -1, **environment: str) -> subprocess.Popen[str]:
         command = [str(Path(sys.executable).with_name("thaw")), *map(str, arguments)]
         # A wide terminal: what is looked for in the output must not be folded.
-        variables = {**os.environ, "COLUMNS": "200", "WANDB_SILENT": "true", **environment}
+        # Without W&B's process of another test, whose umask and environment are this process's.
+        own = {name: value for name, value in os.environ.items() if name != "WANDB_SERVICE"}
+        variables = {**own, "COLUMNS": "200", "WANDB_SILENT": "true", **environment}
         return subprocess.Popen(
             command,
             cwd=cwd,

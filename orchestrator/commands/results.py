@@ -80,6 +80,7 @@ def evaluate(
     from orchestrator.results.evaluate import evaluate_trials
     from orchestrator.terminal.tables import evaluation_tables, metrics_table
 
+    _warn_of_records(run)
     measured = evaluate_trials(run, trials or [], split=split, tta=tta.value, ensemble=ensemble)
     evaluation = measured.evaluation
     if format is Format.JSON:
@@ -105,6 +106,7 @@ def retrain(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     def show(report: EpochReport) -> None:
         prose(errors, epoch_text(report))
 
+    _warn_of_records(run)
     with claimed_winner(run):
         retrained = retrain_winner(run, show, show_problem)
     if format is Format.JSON:
@@ -122,6 +124,7 @@ def export(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     from orchestrator.results.export import export_winner
     from orchestrator.terminal.tables import parity_text
 
+    _warn_of_records(run)
     with claimed_winner(run):
         bundle, origin = export_winner(run, show_problem)
     place = RunFolder(run).export / bundle.model.name
@@ -158,3 +161,10 @@ def predict(
     # In portions, so that a folder of a million images shows its first labels at once.
     while portion := list(islice(predictions, 1000)):
         output.print(prediction_table(portion))
+
+
+def _warn_of_records(run: Any) -> None:
+    """Warn of records that cannot be used: without them another trial may be the winner."""
+    from analysis.leaderboard import Leaderboard
+
+    warn_of(Leaderboard.from_run(run).problems)

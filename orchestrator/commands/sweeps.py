@@ -68,11 +68,12 @@ def sweep(
 ) -> None:
     """Run a sweep. Ctrl-C (or `thaw stop` elsewhere) stops it cleanly; `thaw resume` continues it."""
     with sweep_reporter(quiet=quiet, log_format=log_format) as tell:
-        from orchestrator.driver.preflight import preflight
+        from orchestrator.driver.preflight import check_fresh, preflight
         from orchestrator.driver.sweep import run_sweep
         from orchestrator.spec.loading import load
 
         spec = load(file, set_ or [], name)
+        check_fresh(spec.run_root)  # the others take longer
         tell.say(f"{spec.name}: looking at the images, and building every model once")
         with decoding_bar(quiet=not tell.talks) as on_decoding:
             arrays = preflight(spec, on_decoding)

@@ -122,7 +122,7 @@ def check_not_driven(named: Place, say: Callable[[str], None] = lambda _text: No
     while True:
         last = heartbeat.read(named)
         if last is not None and not last.is_over:
-            say(f"{named}: watching the heartbeat of its driver, {last.who}, for at most {DEATH_SECONDS:.0f} s")
+            say(f"{named}: {last.who} drives this run, or did; waiting at most {DEATH_SECONDS:.0f} s for its heartbeat")
             if not heartbeat.is_silent(named, last):
                 raise InvalidInput(driven(named, heartbeat.read(named)))
         # Read again: it may have written between the first reading and its end, or withdrawn its claim.

@@ -67,7 +67,7 @@ class SweepStopper(tune.Stopper):
         except StorageFailed as error:
             self.give_up(error)
         reason = self._reason()
-        if reason is not None and self._on_closing is not None:
+        if reason is not None and self.failed is None and self._on_closing is not None:
             self._on_closing(reason)
             self._on_closing = None
         return self._stop

@@ -16,7 +16,8 @@ from analysis.claim import Claim, claim_run
 from analysis.heartbeat import Heartbeat, read
 from analysis.ledger import Ledger, RunRecord, write_record
 from analysis.run_folder import RunFolder, claimed_run, open_run
-from analysis.run_store import RunStore
+from analysis.run_store import RunStore, write_atomically
+from search_spaces.errors import InvalidInput
 from trainables.config import Objective, TrialConfig
 from trainables.result import EpochReport, TrialResult
 from trainables.status import Status
@@ -321,7 +322,7 @@ def test_a_take_over_may_be_interrupted_at_every_step(
 def test_damaged_and_foreign_files_cost_themselves_alone(root: Place) -> None:
     _, ledger = launch(root)
     (root / "trials" / "0001.json").write_bytes(b"{")
-    for name in ("notes.txt", "0000 (copy).json", "0000.json~", "0007.9.json", "x.y.json"):
+    for name in ("notes.txt", "0000 (copy).json", "0000.json~", "x.y.json"):
         (root / "trials" / name).write_bytes(b"{}")
     assert ledger.trials() == [trial(0, 2, Status.COMPLETED)]
     *foreign, damaged = ledger.problems
@@ -339,3 +340,49 @@ def test_an_old_run_has_no_heartbeat(tmp_path: Path) -> None:
     write_record(tmp_path / "run.json", RECORD)
     assert claimed_run(tmp_path) == RunFolder(tmp_path)
     assert drive(tmp_path, read(tmp_path)).run.driver == 1
+
+
+@pytest.mark.parametrize("damage", ["damaged", "deleted"])
+def test_generations_are_known_without_the_record_of_the_newest_driver(damage: str, root: Place) -> None:
+    _, old = launch(root)
+    new = Ledger(drive(root, read(root)).open())
+    new.write_run(RECORD)
+    new.write_trial(trial(1, 3, Status.COMPLETED))
+    new.write_trial(trial(2, 1))
+    old.write_trial(trial(1, 9))
+    seen = current(root).trials()
+    if damage == "damaged":
+        write_atomically(new.run.heartbeat, '{"dri')
+    else:
+        new.run.heartbeat.unlink()
+    assert current(root).trials() == seen
+    if damage == "damaged":
+        with pytest.raises(InvalidInput, match=r"driver\.2\.json: a record must be JSON"):
+            read(root)
+        new.run.heartbeat.unlink()
+    third = Ledger(drive(root, read(root)).open())
+    assert third.trials() == seen
+    assert third.next_number() == 3
+
+
+def test_a_record_of_an_unknown_driver_is_reported(root: Place) -> None:
+    _, ledger = launch(root)
+    write_atomically(root / "trials" / "0001.7.json", "{}")
+    assert [each.trial_id for each in ledger.trials()] == ["0000", "0001"]
+    assert "0001.7.json: must be of a driver of the run, but none has the number 7" in ledger.problems[0]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_what_is_no_file_is_reported_and_never_waited_for(kind: str, tmp_path: Path) -> None:
+    _, ledger = launch(tmp_path)
+    path = tmp_path / "trials" / "0005.json"
+    os.mkfifo(path) if kind == "pipe" else path.mkdir()
+    assert len(ledger.trials()) == 2
+    assert f"0005.json: a record must be a file, got a {kind}" in ledger.problems[0]
+
+
+def test_a_copied_heartbeat_is_named(tmp_path: Path) -> None:
+    launch(tmp_path)
+    (tmp_path / "driver.9.json").write_bytes((tmp_path / "driver.json").read_bytes())
+    with pytest.raises(InvalidInput, match=r"driver\.9\.json: driver must be 9 .*, got 1; .*delete it"):
+        read(tmp_path)

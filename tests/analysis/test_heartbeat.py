@@ -188,7 +188,7 @@ def test_a_newer_driver_is_life(claim: Claim, edit: Callable[..., Heartbeat]) ->
 
 def test_damaged_file_is_named(run: RunFolder) -> None:
     run.heartbeat.write_text("{")
-    with pytest.raises(InvalidInput, match=r"driver\.json: must be the record of a driver, got: .*; restore the file"):
+    with pytest.raises(InvalidInput, match=r"driver\.json: a record must be JSON, got: .*; restore the file"):
         is_alive(run.root)
     run.heartbeat.write_text('{"pid": 0, "host": "h"}')
     with pytest.raises(InvalidInput, match=r"driver\.json: pid: .*greater than or equal to 1"):

@@ -213,7 +213,7 @@ def test_evaluate(exported: RunFolder, capsys: pytest.CaptureFixture[str]):
     for word in ("true \\ predicted", "balanced accuracy", "calibration error", "95 %"):
         assert word in out
     for wrong, said in (
-        (["--split", "holdout"], "split must be one of train, val, test, got 'holdout'"),
+        (["--split", "holdout"], "--split: must be one of train, val, test, got 'holdout'"),
         (["9999"], "no trial has the id '9999'"),
         (["--tta", "rotate"], "rotate"),
         (["--ensemble", "1"], "--ensemble"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -98,7 +99,8 @@ def test_interrupted_stopped_killed_and_resumed(
     resumed = start_thaw("resume", run.root, cwd=tmp_path)
     in_the_middle(run, resumed, done=len(finished))
     children = psutil.Process(resumed.pid).children(recursive=True)
-    workers = [child for child in children if "Trainable" in " ".join(child.cmdline())]
+    # Between two epochs a worker is named IDLE.
+    workers = [child for child in children if re.search("Trainable|IDLE", " ".join(child.cmdline()))]
     assert workers
     resumed.kill()
     resumed.communicate(timeout=60)

@@ -216,7 +216,13 @@ def cases(place: Place) -> dict[str, Case]:
     found["logs: a log"] = (["logs", root, "0000"], {log: 0o600}, 2, f"{log}: * read this file")
     found["logs: all logs"] = (["logs", root, "0000"], {log.parent: 0o700}, 2, f"* enter {log.parent}")
     found["space: the sweep file"] = (["space", place.file], {place.file: 0o600}, 2, f"{place.file}: * read this file")
-    found["export: no right to write"] = (reading["export"], {}, 2, f"* write into {root / 'export'}")
+    # An export writes into the run, which it claims first.
+    found |= {
+        name: (command, {root: 0o777, **modes}, code, right)
+        for name, (command, modes, code, right) in found.items()
+        if name.startswith("export:")
+    }
+    found["export: no right to write"] = (reading["export"], {}, 2, f"* write into {root}")
     found["resume: no right to write"] = (reading["resume"], {}, 1, f"* write into {root}")
     found["stop: no driver"] = (["stop", root], {}, 2, "must be running to be stopped")
     return found

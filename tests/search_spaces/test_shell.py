@@ -15,7 +15,7 @@ NAMES = set(getattr(typer.main.get_command(app), "commands", {}))
 ROOMS = ("search_spaces", "trainables", "analysis", "orchestrator")
 
 
-@pytest.mark.parametrize("path", ["runs/a", "my runs/a", "it's", "-x", "a\nb", "$HOME", "[red]"])
+@pytest.mark.parametrize("path", ["runs/a", "my runs/a", "it's", "a\nb", "$HOME", "[red]"])
 def test_a_shell_reads_the_words_back(path: str) -> None:
     assert shlex.split(thaw_command("resume", Path(path))) == ["thaw", "resume", path]
 
@@ -36,3 +36,8 @@ def _ends_in_command(text: str) -> bool:
     """Return whether a text ends in `thaw`, a name of a command, and a space."""
     *_, last, name, rest = ["", "", *text.split(" ")]
     return not rest and name in NAMES and last.endswith("thaw")
+
+
+def test_a_path_that_begins_with_a_dash_is_no_option() -> None:
+    assert thaw_command("resume", Path("-runs/x")) == "thaw resume ./-runs/x"
+    assert thaw_command("extend", Path("x"), "--set", "a=1") == "thaw extend x --set a=1"

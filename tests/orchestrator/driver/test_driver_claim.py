@@ -92,8 +92,8 @@ def test_a_driver_elsewhere_that_is_silent_is_replaced_after_a_wait_that_is_said
     monkeypatch.setattr(heartbeat.is_silent, "__defaults__", (0.3,))
     assert check_not_driven(tmp_path, said.append) == still
     assert said == [
-        f"{tmp_path}: watching the heartbeat of its driver, process {os.getpid()} on elsewhere.example, "
-        "for at most 50 s"
+        f"{tmp_path}: process {os.getpid()} on elsewhere.example drives this run, or did; "
+        "waiting at most 50 s for its heartbeat"
     ]
 
 
