@@ -13,13 +13,15 @@ DRIVER = """
 import subprocess, sys, time
 import psutil
 from orchestrator.cluster import ray_leftovers
-shell = subprocess.Popen(["sh", "-c", "sleep 600 & sleep 600"])
+shell = subprocess.Popen(["sh", "-c", "sleep 600 & sleep 1; sleep 599"])  # an agent may start late
 other = subprocess.Popen(["sleep", "600"])
 server = psutil.Process(shell.pid)
 while len(server.children()) < 2:
     time.sleep(0.01)
 ray_leftovers.own_servers = lambda: [server]
 with ray_leftovers.ended_with_driver():
+    while not any("599" in child.cmdline() for child in server.children()):
+        time.sleep(0.01)
     print(other.pid, server.pid, *(child.pid for child in server.children()), flush=True)
     sys.stdin.readline()
 print("left", flush=True)
@@ -31,6 +33,16 @@ def alive(pids: list[int]) -> list[int]:
     return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
 
 
+def wait_for_watchdog(driver: int) -> psutil.Process:
+    """Return the watchdog of a driver; its command line is empty for a moment after its start."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        for child in psutil.Process(driver).children():
+            if "-I" in child.cmdline():
+                return child
+    pytest.fail("no watchdog")
+
+
 @pytest.mark.parametrize("ends", ["killed", "clean"])
 def test_a_driver_takes_its_own_ray_along(ends: str) -> None:
     pipe = subprocess.PIPE
@@ -38,7 +50,7 @@ def test_a_driver_takes_its_own_ray_along(ends: str) -> None:
         assert driver.stdin is not None
         assert driver.stdout is not None
         other, *own = map(int, driver.stdout.readline().split())
-        watchdog = next(child for child in psutil.Process(driver.pid).children() if "-I" in child.cmdline())
+        watchdog = wait_for_watchdog(driver.pid)
         if ends == "clean":
             driver.stdin.write("\n")
             driver.stdin.flush()
