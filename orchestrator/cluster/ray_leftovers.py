@@ -37,7 +37,9 @@ def look():
             pass
 
 known = dict(word.split(":") for word in sys.argv[1:])
-while not select.select([sys.stdin], [], [], 1.0)[0]:
+look()
+begun = time.monotonic()
+while not select.select([sys.stdin], [], [], 0.1 if time.monotonic() < begun + 20 else 1.0)[0]:
     look()
 look()
 deadline = time.monotonic() + 2

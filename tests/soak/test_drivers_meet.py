@@ -255,12 +255,16 @@ def test_commands_on_the_winner_that_are_killed_or_meet(file: Path, start_thaw: 
         time.sleep(1.5)
         killed.kill()
         killed.communicate()
-        both = [start_thaw(command, root, cwd=tmp_path) for _ in range(2)]
-        ends = [(process.communicate(timeout=300)[1], process.returncode) for process in both]
-        codes = [code for _, code in ends]
-        assert sorted(codes) == [0, 2], ends
-        winner = both[codes.index(0)].pid
-        assert f"but process {winner} on {socket.gethostname()} does" in ends[codes.index(2)][0]
+        first = start_thaw(command, root, cwd=tmp_path)
+        wait_for(lambda pid=first.pid: (now := heartbeat.read(root / ".winner")) and now.pid == pid, first)
+        first.send_signal(signal.SIGSTOP)  # else it may have ended before the second one looks
+        second = start_thaw(command, root, cwd=tmp_path)
+        time.sleep(20)
+        first.send_signal(signal.SIGCONT)
+        _, refused = second.communicate(timeout=300)
+        _, err = first.communicate(timeout=300)
+        assert (first.returncode, second.returncode) == (0, 2), (err, refused)
+        assert f"but process {first.pid} on {socket.gethostname()} does" in refused
         assert (root / result).is_file()
     assert not [path.name for path in (root / "export").iterdir() if path.name.startswith(".")]
     assert not (root / ".winner.new").exists()
