@@ -10,34 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from run_records import run_record
 
 from analysis import claim
 from analysis.claim import Claim, claim_run
 from analysis.heartbeat import Heartbeat, read
-from analysis.ledger import Ledger, RunRecord, write_record
+from analysis.ledger import Ledger, write_record
 from analysis.run_folder import RunFolder, claimed_run, open_run
 from analysis.run_store import RunStore, write_atomically
 from search_spaces.errors import InvalidInput
-from trainables.config import Objective, TrialConfig
+from trainables.config import TrialConfig
 from trainables.result import EpochReport, TrialResult
 from trainables.status import Status
 from trainables.storage.place import Place, as_place
 
 CONFIG = {"data": {"root": "photos"}, "architecture": "resnet18", "strategy": "head", "epochs": 9, "lr": 0.1}
-RECORD = RunRecord.model_validate(
-    {
-        "name": "trash",
-        "objective": Objective(),
-        "space": {},
-        "distributions": {},
-        "created": "2026-01-01T00:00:00Z",
-        "classes": ("a", "b"),
-        "fingerprint": "0",
-        "sample_counts": {"train": 2},
-        "trials_planned": 3,
-        "versions": {},
-    }
-)
+RECORD = run_record()
 
 
 def trial(number: int, epochs: int, status: Status = Status.RUNNING) -> TrialResult:

@@ -1,28 +1,15 @@
 import shutil
 from pathlib import Path
 
+from run_records import run_record
+
 from analysis.claim import claim_run
 from analysis.heartbeat import read
 from analysis.identity import current_uid, new_uid
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder
-from trainables.config import Objective
 
-RECORD = RunRecord.model_validate(
-    {
-        "name": "trash",
-        "uid": "0123456789ab",
-        "objective": Objective(),
-        "space": {},
-        "distributions": {},
-        "created": "2026-01-01T00:00:00Z",
-        "classes": ("a", "b"),
-        "fingerprint": "0",
-        "sample_counts": {"train": 2},
-        "trials_planned": 3,
-        "versions": {},
-    }
-)
+RECORD = run_record(uid="0123456789ab")
 
 
 def claimed(root: Path) -> RunFolder:

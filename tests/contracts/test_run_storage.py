@@ -5,15 +5,16 @@ import os
 from pathlib import Path
 
 import pytest
+from run_records import run_record as record
 
 from analysis import heartbeat
 from analysis.claim import claim_run
 from analysis.leaderboard import Leaderboard
-from analysis.ledger import Ledger, RunRecord
+from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, open_run
 from analysis.run_store import RunStore, write_atomically
 from search_spaces.errors import InvalidInput
-from trainables.config import Objective, TrialConfig
+from trainables.config import TrialConfig
 from trainables.result import EpochReport, TrialResult
 from trainables.status import Status
 from trainables.storage.bucket import BucketPath
@@ -33,22 +34,6 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> RunFolder:
 def elsewhere(run: RunFolder, tmp_path: Path) -> RunFolder:
     """The same run, as another node sees it."""
     return RunFolder(run.root, tmp_path / "cache of another node")
-
-
-def record(**changes: object) -> RunRecord:
-    values = {
-        "name": "trash",
-        "objective": Objective(),
-        "space": {},
-        "distributions": {},
-        "created": "2026-01-01T00:00:00Z",
-        "classes": ("a", "b"),
-        "fingerprint": "0",
-        "sample_counts": {"train": 2},
-        "trials_planned": 3,
-        "versions": {},
-    }
-    return RunRecord.model_validate(values | changes)
 
 
 def trial(number: int, *scores: float, status: Status = Status.RUNNING) -> TrialResult:

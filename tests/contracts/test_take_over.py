@@ -8,16 +8,17 @@ from typing import Any
 import pytest
 import torch
 from interleaving import Choice, hook_operations, paused_at, shuffled, take_turns
+from run_records import run_record
 from safetensors.torch import load_file
 from torch import nn
 
 from analysis.claim import Claim, claim_run
 from analysis.heartbeat import Heartbeat, read
-from analysis.ledger import Ledger, RunRecord
+from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, claimed_run, open_run
 from analysis.run_store import RunStore
 from search_spaces.errors import ThawError
-from trainables.config import Objective, TrialConfig
+from trainables.config import TrialConfig
 from trainables.loop.checkpoint import WEIGHTS, CheckpointState, save_checkpoint
 from trainables.result import EpochReport, TrialResult
 from trainables.status import Status
@@ -26,20 +27,7 @@ from trainables.storage.place import Place, as_place
 CONFIG = TrialConfig.from_mapping(
     {"data": {"root": "photos"}, "architecture": "resnet18", "strategy": "head", "epochs": 9, "lr": 0.1}, "test"
 )
-RECORD = RunRecord.model_validate(
-    {
-        "name": "trash",
-        "objective": Objective(),
-        "space": {},
-        "distributions": {},
-        "created": "2026-01-01T00:00:00Z",
-        "classes": ("a", "b"),
-        "fingerprint": "0",
-        "sample_counts": {"train": 2},
-        "trials_planned": 3,
-        "versions": {},
-    }
-)
+RECORD = run_record()
 RAISED = (ThawError, OSError)
 
 # `make faults` stops a driver at every single operation, and tries hundreds of orders.

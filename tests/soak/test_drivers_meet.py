@@ -118,7 +118,7 @@ def wait_for(condition: Callable[[], bool], driver: subprocess.Popen[str], secon
 
 
 def essence(root: Path) -> list[Any]:
-    """What must be the same, whatever happened to the drivers."""
+    """Part of a run that is the same whatever happened to its drivers."""
     trials = Ledger(open_run(root)).trials()
     return [(t.trial_id, t.config, t.status, [(r.epoch, r.metrics, r.ended_by) for r in t.reports]) for t in trials]
 
@@ -159,7 +159,7 @@ def driver_number(root: Path) -> int:
 
 
 def progress_of_second(root: Path) -> bool:
-    """Whether the second driver has trained."""
+    """Return whether the second driver has trained."""
     return any((root / "trials").glob("*.2.json"))
 
 
