@@ -117,7 +117,11 @@ def session_of(spec: SweepSpec, claim: BeatingClaim, arrays: Arrays, address: st
     folder = RunFolder(root, cache_folder(spec.storage.cache_dir)).local
     question = partial(make_node_question, spec, root, arrays.dataset)
     remedy = f"nothing that was written is lost: continue with `{thaw_command('resume', root)}`"
-    with open_session(folder, spec.resources, question, address), RayWatch(claim.report, remedy):
+    with (
+        open_session(folder, spec.resources, question, address),
+        # A node of a cluster that was joined may die: its trials continue on the others.
+        nullcontext() if is_joined(address) else RayWatch(claim.report, remedy),
+    ):
         yield
 
 
