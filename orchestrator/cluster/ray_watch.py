@@ -76,7 +76,10 @@ class RayWatch:
 
 def own_servers() -> list[psutil.Process]:
     """Return the servers of Ray that this process has started; none where it has joined a cluster."""
-    return [child for child in psutil.Process().children() if child.name().startswith(_SERVERS)]
+    # Their command lines name the folder of the session; see `session_folder`.
+    folder = f"/thaw-{os.geteuid()}/"
+    servers = (child for child in psutil.Process().children() if child.name().startswith(_SERVERS))
+    return [server for server in servers if any(folder in part for part in server.cmdline())]
 
 
 def _lives(process: psutil.Process) -> bool:
