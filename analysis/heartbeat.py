@@ -38,7 +38,7 @@ class Presence(StrEnum):
 
 
 class Heartbeat(BaseModel):
-    """Heartbeat: claim of one driver on a run, and its sign of life."""
+    """Heartbeat: claim of one driver on a run, renewed while the driver works."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
 

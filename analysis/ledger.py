@@ -190,7 +190,9 @@ class Ledger:
                 continue
             trial_id, generation = found["id"], int(found["generation"] or 1)
             if generation not in {each.number for each in generations}:
-                foreign.append(f"{path}: must be of a driver of the run, but none has the number {generation}; move it")
+                foreign.append(
+                    f"{path}: must be of a driver of the run, but none has the number {generation}; move it away"
+                )
             if _counts(trial_id, generation, generations) and generation >= newest.get(trial_id, (0, path))[0]:
                 newest[trial_id] = (generation, path)
         self.problems = tuple(sorted(foreign))

@@ -4,7 +4,7 @@ A run lies in a folder or in a bucket. `analysis/run_store.py` copies its files 
 
 A generation is the part of a run between two drivers that did not end cleanly. The files of the first generation have
 plain names, e.g. `trials/0007.json`. Those of a later one carry its number, e.g. `trials/0007.2.json`. A driver that
-was taken for dead and wakes up can therefore only add files that readers ignore.
+continues after a pause can therefore only add files that readers ignore.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """Command line `thaw`. Errors are one message and an exit code.
 
-Only the standard library is imported here: Ctrl-C during the slow imports of a command is caught as well.
+Only the standard library and small modules are imported here: Ctrl-C during slow imports of a command is caught too.
 """
 
 import io

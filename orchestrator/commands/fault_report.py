@@ -1,4 +1,4 @@
-"""FaultReport: the file that describes an error which Thaw does not know, for the people who can fix it."""
+"""FaultReport: the file that describes an unexpected error, for the developers."""
 
 import importlib.metadata
 import logging
@@ -46,7 +46,7 @@ class FaultReport:
 
         Where no file can be written, the message holds the report itself.
         """
-        told = f"thaw met an error that it does not know: {_summary(self.error)}"
+        told = f"unexpected {_summary(self.error)}"
         try:
             number, name = tempfile.mkstemp(prefix="thaw-report-", suffix=".txt")  # for this user alone
             with os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace") as file:

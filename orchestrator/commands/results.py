@@ -80,7 +80,8 @@ def evaluate(
     from orchestrator.results.evaluate import evaluate_trials
     from orchestrator.terminal.tables import evaluation_tables, metrics_table
 
-    _warn_of_records(run)
+    if not trials:
+        _warn_of_records(run)
     measured = evaluate_trials(run, trials or [], split=split, tta=tta.value, ensemble=ensemble)
     evaluation = measured.evaluation
     if format is Format.JSON:

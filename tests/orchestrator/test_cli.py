@@ -83,7 +83,7 @@ def test_any_other_error_is_one_message_with_the_path_of_its_report(
     told = capsys.readouterr()
     (report,) = reports.iterdir()
     assert told.out == ""
-    assert told.err.startswith(f"error: thaw met an error that it does not know: {type(error).__name__}")
+    assert told.err.startswith(f"error: unexpected {type(error).__name__}")
     assert told.err.endswith(f"the report is in {report}: please send it with the sweep file\n")
     assert "second line" not in told.err
     text = report.read_text()
