@@ -5,12 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from run_records import run_record
+import run_records
+from run_records import run_record, trial
 
 from analysis import claim
 from analysis.claim import Claim, claim_run
@@ -19,22 +19,10 @@ from analysis.ledger import Ledger, write_record
 from analysis.run_folder import RunFolder, claimed_run, open_run
 from analysis.run_store import RunStore, write_atomically
 from search_spaces.errors import InvalidInput
-from trainables.config import TrialConfig
-from trainables.result import EpochReport, TrialResult
 from trainables.status import Status
 from trainables.storage.place import Place, as_place
 
-CONFIG = {"data": {"root": "photos"}, "architecture": "resnet18", "strategy": "head", "epochs": 9, "lr": 0.1}
 RECORD = run_record()
-
-
-def trial(number: int, epochs: int, status: Status = Status.RUNNING) -> TrialResult:
-    reports = tuple(
-        EpochReport(epoch=epoch, metrics={"val/macro_f1": epoch / 10}, seconds=1, checkpoint="best")
-        for epoch in range(1, epochs + 1)
-    )
-    config = TrialConfig.from_mapping(CONFIG, "test")
-    return TrialResult(trial_id=f"{number:04d}", config=config, parameters={}, status=status, reports=reports)
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -252,7 +240,7 @@ from analysis.claim import claim_run
 from analysis.heartbeat import read
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
-from tests_trial import RECORD, trial
+from run_records import run_record, trial
 
 for owner, names in ((os, ("fsync", "link")), (Path, ("mkdir", "open", "replace", "rename", "hardlink_to", "unlink"))):
     for name in names:
@@ -261,7 +249,7 @@ for owner, names in ((os, ("fsync", "link")), (Path, ("mkdir", "open", "replace"
 root = Path(sys.argv[1])
 claim = claim_run(RunFolder(root), read(root))
 ledger = Ledger(claim.open())
-ledger.write_run(RECORD)
+ledger.write_run(run_record())
 for old in ledger.trials():
     if old.status.unfinished:
         ledger.write_trial(trial(int(old.trial_id), len(old.reports) + 1))
@@ -271,24 +259,14 @@ print("done")
 """
 
 
-@pytest.fixture
-def start_killed(tmp_path: Path) -> Iterator[Callable[[Path, int], subprocess.CompletedProcess[str]]]:
-    (tmp_path / "tests_trial.py").write_text(
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\nfrom test_claim import RECORD, trial\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-
-    def start(root: Path, steps: int) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", KILLED, str(root), str(steps)]
-        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
-
-    yield start
+def start_killed(root: Path, steps: int) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(run_records.__file__).parent)}
+    command = [sys.executable, "-c", KILLED, str(root), str(steps)]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
 
 
 @pytest.mark.soak
-def test_a_take_over_may_be_interrupted_at_every_step(
-    tmp_path: Path, start_killed: Callable[[Path, int], subprocess.CompletedProcess[str]]
-) -> None:
+def test_a_take_over_may_be_interrupted_at_every_step(tmp_path: Path) -> None:
     for steps in range(200):
         root = tmp_path / f"run{steps}"
         launch(root)

@@ -143,38 +143,44 @@ def check_study(root: Path, trials: Sequence[TrialResult]) -> None:
 
 
 class Hunt:
-    """Hunt: one run that is killed again and again, each time resumed, and at last left to end."""
+    """Hunt: a run that is killed again and again, each time resumed, and at last left to end."""
 
     def __init__(self, start: Start, file: Path, trials: int, epochs: int, rng: random.Random) -> None:
         self.start, self.file, self.rng = start, file, rng
         self.trials, self.epochs = trials, epochs
-        self.root = file.parent / "runs" / "sweep"
+        self.roots: list[Path] = []
         self.kills: Counter[str] = Counter()
         self.seconds: dict[str, list[float]] = {}
         """Seconds from a kill to the end of the driver, by kind."""
 
     def run(self, kinds: Sequence[str]) -> None:
-        """Kill one process of each of the kinds, then let the run end."""
+        """Kill one process of each of the kinds; after a run that ends before that, go on with another."""
         waiting = list(kinds)
+        while waiting:
+            self.roots.append(self.file.parent / "runs" / f"sweep{len(self.roots)}")
+            self._run(self.roots[-1], waiting)
+
+    def _run(self, root: Path, waiting: list[str]) -> None:
+        """Kill until the run has ended; the kinds that have had their turn leave `waiting`."""
         while True:
-            family = self._launch()
+            family = self._launch(root)
             with _ended(family):
                 while waiting and self._wait(family, waiting[0]):
-                    if self._kill(family, waiting.pop(0)):
+                    if self._kill(root, family, waiting.pop(0)):
                         break
                 else:
                     out, err = family.driver.communicate(timeout=600)
                     assert family.driver.returncode == 0, out + err
                     assert family.left() == []
-                    check_whole(self.root, self.trials, self.epochs)
+                    check_whole(root, self.trials, self.epochs)
                     return
 
-    def _launch(self) -> Family:
+    def _launch(self, root: Path) -> Family:
         try:
-            open_run(self.root)
-            words = ("resume", self.root)
+            open_run(root)
+            words = ("resume", root)
         except InvalidInput:
-            words = ("sweep", self.file)
+            words = ("sweep", self.file, "--name", root.name)
         return Family(self.start(*words, "--quiet", cwd=self.file.parent))
 
     def _wait(self, family: Family, kind: str) -> bool:
@@ -189,9 +195,9 @@ class Hunt:
             time.sleep(0.02)
         return family.driver.poll() is None
 
-    def _kill(self, family: Family, kind: str) -> bool:
+    def _kill(self, root: Path, family: Family, kind: str) -> bool:
         """Kill; return whether the driver ends of it."""
-        before = Snapshot(self.root)
+        before = Snapshot(root)
         driver = psutil.Process(family.driver.pid)
         begun = time.monotonic()
         if kind == "worker":
@@ -217,8 +223,8 @@ class Hunt:
             assert family.driver.returncode in (-signal.SIGKILL, 0), err
         left = family.left()
         assert left == [], left
-        assert not heartbeat.is_alive(self.root)
-        before.check(self.root)
+        assert not heartbeat.is_alive(root)
+        before.check(root)
         return True
 
 

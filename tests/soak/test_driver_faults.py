@@ -89,8 +89,7 @@ def test_a_driver_that_dies(
     assert len(study.trials) == TRIALS
     assert states == {trial.trial_id: STATES[trial.status] for trial in trials}
 
-    resumed = [trial for trial in trials if "resumed after epoch" in run.log(trial.trial_id).read_text()]
-    for trial in resumed[:2]:
+    for trial in resumed_trials(run)[:2]:
         assert [report.metrics for report in trial.reports] == alone(trial, tmp_path / trial.trial_id, cache_dir)
 
 
@@ -103,10 +102,14 @@ def test_five_kills_at_random_moments(seed: int, start_thaw: Start, tmp_path: Pa
     hunt = Hunt(start_thaw, *kill_sweep(tmp_path, tmp_path), rng)
     hunt.run(kinds)
     assert sum(hunt.kills.values()) == len(KINDS), hunt.kills
-    run = RunFolder(hunt.root)
-    resumed = [trial for trial in Ledger(run).trials() if "resumed after epoch" in run.log(trial.trial_id).read_text()]
-    for trial in resumed[:2]:
-        assert [report.metrics for report in trial.reports] == alone(trial, tmp_path / trial.trial_id, cache_dir)
+    runs = [RunFolder(root) for root in hunt.roots]
+    resumed = [trial for run in runs for trial in resumed_trials(run)]
+    for number, trial in enumerate(resumed[:2]):
+        assert [report.metrics for report in trial.reports] == alone(trial, tmp_path / f"alone{number}", cache_dir)
+
+
+def resumed_trials(run: RunFolder) -> list[TrialResult]:
+    return [trial for trial in Ledger(run).trials() if "resumed after epoch" in run.log(trial.trial_id).read_text()]
 
 
 def wait_for_progress(run: RunFolder, process: subprocess.Popen[str]) -> None:
