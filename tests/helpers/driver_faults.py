@@ -136,7 +136,7 @@ def check_study(root: Path, trials: Sequence[TrialResult]) -> None:
     """Optuna's journal agrees with the ledger."""
     run = open_run(root)
     storage = JournalStorage(JournalFileBackend(str(run.study_log)))
-    study = optuna.load_study(study_name="sweep", storage=storage)
+    study = optuna.load_study(study_name=None, storage=storage)  # the only one
     states = {asked.user_attrs["trial_id"]: asked.state for asked in study.trials}
     assert len(study.trials) == len(trials)
     assert states == {trial.trial_id: STATES[trial.status] for trial in trials}
