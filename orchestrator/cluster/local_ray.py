@@ -28,13 +28,12 @@ def local_ray(cpus: int | None) -> Iterator[None]:
     Raises ThawError, with the cause, when Ray has not started after three attempts.
     """
     protect_token()
-    with session_folder() as folder:
-        _start(folder, cpus)
-        with ended_with_driver():
-            try:
-                yield
-            finally:
-                ray.shutdown()
+    with session_folder() as folder, ended_with_driver(folder):
+        try:
+            _start(folder, cpus)
+            yield
+        finally:
+            ray.shutdown()
 
 
 def _start(folder: Path, cpus: int | None) -> None:

@@ -1,19 +1,20 @@
 """Leftovers of a Ray whose driver was killed: the servers die with it, but their agents wait a minute for them."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
-
-from orchestrator.cluster.ray_watch import own_servers
-
-# Without imports of ours: it starts in 20 ms and takes 8 MB. Agents start after their server, so that it looks for
-# children until the end. A process id alone may be another's by then.
+# Without imports of ours: it starts in 20 ms and takes 8 MB. Ray's servers are the children of the driver that name the
+# session's folder on their command line. Agents start after their server, so that it looks for children until the end.
+# A process id alone may be another's by then.
 _WATCHDOG = """
 import os, select, signal, sys, time
+
+driver, folder = sys.argv[1], os.environb[b"SESSION"]
+known = {}
 
 def state(pid):
     with open(f"/proc/{pid}/stat") as file:
@@ -26,25 +27,32 @@ def lives(pid):
     except OSError:
         return False
 
+def children(pid):
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{thread}/children") as file:
+            yield from file.read().split()
+
+def is_server(pid):
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        return folder in file.read()
+
 def look():
-    for pid in list(known):
+    for parent in [driver, *known]:
         try:
-            for thread in os.listdir(f"/proc/{pid}/task") if lives(pid) else ():
-                with open(f"/proc/{pid}/task/{thread}/children") as file:
-                    for child in file.read().split():
-                        known.setdefault(child, state(child))
+            for child in children(parent) if parent == driver or lives(parent) else ():
+                if child not in known and (parent != driver or is_server(child)):
+                    known[child] = state(child)
         except OSError:
             pass
 
-known = dict(word.split(":") for word in sys.argv[1:])
-look()
 begun = time.monotonic()
-while not select.select([sys.stdin], [], [], 0.1 if time.monotonic() < begun + 20 else 1.0)[0]:
+while not select.select([sys.stdin], [], [], 0.1 if time.monotonic() < begun + 30 else 1.0)[0]:
     look()
 look()
 deadline = time.monotonic() + 2
 while any(map(lives, known)) and time.monotonic() < deadline:
     time.sleep(0.05)
+    look()
 for pid in known:
     try:
         process = os.pidfd_open(int(pid))
@@ -56,29 +64,18 @@ for pid in known:
 
 
 @contextmanager
-def ended_with_driver() -> Iterator[None]:
-    """End the processes of this driver's own Ray at the end of the block, also when the driver is killed in it.
+def ended_with_driver(folder: Path) -> Iterator[None]:
+    """End the Ray whose session is in `folder` at the end of the block, also when the driver is killed in it.
 
-    Ray is shut down within the block. A second process, in a session of its own, reads a pipe that closes at the end of
-    the block or of the driver. It gives Ray's processes two seconds. Linux only.
+    Ray is started and shut down within the block. A second process, in a session of its own, reads a pipe that closes
+    at the end of the block or of the driver. It gives Ray's processes two seconds. Linux only.
     """
-    words = _own_processes() if sys.platform == "linux" else []
-    if not words:
+    if sys.platform != "linux":
         yield
         return
-    command = [sys.executable, "-I", "-S", "-c", _WATCHDOG, *words]
-    null = subprocess.DEVNULL
+    command, environment = [sys.executable, "-I", "-S", "-c", _WATCHDOG, str(os.getpid())], {"SESSION": str(folder)}
+    pipe, null = subprocess.PIPE, subprocess.DEVNULL
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=null, stderr=null, cwd="/", start_new_session=True
+        command, env=environment, stdin=pipe, stdout=null, stderr=null, cwd="/", start_new_session=True
     ):  # its end closes the pipe, and waits for the process
         yield
-
-
-def _own_processes() -> list[str]:
-    """Return the servers of Ray, each as `pid:start` with its start as the kernel counts it."""
-    found = []
-    for server in own_servers():
-        with suppress(psutil.Error, OSError):
-            stat = Path(f"/proc/{server.pid}/stat").read_text()
-            found.append(f"{server.pid}:{stat.rpartition(')')[2].split()[19]}")
-    return found

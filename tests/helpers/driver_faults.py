@@ -185,8 +185,8 @@ class Hunt:
 
     def _wait(self, family: Family, kind: str) -> bool:
         """Wait for the moment of a kill; return False where the driver has ended by itself before."""
-        # Ray's servers are watched once Ray has started; a second process then stands by for the death of the driver.
-        words = {"worker": "Trainable", "raylet": "-I -S -c", "gcs": "-I -S -c"}.get(kind)
+        # Ray's servers are watched once Ray has started; its first workers then stand by.
+        words = {"worker": "Trainable", "raylet": "ray::IDLE", "gcs": "ray::IDLE"}.get(kind)
         while words is not None and family.driver.poll() is None and not family.alive(words):
             time.sleep(0.05)
         # A driver is killed at any moment, from the start of its process on.
@@ -217,7 +217,7 @@ class Hunt:
         self.seconds.setdefault(kind, []).append(time.monotonic() - begun)
         if kind in ("raylet", "gcs") and family.driver.returncode != 0:
             assert family.driver.returncode == 1, err
-            assert "Traceback" not in err
+            assert "Traceback" not in err, err
             assert "error: " in err, err
         else:
             assert family.driver.returncode in (-signal.SIGKILL, 0), err

@@ -8,20 +8,20 @@ import pytest
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc that has the start of a process")
 
-# A driver whose server leaves a child that does not notice its death.
+# A driver whose server starts in the block, and leaves children that do not notice its death.
 DRIVER = """
-import subprocess, sys, time
+import pathlib, subprocess, sys, time
 import psutil
 from orchestrator.cluster import ray_leftovers
-shell = subprocess.Popen(["sh", "-c", "sleep 600 & sleep 1; sleep 599"])  # an agent may start late
 other = subprocess.Popen(["sleep", "600"])
-server = psutil.Process(shell.pid)
-while len(server.children()) < 2:
-    time.sleep(0.01)
-ray_leftovers.own_servers = lambda: [server]
-with ray_leftovers.ended_with_driver():
+with ray_leftovers.ended_with_driver(pathlib.Path("/tmp/thaw-session")):
+    time.sleep(0.5)
+    words = ["--session-dir=/tmp/thaw-session/session_1"]
+    shell = subprocess.Popen(["sh", "-c", "sleep 600 & sleep 1; sleep 599", *words])  # an agent may start late
+    server = psutil.Process(shell.pid)
     while not any("599" in child.cmdline() for child in server.children()):
         time.sleep(0.01)
+    time.sleep(0.5)
     print(other.pid, server.pid, *(child.pid for child in server.children()), flush=True)
     sys.stdin.readline()
 print("left", flush=True)
