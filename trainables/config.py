@@ -38,6 +38,7 @@ from trainables.task_catalog import (
 )
 
 ResizeMode = Literal["crop", "squash", "pad"]
+NormStats = Literal["batch", "frozen"]
 Strategy = Literal["head", "partial", "progressive", "gradual", "full"]
 
 # Each strategy's own parameters; a strategy takes exactly these.
@@ -212,6 +213,12 @@ class TrialConfig(Frozen):
     full_after: Annotated[int | None, Field(ge=1)] = None
     """gradual: how many epochs after `last_stage_epoch` everything thaws."""
 
+    norm_stats: NormStats = "batch"
+    """Statistics of BatchNorm in thawed stages: those of each batch, or, frozen, those that came with the weights."""
+
+    head_init: Literal["random", "probe"] = "random"
+    """Start of the classifier: random, or a logistic regression on the frozen features (LP-FT, arXiv 2202.10054)."""
+
     epochs: int = Field(ge=1, le=10_000)
     """Passes over the training split."""
 
@@ -229,6 +236,9 @@ class TrialConfig(Frozen):
 
     weight_decay: float = Field(default=0.01, ge=0, lt=1)
     """Applied to weight matrices and kernels, never to biases and normalization layers."""
+
+    decay_to: Literal["zero", "start"] = "zero"
+    """Where `weight_decay` pulls thawed stages: to zero, or to where they began (L2-SP, arXiv 1802.01483)."""
 
     scheduler: Literal["constant", "cosine", "step", "plateau", "one_cycle"] = "cosine"
     """Course of the learning rate over the epochs."""
@@ -341,6 +351,14 @@ class TrialConfig(Frozen):
                     f"last_stage_epoch + full_after must be below epochs, got {self.last_stage_epoch} + "
                     f"{self.full_after} = {thawed}, epochs={self.epochs}; thaw earlier or train longer"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _weights_hold_statistics(self) -> Self:
+        if self.norm_stats == "frozen" and self.weights == "none":
+            raise ValueError(
+                "norm_stats: frozen needs weights that were trained, got weights: none; set norm_stats: batch"
+            )
         return self
 
     @model_validator(mode="after")

@@ -64,7 +64,15 @@ BUILT_IN: Mapping[str, TaskEntry] = {
             "val/balanced_accuracy": Metric("max", 0, 1),
             "val/loss": Metric("min", 0),
         },
-        settings=("balance", "class_weighting", "focal_gamma", "label_smoothing", "mixing", "mixing_alpha"),
+        settings=(
+            "balance",
+            "class_weighting",
+            "focal_gamma",
+            "head_init",
+            "label_smoothing",
+            "mixing",
+            "mixing_alpha",
+        ),
     )
 }
 

@@ -16,6 +16,7 @@ from search_spaces.errors import InvalidInput, StorageFailed
 from search_spaces.shell import thaw_command
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, Progress, decode_rest, load_arrays
+from trainables.loop.probe_head import check_linear_head
 from trainables.model.freeze_plan import freeze_plan
 from trainables.model.stages import stage_table
 from trainables.model.weights import weights_path
@@ -54,9 +55,12 @@ def check_inputs(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays
 
 
 def check_plans(configs: list[TrialConfig], classes: Sequence[str]) -> None:
-    """Build the model that `configs` share, and check that each of their freeze plans fits its stages."""
-    stages = stage_table(load_task(configs[0].task).build(configs[0], classes))
+    """Build the model that `configs` share, and check that each of their freeze plans, and head starts, fits it."""
+    model = load_task(configs[0].task).build(configs[0], classes)
+    stages = stage_table(model)
     for config in configs:
+        if config.head_init == "probe":
+            check_linear_head(model, config.architecture)
         for thawed in freeze_plan(config).boundaries.values():
             try:
                 stages.trainable(thawed)

@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from warmed_weights import write_warmed
 
 from trainables.config import TrialConfig
 from trainables.data.digits import write_digits
@@ -42,6 +43,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "bf16": {"precision": "bf16", "dropout": 0.3},
     "stochastic depth": {"drop_path": 0.2, "dropout": 0.3, "normalization": "dataset"},
     "fixed views": {"feature_views": 2, "augmentation": "light", "random_erasing": 0.2, "dropout": 0.3},
+    "probe": {"head_init": "probe", "decay_to": "start", "norm_stats": "frozen", "optimizer": "sgd", "lr": 0.001},
+    "frozen statistics": {"norm_stats": "frozen", "optimizer": "sgd", "lr": 0.001},
 }
 
 
@@ -71,6 +74,9 @@ def run(few: Path, tmp_path: Path) -> Run:
     def trained(name: str, resume_from: Path | None = None, **settings: Any) -> tuple[list[EpochReport], Path]:
         data = {"root": few, "image_size": 32, "resize_mode": "squash"}
         quick = {"architecture": "test_efficientnet", "weights": "none", "lr": 3e-3, "batch_size": 16, "seed": 7}
+        if settings.get("norm_stats") == "frozen":
+            path = tmp_path / "warmed.safetensors"
+            quick["weights"] = str(write_warmed(path, "test_efficientnet", few, tmp_path / "others"))
         config = TrialConfig.model_validate({**quick, **settings, "data": data})
         folder = tmp_path / name
         folders = TrialFolders(folder / "checkpoints", folder / "predictions.parquet", tmp_path / "cache")

@@ -183,6 +183,28 @@ def test_predictions_name_every_image_in_order(
     assert table["path"] == [sample.path for sample in dataset.splits["val"]]
 
 
+def test_its_probe_is_a_head_that_fits_the_features_it_was_made_of(
+    name: str, task: Task, config: Callable[..., TrialConfig], dataset: Dataset
+) -> None:
+    """Features that hold the targets, and noise: the head measures better on them than the mean of the targets does."""
+    if "head_init" in unread_settings(name):
+        pytest.skip(f"{name} has no linear probe")
+    targets = np.asarray(task.targets(dataset, "train"))
+    chance = np.random.default_rng(0)
+    told = np.eye(targets.max() + 1)[targets] if targets.dtype.kind == "i" else targets[:, None]
+    features = np.hstack([told, 0.1 * chance.normal(size=(len(targets), 5))]).astype(np.float32)
+    probe = task.probe(config(name), dataset)
+    head = probe.fit(features)
+    assert head.shape == (probe.outputs, features.shape[1] + 1)
+    assert head.dtype == np.float32
+    np.testing.assert_array_equal(head, task.probe(config(name), dataset).fit(features))
+    assert json.loads(json.dumps(probe.identity)) == json.loads(json.dumps(task.probe(config(name), dataset).identity))
+    found = features @ head[:, :-1].T + head[:, -1]
+    flat = np.broadcast_to(found.mean(axis=0), found.shape).astype(np.float32)
+    assert task.measure(found, targets)["loss"] < 0.5 * task.measure(flat, targets)["loss"]
+    assert task.build(config(name), dataset.classes, bare=True).get_classifier().weight.shape[0] == probe.outputs
+
+
 def test_a_vote_of_one_is_itself_and_of_equals_the_same(
     task: Task, outputs: Callable[[str], Any], dataset: Dataset
 ) -> None:
@@ -222,7 +244,8 @@ def test_an_export_is_verified_or_refused(
 def test_a_setting_of_another_task_is_refused(name: str, config: Callable[..., TrialConfig]) -> None:
     values = config(name).model_dump()
     for setting in unread_settings(name):
-        other = {"balance": "loss", "class_weighting": "effective", "mixing": "mixup"}.get(setting, 0.5)
+        words = {"balance": "loss", "class_weighting": "effective", "mixing": "mixup", "head_init": "probe"}
+        other = words.get(setting, 0.5)
         with pytest.raises(InvalidInput, match=rf"^x: task {name} reads no `{setting}`, got {other}; remove it$"):
             TrialConfig.from_mapping({**values, setting: other}, "x")
         assert setting not in config(name).to_json()

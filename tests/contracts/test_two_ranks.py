@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from warmed_weights import write_warmed
 
 from trainables.data.digits import write_digits
 
@@ -73,6 +74,9 @@ BASE = {
     "seed": 7,
 }
 
+# BatchNorm whose statistics stay those of the weights: a share of a batch sees what the whole sees.
+FROZEN_NORMS = {"architecture": "test_efficientnet", "norm_stats": "frozen"}
+
 SETTINGS: Mapping[str, dict[str, Any]] = {
     "none": {"balance": "none"},
     "none in parts": {"balance": "none", "micro_batch_size": 4},
@@ -85,6 +89,9 @@ SETTINGS: Mapping[str, dict[str, Any]] = {
     "bf16": {"precision": "bf16"},
     "images": {"balance": "none", "feature_views": 0},
     "fixed views": {"feature_views": 2, "augmentation": "light", "ema_decay": 0.9, "micro_batch_size": 4},
+    "norms": {**FROZEN_NORMS},
+    "norms in parts": {**FROZEN_NORMS, "micro_batch_size": 5},
+    "norms from the probe": {**FROZEN_NORMS, "head_init": "probe", "decay_to": "start", "balance": "loss"},
 }
 
 Said = dict[str, dict[str, Any]]
@@ -104,6 +111,10 @@ def ran(few: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list
     root = tmp_path_factory.mktemp("ranks")
     data = {"root": str(few), "image_size": 32, "resize_mode": "squash"}
     configs = {name: {**BASE, **more, "data": data} for name, more in SETTINGS.items()}
+    warmed = write_warmed(root / "warmed.safetensors", "test_efficientnet", few, root / "cache")
+    for name in configs:
+        if name.startswith("norms"):
+            configs[name]["weights"] = str(warmed)
     return root, [*launch(1, configs, root / "one"), *launch(2, configs, root / "two")]
 
 
@@ -146,7 +157,7 @@ def test_two_ranks_train_the_weights_of_one(name: str, ran: tuple[Path, list[Sai
     assert_close(*(root / side / name / "checkpoints" / "last" for side in ("one", "two")))
 
 
-@pytest.mark.parametrize("name", ["none", "sampler"])
+@pytest.mark.parametrize("name", ["none", "sampler", "norms"])
 def test_parts_of_a_batch_add_up_to_it(name: str, ran: tuple[Path, list[Said]]) -> None:
     root, _ = ran
     assert_close(*(root / "one" / folder / "checkpoints" / "last" for folder in (name, f"{name} in parts")))

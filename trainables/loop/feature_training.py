@@ -1,20 +1,22 @@
 """Training on features instead of images while something is frozen, wherever the result is the same."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from search_spaces.errors import ThawError
+from search_spaces.errors import StorageFailed, ThawError
 from trainables.config import TrialConfig
 from trainables.data.lazy_images import Indices
 from trainables.data.node_cache import Array, NodeCache
 from trainables.data.sample_random import Draw
 from trainables.loop.batches import TrialBatches
 from trainables.model.device_memory import forward_batch
-from trainables.model.feature_cache import Context, ImageInputs, open_rows
+from trainables.model.feature_cache import Context, ImageInputs, compute_rows, open_rows
 from trainables.model.freeze_plan import Stages
 from trainables.model.split_model import CannotCut, Cut, find_cut
 
@@ -93,10 +95,7 @@ def open_features(
     `context` is the autocast of the trial. The model is left in eval mode. Raises CannotCache, with the reason, where
     the model cannot be cut and where there is no room.
     """
-    try:
-        cut = _cut(config, model, stages, images.device, context)
-    except CannotCut as error:
-        raise CannotCache(f"{config.architecture} cannot be cut there: {error}") from error
+    cut = _cut(config, model, stages, images.device, context)
     views, batch = fixed_views(config), forward_batch(config.data.image_size, images.device)
 
     def rows(wanted: ImageInputs) -> Array:
@@ -116,6 +115,23 @@ def open_features(
     except ThawError as error:
         raise CannotCache(str(error)) from error
     return PhaseFeatures(cut, views, train, val, images.device)
+
+
+def head_features(
+    config: TrialConfig, model: nn.Module, images: TrialBatches, cache: NodeCache, context: Context
+) -> tuple[Cut, Array]:
+    """Return the cut before the classifier, and the rows (n, width) of the training images as evaluation has them.
+
+    They are the node's, or, where it has no room, computed into memory. `model` has a classifier that alone needs
+    gradients, and is left in eval mode. Raises CannotCache, with the reason, where it cannot be cut there.
+    """
+    cut, wanted = _cut(config, model, 0, images.device, context), _plain(config, images, "train")
+    batch, dtype = forward_batch(config.data.image_size, images.device), config.feature_dtype
+    with suppress(StorageFailed):
+        found = open_rows(cache, model, cut, wanted, dtype=dtype, batch=batch, context=context)
+        if found is not None:
+            return cut, found
+    return cut, np.concatenate([*compute_rows(model, cut, wanted, dtype=dtype, batch=batch, context=context)])
 
 
 def _plain(config: TrialConfig, images: TrialBatches, split: str) -> ImageInputs:
@@ -154,7 +170,7 @@ def _cut(
     device: torch.device,
     context: Context,
 ) -> Cut:
-    """Find the cut of an architecture, tried once a process: it depends on none of the weights."""
+    """Find the cut of an architecture, tried once a process: it depends on none of the weights. Raises CannotCache."""
     key = (
         config.task,
         config.architecture,
@@ -166,6 +182,7 @@ def _cut(
         config.precision,
         config.channels_last,
         config.sync_batchnorm,
+        config.norm_stats,
         device,
     )
     if key not in _cuts:
@@ -173,7 +190,10 @@ def _cut(
         images = torch.randn(_TRIED_ON, 3, size, size, generator=chance).to(device)
         if config.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        found = find_cut(model, images, context)
+        try:
+            found = find_cut(model, images, context, config.norm_stats)
+        except CannotCut as error:
+            raise CannotCache(f"{config.architecture} cannot be cut there: {error}") from error
         while len(_cuts) >= _CUTS_KEPT:
             del _cuts[next(iter(_cuts))]
         _cuts[key] = found

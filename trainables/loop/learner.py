@@ -3,7 +3,7 @@
 Several workers compute what one computes: the global batch is drawn once and shared out, the loss is divided by the
 weight of the global batch, and chance is a function of the sample. What differs is the order of floating-point sums,
 the draws of dropout and, where a model has BatchNorm in train mode, its statistics: each rank (and each micro-batch)
-normalizes by its own share, unless `sync_batchnorm` is set on GPUs.
+normalizes by its own share, unless `sync_batchnorm` is set on GPUs. With `norm_stats: frozen` there are none to differ.
 """
 
 import contextlib
@@ -34,6 +34,8 @@ from trainables.loop.feature_training import epoch_draw
 from trainables.loop.memory_policy import MemoryPolicy
 from trainables.loop.optim import build_optimizer, parameter_groups, peak_lr, rates, set_learning_rates
 from trainables.loop.phase_preparation import PhasePreparation
+from trainables.loop.probe_head import start_at_probe
+from trainables.loop.start_decay import StartDecay
 from trainables.model.freeze import set_train_mode, set_trainable
 from trainables.model.freeze_plan import freeze_plan
 from trainables.model.stages import stage_table
@@ -70,6 +72,7 @@ class Learner:
         self.thawed = head
         self.prepared_for: frozenset[str] = frozenset()
         self.optimizer = build_optimizer(config, self._groups(head, since=0))
+        self.start_decay = StartDecay(self.optimizer) if config.decay_to == "start" else None
         self.ema = _moving_average(self.model, config.ema_decay)
 
     @property
@@ -87,6 +90,13 @@ class Learner:
         """True where this process writes files and reports to others."""
         return bool(self.accelerator.is_main_process)
 
+    def start_head(self) -> None:
+        """Set the head to what it starts from, before anything has trained."""
+        if self.config.head_init == "probe":
+            start_at_probe(
+                self.config, self.model, self.arrays.dataset, self.images, self.phase.cache, self.accelerator
+            )
+
     def thaw(self, epoch: int) -> None:
         """Bring the model to the stages that train during `epoch`.
 
@@ -98,6 +108,8 @@ class Learner:
             return
         set_trainable(self.model, names)
         for group in self._groups(names - self.thawed, since=self.plan.since_boundary(epoch)):
+            if self.start_decay is not None:
+                self.start_decay.take_over(group)
             self.optimizer.add_param_group(group)
         self.thawed = names
 
@@ -112,7 +124,7 @@ class Learner:
             self.prepared_for = self.thawed
         order = epoch_order(len(self.split), config.seed, epoch, self.sample_weights)
         steps = batches(order, config.batch_size)
-        set_train_mode(self.model)
+        set_train_mode(self.model, config.norm_stats)
         # Read once at the end: asking for a number in every step would make the device wait for the host.
         losses = torch.zeros(2, len(steps), dtype=torch.float64, device=self.device)
         for step, batch in enumerate(steps):

@@ -34,6 +34,8 @@ def train(config: TrialConfig, folders: TrialFolders, resume_from: Path | None =
     arrays = load_arrays(config.data, folders.cache, budget=folders.cache_budget)
     learner = Learner(config, arrays, NodeCache(folders.cache, folders.cache_budget))
     targets = learner.task.targets(arrays.dataset, "val")
+    if resume_from is None:
+        learner.start_head()
     reports = _restore(learner, arrays, resume_from) if resume_from is not None else []
     while not reports or reports[-1].ended_by is None:
         epoch = len(reports)

@@ -48,8 +48,7 @@ def open_rows(
     Raises OutOfMemory when not even one image fits, ThawError where the disk is full.
     """
     key = _digest(model, cut, {**images.identity, "dtype": dtype, "batch": batch})
-    kind = {"fp32": torch.float32, "fp16": torch.float16}[dtype]
-    chunks = partial(_rows, model, cut, images.inputs, images.count, batch, kind, context)
+    chunks = partial(compute_rows, model, cut, images, dtype=dtype, batch=batch, context=context)
     return cache.array("features", key, (images.count, cut.width), {"fp32": "<f4", "fp16": "<f2"}[dtype], chunks)
 
 
@@ -64,16 +63,18 @@ def _digest(model: nn.Module, cut: Cut, identity: Mapping[str, Any]) -> str:
     return found.hexdigest()
 
 
-def _rows(
-    model: nn.Module, cut: Cut, inputs: Inputs, count: int, batch: int, dtype: torch.dtype, context: Context
+def compute_rows(
+    model: nn.Module, cut: Cut, images: ImageInputs, *, dtype: str, batch: int, context: Context
 ) -> Iterator[Array]:
-    prefix, limits = cut.prefix(model.eval()), torch.finfo(dtype)
+    """Compute what `open_rows` opens, in chunks (k, width) of at most `batch` rows."""
+    kind = {"fp32": torch.float32, "fp16": torch.float16}[dtype]
+    prefix, limits = cut.prefix(model.eval()), torch.finfo(kind)
     done, size = 0, batch
-    while done < count:
-        indices = np.arange(done, min(done + size, count))
+    while done < images.count:
+        indices = np.arange(done, min(done + size, images.count))
         try:
             with torch.inference_mode(), context():
-                rows = prefix(inputs(indices)).clamp(limits.min, limits.max).to(dtype).cpu().numpy()
+                rows = prefix(images.inputs(indices)).clamp(limits.min, limits.max).to(kind).cpu().numpy()
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

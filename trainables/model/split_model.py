@@ -7,6 +7,7 @@ as a whole, is one node. So a trace costs milliseconds, and what cannot be trace
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -17,6 +18,7 @@ from timm.layers.patch_dropout import PatchDropout
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
+from trainables.config import NormStats
 from trainables.model.freeze import set_train_mode
 from trainables.model.stages import classifier_parameters
 
@@ -118,15 +120,22 @@ class Suffix(nn.Module):
         return super().train(mode)
 
 
-def find_cut(model: nn.Module, images: Tensor, context: Callable[[], AbstractContextManager[Any]] = nullcontext) -> Cut:
+def find_cut(
+    model: nn.Module,
+    images: Tensor,
+    context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    norm_stats: NormStats = "batch",
+) -> Cut:
     """Cut `model` behind the last thing that depends neither on a parameter that needs a gradient nor on chance.
 
     `images` (n, 3, s, s), n at least 2, are what the cut is tried on, within `context` (autocast): both parts together
-    must give the logits of the whole, to 1e-5, in eval mode and, with the same seed, in train mode. The model is left
-    in train mode, otherwise as it was. Raises CannotCut, which says why, where there is no such cut.
+    must give the logits of the whole, to 1e-5, in eval mode and, with the same seed, in train mode, of which
+    `norm_stats` is a part. The model is left in train mode, otherwise as it was. Raises CannotCut, which says why,
+    where there is no such cut.
     """
+    start_training = partial(set_train_mode, norm_stats=norm_stats)
     try:
-        set_train_mode(model)
+        start_training(model)
         training = _trace(model)
         frozen = _frozen(training, model)
         model.eval()
@@ -136,11 +145,11 @@ def find_cut(model: nn.Module, images: Tensor, context: Callable[[], AbstractCon
     except Exception as error:  # Tracing runs the model's own code on what are no tensors: anything can come of it.
         raise CannotCut(f"it cannot be traced ({_first_line(error)})") from error
     finally:
-        set_train_mode(model)
+        start_training(model)
     with torch.no_grad(), context():
         values = _values(model.eval(), evaluating, frozen, images)
     cut = _smallest(training, evaluating, frozen, values)
-    _verify(model, cut, images, context)
+    _verify(model, cut, images, context, start_training)
     return cut
 
 
@@ -304,12 +313,18 @@ def _second_part(graph: fx.Graph, before: _Names, crossing: list[str], constant:
     return part
 
 
-def _verify(model: nn.Module, cut: Cut, images: Tensor, context: Callable[[], AbstractContextManager[Any]]) -> None:
+def _verify(
+    model: nn.Module,
+    cut: Cut,
+    images: Tensor,
+    context: Callable[[], AbstractContextManager[Any]],
+    start_training: Callable[[nn.Module], None],
+) -> None:
     prefix, suffix = cut.prefix(model), cut.suffix(model)
     devices = [images.device] if images.is_cuda else []
     with torch.no_grad(), torch.random.fork_rng(devices=devices), context():
         rows = prefix(images) if not suffix.eval().training else images
-        for mode in (nn.Module.eval, set_train_mode):
+        for mode in (nn.Module.eval, start_training):
             mode(model)
             outputs = []
             for part, inputs in ((model, images), (suffix, rows)):

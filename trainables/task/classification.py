@@ -26,6 +26,7 @@ from trainables.task.task import Task
 
 if TYPE_CHECKING:  # a trial waits neither for onnx nor for onnxruntime
     from trainables.bundle.export import ExportBundle
+    from trainables.task.logistic_probe import LogisticProbe
 
 
 class Classification:
@@ -55,6 +56,15 @@ class Classification:
         if config.balance == "loss":
             weights = class_weights(labels, len(dataset.classes), config.class_weighting)
         return LabelCriterion(config, labels, weights, device)
+
+    def probe(self, config: TrialConfig, dataset: Dataset) -> "LogisticProbe":
+        """Give the logistic regression of the labels, weighted by class under `balance: sampler` and `loss`."""
+        from trainables.task.logistic_probe import LogisticProbe
+
+        labels, classes = dataset.labels("train"), len(dataset.classes)
+        balanced = config.balance != "none"
+        weights = class_weights(labels, classes, config.class_weighting) if balanced else np.ones(classes)
+        return LogisticProbe(labels, classes, weights)
 
     def measure(self, outputs: Logits, targets: Labels) -> dict[str, float]:
         """Measure loss, accuracy, balanced accuracy and macro-F1."""

@@ -64,6 +64,10 @@ class Task(Protocol):
         """Give the loss of training batches, its constants on `device`."""
         ...
 
+    def probe(self, config: TrialConfig, dataset: Dataset) -> LinearProbe:
+        """Give the linear probe of the training split; asked for only where the task reads `head_init`."""
+        ...
+
     def measure(self, outputs: Outputs, targets: Any) -> dict[str, float]:
         """Measure outputs of a split: the metrics of the catalog, without the prefix `val/`."""
         ...
@@ -114,6 +118,24 @@ class Criterion(Protocol):
 
     def loss(self, outputs: Tensor, targets: Any) -> Tensor:
         """Give the sum, a scalar, of the losses of a batch's samples, each times its weight."""
+        ...
+
+
+class LinearProbe(Protocol):
+    """The best linear head on frozen features of the training split."""
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs of the head."""
+        ...
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """All that decides the fit beside the features; JSON-ready."""
+        ...
+
+    def fit(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Fit features (n, d): the weights and, last, the bias of each output, (outputs, d + 1). Deterministic."""
         ...
 
 

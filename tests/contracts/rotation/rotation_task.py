@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.linear_model import RidgeCV
 from torch import Tensor, nn
 
 from search_spaces.errors import ExportRefused
@@ -32,6 +33,9 @@ class Rotation:
 
     def criterion(self, config: Any, dataset: Any, device: torch.device) -> "AngleCriterion":
         return AngleCriterion(torch.from_numpy(self.targets(dataset, "train")).to(device))
+
+    def probe(self, config: Any, dataset: Any) -> "AngleProbe":
+        return AngleProbe(self.targets(dataset, "train"))
 
     def measure(self, outputs: Any, targets: Any) -> dict[str, float]:
         errors = outputs[:, 0].astype(float) - targets
@@ -65,6 +69,23 @@ class AngleCriterion:
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return ((outputs[:, 0].float() - targets) ** 2).sum()
+
+
+class AngleProbe:
+    """Ridge regression of the angles."""
+
+    outputs = 1
+
+    def __init__(self, angles: Any) -> None:
+        self.angles = angles
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {"angles": self.angles.tolist()}
+
+    def fit(self, features: Any) -> Any:
+        found = RidgeCV(alphas=np.logspace(-3, 3, 7)).fit(features, self.angles)
+        return np.append(found.coef_, found.intercept_)[None].astype(np.float32)
 
 
 ROTATION = Rotation()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from warmed_weights import write_warmed
 
 from search_spaces.errors import InvalidInput, TrialFailed
 from trainables.config import TrialConfig
@@ -15,6 +16,7 @@ from trainables.data.arrays import load_arrays
 from trainables.data.node_cache import NodeCache
 from trainables.data.stats import channel_stats
 from trainables.loop.learner import Learner
+from trainables.model.freeze import set_train_mode
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 Learners = Callable[..., Learner]
@@ -73,18 +75,59 @@ def test_a_thaw_adds_groups_and_keeps_the_state_of_the_optimizer(learner: Learne
     assert len(held) == len({id(parameter) for parameter in held}) == len(own.thawed)
 
 
-@pytest.mark.parametrize("settings", [{}, {"balance": "loss"}, {"mixing": "mixup", "mixing_alpha": 0.4}])
-def test_a_step_in_parts_equals_the_step_on_the_whole_batch(settings: dict[str, Any], learner: Learners) -> None:
+@pytest.fixture(scope="module")
+def warmed(few_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("weights")
+    return str(write_warmed(folder / "warmed.safetensors", "test_efficientnet", few_digits, folder / "cache"))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"balance": "loss"}, {"mixing": "mixup", "mixing_alpha": 0.4}, {"norm_stats": "frozen", "decay_to": "start"}],
+)
+def test_a_step_in_parts_equals_the_step_on_the_whole_batch(
+    settings: dict[str, Any], warmed: str, learner: Learners
+) -> None:
     results = []
-    for size in (16, 8, 3):
-        own = learner(**NO_BATCHNORM, **settings, micro_batch_size=size)
+    if "norm_stats" in settings:
+        settings = {**settings, "architecture": "test_efficientnet", "weights": warmed, "weight_decay": 0.1}
+    for size in (16, 8, 3, 1):
+        own = learner(**{**NO_BATCHNORM, **settings}, micro_batch_size=size)
         own.thaw(0)
+        set_train_mode(own.model, own.config.norm_stats)
         own.phase.prepare(own.optimizer, 0)
         loss, weight = own._step(np.arange(16), 0, 0)
         results.append((loss, weight, weights(own)))
     for loss, weight, found in results[1:]:
         torch.testing.assert_close((loss, weight), results[0][:2], rtol=1e-5, atol=1e-6)
         torch.testing.assert_close(found, results[0][2], rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_of_one_trains_under_frozen_statistics(warmed: str, learner: Learners) -> None:
+    """Statistics of one 1x1 feature map do not exist: torch refuses them."""
+    settings = {"architecture": "test_efficientnet", "weights": warmed, "batch_size": 1, "lr": 1e-4}
+    own = learner(**settings, norm_stats="frozen")
+    own.thaw(0)
+    assert np.isfinite(own.train_epoch(0, 0)["train/loss"])
+
+
+def test_decay_pulls_the_stages_to_their_start_and_the_head_to_zero(learner: Learners) -> None:
+    own = learner(strategy="progressive", unfreeze_epoch=1, decay_to="start", optimizer="sgd", weight_decay=0.5)
+    own.thaw(0)
+    own.thaw(1)
+    before = weights(own)
+    with torch.no_grad():
+        for parameter in own.model.parameters():
+            parameter.add_(1.0)
+            parameter.grad = torch.zeros_like(parameter)
+    moved_away = weights(own)
+    for _ in range(5):
+        own.optimizer.step()
+        own.optimizer.zero_grad(set_to_none=False)
+    for name, value in own.model.named_parameters():
+        goal = torch.zeros(()) if name in own.stages.head else before[name]
+        far, near = (moved_away[name] - goal).norm(), (value - goal).norm()
+        assert near == far if value.ndim == 1 else near < 0.999 * far, name
 
 
 def test_a_step_depends_on_nothing_that_ran_before(learner: Learners) -> None:

@@ -100,6 +100,7 @@ def test_chance_has_a_seed(trial_config: Config, trial_folders: Folders) -> None
         # At this rate the accuracy stands still, and the plateau scheduler answers after the last boundary.
         ("sgd", "plateau", {"lr": 1e-9, "epochs": 7, "architecture": "test_convnext"}),
         ("adamw", "plateau", {}),
+        ("adamw", "cosine", {"head_init": "probe", "decay_to": "start", "weight_decay": 0.5}),
         (
             "adamw",
             "cosine",

@@ -42,6 +42,25 @@ def test_train_mode_comes_back_with_the_thaw_and_after_evaluation() -> None:
     assert all(module.training for module in model.modules())
 
 
+def test_frozen_statistics_neither_move_nor_follow_the_batch_and_their_scales_train() -> None:
+    model = timm.create_model("test_efficientnet", num_classes=3)
+    norms = {name: module for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)}
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    set_trainable(model, {name for name, _ in model.named_parameters()})
+    set_train_mode(model, "frozen")
+    assert norms
+    assert not any(norm.training for norm in norms.values())
+    assert all(module.training for module in model.modules() if not isinstance(module, nn.BatchNorm2d))
+    images = torch.rand(4, 3, 32, 32)
+    one, four = model(images[:1]), model(images)
+    torch.testing.assert_close(one[0], four[0], rtol=1e-4, atol=1e-5)
+    four.sum().backward()
+    assert all(norm.weight.grad is not None for norm in norms.values())
+    torch.testing.assert_close(dict(model.named_buffers()), before, rtol=0, atol=0)
+    set_train_mode(model)
+    assert all(norm.training for norm in norms.values())
+
+
 def test_a_frozen_prefix_builds_no_graph() -> None:
     model = timm.create_model("resnet10t", num_classes=3)
     table = stage_table(model)

@@ -1,0 +1,106 @@
+"""Head that starts at the linear probe, so that fine-tuning begins where a frozen backbone ends.
+
+Linear probing, then fine-tuning: Kumar et al., arXiv 2202.10054. A fresh head sends gradients through the backbone that
+say more of the head than of the images.
+"""
+
+import json
+from collections.abc import Iterator
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast
+from torch import Tensor, nn
+
+from search_spaces.errors import InvalidInput
+from trainables.config import TrialConfig
+from trainables.data.node_cache import Array, NodeCache
+from trainables.data.readers import Dataset
+from trainables.loop.batches import TrialBatches
+from trainables.loop.feature_training import CannotCache, head_features
+from trainables.model.device_memory import forward_batch
+from trainables.task.task import LinearProbe, load_task
+
+_TRIED_ON = 8
+_TOLERANCE = 1e-3
+
+
+def check_linear_head(model: Any, architecture: str) -> tuple[Tensor, Tensor]:
+    """Return the classifier's weight, one row per output, and bias; raises InvalidInput where it is no linear layer."""
+    classifier = model.get_classifier()
+    if not isinstance(classifier, nn.Linear | nn.Conv2d) or classifier.bias is None:
+        kind = "several" if isinstance(classifier, tuple) else type(classifier).__name__
+        raise InvalidInput(
+            f"head_init: probe needs a classifier that is one linear layer with a bias, got {kind} in {architecture}; "
+            "set head_init: random, or choose another architecture"
+        )
+    return classifier.weight, classifier.bias
+
+
+def start_at_probe(
+    config: TrialConfig, model: nn.Module, dataset: Dataset, images: TrialBatches, cache: NodeCache, acc: Accelerator
+) -> None:
+    """Set the classifier of `model`, the only part of it that needs gradients, to the linear probe of its features.
+
+    The features are those of the training images as evaluation has them; they and the probe are computed once a node.
+    All workers start with the head of the first. Raises InvalidInput where the logits are no linear function of the
+    features, OutOfMemory where not even one image fits.
+    """
+    weight, bias = check_linear_head(model, config.architecture)
+    try:
+        cut, rows = head_features(config, model, images, cache, acc.autocast)
+    except CannotCache as error:
+        raise InvalidInput(f"head_init: probe needs frozen features: {error}; set head_init: random") from error
+    suffix, batch = cut.suffix(model), forward_batch(config.data.image_size, images.device)
+    inputs, logits = _head_inputs(suffix, model, rows, batch, images.device)
+    if inputs.shape[1] != weight[0].numel() or not _is_linear(weight, bias, inputs, logits):
+        raise InvalidInput(
+            "head_init: probe needs logits that are a linear function of the classifier's input, got others of "
+            f"{config.architecture}; set head_init: random, or choose another architecture"
+        )
+    head = torch.from_numpy(_fitted(load_task(config.task).probe(config, dataset), inputs, cache)).to(images.device)
+    head = broadcast(head)  # another node's processor may round otherwise
+    with torch.no_grad():
+        weight.copy_(head[:, :-1].reshape(weight.shape))
+        bias.copy_(head[:, -1])
+
+
+def _head_inputs(
+    suffix: nn.Module, model: Any, rows: Array, batch: int, device: torch.device
+) -> tuple[np.ndarray[Any, Any], Tensor]:
+    """Compute what the classifier gets for rows of features, (n, d), and the logits of the first few."""
+    found: list[Tensor] = []
+
+    def keep(_module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        found.append(given[0].flatten(1).cpu())
+
+    hook = model.get_classifier().register_forward_pre_hook(keep)
+    try:
+        with torch.inference_mode():
+            logits = [
+                suffix.eval()(torch.from_numpy(np.array(rows[start : start + batch], np.float32)).to(device)).cpu()
+                for start in range(0, len(rows), batch)
+            ]
+    finally:
+        hook.remove()
+    return torch.cat(found).numpy(), logits[0][:_TRIED_ON]
+
+
+def _is_linear(weight: Tensor, bias: Tensor, inputs: np.ndarray[Any, Any], logits: Tensor) -> bool:
+    expected = torch.from_numpy(inputs[: len(logits)]) @ weight.detach().cpu().flatten(1).T + bias.detach().cpu()
+    return logits.shape == expected.shape and torch.allclose(logits, expected, rtol=_TOLERANCE, atol=_TOLERANCE)
+
+
+def _fitted(probe: LinearProbe, inputs: np.ndarray[Any, Any], cache: NodeCache) -> Array:
+    key = sha256(json.dumps(probe.identity, sort_keys=True).encode())
+    key.update(np.ascontiguousarray(inputs).data)
+
+    def fit() -> Iterator[Array]:
+        yield probe.fit(inputs)
+
+    shape = (probe.outputs, inputs.shape[1] + 1)
+    found = cache.array("heads", key.hexdigest(), shape, "<f4", fit)
+    return np.array(found if found is not None else probe.fit(inputs))
