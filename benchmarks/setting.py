@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from PIL import Image
 
 ASSETS = Path(os.environ.get("THAW_TEST_ASSETS", Path(__file__).parents[2] / "shared"))
 WEIGHTS = ASSETS / "weights"
@@ -44,11 +45,9 @@ def mixed_points() -> list[Point]:
 
 def photo_sweep(folder: Path, points: Sequence[Point]) -> dict[str, Any]:
     """A sweep of exactly these points on TrashNet, unpacked below `folder`, with nothing cached yet."""
-    root = folder / "trashnet6"
     return {
         "name": "bench",
-        "data": {"root": root if root.is_dir() else trashnet(folder), "image_size": SIZE, "resize_mode": "squash"}
-        | {"weights_dir": WEIGHTS},
+        "data": {"root": trashnet(folder), "image_size": SIZE, "resize_mode": "squash"} | {"weights_dir": WEIGHTS},
         "trial": {"epochs": EPOCHS, "batch_size": BATCH, "optimizer": "adamw", "scheduler": "cosine"},
         "space": {
             "architecture": {"choice": list(ARCHITECTURES)},
@@ -66,9 +65,32 @@ def photo_sweep(folder: Path, points: Sequence[Point]) -> dict[str, Any]:
 
 def trashnet(folder: Path) -> Path:
     """Unpack the photos of TrashNet (6 classes, 1,764 + 378 + 379) into `folder`; returns their root."""
+    if (folder / "trashnet6").is_dir():
+        return folder / "trashnet6"
     with tarfile.open(ASSETS / "data" / "trashnet6.tar") as archive:
         archive.extractall(folder, filter="data")
     return folder / "trashnet6"
+
+
+def card_crops(folder: Path) -> Path:
+    """Cut the playing cards (6 classes, 469 + 101 + 100) out of their photos, into `folder`; returns their root."""
+    root = folder / "crops"
+    if root.is_dir():
+        return root
+    with tarfile.open(ASSETS / "data" / "cards.tar") as archive:
+        archive.extractall(folder, filter="data")
+    for split in ("train", "val", "test"):
+        photos = folder / "cards" / split
+        coco = json.loads((photos / "_annotations.coco.json").read_text())
+        classes = {each["id"]: each["name"] for each in coco["categories"]}
+        names = {each["id"]: each["file_name"] for each in coco["images"]}
+        for box in coco["annotations"]:
+            x, y, width, height = box["bbox"]
+            target = root / split / classes[box["category_id"]] / f"{box['id']:05}.png"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with Image.open(photos / names[box["image_id"]]) as photo:
+                photo.convert("RGB").crop((round(x), round(y), round(x + width), round(y + height))).save(target)
+    return root
 
 
 def write_json(path: Path, value: Any) -> Path:

@@ -27,7 +27,7 @@ TRAINING = {
         "scikit-learn",
         "scipy",
     ),
-    *("tensorboardX", "timm", "torch", "torchvision", "wandb"),
+    *("tensorboardX", "threadpoolctl", "timm", "torch", "torchvision", "wandb"),
 }
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from search_spaces.errors import InvalidInput
@@ -99,8 +100,8 @@ def _fitted(probe: LinearProbe, inputs: np.ndarray[Any, Any], cache: NodeCache) 
     key.update(np.ascontiguousarray(inputs).data)
 
     def fit() -> Iterator[Array]:
-        yield probe.fit(inputs)
+        with threadpool_limits(torch.get_num_threads()):  # other trials have the other cores
+            yield probe.fit(inputs)
 
-    shape = (probe.outputs, inputs.shape[1] + 1)
-    found = cache.array("heads", key.hexdigest(), shape, "<f4", fit)
-    return np.array(found if found is not None else probe.fit(inputs))
+    found = cache.array("heads", key.hexdigest(), (probe.outputs, inputs.shape[1] + 1), "<f4", fit)
+    return np.array(found) if found is not None else next(fit())
