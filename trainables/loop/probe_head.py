@@ -22,7 +22,6 @@ from trainables.data.node_cache import Array, NodeCache
 from trainables.data.readers import Dataset
 from trainables.loop.batches import TrialBatches
 from trainables.loop.feature_training import CannotCache, head_features
-from trainables.model.device_memory import forward_batch
 from trainables.task.task import LinearProbe, load_task
 
 _TRIED_ON = 8
@@ -55,53 +54,33 @@ def start_at_probe(
         cut, rows = head_features(config, model, images, cache, acc.autocast)
     except CannotCache as error:
         raise InvalidInput(f"head_init: probe needs frozen features: {error}; set head_init: random") from error
-    suffix, batch = cut.suffix(model), forward_batch(config.data.image_size, images.device)
-    inputs, logits = _head_inputs(suffix, model, rows, batch, images.device)
-    if inputs.shape[1] != weight[0].numel() or not _is_linear(weight, bias, inputs, logits):
+    # Each row is what the classifier gets: it is all that lies behind the cut, apart from dropout.
+    if cut.width != weight[0].numel() or not _is_linear(cut.suffix(model), weight, bias, rows[:_TRIED_ON]):
         raise InvalidInput(
             "head_init: probe needs logits that are a linear function of the classifier's input, got others of "
             f"{config.architecture}; set head_init: random, or choose another architecture"
         )
-    head = torch.from_numpy(_fitted(load_task(config.task).probe(config, dataset), inputs, cache)).to(images.device)
+    head = torch.from_numpy(_fitted(load_task(config.task).probe(config, dataset), rows, cache)).to(images.device)
     head = broadcast(head)  # another node's processor may round otherwise
     with torch.no_grad():
         weight.copy_(head[:, :-1].reshape(weight.shape))
         bias.copy_(head[:, -1])
 
 
-def _head_inputs(
-    suffix: nn.Module, model: Any, rows: Array, batch: int, device: torch.device
-) -> tuple[np.ndarray[Any, Any], Tensor]:
-    """Compute what the classifier gets for rows of features, (n, d), and the logits of the first few."""
-    found: list[Tensor] = []
-
-    def keep(_module: nn.Module, given: tuple[Tensor, ...]) -> None:
-        found.append(given[0].flatten(1).cpu())
-
-    hook = model.get_classifier().register_forward_pre_hook(keep)
-    try:
-        with torch.inference_mode():
-            logits = [
-                suffix.eval()(torch.from_numpy(np.array(rows[start : start + batch], np.float32)).to(device)).cpu()
-                for start in range(0, len(rows), batch)
-            ]
-    finally:
-        hook.remove()
-    return torch.cat(found).numpy(), logits[0][:_TRIED_ON]
-
-
-def _is_linear(weight: Tensor, bias: Tensor, inputs: np.ndarray[Any, Any], logits: Tensor) -> bool:
-    expected = torch.from_numpy(inputs[: len(logits)]) @ weight.detach().cpu().flatten(1).T + bias.detach().cpu()
+def _is_linear(suffix: nn.Module, weight: Tensor, bias: Tensor, rows: Array) -> bool:
+    inputs = torch.from_numpy(np.array(rows, np.float32)).to(weight.device)
+    with torch.no_grad():
+        logits, expected = suffix.eval()(inputs), inputs @ weight.flatten(1).T + bias
     return logits.shape == expected.shape and torch.allclose(logits, expected, rtol=_TOLERANCE, atol=_TOLERANCE)
 
 
-def _fitted(probe: LinearProbe, inputs: np.ndarray[Any, Any], cache: NodeCache) -> Array:
+def _fitted(probe: LinearProbe, rows: Array, cache: NodeCache) -> Array:
     key = sha256(json.dumps(probe.identity, sort_keys=True).encode())
-    key.update(np.ascontiguousarray(inputs).data)
+    key.update(np.ascontiguousarray(rows).data)
 
     def fit() -> Iterator[Array]:
         with threadpool_limits(torch.get_num_threads()):  # other trials have the other cores
-            yield probe.fit(inputs)
+            yield probe.fit(np.asarray(rows, np.float32))
 
-    found = cache.array("heads", key.hexdigest(), (probe.outputs, inputs.shape[1] + 1), "<f4", fit)
+    found = cache.array("heads", key.hexdigest(), (probe.outputs, rows.shape[1] + 1), "<f4", fit)
     return np.array(found) if found is not None else next(fit())

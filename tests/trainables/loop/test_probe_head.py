@@ -46,7 +46,10 @@ def outputs(learner: Learner, split: str = "train") -> np.ndarray:
     return predict_outputs(learner.model, images, learner.mean, learner.std, torch.device("cpu"))
 
 
-@pytest.mark.parametrize("architecture", ["test_efficientnet", "test_resnet", "test_convnext", "test_mambaout"])
+@pytest.mark.parametrize(
+    "architecture",
+    ["test_efficientnet", "test_resnet", "test_convnext", "tf_mobilenetv3_small_minimal_100", "test_mambaout"],
+)
 @pytest.mark.parametrize("balance", ["none", "sampler", "loss"])
 def test_the_model_is_the_regression_on_its_own_features(architecture: str, balance: str, start: Start) -> None:
     learner = start(architecture=architecture, balance=balance, dropout=0.5)
