@@ -3,8 +3,11 @@
 The leaderboard, the Optuna study and W&B are derived from these records and can be rebuilt from them.
 """
 
+import errno
 import json
+import os
 import re
+import stat
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -226,11 +229,8 @@ def read_record(path: Place, model: type[Record]) -> Record:
 
     Raises InvalidInput naming the file when it is missing, is not JSON, is of a newer version or lacks a field.
     """
-    if isinstance(path, Path) and path.exists() and not path.is_file():
-        kind = "a folder" if path.is_dir() else "a pipe, socket or device"
-        raise InvalidInput(f"{path}: a record must be a file, got {kind}; move it out of the run")
     try:
-        values = json.loads(path.read_bytes())
+        values = json.loads(_content(path))
     except PermissionError as error:
         raise InvalidInput(missing_permission(Path(str(path)))) from error
     except OSError as error:
@@ -251,6 +251,30 @@ def read_record(path: Place, model: type[Record]) -> Record:
         raise InvalidInput(
             f"{path}: {key}: {first['msg']}; the record was damaged or edited: {_remedy(model)}"
         ) from error
+
+
+def _content(path: Place) -> bytes:
+    """Read a file that may be deleted at any moment; raises InvalidInput for what is no file, and OSError."""
+    if not isinstance(path, Path):
+        return path.read_bytes()
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # without waiting for somebody who writes to a pipe
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        raise InvalidInput(_no_file(path, "a socket")) from error
+    try:
+        mode = os.fstat(file).st_mode
+        if stat.S_ISREG(mode):
+            with os.fdopen(file, "rb", closefd=False) as content:
+                return content.read()
+    finally:
+        os.close(file)
+    raise InvalidInput(_no_file(path, "a folder" if stat.S_ISDIR(mode) else "a pipe or device"))
+
+
+def _no_file(path: Path, kind: str) -> str:
+    return f"{path}: a record must be a file, got {kind}; move it out of the run"
 
 
 def _remedy(model: type[BaseModel]) -> str:

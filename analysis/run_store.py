@@ -197,15 +197,15 @@ def _copy(source: Place, target: Place) -> None:
     fresh = target.with_name(f".{target.name}.new")
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        while not _copied(_standing(source), fresh):
+        while not _copied(_standing(source), fresh, source):
             if not _exists(source):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(source))
         _remove(target)
         fresh.rename(target)
 
 
-def _copied(source: Path, fresh: Path) -> bool:
-    """Copy a file or folder; return False where it was replaced meanwhile."""
+def _copied(source: Path, fresh: Path, place: Path) -> bool:
+    """Copy a file or folder that stands for `place`; return False where it was replaced meanwhile."""
     _remove(fresh)
     before = _identity(source)
     try:
@@ -218,7 +218,8 @@ def _copied(source: Path, fresh: Path) -> bool:
         if before is not None and _identity(source) == before:
             raise
         return False
-    return before is not None and _identity(source) == before
+    # An old folder whose replacement stands may have lost files before the copy began.
+    return before is not None and _identity(source) == before and _standing(place) == source
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -16,7 +16,7 @@ Choice = Callable[[int, int, Sequence[int]], int]
 """Function of the steps of the thread that has the turn, its number, and the numbers of the threads that still run; it
 returns the number of the thread that is next."""
 
-_FILES = ("mkdir", "link", "rename", "replace", "unlink", "rmdir", "listdir", "scandir", "fsync", "stat")
+_FILES = ("open", "mkdir", "link", "rename", "replace", "unlink", "rmdir", "listdir", "scandir", "fsync", "stat")
 _OBJECTS = ("_kind", "iterdir", "read_bytes", "write_bytes", "create", "unlink", "copy_to", "upload", "download")
 _current = threading.local()
 
