@@ -48,7 +48,15 @@ DEFAULT_RECIPE: Point = {
 }
 
 # Dimensions that a rule of TrialConfig ties to one another: checked in every combination of their ends.
-TIED = ("architecture", "weights", "strategy", "epochs", *(n for names in STRATEGY_PARAMETERS.values() for n in names))
+TIED = (
+    "architecture",
+    "weights",
+    "norm_stats",
+    "head_init",
+    "strategy",
+    "epochs",
+    *(n for names in STRATEGY_PARAMETERS.values() for n in names),
+)
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

@@ -1,43 +1,32 @@
 """A linear probe: how far the frozen features of an architecture go, in seconds where they are cached.
 
-It is an ordinary `head` trial under one fixed recipe, so that its score is the objective that trials are ranked by, and
-so that the features it computes are those that the trials find. A probe says nothing of what thawing would gain: it
-ranks architectures, not strategies (frozen and fine-tuned accuracy go together: Kornblith et al., arXiv 1805.08974).
+It is the head with which `head_init: probe` starts, measured before anything trains: a fine-tuning that ends below it
+has lost what the weights knew. The features it computes are those that the trials find. It says nothing of what thawing
+would gain: it ranks architectures, not strategies (frozen and fine-tuned accuracy go together: Kornblith et al., arXiv
+1805.08974).
 """
 
-import tempfile
 from pathlib import Path
-from typing import Any
 
 from trainables.config import TrialConfig
-from trainables.loop.train import train
-from trainables.result import best_report
-from trainables.storage.folders import TrialFolders
-
-RECIPE: dict[str, Any] = {
-    "strategy": "head",
-    "epochs": 10,
-    "batch_size": 32,
-    "lr": 3e-3,
-    "optimizer": "adamw",
-    "weight_decay": 0.01,
-    "scheduler": "cosine",
-}
-"""AdamW moves a fresh head by about its rate a step: 10 epochs at 3e-3 suffice, whatever the scale of the features."""
+from trainables.data.arrays import load_arrays
+from trainables.data.node_cache import NodeCache
+from trainables.loop.learner import Learner
 
 _KEPT = ("data", "task", "objective", "architecture", "weights", "normalization", "seed", "precision", "channels_last")
 
 
 def linear_probe(config: TrialConfig, cache: Path, cache_budget: int | None = None) -> float:
-    """Measure the best objective of a linear probe of the architecture and weights of `config`.
+    """Measure the objective of a linear probe of the architecture and weights of `config`.
 
-    `cache` is the node's, where the features are left for the trials. Raises what `train` raises.
+    `cache` is the node's, where the features are left for the trials. Raises InvalidInput for data, weights or a head
+    that cannot be used, OutOfMemory where not even one image fits.
     """
-    values = config.model_dump(include=set(_KEPT)) | RECIPE
-    recipe = TrialConfig.model_validate(values)
-    with tempfile.TemporaryDirectory(prefix="thaw-probe-") as folder:
-        root = Path(folder)
-        folders = TrialFolders(root / "checkpoints", root / "predictions.parquet", cache, cache_budget)
-        best = best_report(list(train(recipe, folders)), recipe.objective)
-    assert best is not None  # a trial has at least one epoch
-    return recipe.objective.value(best.metrics)
+    head = {"strategy": "head", "head_init": "probe", "epochs": 1, "lr": 1.0}  # nothing trains: no rate matters
+    probe = TrialConfig.model_validate(config.model_dump(include=set(_KEPT)) | head)
+    arrays = load_arrays(probe.data, cache, budget=cache_budget)
+    learner = Learner(probe, arrays, NodeCache(cache, cache_budget))
+    learner.start_head()
+    learner.phase.prepare(learner.optimizer, epoch=0)
+    measured = learner.task.measure(learner.validate(), learner.task.targets(arrays.dataset, "val"))
+    return probe.objective.value({f"val/{name}": value for name, value in measured.items()})

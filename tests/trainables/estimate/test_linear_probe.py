@@ -1,11 +1,18 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from trainables.config import TrialConfig
-from trainables.estimate.linear_probe import RECIPE, linear_probe
+from trainables.data.arrays import load_arrays
+from trainables.data.node_cache import NodeCache
+from trainables.estimate.linear_probe import linear_probe
+from trainables.loop.learner import Learner
 from trainables.loop.train import train
 from trainables.storage.folders import TrialFolders
+from trainables.task.classification_scores import metrics
+from trainables.task.inference import predict_outputs
 
 
 @pytest.fixture
@@ -31,24 +38,29 @@ def config(digits: Path) -> TrialConfig:
     )
 
 
-def test_a_probe_is_the_head_trial_of_its_recipe(config: TrialConfig, tmp_path: Path, cache_dir: Path) -> None:
+def test_a_probe_is_the_start_of_a_head(config: TrialConfig, cache_dir: Path) -> None:
     kept = {"data": config.data, "architecture": "test_efficientnet", "weights": "none", "seed": 3}
-    trial = TrialConfig.model_validate({**kept, **RECIPE})
-    reports = list(train(trial, TrialFolders(tmp_path / "checkpoints", tmp_path / "predictions.parquet", cache_dir)))
-    assert linear_probe(config, cache_dir) == max(report.metrics["val/macro_f1"] for report in reports)
+    trial = TrialConfig.model_validate({**kept, "strategy": "head", "head_init": "probe", "epochs": 1, "lr": 1.0})
+    arrays = load_arrays(trial.data, cache_dir)
+    learner = Learner(trial, arrays, NodeCache(cache_dir))
+    learner.start_head()
+    logits = predict_outputs(learner.model, arrays.splits["val"], learner.mean, learner.std, torch.device("cpu"))
+    expected = metrics(logits, arrays.dataset.labels("val"))["macro_f1"]
+    assert linear_probe(config, cache_dir) == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_probe_leaves_its_features_and_nothing_else(
-    config: TrialConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(temporary))
-    linear_probe(config, tmp_path / "cache")
-    assert list((tmp_path / "cache" / "features").glob("*.npy"))
-    assert list(temporary.iterdir()) == []
+def test_a_probe_leaves_what_trials_find(config: TrialConfig, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    linear_probe(config, cache)
+    left = sorted(path.name for path in cache.glob("*/*.npy"))
+    assert {path.parent.name for path in cache.glob("*/*.npy")} == {"images", "features", "heads"}
+    kept = {"data": config.data, "architecture": "test_efficientnet", "weights": "none", "seed": 3}
+    trial = TrialConfig.model_validate({**kept, "strategy": "head", "head_init": "probe", "epochs": 1, "lr": 1e-3})
+    list(train(trial, TrialFolders(tmp_path / "checkpoints", tmp_path / "predictions.parquet", cache)))
+    assert sorted(path.name for path in cache.glob("*/*.npy")) == left
 
 
-def test_a_loss_is_scored_by_its_smallest_value(config: TrialConfig, cache_dir: Path) -> None:
+def test_a_probe_beats_a_guess_by_any_metric(config: TrialConfig, cache_dir: Path) -> None:
     by_loss = config.model_copy(update={"objective": type(config.objective)(metric="val/loss")})
-    assert linear_probe(by_loss, cache_dir) < 2.4  # a fresh head over ten classes begins at ln 10 = 2.3, or above
+    assert linear_probe(by_loss, cache_dir) < np.log(10)
+    assert linear_probe(config, cache_dir) > 0.3
