@@ -96,7 +96,7 @@ class Cell:
 
 
 def run(cell: Cell, root: Path, work: Path) -> dict[str, Any]:
-    """Train a cell to its end: macro-F1 on validation after each epoch, and the labels of the test split at the best."""
+    """Train a cell to its end: macro-F1 on validation by epoch, and the labels of the test split at the best epoch."""
     torch.set_num_threads(1)
     config, cpu, begun = cell.config(root), torch.device("cpu"), time.perf_counter()
     split = load_arrays(config.data, work / "cache", ["test"]).splits["test"]
