@@ -11,7 +11,7 @@ from typing import Any, Self
 from pydantic_core import to_jsonable_python
 
 from analysis.ledger import Ledger, by_id
-from analysis.run_folder import RunFolder, open_run
+from analysis.run_folder import RunFolder, open_run, probe_id
 from analysis.run_store import write_atomically
 from search_spaces.errors import InvalidInput
 from trainables.config import Objective
@@ -31,6 +31,10 @@ _GROUPS = {
 }
 
 _CSV_FIELDS = ["rank", "trial_id", "status", "objective", "epoch", "epochs", "seconds", "probe", "failure"]
+_JSON_FIELDS = [*_CSV_FIELDS[:-1], "parameters", "config", "failure"]
+
+PROBE = "PROBE"
+"""Stands in place of a status in the row of a linear probe."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,25 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class ProbeEntry:
+    """ProbeEntry: row of a linear probe, which is compared with the trials and never ranked among them."""
+
+    architecture: str
+    """Architecture whose frozen features are probed."""
+
+    objective: float
+    """Objective of the probe."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row with the fields of an entry."""
+        own = {"trial_id": probe_id(self.architecture), "status": PROBE, "objective": self.objective}
+        empty = dict.fromkeys(("rank", "epoch", "epochs", "seconds", "probe", "failure"))
+        parameters = {"architecture": self.architecture}
+        values = {**empty, **own, "parameters": parameters, "config": parameters}
+        return {name: values[name] for name in _JSON_FIELDS}
+
+
+@dataclass(frozen=True)
 class Leaderboard:
     """Leaderboard: the trials of a run, best first.
 
@@ -87,6 +110,9 @@ class Leaderboard:
     source: str = "the run"
     """Name of the run in messages."""
 
+    probes: tuple[ProbeEntry, ...] = ()
+    """Linear probe of each architecture, best first, where the run has them."""
+
     problems: tuple[str, ...] = ()
     """Files of the run that could not be used, one sentence each; their trials are missing here."""
 
@@ -98,7 +124,9 @@ class Leaderboard:
         record = ledger.read_run()
         board = cls.from_trials(record.objective, ledger.trials(), source=str(folder.root))
         probed = [replace(entry, probe=record.probe.get(entry.trial.config.architecture)) for entry in board.entries]
-        return replace(board, entries=tuple(probed), problems=ledger.problems)
+        probes = sorted(record.probe.items(), key=lambda item: -record.objective.score(item[1]))
+        rows = tuple(ProbeEntry(name, value) for name, value in probes)
+        return replace(board, entries=tuple(probed), probes=rows, problems=ledger.problems)
 
     @classmethod
     def from_trials(cls, objective: Objective, trials: Iterable[TrialResult], *, source: str = "the run") -> Self:
@@ -118,8 +146,8 @@ class Leaderboard:
         raise InvalidInput(f"no trial of {self.source} is COMPLETED, got {found}; {_remedy(counts)}")
 
     def to_json(self) -> list[dict[str, Any]]:
-        """Return one mapping per entry, best first, ready for `json.dumps`."""
-        return [entry.to_json() for entry in self.entries]
+        """Return one mapping per entry, best first, then one per probe; ready for `json.dumps`."""
+        return [*(entry.to_json() for entry in self.entries), *(probe.to_json() for probe in self.probes)]
 
     def write_csv(self, path: Place) -> None:
         """Replace the file `path` by a table: one row per entry, one column `parameters.<name>` per parameter.
@@ -127,7 +155,8 @@ class Leaderboard:
         Raises StorageFailed when it cannot be written.
         """
         rows = [_row(values) for values in self.to_json()]
-        names = _CSV_FIELDS + [f"parameters.{name}" for name in _parameter_names(self.entries)]
+        parameters = dict.fromkeys([*_parameter_names(self.entries), *(["architecture"] if self.probes else [])])
+        names = _CSV_FIELDS + [f"parameters.{name}" for name in parameters]
         text = io.StringIO()
         writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
         writer.writeheader()

@@ -242,6 +242,11 @@ def _numbered(stem: str, number: int, suffix: str = "") -> str:
     return f"{stem}{suffix}" if number == 1 else f"{stem}.{number}{suffix}"
 
 
+def probe_id(architecture: str) -> str:
+    """Return the name under which the linear probe of an architecture stands among those of the trials."""
+    return f"probe-{architecture.replace('/', '-').replace(':', '-')}"
+
+
 def _name(trial_id: str) -> str:
     """Return `trial_id` after a check that it stays inside the run folder."""
     if not trial_id or trial_id.startswith(".") or "/" in trial_id or "\\" in trial_id or len(trial_id) > _LONGEST_ID:

@@ -55,7 +55,7 @@ def run_demo(folder: Path, console: Console) -> None:
     run = outcome.run
 
     console.print("\n[bold]3. Leaderboard.[/bold] `thaw leaderboard`")
-    console.print(trial_table(outcome.leaderboard.entries, spec.objective, console))
+    console.print(trial_table(outcome.leaderboard.entries, spec.objective, console, outcome.leaderboard.probes))
 
     console.print("\n[bold]4. Retrain[/bold] the winner and measure it once on the test split. `thaw retrain`")
     retrained = retrain_winner(

@@ -136,10 +136,12 @@ class SweepReporter:
 
 
 def _show(outcome: "SweepOutcome", *, hints: bool) -> None:
-    from orchestrator.terminal.tables import trial_table
+    from orchestrator.terminal.tables import against_probe, trial_table
 
-    root = outcome.run.root
-    output.print(trial_table(outcome.leaderboard.entries[:SHOWN_TRIALS], outcome.leaderboard.objective, output))
+    root, board = outcome.run.root, outcome.leaderboard
+    output.print(trial_table(board.entries[:SHOWN_TRIALS], board.objective, output, board.probes))
+    if outcome.baseline is not None:
+        prose(errors, f"\n{escaped(against_probe(outcome.baseline))}")
     if outcome.ended is not None:
         prose(errors, f"\n{ended(outcome.ended, outcome.run.root)}")
     elif outcome.interrupted:

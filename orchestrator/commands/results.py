@@ -56,7 +56,7 @@ def leaderboard(
     elif not board.entries:
         prose(errors, f"{escaped(run)} has no trials yet; see `{escaped(thaw_command('status', run))}`")
     else:
-        output.print(trial_table(board.entries[:top], board.objective, output))
+        output.print(trial_table(board.entries[:top], board.objective, output, board.probes))
 
 
 def evaluate(

@@ -200,7 +200,7 @@ def status(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     by_status = ", ".join(f"{count} {state}" for state, count in counts.items()) or "none yet"
     done = sum(count for state, count in counts.items() if not state.unfinished)
     prose(output, f"{done} of {record.trials_planned} trials done: {by_status}")
-    output.print(trial_table(board.entries[:SHOWN_TRIALS], board.objective, output))
+    output.print(trial_table(board.entries[:SHOWN_TRIALS], board.objective, output, board.probes))
     unfinished = any(state.unfinished for state in counts) or len(board.entries) < record.trials_planned
     if record.ended is not None:
         prose(output, ended(record.ended, run))

@@ -173,7 +173,7 @@ def _new_choices(old: SweepSpec, new: SweepSpec, known: Sequence[TrialResult]) -
         point_with(new.search_space, preferred, name, value)
         for name, branches in new.search_space.dimensions.items()
         for branch in branches
-        if isinstance(branch.domain, Choice) and not (name == "architecture" and new.search.probe)
+        if isinstance(branch.domain, Choice) and not (name == "architecture" and new.probed)
         for value in branch.domain.values
         if not any(other.domain.contains(value) for other in old.search_space.dimensions.get(name, ()))
         and not any(getattr(trial.config, name) == value for trial in known)

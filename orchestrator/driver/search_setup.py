@@ -4,6 +4,8 @@ import logging
 from collections.abc import Callable
 
 from analysis.ledger import Ledger
+from analysis.run_folder import probe_id
+from analysis.run_store import RunStore
 from orchestrator.driver.probe import probe_architectures
 from orchestrator.search import warm_start
 from orchestrator.search.proposals import Proposals, starting_points
@@ -17,8 +19,10 @@ from orchestrator.tuner.searcher import LedgerSearcher
 from orchestrator.tuner.stopper import SweepStopper
 from orchestrator.tuner.trial_states import TrialStates
 from orchestrator.worker.assignment import Assignment
+from trainables.estimate.linear_probe import Probe
 from trainables.result import TrialResult
 from trainables.storage.folders import cache_folder
+from trainables.task.inference import write_predictions
 
 log = logging.getLogger(__name__)
 
@@ -51,9 +55,16 @@ def make_searcher(
 def _probe_scores(spec: SweepSpec, ledger: Ledger, stopped: Callable[[], bool]) -> dict[str, float]:
     """Return the scores of the architectures, probed where the sweep asks for it and the run has none."""
     known = ledger.read_run().probe
-    if not spec.search.probe:
+    if not spec.probed:
         return known
-    scores = probe_architectures(spec, stopped, known)
+    store = RunStore(ledger.run)
+
+    def keep(architecture: str, probe: Probe) -> None:
+        place = ledger.run.predictions(probe_id(architecture))
+        write_predictions(ledger.run.here(place), probe.predictions)
+        store.publish(place)
+
+    scores = probe_architectures(spec, stopped, keep, known)
     if not stopped():
         ledger.update_run(probe=scores)
     return scores

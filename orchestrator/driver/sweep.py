@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from analysis.baseline import Baseline, baseline
 from analysis.identity import current_uid, new_uid
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger, RunRecord
@@ -65,6 +66,9 @@ class SweepOutcome:
 
     ended: str | None = None
     """Budget that ended the sweep, with its figures; None while none has."""
+
+    baseline: Baseline | None = None
+    """Winner beside the linear probe of its architecture, where the sweep has probes and an end."""
 
 
 def run_sweep(
@@ -229,7 +233,8 @@ def _conclude(spec: SweepSpec, run: RunFolder, stopper: SweepStopper, *, interru
         remove_weights(run, board, spec.storage.keep_best)
     if not interrupted and not any(entry.rank for entry in board.entries):
         raise SweepFailed(_why_failed(run, Ledger(run).trials(), stopper.ended))
-    return SweepOutcome(run, board, interrupted, stopper.ended)
+    against = None if interrupted else baseline(run, board.winner())
+    return SweepOutcome(run, board, interrupted, stopper.ended, against)
 
 
 def _why_failed(run: RunFolder, trials: list[TrialResult], ended: str | None) -> str:

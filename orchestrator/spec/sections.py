@@ -27,8 +27,9 @@ class Search(Frozen):
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Seed of the sampler; the seed of the trials is `trial.seed`."""
 
-    probe: bool = False
-    """Score every architecture by a linear probe before the sweep, and try the best ones first."""
+    probe: OrAuto[bool] = False
+    """Measure a linear probe of every architecture before the sweep, as its baseline, and try the best ones first.
+    auto: where the weights were trained, and the probes cost less than a twentieth of the epochs."""
 
     points: OrNone[Points] = None
     """Configurations tried first; in the file a list, or the name of a YAML or JSON file that holds one."""

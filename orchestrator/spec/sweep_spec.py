@@ -27,7 +27,7 @@ from trainables.config import (
     default_objective,
 )
 from trainables.storage.place import Place
-from trainables.task_catalog import DEFAULT_TASK, metrics_of
+from trainables.task_catalog import DEFAULT_TASK, metrics_of, unread_settings
 
 # Sections of the sweep file that are the same in every trial.
 SHARED = ("data", "task", "objective")
@@ -183,6 +183,17 @@ class SweepSpec(Frozen):
         """Return the points that are tried before the sampler's: the given ones, or the default recipe without any."""
         default = self.search_space.nearest_default(DEFAULT_RECIPE)
         return self.given_points() or ([] if default is None else [default])
+
+    @cached_property
+    def probed(self) -> bool:
+        """Whether architectures are probed before the sweep: as told, or by `auto` where features are worth it."""
+        if self.search.probe is not None:
+            return self.search.probe
+        configs = self.corner_configs()
+        architectures = {config.architecture for config in configs}
+        epochs = self.search.trials * max(config.epochs for config in configs)
+        trained = all(config.weights != "none" for config in configs)
+        return trained and "head_init" not in unread_settings(self.task) and 20 * len(architectures) <= epochs
 
     def to_yaml(self) -> str:
         """Return the resolved sweep as YAML that `load` reads back equal."""

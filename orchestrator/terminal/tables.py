@@ -11,13 +11,14 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from analysis.leaderboard import Entry, columns
+from analysis.leaderboard import Entry, ProbeEntry, columns
 from search_spaces.space import parameters_text, value_text
 from trainables.config import Objective
 from trainables.result import EpochReport
 from trainables.status import Status
 
-if TYPE_CHECKING:  # torch and onnxruntime come with these, which a leaderboard does not need
+if TYPE_CHECKING:  # torch, onnxruntime and pyarrow come with these, which a leaderboard does not need
+    from analysis.baseline import Baseline
     from trainables.bundle.parity import Parity
     from trainables.bundle.predict import Prediction
     from trainables.data.preview import BatchCounts
@@ -35,19 +36,22 @@ _COLOURS = {
 }
 
 
-def trial_table(entries: Sequence[Entry], objective: Objective, console: Console) -> Table:
+def trial_table(
+    entries: Sequence[Entry], objective: Objective, console: Console, probes: Sequence[ProbeEntry] = ()
+) -> Table:
     """Return entries in order, with the parameters that differ: one column each, or one for all where that is too wide.
 
-    Where that one column would be too narrow, the columns of epoch and seconds are left out.
+    Where that one column would be too narrow, the columns of epoch and seconds are left out. The linear probes follow,
+    without a rank.
     """
     varying = columns(entries)
-    wide = _trial_table(entries, objective, varying, split=True)
+    wide = _trial_table(entries, objective, varying, probes, split=True)
     if _width(wide, console) <= console.width:
         return wide
-    bare = _trial_table(entries, objective, varying, split=False)
+    bare = _trial_table(entries, objective, varying, probes, split=False)
     bare.columns.pop()
     timing = console.width - _width(bare, console) >= ENOUGH_ROOM
-    return _trial_table(entries, objective, varying, split=False, timing=timing)
+    return _trial_table(entries, objective, varying, probes, split=False, timing=timing)
 
 
 def _width(table: Table, console: Console) -> int:
@@ -56,7 +60,13 @@ def _width(table: Table, console: Console) -> int:
 
 
 def _trial_table(
-    entries: Sequence[Entry], objective: Objective, varying: list[str], *, split: bool, timing: bool = True
+    entries: Sequence[Entry],
+    objective: Objective,
+    varying: list[str],
+    probes: Sequence[ProbeEntry],
+    *,
+    split: bool,
+    timing: bool = True,
 ) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name, justify in (("rank", "right"), ("trial", "left"), ("status", "left"), (objective.metric, "right")):
@@ -88,7 +98,28 @@ def _trial_table(
             *(["" if entry.probe is None else f"{entry.probe:.4f}"] if probed else []),
             *map(Text, cells),
         )
+    for probe in probes:
+        own = {"architecture": probe.architecture}
+        cells = [own.get(name, "") for name in varying] + [""] * failed if split else [probe.architecture]
+        row = ["", "probe", "", f"{probe.objective:.4f}", *([""] * (2 * timing + probed))]
+        table.add_row(*row, *map(Text, cells), style="dim")
     return table
+
+
+def against_probe(found: Baseline) -> str:
+    """Say whether the winner beats the linear probe of its architecture and, where it does not, what to try."""
+    winner, config = found.winner, found.winner.config
+    value, (low, high) = found.difference.value, found.difference.interval
+    figures = (
+        f"{config.objective.metric} {winner.objective:.4f} against {found.probe:.4f}, a difference of {value:+.4f} "
+        f"(95 % interval on {found.photos} validation photos: {low:+.4f} to {high:+.4f})"
+    )
+    if found.is_beaten:
+        return f"{winner.trial_id} beats the linear probe of {config.architecture}: {figures}"
+    untried = {"head_init": "probe", "norm_stats": "frozen"}
+    settings = [f"{name}: {better}" for name, better in untried.items() if getattr(config, name) != better]
+    advice = ", ".join([*settings, "a lower learning rate, or more photos"])
+    return f"{winner.trial_id} does not beat the linear probe of {config.architecture}: {figures}. Try {advice}"
 
 
 def status_text(status: Status) -> Text:

@@ -59,6 +59,7 @@ class SweepSummary:
             "objective": self.leaderboard.objective.metric,
             **{f"trials/{status}": counts[status] for status in Status},
             "cost/seconds": sum(entry.trial.seconds for entry in self.leaderboard.entries),
+            **{f"probe/{probe.architecture}": probe.objective for probe in self.leaderboard.probes},
             **{f"test/{name}": value for name, value in self.test.items()},
         }
         if self.best is not None and self.best.trial.best is not None:

@@ -191,5 +191,12 @@ def test_architectures_are_probed_once_and_the_best_is_tried_first(
     assert list(record.probe.values()) == sorted(record.probe.values(), reverse=True)
     trials = Ledger(outcome.run).trials()
     assert [trial.config.architecture for trial in trials[:2]] == list(record.probe)
-    for entry in outcome.leaderboard.to_json():
+    *entries, first, second = outcome.leaderboard.to_json()
+    for entry in entries:
         assert entry["probe"] == record.probe[entry["config"]["architecture"]]
+    assert [first["objective"], second["objective"]] == list(record.probe.values())
+    assert {first["status"], second["status"]} == {"PROBE"}
+    assert first.keys() == entries[0].keys()
+    assert outcome.baseline is not None
+    assert outcome.baseline.probe == record.probe[outcome.leaderboard.winner().config.architecture]
+    assert outcome.baseline.winner == outcome.leaderboard.winner()

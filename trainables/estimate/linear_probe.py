@@ -6,7 +6,10 @@ would gain: it ranks architectures, not strategies (frozen and fine-tuned accura
 1805.08974).
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trainables.config import TrialConfig
 from trainables.data.arrays import load_arrays
@@ -16,8 +19,19 @@ from trainables.loop.learner import Learner
 _KEPT = ("data", "task", "objective", "architecture", "weights", "normalization", "seed", "precision", "channels_last")
 
 
-def linear_probe(config: TrialConfig, cache: Path, cache_budget: int | None = None) -> float:
-    """Measure the objective of a linear probe of the architecture and weights of `config`.
+@dataclass(frozen=True)
+class Probe:
+    """What a linear probe reaches on the validation split."""
+
+    objective: float
+    """Its objective."""
+
+    predictions: Mapping[str, Any]
+    """The columns of its predictions by name, as the task has them."""
+
+
+def linear_probe(config: TrialConfig, cache: Path, cache_budget: int | None = None) -> Probe:
+    """Measure a linear probe of the architecture and weights of `config`.
 
     `cache` is the node's, where the features are left for the trials. Raises InvalidInput for data, weights or a head
     that cannot be used, OutOfMemory where not even one image fits.
@@ -28,5 +42,7 @@ def linear_probe(config: TrialConfig, cache: Path, cache_budget: int | None = No
     learner = Learner(probe, arrays, NodeCache(cache, cache_budget))
     learner.start_head()
     learner.phase.prepare(learner.optimizer, epoch=0)
-    measured = learner.task.measure(learner.validate(), learner.task.targets(arrays.dataset, "val"))
-    return probe.objective.value({f"val/{name}": value for name, value in measured.items()})
+    outputs, task = learner.validate(), learner.task
+    measured = task.measure(outputs, task.targets(arrays.dataset, "val"))
+    objective = probe.objective.value({f"val/{name}": value for name, value in measured.items()})
+    return Probe(objective, task.predictions(outputs, arrays.dataset, "val"))

@@ -1,13 +1,17 @@
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from rich.console import Console, RenderableType
+from run_records import trial as trial_record
 
-from analysis.leaderboard import Leaderboard
+from analysis.baseline import Baseline
+from analysis.leaderboard import Leaderboard, ProbeEntry
 from orchestrator.terminal.tables import (
+    against_probe,
     evaluation_tables,
     metrics_table,
     metrics_text,
@@ -21,7 +25,7 @@ from trainables.bundle.parity import Parity
 from trainables.bundle.predict import Prediction
 from trainables.result import TrialResult
 from trainables.status import Status
-from trainables.task.bootstrap import Interval
+from trainables.task.bootstrap import Difference, Interval
 from trainables.task.evaluation import Evaluation
 
 # Names that a terminal library might take for its own.
@@ -153,6 +157,30 @@ def test_predictions_show_paths_and_labels_literally(width: int) -> None:
     for name in ODD:
         assert text.count(name) >= 3 or width == 80
     assert text.count("0.750") == len(ODD)
+
+
+def test_probes_follow_without_a_rank(board: Leaderboard) -> None:
+    probed = replace(board, probes=(ProbeEntry("resnet18", 0.71), ProbeEntry("vgg16", 0.5)))
+    for width in (200, 60):
+        table = trial_table(probed.entries, probed.objective, console(width), probed.probes)
+        text = shown(table, width).splitlines()
+        assert [line.split()[0] for line in text[-2:]] == ["probe", "probe"]
+        assert "0.7100" in text[-2]
+    assert [row["trial_id"] for row in probed.to_json()[-2:]] == ["probe-resnet18", "probe-vgg16"]
+    assert [list(row) for row in probed.to_json()] == [list(board.to_json()[0])] * (len(board.entries) + 2)
+
+
+@pytest.mark.parametrize("low", [-0.01, 0.01])
+def test_a_winner_is_told_beside_its_probe(low: float) -> None:
+    winner = trial_record(7, 9)
+    text = against_probe(Baseline(winner, 0.85, 378, Difference(0.05, Interval(low, 0.09), 0.9, 0.85)))
+    figures = "val/macro_f1 0.9000 against 0.8500, a difference of +0.0500 (95 % interval on 378 validation photos: "
+    assert figures in text
+    if low > 0:
+        assert text.startswith("0007 beats the linear probe of resnet18: ")
+    else:
+        assert text.startswith("0007 does not beat the linear probe of resnet18: ")
+        assert text.endswith("Try head_init: probe, norm_stats: frozen, a lower learning rate, or more photos")
 
 
 def test_field_names_of_json_are_frozen(board: Leaderboard) -> None:

@@ -46,7 +46,9 @@ def test_a_probe_is_the_start_of_a_head(config: TrialConfig, cache_dir: Path) ->
     learner.start_head()
     logits = predict_outputs(learner.model, arrays.splits["val"], learner.mean, learner.std, torch.device("cpu"))
     expected = metrics(logits, arrays.dataset.labels("val"))["macro_f1"]
-    assert linear_probe(config, cache_dir) == pytest.approx(expected, abs=1e-6)
+    found = linear_probe(config, cache_dir)
+    assert found.objective == pytest.approx(expected, abs=1e-6)
+    assert found.predictions["predicted"] == [arrays.classes[label] for label in logits.argmax(axis=1)]
 
 
 def test_a_probe_leaves_what_trials_find(config: TrialConfig, tmp_path: Path) -> None:
@@ -62,5 +64,5 @@ def test_a_probe_leaves_what_trials_find(config: TrialConfig, tmp_path: Path) ->
 
 def test_a_probe_beats_a_guess_by_any_metric(config: TrialConfig, cache_dir: Path) -> None:
     by_loss = config.model_copy(update={"objective": type(config.objective)(metric="val/loss")})
-    assert linear_probe(by_loss, cache_dir) < np.log(10)
-    assert linear_probe(config, cache_dir) > 0.3
+    assert linear_probe(by_loss, cache_dir).objective < np.log(10)
+    assert linear_probe(config, cache_dir).objective > 0.3

@@ -1,0 +1,86 @@
+"""The winner against the linear probe of its architecture, from predictions on disk."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from run_records import run_record, trial
+
+from analysis.baseline import baseline
+from analysis.ledger import Ledger
+from analysis.run_folder import RunFolder, probe_id
+from trainables.config import Objective
+from trainables.result import TrialResult
+from trainables.status import Status
+
+PHOTOS = 400
+LABELS = np.array(["a", "b"] * (PHOTOS // 2))
+
+Write = Callable[..., RunFolder]
+
+
+@pytest.fixture
+def winner() -> TrialResult:
+    return trial(7, 9, Status.COMPLETED)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """A run whose winner and probe are wrong on so many photos, the winner on the first ones, the probe on the last."""
+
+    def make(winner: int | None, probe: int | None, *, order: int = 1, score: float | None = 0.8) -> RunFolder:
+        run = RunFolder(tmp_path / "run")
+        scores = {} if score is None else {"resnet18": score}
+        Ledger(run).write_run(run_record(probe=scores))
+        for name, wrong, step in (("0007", winner, 1), (probe_id("resnet18"), probe, order)):
+            if wrong is None:
+                continue
+            predicted = np.where(LABELS == "a", "b", "a")
+            predicted = np.where(np.arange(PHOTOS) < wrong, predicted, LABELS)
+            path = run.predictions(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            paths = [f"{index:04}.jpg" for index in range(PHOTOS)]
+            columns = {"path": paths[::step], "label": LABELS[::step], "predicted": predicted[::step]}
+            pq.write_table(pa.table(columns), path)
+        return run
+
+    return make
+
+
+@pytest.mark.parametrize(("ours", "theirs", "beaten"), [(20, 80, True), (40, 42, False), (80, 20, False)])
+def test_the_interval_says_whether_the_probe_is_beaten(
+    ours: int, theirs: int, beaten: bool, write: Write, winner: TrialResult
+) -> None:
+    found = baseline(write(ours, theirs), winner)
+    assert found is not None
+    assert found.is_beaten is beaten
+    assert found.photos == PHOTOS
+    assert found.probe == 0.8
+    assert found.difference.value == pytest.approx((theirs - ours) / PHOTOS, abs=0.01)
+    assert found.difference.interval.low < found.difference.value < found.difference.interval.high
+
+
+@pytest.mark.parametrize("case", ["no probe", "no predictions", "other photos", "another metric"])
+def test_what_cannot_be_compared_is_not(case: str, write: Write, winner: TrialResult) -> None:
+    match case:
+        case "no probe":
+            run = write(20, 80, score=None)
+        case "no predictions":
+            run = write(20, None)
+        case "other photos":
+            run = write(20, 80, order=-1)
+        case _:
+            run = write(20, 80)
+            loss = winner.config.model_copy(update={"objective": Objective(metric="val/loss")})
+            metrics = {"val/loss": 0.5}
+            reports = tuple(report.model_copy(update={"metrics": metrics}) for report in winner.reports)
+            winner = winner.model_copy(update={"config": loss, "reports": reports})
+    assert baseline(run, winner) is None
+
+
+def test_an_architecture_of_the_hub_has_a_file_too() -> None:
+    assert "/" not in probe_id("hf-hub:timm/resnet18.a1_in1k")
+    assert RunFolder(Path("run")).predictions(probe_id("hf-hub:timm/resnet18.a1_in1k")).parent.name == "predictions"
