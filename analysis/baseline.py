@@ -1,7 +1,7 @@
-"""Baseline of a run: the linear probes of its architectures, and whether the winner beats its own.
+"""Baseline of a run: the best linear probe of its architectures, and whether the winner beats it.
 
-A fine-tuning that does not beat the linear probe of its own architecture has cost its epochs for nothing. The interval
-is that of the validation photos; the winner was chosen on them, so that it looks better there than it is.
+A search whose winner does not beat a linear probe has cost its epochs for nothing. The interval is that of the
+validation photos; the winner was chosen on them, so that it looks better there than it is.
 """
 
 from dataclasses import dataclass
@@ -20,13 +20,16 @@ from trainables.task.bootstrap import STATISTICS, Difference, paired_bootstrap
 
 @dataclass(frozen=True)
 class Baseline:
-    """The winner of a run beside the linear probe of its architecture."""
+    """The winner of a run beside the best linear probe."""
 
     winner: TrialResult
     """Best trial of the run."""
 
+    architecture: str
+    """Architecture of the probe, which need not be the winner's."""
+
     probe: float
-    """Objective of the linear probe."""
+    """Objective of the probe."""
 
     photos: int
     """Photos of the validation split."""
@@ -41,15 +44,15 @@ class Baseline:
 
 
 def baseline(run: RunFolder, winner: TrialResult) -> Baseline | None:
-    """Compare the winner with the probe of its architecture; None without a probe, or where no bootstrap can tell.
+    """Compare the winner with the best probe of the run; None without a probe, or where no bootstrap can tell.
 
     Raises what reading the run raises.
     """
-    architecture, metric = winner.config.architecture, winner.config.objective.metric
-    statistic = next((name for name in STATISTICS if f"val/{name}" == metric), None)
-    probe = Ledger(run).read_run().probe.get(architecture)
-    if probe is None or winner.objective is None or statistic is None:
+    record = Ledger(run).read_run()
+    statistic = next((name for name in STATISTICS if f"val/{name}" == record.objective.metric), None)
+    if not record.probe or winner.objective is None or statistic is None:
         return None
+    architecture, probe = max(record.probe.items(), key=lambda item: record.objective.score(item[1]))
     store = RunStore(run)
     columns = []
     for name in (winner.trial_id, probe_id(architecture)):
@@ -64,7 +67,7 @@ def baseline(run: RunFolder, winner: TrialResult) -> Baseline | None:
     classes = np.unique(np.concatenate([labels, ours, theirs]))
     a, b = (np.equal.outer(predicted, classes).astype(np.float32) for predicted in (ours, theirs))
     difference = paired_bootstrap(a, b, np.searchsorted(classes, labels), statistic)
-    return Baseline(winner, probe, len(labels), difference)
+    return Baseline(winner, architecture, probe, len(labels), difference)
 
 
 def _columns(path: Path) -> list[np.ndarray[Any, Any]]:

@@ -68,7 +68,7 @@ class SweepOutcome:
     """Budget that ended the sweep, with its figures; None while none has."""
 
     baseline: Baseline | None = None
-    """Winner beside the linear probe of its architecture, where the sweep has probes and an end."""
+    """Winner beside the best linear probe, where the sweep has probes and an end."""
 
 
 def run_sweep(

@@ -107,7 +107,7 @@ def _trial_table(
 
 
 def against_probe(found: Baseline) -> str:
-    """Say whether the winner beats the linear probe of its architecture and, where it does not, what to try."""
+    """Say whether the winner beats the best linear probe and, where it does not, what to try."""
     winner, config = found.winner, found.winner.config
     value, (low, high) = found.difference.value, found.difference.interval
     figures = (
@@ -115,11 +115,13 @@ def against_probe(found: Baseline) -> str:
         f"(95 % interval on {found.photos} validation photos: {low:+.4f} to {high:+.4f})"
     )
     if found.is_beaten:
-        return f"{winner.trial_id} beats the linear probe of {config.architecture}: {figures}"
+        return f"{winner.trial_id} beats the best linear probe, that of {found.architecture}: {figures}"
     untried = {"head_init": "probe", "norm_stats": "frozen"}
     settings = [f"{name}: {better}" for name, better in untried.items() if getattr(config, name) != better]
     advice = ", ".join([*settings, "a lower learning rate, or more photos"])
-    return f"{winner.trial_id} does not beat the linear probe of {config.architecture}: {figures}. Try {advice}"
+    return (
+        f"{winner.trial_id} does not beat the best linear probe, that of {found.architecture}: {figures}. Try {advice}"
+    )
 
 
 def status_text(status: Status) -> Text:

@@ -173,13 +173,13 @@ def test_probes_follow_without_a_rank(board: Leaderboard) -> None:
 @pytest.mark.parametrize("low", [-0.01, 0.01])
 def test_a_winner_is_told_beside_its_probe(low: float) -> None:
     winner = trial_record(7, 9)
-    text = against_probe(Baseline(winner, 0.85, 378, Difference(0.05, Interval(low, 0.09), 0.9, 0.85)))
+    text = against_probe(Baseline(winner, "vgg16", 0.85, 378, Difference(0.05, Interval(low, 0.09), 0.9, 0.85)))
     figures = "val/macro_f1 0.9000 against 0.8500, a difference of +0.0500 (95 % interval on 378 validation photos: "
     assert figures in text
     if low > 0:
-        assert text.startswith("0007 beats the linear probe of resnet18: ")
+        assert text.startswith("0007 beats the best linear probe, that of vgg16: ")
     else:
-        assert text.startswith("0007 does not beat the linear probe of resnet18: ")
+        assert text.startswith("0007 does not beat the best linear probe, that of vgg16: ")
         assert text.endswith("Try head_init: probe, norm_stats: frozen, a lower learning rate, or more photos")
 
 
