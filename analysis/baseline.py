@@ -1,7 +1,7 @@
 """Baseline of a run: the best linear probe of its architectures, and whether the winner beats it.
 
-A search whose winner does not beat a linear probe has cost its epochs for nothing. The interval is that of the
-validation photos; the winner was chosen on them, so that it looks better there than it is.
+A search whose winner does not beat a linear probe was of no use. The interval covers the choice of the validation
+photos. The winner was chosen on them, so its score there is too high.
 """
 
 from dataclasses import dataclass
@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from analysis.ledger import Ledger
+from analysis.leaderboard import Leaderboard
 from analysis.run_folder import RunFolder, probe_id
 from analysis.run_store import RunStore
 from trainables.result import TrialResult
@@ -39,37 +40,41 @@ class Baseline:
 
     @property
     def is_beaten(self) -> bool:
-        """Whether the interval lies above 0."""
+        """True where the interval lies above 0."""
         return self.difference.interval.low > 0
 
 
-def baseline(run: RunFolder, winner: TrialResult) -> Baseline | None:
-    """Compare the winner with the best probe of the run; None without a probe, or where no bootstrap can tell.
+def baseline(run: RunFolder, board: Leaderboard) -> Baseline | None:
+    """Compare the winner with the best probe of the run.
 
-    Raises what reading the run raises.
+    Returns None without a probe, for a metric without a bootstrap, and where predictions are missing, unreadable or of
+    other photos: the end of a sweep does not depend on them. Raises InvalidInput when the run has no winner.
     """
-    record = Ledger(run).read_run()
-    statistic = next((name for name in STATISTICS if f"val/{name}" == record.objective.metric), None)
-    if not record.probe or winner.objective is None or statistic is None:
+    winner = board.winner()
+    statistic = next((name for name in STATISTICS if f"val/{name}" == board.objective.metric), None)
+    if not board.probes or statistic is None:
         return None
-    architecture, probe = max(record.probe.items(), key=lambda item: record.objective.score(item[1]))
-    store = RunStore(run)
+    probe, store = board.probes[0], RunStore(run)
     columns = []
-    for name in (winner.trial_id, probe_id(architecture)):
+    for name in (winner.trial_id, probe_id(probe.architecture)):
         place = store.newest(lambda layer, name=name: layer.predictions(name))  # type: ignore[misc]
         with store.reading(place) as path:
-            if not path.is_file():
-                return None
-            columns.append(_columns(path))
+            found = _columns(path)
+        if found is None:
+            return None
+        columns.append(found)
     (paths, labels, ours), (other_paths, other_labels, theirs) = columns
     if not np.array_equal(paths, other_paths) or not np.array_equal(labels, other_labels):
         return None
     classes = np.unique(np.concatenate([labels, ours, theirs]))
     a, b = (np.equal.outer(predicted, classes).astype(np.float32) for predicted in (ours, theirs))
     difference = paired_bootstrap(a, b, np.searchsorted(classes, labels), statistic)
-    return Baseline(winner, architecture, probe, len(labels), difference)
+    return Baseline(winner, probe.architecture, probe.objective, len(labels), difference)
 
 
-def _columns(path: Path) -> list[np.ndarray[Any, Any]]:
-    table = pq.read_table(path, columns=["path", "label", "predicted"])
-    return [np.array(table[name].to_pylist(), dtype=str) for name in table.column_names]
+def _columns(path: Path) -> list[np.ndarray[Any, Any]] | None:
+    try:
+        table = pq.read_table(path)
+        return [np.array(table[name].to_pylist(), dtype=str) for name in ("path", "label", "predicted")]
+    except (OSError, KeyError, pa.ArrowInvalid):  # missing, without these columns, or damaged
+        return None

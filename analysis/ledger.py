@@ -258,7 +258,7 @@ def _content(path: Place) -> bytes:
     if not isinstance(path, Path):
         return path.read_bytes()
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # without waiting for somebody who writes to a pipe
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe does not block it
     except OSError as error:
         if error.errno != errno.ENXIO:
             raise

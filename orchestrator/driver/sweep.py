@@ -233,7 +233,7 @@ def _conclude(spec: SweepSpec, run: RunFolder, stopper: SweepStopper, *, interru
         remove_weights(run, board, spec.storage.keep_best)
     if not interrupted and not any(entry.rank for entry in board.entries):
         raise SweepFailed(_why_failed(run, Ledger(run).trials(), stopper.ended))
-    against = None if interrupted else baseline(run, board.winner())
+    against = None if interrupted else baseline(run, board)
     return SweepOutcome(run, board, interrupted, stopper.ended, against)
 
 

@@ -186,7 +186,7 @@ class SweepSpec(Frozen):
 
     @cached_property
     def probed(self) -> bool:
-        """Whether architectures are probed before the sweep: as told, or by `auto` where features are worth it."""
+        """True where architectures are probed before the sweep: as told, or by `auto` where it costs little."""
         if self.search.probe is not None:
             return self.search.probe
         configs = self.corner_configs()

@@ -10,21 +10,16 @@ import pytest
 from run_records import run_record, trial
 
 from analysis.baseline import baseline
+from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, probe_id
 from trainables.config import Objective
-from trainables.result import TrialResult
 from trainables.status import Status
 
 PHOTOS = 400
 LABELS = np.array(["a", "b"] * (PHOTOS // 2))
 
 Write = Callable[..., RunFolder]
-
-
-@pytest.fixture
-def winner() -> TrialResult:
-    return trial(7, 9, Status.COMPLETED)
 
 
 @pytest.fixture
@@ -35,6 +30,7 @@ def write(tmp_path: Path) -> Write:
         run = RunFolder(tmp_path / "run")
         scores = {} if score is None else {"vgg16": score - 0.1, "resnet18": score, "resnet34": score - 0.2}
         Ledger(run).write_run(run_record(probe=scores))
+        Ledger(run).write_trial(trial(7, 9, Status.COMPLETED))
         for name, wrong, step in (("0007", winner, 1), (probe_id("resnet18"), probe, order)):
             if wrong is None:
                 continue
@@ -51,10 +47,9 @@ def write(tmp_path: Path) -> Write:
 
 
 @pytest.mark.parametrize(("ours", "theirs", "beaten"), [(20, 80, True), (40, 42, False), (80, 20, False)])
-def test_the_interval_says_whether_the_probe_is_beaten(
-    ours: int, theirs: int, beaten: bool, write: Write, winner: TrialResult
-) -> None:
-    found = baseline(write(ours, theirs), winner)
+def test_the_interval_says_whether_the_probe_is_beaten(ours: int, theirs: int, beaten: bool, write: Write) -> None:
+    run = write(ours, theirs)
+    found = baseline(run, Leaderboard.from_run(run))
     assert found is not None
     assert found.is_beaten is beaten
     assert found.photos == PHOTOS
@@ -63,19 +58,31 @@ def test_the_interval_says_whether_the_probe_is_beaten(
     assert found.difference.interval.low < found.difference.value < found.difference.interval.high
 
 
-@pytest.mark.parametrize("case", ["no probe", "no predictions", "other photos", "another metric"])
-def test_what_cannot_be_compared_is_not(case: str, write: Write, winner: TrialResult) -> None:
+@pytest.mark.parametrize(
+    "case", ["no probe", "no predictions", "damaged", "other columns", "other photos", "another metric"]
+)
+def test_what_cannot_be_compared_is_not(case: str, write: Write) -> None:
     match case:
         case "no probe":
             run = write(20, 80, score=None)
         case "no predictions":
             run = write(20, None)
+        case "damaged":
+            run = write(20, 80)
+            run.predictions(probe_id("resnet18")).write_bytes(b"PAR1 and no more")
+        case "other columns":
+            run = write(20, 80)
+            pq.write_table(pa.table({"path": ["a"]}), run.predictions(probe_id("resnet18")))
         case "other photos":
             run = write(20, 80, order=-1)
         case _:
             run = write(20, 80)
             Ledger(run).update_run(objective=Objective(metric="val/loss"))
-    assert baseline(run, winner) is None
+            metrics = {"val/loss": 0.5}
+            reports = tuple(report.model_copy(update={"metrics": metrics}) for report in trial(7, 9).reports)
+            ended = trial(7, 9, Status.COMPLETED).model_copy(update={"reports": reports})
+            Ledger(run).write_trial(ended)
+    assert baseline(run, Leaderboard.from_run(run)) is None
 
 
 def test_an_architecture_of_the_hub_has_a_file_too() -> None:

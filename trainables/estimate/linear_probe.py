@@ -1,8 +1,8 @@
 """A linear probe: how far the frozen features of an architecture go, in seconds where they are cached.
 
-It is the head with which `head_init: probe` starts, measured before anything trains: a fine-tuning that ends below it
-has lost what the weights knew. The features it computes are those that the trials find. It says nothing of what thawing
-would gain: it ranks architectures, not strategies (frozen and fine-tuned accuracy go together: Kornblith et al., arXiv
+The probe is the head with which `head_init: probe` starts, measured before anything trains. A fine-tuning that ends
+below it is worse than the frozen features. Trials use the features that it has computed. It ranks architectures, not
+strategies (frozen and fine-tuned accuracy go together: Kornblith et al., arXiv
 1805.08974).
 """
 
@@ -21,7 +21,7 @@ _KEPT = ("data", "task", "objective", "architecture", "weights", "normalization"
 
 @dataclass(frozen=True)
 class Probe:
-    """What a linear probe reaches on the validation split."""
+    """Result of a linear probe on the validation split."""
 
     objective: float
     """Its objective."""

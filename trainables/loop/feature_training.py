@@ -127,7 +127,7 @@ def head_features(
     """
     cut, wanted = _cut(config, model, 0, images.device, context), _plain(config, images, "train")
     batch, dtype = forward_batch(config.data.image_size, images.device), config.feature_dtype
-    with suppress(StorageFailed):
+    with suppress(StorageFailed):  # a full disk costs time, not the trial
         found = open_rows(cache, model, cut, wanted, dtype=dtype, batch=batch, context=context)
         if found is not None:
             return cut, found

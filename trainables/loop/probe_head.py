@@ -1,7 +1,7 @@
 """Head that starts at the linear probe, so that fine-tuning begins where a frozen backbone ends.
 
-Linear probing, then fine-tuning: Kumar et al., arXiv 2202.10054. A fresh head sends gradients through the backbone that
-say more of the head than of the images.
+Linear probing, then fine-tuning: Kumar et al., arXiv 2202.10054. The gradients that a random
+head sends through the backbone depend on the head more than on the images.
 """
 
 import json
@@ -45,7 +45,7 @@ def start_at_probe(
 ) -> None:
     """Set the classifier of `model`, the only part of it that needs gradients, to the linear probe of its features.
 
-    The features are those of the training images as evaluation has them; they and the probe are computed once a node.
+    The features are those of the training images as evaluation has them; they and the probe are computed once per node.
     All workers start with the head of the first. Raises InvalidInput where the logits are no linear function of the
     features, OutOfMemory where not even one image fits.
     """

@@ -1,6 +1,6 @@
 """Weight decay towards the weights that a stage thawed with, instead of towards zero.
 
-L2-SP: Li, Grandvalet & Davoine, arXiv 1802.01483. Fine-tuning then stays near what the pretrained weights know.
+L2-SP: Li, Grandvalet & Davoine, arXiv 1802.01483. It keeps fine-tuning near the pretrained weights.
 """
 
 from typing import Any
