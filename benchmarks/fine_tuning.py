@@ -13,7 +13,7 @@ import itertools
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -136,12 +136,19 @@ def tuning_cells(arm: Arm, rate: float) -> list[Cell]:
     return [Cell(data, TUNED_ON, arm, TUNING_SEED, rate) for data in SETS]
 
 
-def cells(done: dict[str, Any]) -> Iterator[Cell]:
-    """All trials in the order in which they are run: first the rates, then seed after seed."""
-    plain = [arm for arm in ARMS if arm.decay == "zero"]
-    yield from (Cell(data, architecture, None, 0, 1.0) for data in SETS for architecture in ARCHITECTURES)
-    yield from (cell for arm in plain for rate in RATES for cell in tuning_cells(arm, rate))
-    for seed, data, architecture, arm in itertools.product(SEEDS, SETS, ARCHITECTURES, ARMS):
+def cells(done: dict[str, Any]) -> list[Cell]:
+    """All trials in the order in which they are run: strategy by strategy the rates and one architecture, then all."""
+    found = [Cell(data, architecture, None, 0, 1.0) for data in SETS for architecture in ARCHITECTURES]
+    for strategy in STRATEGIES:
+        plain = [arm for arm in ARMS if arm.strategy == strategy and arm.decay == "zero"]
+        found += [cell for arm in plain for rate in RATES for cell in tuning_cells(arm, rate)]
+        found += seeded(done, [TUNED_ON], plain)
+    return list(dict.fromkeys([*found, *seeded(done, ARCHITECTURES, ARMS)]))
+
+
+def seeded(done: dict[str, Any], architectures: Sequence[str], arms: Sequence[Arm]) -> Iterator[Cell]:
+    """The trials that are reported, of the arms whose rate is known, seed after seed."""
+    for seed, data, architecture, arm in itertools.product(SEEDS, SETS, architectures, arms):
         rate = best_rate(done, arm)
         if rate is not None:
             yield Cell(data, architecture, arm, seed, rate)
