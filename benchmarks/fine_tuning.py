@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/fine_tuning.py [--hours 2] [--jobs 2]
 
 Every arm is one strategy with one choice of `norm_stats`, `head_init` and `decay_to`. Its learning rate is the best of
-four on the validation splits of both data sets, by a seed and an architecture of their own; what is reported is
-macro-F1 on the test splits, with other seeds. The results so far stand in `benchmarks/fine_tuning.json`: the next call
+four on the validation split of each data set, by a seed and an architecture of their own; what is reported is macro-F1
+on the test splits, with other seeds. The results so far stand in `benchmarks/fine_tuning.json`: the next call
 goes on where this one ended, and the page says how many there are.
 """
 
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from setting import WEIGHTS, card_crops, machine, trashnet
+from setting import WEIGHTS, card_crops, few_photos, machine, trashnet
 
 from trainables.config import TrialConfig
 from trainables.data.arrays import load_arrays
@@ -34,7 +34,7 @@ from trainables.storage.folders import TrialFolders
 from trainables.task.bootstrap import Difference, paired_bootstrap
 from trainables.task.inference import predict_outputs
 
-SETS = {"crops": card_crops, "trashnet6": trashnet}
+SETS = {"crops": card_crops, "few": few_photos, "trashnet6": trashnet}
 ARCHITECTURES = ("tf_efficientnet_lite0", "tf_mobilenetv3_small_100", "mobilenetv2_100")
 STRATEGIES: dict[str, dict[str, Any]] = {
     "full": {"strategy": "full"},
@@ -122,18 +122,18 @@ def run(cell: Cell, root: Path, work: Path) -> dict[str, Any]:
     }
 
 
-def best_rate(done: dict[str, Any], arm: Arm) -> float | None:
-    """Return the rate of an arm, chosen without regard to its decay; None while its trials are not there."""
-    plain = Arm(arm.strategy, arm.norms, arm.head)
-    found = {rate: [done.get(cell.key) for cell in tuning_cells(plain, rate)] for rate in RATES}
-    if not all(all(cells) for cells in found.values()):
+def best_rate(done: dict[str, Any], data: str, arm: Arm) -> float | None:
+    """Return the rate of an arm for a data set, the same for both decays; None while its trials are not there."""
+    found = {cell.lr: done.get(cell.key) for cell in tuning_cells(data, arm)}
+    if not all(found.values()):
         return None
-    return max(found, key=lambda rate: np.mean([cell["val"] for cell in found[rate] if cell]))
+    return max(found, key=lambda rate: found[rate]["val"])
 
 
-def tuning_cells(arm: Arm, rate: float) -> list[Cell]:
-    """The trials by which a rate is judged."""
-    return [Cell(data, TUNED_ON, arm, TUNING_SEED, rate) for data in SETS]
+def tuning_cells(data: str, arm: Arm) -> list[Cell]:
+    """The trials by which the rate of an arm is chosen."""
+    plain = Arm(arm.strategy, arm.norms, arm.head)
+    return [Cell(data, TUNED_ON, plain, TUNING_SEED, rate) for rate in RATES]
 
 
 def cells(done: dict[str, Any]) -> list[Cell]:
@@ -141,7 +141,7 @@ def cells(done: dict[str, Any]) -> list[Cell]:
     found = [Cell(data, architecture, None, 0, 1.0) for data in SETS for architecture in ARCHITECTURES]
     for strategy in STRATEGIES:
         plain = [arm for arm in ARMS if arm.strategy == strategy and arm.decay == "zero"]
-        found += [cell for arm in plain for rate in RATES for cell in tuning_cells(arm, rate)]
+        found += [cell for arm in plain for data in SETS for cell in tuning_cells(data, arm)]
         found += seeded(done, [TUNED_ON], plain)
     return list(dict.fromkeys([*found, *seeded(done, ARCHITECTURES, ARMS)]))
 
@@ -149,7 +149,7 @@ def cells(done: dict[str, Any]) -> list[Cell]:
 def seeded(done: dict[str, Any], architectures: Sequence[str], arms: Sequence[Arm]) -> Iterator[Cell]:
     """The trials that are reported, of the arms whose rate is known, seed after seed."""
     for seed, data, architecture, arm in itertools.product(SEEDS, SETS, architectures, arms):
-        rate = best_rate(done, arm)
+        rate = best_rate(done, data, arm)
         if rate is not None:
             yield Cell(data, architecture, arm, seed, rate)
 
@@ -192,7 +192,7 @@ def one_hot(labels: str) -> np.ndarray[Any, Any]:
 
 def compared(done: dict[str, Any], work: Path, data: str, arm: Arm, base: Arm | None) -> tuple[int, Difference] | None:
     """An arm against another, or against the linear probe, over the architectures and seeds that both have."""
-    rate, other = best_rate(done, arm), None if base is None else best_rate(done, base)
+    rate, other = best_rate(done, data, arm), None if base is None else best_rate(done, data, base)
     if rate is None or (base is not None and other is None):
         return None
     pairs = []
@@ -217,13 +217,14 @@ def page(done: dict[str, Any], work: Path) -> str:
 
 `.venv/bin/python benchmarks/fine_tuning.py` on {machine()}; {trials} of {wanted} trials so far.
 
-TrashNet (1,764 photos to train on, 379 to test on, 6 classes) and the boxes of the playing cards, cut out (469 and 100,
-6 classes), at {SIZE} pixels; {", ".join(ARCHITECTURES)} with ImageNet weights; {COMMON["epochs"]} epochs, batches of
-{COMMON["batch_size"]}, AdamW, cosine, no augmentation; `partial` thaws 3 stages, `progressive` everything from epoch 3
-on. Rates were chosen among {", ".join(f"{rate:g}" for rate in RATES)} on validation, with {TUNED_ON} and a seed of its
-own. Figures are macro-F1 on test, means over architectures and the seeds {", ".join(map(str, SEEDS))}; differences have
-95 % intervals of the paired bootstrap over the test photos (10,000 resamples, stratified by class), pooled over both.
-`decay_to: start` has weight_decay {DECAYS["start"]}, `zero` {DECAYS["zero"]}.
+TrashNet (1,764 photos to train on, 379 to test on, 6 classes), the same with one training photo in eight (`few`), and
+the boxes of the playing cards, cut out (469 and 100, 6 classes), at {SIZE} pixels; {", ".join(ARCHITECTURES)}
+with ImageNet weights; {COMMON["epochs"]} epochs, batches of {COMMON["batch_size"]}, AdamW, cosine, no augmentation;
+`partial` thaws 3 stages, `progressive` everything from epoch 3 on. Rates were chosen among
+{", ".join(f"{rate:g}" for rate in RATES)} on validation, for each data set, with {TUNED_ON} and a seed of its own.
+Figures are macro-F1 on test, means over architectures and the seeds {", ".join(map(str, SEEDS))}; differences
+have 95 % intervals of the paired bootstrap over the test photos (10,000 resamples, stratified by class), pooled over
+both. `decay_to: start` has weight_decay {DECAYS["start"]}, `zero` {DECAYS["zero"]}.
 """
     for data in SETS:
         for strategy in STRATEGIES:
@@ -248,7 +249,7 @@ def row(done: dict[str, Any], work: Path, data: str, arm: Arm, base: Arm) -> str
         arm.norms,
         arm.head,
         arm.decay,
-        f"{best_rate(done, arm):g}",
+        f"{best_rate(done, data, arm):g}",
         str(count),
         f"{probe.a:.3f}",
         f"{probe.b:.3f}",

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -70,6 +71,18 @@ def trashnet(folder: Path) -> Path:
     with tarfile.open(ASSETS / "data" / "trashnet6.tar") as archive:
         archive.extractall(folder, filter="data")
     return folder / "trashnet6"
+
+
+def few_photos(folder: Path) -> Path:
+    """TrashNet with one training photo in eight (224 + 378 + 379), into `folder`; returns their root."""
+    root = folder / "few"
+    if not root.is_dir():
+        shutil.copytree(trashnet(folder), root)
+        for kind in (root / "train").iterdir():
+            for index, photo in enumerate(sorted(kind.iterdir())):
+                if index % 8:
+                    photo.unlink()
+    return root
 
 
 def card_crops(folder: Path) -> Path:
