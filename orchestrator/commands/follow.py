@@ -105,6 +105,8 @@ class SweepReporter:
             raise typer.Exit(130) from None
         if self.log is None:
             _show(outcome, hints=not self.quiet)
+        elif outcome.baseline is not None:
+            self.log.baseline(outcome.baseline)
         if outcome.interrupted:
             raise typer.Exit(130)
 

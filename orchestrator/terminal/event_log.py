@@ -1,14 +1,20 @@
 """EventLog: one line of JSON per event of a sweep. Names of events and fields are an interface."""
 
+from __future__ import annotations
+
 import datetime
 import json
 from collections import Counter
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
+from orchestrator.terminal.tables import against_probe
 from orchestrator.tracking.observer import Observer, SweepEnding, SweepStart, TrackerProblem
 from search_spaces.redaction import redact
 from trainables.result import EpochReport, TrialResult
 from trainables.status import Status
+
+if TYPE_CHECKING:  # pyarrow comes with it, which no event but one needs
+    from analysis.baseline import Baseline
 
 
 class EventLog(Observer):
@@ -83,6 +89,19 @@ class EventLog(Observer):
     def warning(self, message: str) -> None:
         """Write `warning`."""
         self._write("warning", message=redact(message))
+
+    def baseline(self, found: Baseline) -> None:
+        """Write `baseline`: the winner beside the best linear probe, and the interval of their difference."""
+        difference = found.difference
+        self._write(
+            "baseline",
+            trial_id=found.winner.trial_id,
+            architecture=found.architecture,
+            probe=found.probe,
+            difference=difference.value,
+            interval=[difference.interval.low, difference.interval.high],
+            message=against_probe(found),
+        )
 
     def error(self, message: str, exit_code: int) -> None:
         """Write `error`: the command ends with this exit code before a trial has started."""

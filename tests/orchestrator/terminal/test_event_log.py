@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 
+from analysis.baseline import Baseline
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.terminal.event_log import EventLog
 from orchestrator.tracking.observer import SweepEnding, SweepStart, TrackerProblem
 from trainables.result import TrialResult
 from trainables.status import Status
+from trainables.task.bootstrap import Difference, Interval
 
 Trial = Callable[..., TrialResult]
 
@@ -84,6 +86,7 @@ def test_names_of_events_and_fields_are_frozen(
     log.on_trial(trial("0001", [], parameters={"lr": 0.1}))
     log.on_trial(trial("0001", [0.5], Status.PRUNED))
     log.on_close(SweepEnding("small", tmp_path, "completed", "done", (best,), best))
+    log.baseline(Baseline(best, "vgg16", 0.45, 378, Difference(0.05, Interval(0.01, 0.09), 0.5, 0.45)))
     log.error("wrong", 2)
     told = events(log)
     assert {event["event"]: list(event)[2:] for event in told} == {
@@ -93,6 +96,7 @@ def test_names_of_events_and_fields_are_frozen(
         "epoch": ["trial_id", "epoch", "epochs", "objective", "metrics", "seconds", "notes"],
         "trial_ended": ["trial_id", "status", "objective", "epoch", "epochs_done", "seconds", "failure"],
         "sweep_ended": ["status", "message", "trials", "best"],
+        "baseline": ["trial_id", "architecture", "probe", "difference", "interval", "message"],
         "error": ["message", "exit_code"],
     }
     assert all(list(event)[:2] == ["event", "time"] for event in told)
@@ -104,6 +108,8 @@ def test_names_of_events_and_fields_are_frozen(
         "epoch": 1,
         "parameters": {"lr": 0.1},
     }
+    assert by_name["baseline"]["interval"] == [0.01, 0.09]
+    assert "0000 beats the best linear probe" in by_name["baseline"]["message"]
     assert by_name["sweep_started"]["objective"] == {"metric": "val/macro_f1", "mode": "max"}
 
 
