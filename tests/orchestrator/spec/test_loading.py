@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from analysis.run_folder import RunFolder
 from orchestrator.spec.loading import load, load_data, load_run, load_trial, resolve
@@ -293,6 +294,20 @@ def test_a_run_s_sweep_is_read_back_from_its_folder(small_spec: SmallSpec, tmp_p
     run.root.mkdir()
     run.sweep_yaml.write_text(spec.to_yaml())
     assert load_run(run) == spec
+
+
+def test_a_run_of_before_keeps_the_settings_that_it_began_with(small_spec: SmallSpec, tmp_path: Path) -> None:
+    """Its file has every setting of a section, and of a trial those that were given."""
+    spec, run = small_spec(), RunFolder(tmp_path / "run")
+    run.root.mkdir()
+    written = yaml.safe_load(spec.to_yaml())
+    written["search"]["probe"] = False
+    assert not {"norm_stats", "head_init", "decay_to"} & (written["trial"].keys() | written["space"].keys())
+    run.sweep_yaml.write_text(yaml.safe_dump(written))
+    again = load_run(run)
+    config = again.trial_config(next(again.search_space.draws(0)))
+    assert (config.norm_stats, config.head_init, config.decay_to) == ("batch", "random", "zero")
+    assert not again.probed
 
 
 def test_data_and_batches_are_read_from_a_file_that_is_not_complete(small: Small, tmp_path: Path) -> None:

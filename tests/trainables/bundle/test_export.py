@@ -9,11 +9,17 @@ import onnx
 import pytest
 import torch
 from torch import nn
+from warmed_weights import write_warmed
 
 from search_spaces.errors import ExportRefused, InvalidInput
 from trainables.bundle import export
 from trainables.bundle.export import ExportBundle, export_bundle, export_onnx, write_metadata
 from trainables.bundle.predict import Predictor
+from trainables.config import TrialConfig
+from trainables.data.preprocess import Preprocessing
+from trainables.loop.checkpoint import load_trained
+from trainables.loop.train import train
+from trainables.storage.folders import TrialFolders
 
 Small = tuple[nn.Module, ExportBundle]
 Photos = list[tuple[str, bytes]]
@@ -85,6 +91,28 @@ def test_export_is_quiet_and_leaves_the_model_as_it_is(
         ("logits", onnx.TensorProto.FLOAT),
     ]
     assert graph.input[0].type.tensor_type.shape.dim[0].dim_param
+
+
+def test_a_trial_from_its_probe_with_frozen_statistics_exports(
+    trial_config: Callable[..., TrialConfig], tmp_path: Path
+) -> None:
+    weights = tmp_path / "warmed.safetensors"
+    root = trial_config().data.root
+    write_warmed(weights, "test_efficientnet", root, tmp_path / "cache")
+    settings = {"head_init": "probe", "norm_stats": "frozen", "decay_to": "start", "lr": 1e-3, "epochs": 2}
+    config = trial_config(strategy="full", weights=str(weights), **settings)
+    folders = TrialFolders(tmp_path / "checkpoints", tmp_path / "val.parquet", tmp_path / "cache")
+    reports = list(train(config, folders))
+    model, state = load_trained(folders.best)
+    val = [(str(path), path.read_bytes()) for path in sorted(root.glob("val/*/*"))]
+    ours = Preprocessing(config.data.image_size, config.data.resize_mode, state.mean, state.std)
+    bundle = export_bundle(model, state.classes, ours, {}, "f", val, tmp_path / "bundle")
+    assert bundle.parity.holds
+    assert bundle.parity.same_label == len(val) == 18
+    told = Predictor.open(bundle.model).predict_bytes(val)
+    right = sum(Path(each.path).parent.name == each.label for each in told) / len(val)
+    best = max(reports, key=lambda report: report.metrics["val/macro_f1"])
+    assert right == pytest.approx(best.metrics["val/accuracy"])
 
 
 def test_channels_last_exports(tmp_path: Path, small: Small, photos: Photos) -> None:
