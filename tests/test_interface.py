@@ -1,7 +1,8 @@
 """The names that machines read: none vanishes or changes, and none is added without a reason.
 
 `interface.json` has the names of the last commit before the rooms (d560e6c), as `collect` found them there. It is never
-written anew: a name that is new stands in `ADDED` instead, by a pattern and with its reason.
+written anew: a name that is new stands in `ADDED` instead, by a pattern and with its reason, and a default that has
+changed stands in `CHANGED`.
 """
 
 import ast
@@ -80,6 +81,11 @@ ADDED: dict[str, str] = {
 A bracket has a meaning in a pattern: `*` stands for it.
 """
 
+CHANGED: dict[str, str] = {
+    "sweep file: search.probe = default false": "auto is the default; a run's own file says what it began with",
+}
+"""Defaults that have changed, as they were, in the printed form; why."""
+
 Name = tuple[str, list[str]]
 """A name and its words: those that are allowed, and `default ...`."""
 
@@ -103,7 +109,7 @@ FROZEN: Interface = json.loads(Path(__file__).with_name("interface.json").read_t
 
 @pytest.mark.parametrize("section", FROZEN)
 def test_no_name_vanishes_or_changes(section: str, today: set[str]) -> None:
-    assert sorted(printed({section: FROZEN[section]}) - today) == []
+    assert sorted(printed({section: FROZEN[section]}) - today - CHANGED.keys()) == []
 
 
 def test_a_name_is_added_with_its_reason(today: set[str]) -> None:

@@ -27,7 +27,7 @@ class Search(Frozen):
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Seed of the sampler; the seed of the trials is `trial.seed`."""
 
-    probe: OrAuto[bool] = False
+    probe: OrAuto[bool] = None
     """Measure a linear probe of every architecture before the sweep, as its baseline, and try the best ones first.
     auto: where the weights were trained, and the probes cost less than a twentieth of the epochs."""
 
