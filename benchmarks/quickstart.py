@@ -13,6 +13,7 @@ import itertools
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,14 @@ import torch
 import yaml
 from fine_tuning import SETS, one_hot
 from setting import WEIGHTS, machine
+from torch import nn
 
 from analysis.leaderboard import Leaderboard
 from orchestrator.driver.sweep import run_sweep
 from orchestrator.spec.loading import resolve
 from search_spaces.presets import preset_text
 from trainables.config import TrialConfig
-from trainables.data.arrays import load_arrays
+from trainables.data.arrays import Split, load_arrays
 from trainables.data.node_cache import NodeCache
 from trainables.loop.checkpoint import load_trained
 from trainables.loop.learner import Learner
@@ -80,11 +82,10 @@ def sweep(data: str, seed: int, side: str, work: Path) -> dict[str, Any]:
     winner = board.winner()
     model, state = load_trained(outcome.run.best(winner.trial_id))
     test = load_arrays(winner.config.data, work / "cache", ["test"]).splits["test"]
-    labels = predict_outputs(model, test, state.mean, state.std, torch.device("cpu")).argmax(axis=1)
     return {
         "winner": winner.parameters,
         "val": winner.objective,
-        "test": "".join(map(str, labels)),
+        "test": said(model, test, state.mean, state.std),
         "probes": {probe.architecture: probe.objective for probe in board.probes},
         "seconds": round(seconds, 1),
     }
@@ -101,6 +102,11 @@ def probed(data: str, architecture: str, work: Path) -> str:
     return "".join(
         map(str, predict_outputs(learner.model, test, learner.mean, learner.std, torch.device("cpu")).argmax(axis=1))
     )
+
+
+def said(model: nn.Module, split: Split, mean: Sequence[float], std: Sequence[float]) -> str:
+    """Return the labels that a model gives the photos, a digit each."""
+    return "".join(map(str, predict_outputs(model, split, mean, std, torch.device("cpu")).argmax(axis=1)))
 
 
 def compared(ours: list[str], theirs: list[str], labels: np.ndarray[Any, Any]) -> str:
