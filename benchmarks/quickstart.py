@@ -80,7 +80,9 @@ def sweep(data: str, seed: int, side: str, work: Path) -> dict[str, Any]:
     seconds = time.perf_counter() - begun
     board = Leaderboard.from_run(outcome.run)
     winner = board.winner()
-    model, state = load_trained(outcome.run.best(winner.trial_id))
+    best = outcome.run.best(winner.trial_id)
+    assert isinstance(best, Path)
+    model, state = load_trained(best)
     test = load_arrays(winner.config.data, work / "cache", ["test"]).splits["test"]
     return {
         "winner": winner.parameters,
