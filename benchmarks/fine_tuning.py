@@ -124,7 +124,7 @@ def run(cell: Cell, root: Path, work: Path) -> dict[str, Any]:
 
 def best_rate(done: dict[str, Any], data: str, arm: Arm) -> float | None:
     """Return the rate of an arm for a data set, the same for both decays; None while its trials are not there."""
-    found = {cell.lr: done.get(cell.key) for cell in tuning_cells(data, arm)}
+    found: dict[float, Any] = {cell.lr: done.get(cell.key) for cell in tuning_cells(data, arm)}
     if not all(found.values()):
         return None
     return max(found, key=lambda rate: found[rate]["val"])

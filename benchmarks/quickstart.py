@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from fine_tuning import SETS, one_hot
 from setting import WEIGHTS, machine
 from torch import nn
@@ -27,6 +26,7 @@ from torch import nn
 from analysis.leaderboard import Leaderboard
 from orchestrator.driver.sweep import run_sweep
 from orchestrator.spec.loading import resolve
+from search_spaces.documents import parse_yaml
 from search_spaces.presets import preset_text
 from trainables.config import TrialConfig
 from trainables.data.arrays import Split, load_arrays
@@ -40,7 +40,8 @@ TRIALS, SIZE, ADDED = 16, 128, "tf_efficientnet_lite0"
 RESULTS, PAGE = Path(__file__).with_suffix(".json"), Path(__file__).with_suffix(".md")
 
 # The space and the first points of the preset before.
-BEFORE: dict[str, Any] = yaml.safe_load("""
+BEFORE: dict[str, Any] = parse_yaml(
+    """
 space:
   architecture: {choice: [mobilenetv2_100, tf_mobilenetv3_small_100]}
   strategy: {choice: [head, partial, progressive, gradual, full]}
@@ -63,12 +64,14 @@ search:
     - {architecture: mobilenetv2_100, strategy: full, lr: 5e-4, balance: none, scheduler: cosine}
     - {architecture: tf_mobilenetv3_small_100, strategy: full, lr: 5e-4, balance: none, scheduler: cosine}
 stopping: {asha: {grace: 1, reduction: 2}}
-""")
+""",
+    "before",
+)
 
 
 def sweep(data: str, seed: int, side: str, work: Path) -> dict[str, Any]:
     """Run a sweep; return its winner, and what winner and best probe say about the test photos."""
-    raw = yaml.safe_load(preset_text("quickstart")) | (BEFORE if side == "before" else {})
+    raw = parse_yaml(preset_text("quickstart"), "now") | (BEFORE if side == "before" else {})
     raw["space"]["architecture"]["choice"].append(ADDED)
     raw["search"] |= {"trials": TRIALS, "seed": seed}
     raw["trial"] |= {"seed": seed}

@@ -18,13 +18,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from replay import Row, Table, replay
 from search_space import TABLE, sweep
 
@@ -34,6 +34,7 @@ from setting import WEIGHTS, card_crops, machine
 from orchestrator.search.rungs import Rungs
 from orchestrator.spec.sections import Asha
 from orchestrator.spec.sweep_spec import SweepSpec
+from search_spaces.documents import parse_yaml
 from search_spaces.presets import preset_text
 from search_spaces.space import Point
 from trainables.config import TrialConfig
@@ -51,13 +52,10 @@ RULES = [Asha(grace=grace, reduction=reduction) for grace, reduction in itertool
 
 
 def cards(root: Path, work: Path) -> SweepSpec:
-    """The quickstart sweep on the cards in `root`, of every way to begin a thaw."""
-    values = yaml.safe_load(preset_text("quickstart"))
+    """The quickstart sweep on the cards in `root`, without its first points."""
+    values = parse_yaml(preset_text("quickstart"), "quickstart")
     values["data"] |= {"root": root, "weights_dir": WEIGHTS}
     values["storage"] = {"root": work / "runs", "cache_dir": work / "cache"}
-    for name, choices in (("norm_stats", ["batch", "frozen"]), ("head_init", ["random", "probe"])):
-        values["trial"].pop(name, None)
-        values["space"][name] = {"choice": choices}
     del values["search"]["points"]
     return SweepSpec.model_validate({"name": "stopping", **values})
 
@@ -174,7 +172,7 @@ class Outcome:
     regret: np.ndarray[Any, Any]
     """By seed: the best score of the sweep's trials at their ends minus the best that was seen before they stopped."""
 
-    def row(self, rule: Asha, within: bool, strategies: list[str]) -> str:
+    def row(self, rule: Asha, within: bool, strategies: Sequence[str]) -> str:
         """Return it as a row of Markdown."""
         shares = [f"{self.stopped[each] / self.met[each]:.0%}" if self.met[each] else "-" for each in strategies]
         total = f"{self.stopped.total() / self.met.total():.0%}"
