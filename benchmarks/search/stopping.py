@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from replay import Row, Table, replay
+from replay import Row, Table, regrets, replay
 from search_space import TABLE, sweep
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # setting.py lies there
@@ -48,6 +48,9 @@ CURVES, PAGE = Path(__file__).with_name("stopping_curves.json.gz"), Path(__file_
 POINTS, POINT_SEED = 120, 7
 SEEDS = tuple(range(1000, 1400))
 TRIALS, WORKERS = 24, 4
+BUDGETS = (5, 10, 20)
+"""Of a sweep without end, in training FLOPs; the unit is what a trial takes on average when trained to its end."""
+
 RULES = [Asha(grace=grace, reduction=reduction) for grace, reduction in itertools.product((1, 2, 3), (2, 3, 4))]
 
 
@@ -126,9 +129,9 @@ def from_cards(rows: list[dict[str, Any]]) -> Trials:
 class Draw:
     """A sweep of trials that were drawn at random, as a side of a replay."""
 
-    def __init__(self, trials: Trials, rule: Asha, within: bool, seed: int) -> None:
+    def __init__(self, trials: Trials, rule: Asha, within: bool, seed: int, count: int) -> None:
         self.trials = trials
-        self.order = random.Random(seed).sample(range(len(trials.rows)), TRIALS)
+        self.order = random.Random(seed).sample(range(len(trials.rows)), count)
         self.within = within
         self.stopped: set[int] = set()
         self._flops = {id(c): row.flops for c, row in zip(trials.configs, trials.rows, strict=True)}
@@ -169,38 +172,39 @@ class Outcome:
     cost: float
     """Share of the FLOPs of training everything to its end."""
 
-    regret: np.ndarray[Any, Any]
-    """By seed: the best score of the sweep's trials at their ends minus the best that was seen before they stopped."""
+    regrets: np.ndarray[Any, Any]
+    """By seed and budget: the best score of all trials minus the best that was seen by then, stopped or not."""
 
     def row(self, rule: Asha, within: bool, strategies: Sequence[str]) -> str:
         """Return it as a row of Markdown."""
         shares = [f"{self.stopped[each] / self.met[each]:.0%}" if self.met[each] else "-" for each in strategies]
         total = f"{self.stopped.total() / self.met.total():.0%}"
-        means = np.random.default_rng(0).choice(self.regret, (10_000, len(self.regret))).mean(axis=1)
-        low, high = np.quantile(means, (0.025, 0.975))
-        regret = f"{self.regret.mean():.4f} ({low:.4f} to {high:.4f})"
+        regret = [f"{mean:.4f} ± {1.96 * error:.4f}" for mean, error in zip(*self._mean_and_error(), strict=True)]
         name = f"grace {rule.grace}, reduction {rule.reduction}"
-        cells = [name, "strategy" if within else "all", *shares, total, f"{self.cost:.2f}", regret]
+        cells = [name, "strategy" if within else "all", *shares, total, f"{self.cost:.2f}", *regret]
         return f"| {' | '.join(cells)} |\n"
+
+    def _mean_and_error(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        return self.regrets.mean(axis=0), self.regrets.std(axis=0, ddof=1) / len(self.regrets) ** 0.5
 
 
 def judged(trials: Trials, rule: Asha, within: bool) -> Outcome:
-    """Replay one sweep per seed."""
+    """Replay two sweeps per seed: one of so many trials, and one without end within the budgets."""
     table, best = Table(trials.rows), trials.best
     stopped: Counter[str] = Counter()
     met: Counter[str] = Counter()
-    costs, regret = [], []
+    costs, found = [], []
+    budgets = [budget * table.unit for budget in BUDGETS]
     for seed in SEEDS:
-        side = Draw(trials, rule, within, seed)
-        events = list(replay(table, side, WORKERS, float("inf"), TRIALS))
-        rows = [trials.rows[index] for index in side.order]
-        spent = sum(event.row.flops[event.epoch - 1] for event in events)
-        costs.append(spent / sum(sum(row.flops) for row in rows))
-        seen = max(event.row.scores[event.epoch - 1] for event in events)
-        regret.append(max(max(row.scores) for row in rows) - seen)
+        side = Draw(trials, rule, within, seed, TRIALS)
+        spent = sum(e.row.flops[e.epoch - 1] for e in replay(table, side, WORKERS, float("inf"), TRIALS))
+        costs.append(spent / sum(sum(trials.rows[index].flops) for index in side.order))
         met.update(trials.configs[index].strategy for index in side.order if index in best)
         stopped.update(trials.configs[index].strategy for index in side.stopped & best)
-    return Outcome(stopped, met, float(np.mean(costs)), np.array(regret))
+        endless = Draw(trials, rule, within, seed, len(trials.rows))
+        events = list(replay(table, endless, WORKERS, budgets[-1], len(trials.rows)))
+        found.append(regrets(table, events, budgets))
+    return Outcome(stopped, met, float(np.mean(costs)), np.array(found))
 
 
 def section(title: str, trials: Trials) -> str:
@@ -209,8 +213,9 @@ def section(title: str, trials: Trials) -> str:
     strategies = sorted(best)
     counted = ", ".join(f"{count} {name}" for name, count in best.most_common())
     text = f"\n## {title}\n\n{len(trials.rows)} trials; the best tenth: {counted}.\n\n"
-    text += f"| rungs | compared | {' | '.join(strategies)} | best tenth | cost | regret (95 %) |\n"
-    text += "|---" * (len(strategies) + 5) + "|\n"
+    text += f"| rungs | compared | {' | '.join(strategies)} | best tenth | cost |"
+    text += "".join(f" regret at {budget} |" for budget in BUDGETS) + "\n"
+    text += "|---" * (len(strategies) + 4 + len(BUDGETS)) + "|\n"
     return text + "".join(
         judged(trials, rule, within).row(rule, within, strategies) for rule in RULES for within in (False, True)
     )
@@ -224,8 +229,9 @@ def page(rows: list[dict[str, Any]]) -> str:
 of {TRIALS} trials drawn at random, {WORKERS} at once, replayed from trials that were trained to their ends.
 
 Under each strategy: of the trials among the best tenth, the share that the rungs stopped. Cost: the share of the FLOPs
-of training everything to its end. Regret: the best val/macro_f1 that the sweep's trials reach at their ends, minus the
-best that was seen before they were stopped. `compared: strategy` holds rungs of its own for each strategy.
+of training everything to its end. Regret: of sweeps that draw trials until a budget is spent, the best val/macro_f1 of
+all trials minus the best that the sweep has seen, with the half of its 95 % interval; the unit of a budget is the mean
+trial. `compared: strategy` holds rungs of its own for each strategy.
 """
     text += section("The table by which rungs were chosen: TrashNet at 48 pixels, 9 epochs", from_table())
     text += section("Held out: the cards at 96 pixels, random points of `quickstart`, 6 epochs", from_cards(rows))
