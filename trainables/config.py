@@ -214,7 +214,8 @@ class TrialConfig(Frozen):
     """gradual: how many epochs after `last_stage_epoch` everything thaws."""
 
     norm_stats: NormStats = "batch"
-    """Statistics of BatchNorm in thawed stages: those of each batch, or, frozen, those that came with the weights."""
+    """Statistics of BatchNorm in thawed stages: those of each batch, or, frozen, those that came with the weights (which
+    untrained weights lack)."""
 
     head_init: Literal["random", "probe"] = "random"
     """Start of the classifier: random, or a logistic regression on the frozen features (LP-FT, arXiv 2202.10054)."""
@@ -351,14 +352,6 @@ class TrialConfig(Frozen):
                     f"last_stage_epoch + full_after must be below epochs, got {self.last_stage_epoch} + "
                     f"{self.full_after} = {thawed}, epochs={self.epochs}; thaw earlier or train longer"
                 )
-        return self
-
-    @model_validator(mode="after")
-    def _weights_hold_statistics(self) -> Self:
-        if self.norm_stats == "frozen" and self.weights == "none":
-            raise ValueError(
-                "norm_stats: frozen needs weights that were trained, got weights: none; set norm_stats: batch"
-            )
         return self
 
     @model_validator(mode="after")

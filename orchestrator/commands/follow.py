@@ -90,11 +90,13 @@ class SweepReporter:
         """
         from orchestrator.search.rungs import make_rungs, unstoppable_warning
         from orchestrator.search.unmodeled_dimensions import sampler_warning
+        from orchestrator.spec.sweep_spec import untrained_statistics_warning
         from orchestrator.tracking.notify import Notifier
 
         configs = spec.corner_configs()
         late = unstoppable_warning(make_rungs(spec.stopping, configs), configs)
-        for problem in (late, sampler_warning(spec.search, spec.search_space)):
+        untrained = untrained_statistics_warning(configs)
+        for problem in (late, sampler_warning(spec.search, spec.search_space), untrained):
             if problem is not None and not self.quiet:
                 self.warn(problem)
         try:

@@ -1,7 +1,7 @@
 """SweepSpec: the sweep file, read, resolved and checked as a whole before anything runs."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from typing import Annotated, Any, Self
@@ -200,3 +200,13 @@ class SweepSpec(Frozen):
         values = self.model_dump(mode="json")
         values["data"] = self.data.model_dump(mode="json", exclude_none=True)
         return dump_yaml(values)
+
+
+def untrained_statistics_warning(configs: Sequence[TrialConfig]) -> str | None:
+    """Return the warning about statistics of BatchNorm that are kept, but that no photo has made; None without any."""
+    if not any(config.norm_stats == "frozen" and config.weights == "none" for config in configs):
+        return None
+    return (
+        "norm_stats: frozen keeps the statistics of BatchNorm that came with the weights, and with weights: none there "
+        "are none; such trials learn badly. Set norm_stats: batch, or weights that were trained"
+    )

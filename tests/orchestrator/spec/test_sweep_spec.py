@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.spec.loading import load
 from orchestrator.spec.sections import Asha
-from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.spec.sweep_spec import SweepSpec, untrained_statistics_warning
 from search_spaces.errors import InvalidInput
 from search_spaces.presets import preset_names, preset_text
 from trainables.config import Objective
@@ -154,3 +154,13 @@ def test_a_resolved_file_without_words_is_still_read(tmp_path: Path) -> None:
     assert (spec.search.points, spec.budget.wall_clock, spec.tracking.notify.command) == (None, None, None)
     old.write_text(spec.to_yaml())
     assert load(old) == spec
+
+
+@pytest.mark.parametrize(("preset", "frozen"), [("quickstart", True), ("small-data", True), ("large-data", False)])
+def test_kept_statistics_of_untrained_weights_are_warned_of(preset: str, frozen: bool, tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(preset_text(preset))
+    assert untrained_statistics_warning(load(path).corner_configs()) is None
+    warning = untrained_statistics_warning(load(path, ["trial.weights=none"]).corner_configs())
+    assert (warning is not None) == frozen
+    assert warning is None or "Set norm_stats: batch, or weights that were trained" in warning
