@@ -214,8 +214,8 @@ class TrialConfig(Frozen):
     """gradual: how many epochs after `last_stage_epoch` everything thaws."""
 
     norm_stats: NormStats = "batch"
-    """Statistics of BatchNorm in thawed stages: those of each batch, or, frozen, those that came with the weights (which
-    untrained weights lack)."""
+    """Statistics of BatchNorm in thawed stages: those of each batch, or, frozen, those that came with the weights.
+    Untrained weights bring none."""
 
     head_init: Literal["random", "probe"] = "random"
     """Start of the classifier: random, or a logistic regression on the frozen features (LP-FT, arXiv 2202.10054)."""
