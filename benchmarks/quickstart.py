@@ -14,6 +14,7 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ stopping: {asha: {grace: 1, reduction: 2}}
 
 def sweep(data: str, seed: int, side: str, work: Path) -> dict[str, Any]:
     """Run a sweep; return its winner, and what winner and best probe say about the test photos."""
-    raw = parse_yaml(preset_text("quickstart"), "now") | (BEFORE if side == "before" else {})
+    raw = deepcopy(parse_yaml(preset_text("quickstart"), "now") | (BEFORE if side == "before" else {}))
     raw["space"]["architecture"]["choice"].append(ADDED)
     raw["search"] |= {"trials": TRIALS, "seed": seed}
     raw["trial"] |= {"seed": seed}
