@@ -5,7 +5,6 @@ photos. The winner was chosen on them, so its score there is too high.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 from analysis.leaderboard import Leaderboard
 from analysis.run_folder import RunFolder, probe_id
 from analysis.run_store import RunStore
+from search_spaces.errors import StorageFailed
 from trainables.result import TrialResult
 from trainables.task.bootstrap import STATISTICS, Difference, paired_bootstrap
 
@@ -31,6 +31,9 @@ class Baseline:
 
     probe: float
     """Objective of the probe."""
+
+    architectures: frozenset[str]
+    """Architectures that have a probe."""
 
     photos: int
     """Photos of the validation split."""
@@ -57,9 +60,7 @@ def baseline(run: RunFolder, board: Leaderboard) -> Baseline | None:
     probe, store = board.probes[0], RunStore(run)
     columns = []
     for name in (winner.trial_id, probe_id(probe.architecture)):
-        place = store.newest(lambda layer, name=name: layer.predictions(name))  # type: ignore[misc]
-        with store.reading(place) as path:
-            found = _columns(path)
+        found = _columns(store, name)
         if found is None:
             return None
         columns.append(found)
@@ -69,12 +70,15 @@ def baseline(run: RunFolder, board: Leaderboard) -> Baseline | None:
     classes = np.unique(np.concatenate([labels, ours, theirs]))
     a, b = (np.equal.outer(predicted, classes).astype(np.float32) for predicted in (ours, theirs))
     difference = paired_bootstrap(a, b, np.searchsorted(classes, labels), statistic)
-    return Baseline(winner, probe.architecture, probe.objective, len(labels), difference)
+    probed = frozenset(each.architecture for each in board.probes)
+    return Baseline(winner, probe.architecture, probe.objective, probed, len(labels), difference)
 
 
-def _columns(path: Path) -> list[np.ndarray[Any, Any]] | None:
+def _columns(store: RunStore, name: str) -> list[np.ndarray[Any, Any]] | None:
     try:
-        table = pq.read_table(path)
-        return [np.array(table[name].to_pylist(), dtype=str) for name in ("path", "label", "predicted")]
-    except (OSError, KeyError, pa.ArrowInvalid):  # missing, without these columns, or damaged
+        with store.reading(store.newest(lambda layer: layer.predictions(name))) as path:
+            table = pq.read_table(path)
+            return [np.array(table[column].to_pylist(), dtype=str) for column in ("path", "label", "predicted")]
+    # Missing, without these columns, damaged, or in a bucket that does not answer.
+    except (OSError, KeyError, pa.ArrowException, StorageFailed):
         return None

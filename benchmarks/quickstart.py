@@ -4,7 +4,7 @@
 
 A sweep of the `quickstart` preset as it is, and as it was before it knew `norm_stats` and `head_init`: 16 trials at 128
 pixels, with EfficientNet-Lite0 in the space, the seed of the search that of the trials too. The winner of each and the
-probe that is best on validation label the test photos. What is done stands in `benchmarks/quickstart.json`: the next
+probe that is best on validation label the test photos. Results so far stand in `benchmarks/quickstart.json`: the next
 call goes on where this one ended.
 """
 
@@ -32,6 +32,7 @@ from search_spaces.presets import preset_text
 from trainables.config import TrialConfig
 from trainables.data.arrays import Split, load_arrays
 from trainables.data.node_cache import NodeCache
+from trainables.estimate.linear_probe import linear_probe
 from trainables.loop.checkpoint import load_trained
 from trainables.loop.learner import Learner
 from trainables.task.bootstrap import paired_bootstrap
@@ -71,7 +72,7 @@ stopping: {asha: {grace: 1, reduction: 2}}
 
 
 def sweep(data: str, seed: int, side: str, work: Path) -> dict[str, Any]:
-    """Run a sweep; return its winner, and what winner and best probe say about the test photos."""
+    """Run a sweep; return its winner, and the labels that it predicts for the test photos."""
     raw = deepcopy(parse_yaml(preset_text("quickstart"), "now") | (BEFORE if side == "before" else {}))
     raw["space"]["architecture"]["choice"].append(ADDED)
     raw["search"] |= {"trials": TRIALS, "seed": seed}
@@ -91,27 +92,30 @@ def sweep(data: str, seed: int, side: str, work: Path) -> dict[str, Any]:
     return {
         "winner": winner.parameters,
         "val": winner.objective,
-        "test": said(model, test, state.mean, state.std),
-        "probes": {probe.architecture: probe.objective for probe in board.probes},
+        "test": predicted(model, test, state.mean, state.std),
+        "architectures": [probe.architecture for probe in board.probes],
         "seconds": round(seconds, 1),
     }
 
 
-def probed(data: str, architecture: str, work: Path) -> str:
-    """Return what the linear probe of an architecture says about the test photos."""
+def probed(data: str, architecture: str, work: Path) -> dict[str, Any]:
+    """Return the linear probe of an architecture: of both answers to imbalance the one that is best on validation."""
     section = {"root": SETS[data](work), "image_size": SIZE, "resize_mode": "squash", "weights_dir": WEIGHTS}
     settings = {"strategy": "head", "head_init": "probe", "epochs": 1, "lr": 1.0, "weights": "pretrained"}
-    config = TrialConfig.model_validate({"data": section, "architecture": architecture, "seed": 0, **settings})
-    learner = Learner(config, load_arrays(config.data, work / "cache"), NodeCache(work / "cache"))
-    learner.start_head()
-    test = load_arrays(config.data, work / "cache", ["test"]).splits["test"]
-    return "".join(
-        map(str, predict_outputs(learner.model, test, learner.mean, learner.std, torch.device("cpu")).argmax(axis=1))
-    )
+    found = []
+    for balance in ("none", "loss"):
+        own = {"architecture": architecture, "seed": 0, "balance": balance, **settings}
+        config = TrialConfig.model_validate({"data": section, **own})
+        learner = Learner(config, load_arrays(config.data, work / "cache"), NodeCache(work / "cache"))
+        learner.start_head()
+        test = load_arrays(config.data, work / "cache", ["test"]).splits["test"]
+        labels = predicted(learner.model, test, learner.mean, learner.std)
+        found.append({"val": linear_probe(config, work / "cache").objective, "test": labels})
+    return max(found, key=lambda probe: probe["val"])
 
 
-def said(model: nn.Module, split: Split, mean: Sequence[float], std: Sequence[float]) -> str:
-    """Return the labels that a model gives the photos, a digit each."""
+def predicted(model: nn.Module, split: Split, mean: Sequence[float], std: Sequence[float]) -> str:
+    """Return the labels that a model predicts for the photos, a digit each."""
     return "".join(map(str, predict_outputs(model, split, mean, std, torch.device("cpu")).argmax(axis=1)))
 
 
@@ -142,8 +146,10 @@ intervals of the paired bootstrap over the test photos (10,000 resamples, strati
         section = {"root": SETS[data](work), "image_size": SIZE, "resize_mode": "squash"}
         config = TrialConfig.model_validate({"data": section, "architecture": ADDED, "epochs": 1, "lr": 1.0})
         labels = load_arrays(config.data, work / "cache", ["test"]).dataset.labels("test")
-        best = [done[f"{data}/probe/{max(run['probes'], key=run['probes'].get)}"] for run in now]
-        tests = {"now": [run["test"] for run in now], "before": [run["test"] for run in before], "the probe": best}
+        probes = [done[f"{data}/probe/{architecture}"] for architecture in now[0]["architectures"]]
+        best = max(probes, key=lambda probe: probe["val"])
+        tests = {"now": [run["test"] for run in now], "before": [run["test"] for run in before]}
+        tests["the probe"] = [best["test"]] * len(seeds)
         for one, other in (("now", "the probe"), ("before", "the probe"), ("now", "before")):
             cells = compared(tests[one], tests[other], labels).split(" | ", 1)
             text += f"| {data} | {', '.join(map(str, seeds))} | {one} | {cells[0]} | {other} | {cells[1]} |\n"
@@ -167,7 +173,7 @@ def main() -> None:
             key = f"{data}/{seed}/{side}"
             if key not in done:
                 done[key] = sweep(data, seed, side, work)
-            for architecture in done[key]["probes"]:
+            for architecture in done[key]["architectures"]:
                 probe = f"{data}/probe/{architecture}"
                 done[probe] = done.get(probe) or probed(data, architecture, work)
             RESULTS.write_text(json.dumps(done, indent=0, sort_keys=True) + "\n")

@@ -352,7 +352,6 @@ def test_no_test_folder_shadows_a_room() -> None:
 WITHOUT_MIRROR: dict[str, str] = {
     "orchestrator/commands/demo.py": "tests/integration/test_demo.py: runs the whole chain",
     "orchestrator/commands/plan.py": "tests/orchestrator/planning/test_plan.py: runs the command for its plans",
-    "orchestrator/driver/probe.py": "tests/integration/test_sweep.py: probes in workers of Ray",
     "orchestrator/driver/sweep.py": "tests/integration/test_sweep.py: runs whole sweeps",
     "orchestrator/spec/search_problem.py": "tests/orchestrator/search/test_proposals.py: holds fields alone",
     "orchestrator/terminal/plan_table.py": "tests/orchestrator/planning/test_plan.py: shows the plans made there",

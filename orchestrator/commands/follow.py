@@ -144,7 +144,7 @@ def _show(outcome: "SweepOutcome", *, hints: bool) -> None:
 
     root, board = outcome.run.root, outcome.leaderboard
     output.print(trial_table(board.entries[:SHOWN_TRIALS], board.objective, output, board.probes))
-    if outcome.baseline is not None:
+    if hints and outcome.baseline is not None:
         prose(errors, f"\n{escaped(against_probe(outcome.baseline))}")
     if outcome.ended is not None:
         prose(errors, f"\n{ended(outcome.ended, outcome.run.root)}")

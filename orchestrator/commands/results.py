@@ -1,5 +1,6 @@
 """Commands for results and the winner: leaderboard, evaluate, retrain, export, predict."""
 
+from dataclasses import replace
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
@@ -51,12 +52,13 @@ def leaderboard(
 
     board = Leaderboard.from_run(run)
     warn_of(board.problems)
+    shown = replace(board, entries=board.entries[:top])
     if format is Format.JSON:
-        print_json(board.to_json()[:top])
+        print_json(shown.to_json())
     elif not board.entries:
         prose(errors, f"{escaped(run)} has no trials yet; see `{escaped(thaw_command('status', run))}`")
     else:
-        output.print(trial_table(board.entries[:top], board.objective, output, board.probes))
+        output.print(trial_table(shown.entries, board.objective, output, board.probes))
 
 
 def evaluate(

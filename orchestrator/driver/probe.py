@@ -1,5 +1,10 @@
-"""Probe first: score every architecture by a linear probe before the sweep, and try the best ones first."""
+"""Probe first: score every architecture by a linear probe before the sweep, and try the best ones first.
 
+Trials of one architecture may differ in what decides its probe: the weights, or the weights of rare classes. The best
+of its probes counts, since a search that loses to it was of no use.
+"""
+
+import itertools
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -9,8 +14,9 @@ import torch
 
 from orchestrator.spec.sections import cache_budget
 from orchestrator.spec.sweep_spec import SweepSpec
+from search_spaces.errors import ThawError
 from trainables.config import TrialConfig
-from trainables.estimate.linear_probe import Probe, linear_probe
+from trainables.estimate.linear_probe import Probe, linear_probe, probe_config
 from trainables.storage.folders import cache_folder
 
 log = logging.getLogger(__name__)
@@ -22,23 +28,21 @@ def probe_architectures(
     spec: SweepSpec,
     stopped: Callable[[], bool],
     keep: Callable[[str, Probe], None],
-    known: Mapping[str, float] | None = None,
+    known: Mapping[str, float],
+    warn: Callable[[str], None],
 ) -> dict[str, float]:
     """Return the score of every architecture of the space, probed side by side on the connected Ray, best first.
 
     Each probe is handed to `keep` with its architecture. Architectures in `known` are not probed again. One that cannot
-    be probed has no score, and a line in the sweep's log. Once `stopped()` is true, scores that are not there yet are
-    left out.
+    be probed has no score, and `warn` gets the reason. Once `stopped()` is true, scores that are not there yet are left
+    out.
     """
-    configs: dict[str, TrialConfig] = {}
-    for config in spec.corner_configs():
-        if config.architecture not in (known or {}):
-            configs.setdefault(config.architecture, config)
+    configs = {name: probes for name, probes in _probes(spec).items() if name not in known}
     resources = spec.resources
-    run = ray.remote(_probe).options(num_cpus=resources.cpus_per_worker, num_gpus=resources.gpus_per_worker)
+    run = ray.remote(_best_probe).options(num_cpus=resources.cpus_per_worker, num_gpus=resources.gpus_per_worker)
     cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
     waiting = {run.remote(config, cache, budget, resources.threads): name for name, config in configs.items()}
-    scores = dict(known or {})
+    scores = dict(known)
     while waiting and not stopped():
         ready, _ = ray.wait(list(waiting), num_returns=1, timeout=PROBE_POLL_SECONDS)
         for reference in ready:
@@ -46,8 +50,8 @@ def probe_architectures(
             try:
                 probe: Probe = ray.get(reference)
             except ray.exceptions.RayError as error:
-                # Its trials will fail with the same reason in more words; the other scores are useful all the same.
-                log.warning("%s cannot be probed: %s", name, str(error).strip().splitlines()[-1])
+                # The other scores are useful all the same.
+                warn(f"{name} has no linear probe: {_reason(error)}")
             else:
                 keep(name, probe)
                 scores[name] = probe.objective
@@ -57,6 +61,29 @@ def probe_architectures(
     return dict(sorted(scores.items(), key=lambda item: spec.objective.score(item[1]), reverse=True))
 
 
-def _probe(config: TrialConfig, cache: Path, budget: int | None, threads: int) -> Probe:
+def _probes(spec: SweepSpec) -> dict[str, list[TrialConfig]]:
+    """Return the configurations of the different probes of each architecture, with every answer to imbalance."""
+    corners = spec.corner_configs()
+    answers = {(config.balance, config.class_weighting) for config in corners}
+    found: dict[str, list[TrialConfig]] = {}
+    for config, (balance, weighting) in itertools.product(corners, sorted(answers)):
+        probe = probe_config(config.model_copy(update={"balance": balance, "class_weighting": weighting}))
+        known = found.setdefault(config.architecture, [])
+        if probe not in known:
+            known.append(probe)
+    return found
+
+
+def _best_probe(configs: list[TrialConfig], cache: Path, budget: int | None, threads: int) -> Probe:
     torch.set_num_threads(threads)
-    return linear_probe(config, cache, budget)
+    objective = configs[0].objective
+    return max(
+        (linear_probe(config, cache, budget) for config in configs), key=lambda probe: objective.score(probe.objective)
+    )
+
+
+def _reason(error: ray.exceptions.RayError) -> str:
+    """Return the reason of a failed probe, without a remedy for a setting that its trials may not have."""
+    cause = getattr(error, "cause", None)
+    lines = str(cause if isinstance(cause, ThawError) else error).strip().splitlines()
+    return lines[-1].replace("head_init: probe needs", "it needs").split(";")[0] if lines else type(error).__name__

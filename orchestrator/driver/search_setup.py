@@ -28,11 +28,16 @@ log = logging.getLogger(__name__)
 
 
 def make_searcher(
-    spec: SweepSpec, ledger: Ledger, stopper: SweepStopper, on_trial: Callable[[TrialResult], None]
+    spec: SweepSpec,
+    ledger: Ledger,
+    stopper: SweepStopper,
+    on_trial: Callable[[TrialResult], None],
+    warn: Callable[[str], None] = log.warning,
 ) -> tuple[LedgerSearcher, PlanAwareAsha | None]:
     """Return the searcher for the rest of a run, and its scheduler, both in the state after the trials so far.
 
-    Architectures are probed first where the sweep asks for it; `on_trial` is called with every change of a trial.
+    Architectures are probed first where the sweep asks for it, and `warn` gets a sentence on each that cannot be.
+    `on_trial` is called with every change of a trial.
     """
     run, known, problem, configs = ledger.run, ledger.trials(), spec.problem, spec.corner_configs()
     study = build_study(spec.name, problem, known, run.study_log, warm_start.warm_trials(problem, run))
@@ -44,7 +49,7 @@ def make_searcher(
     if late is not None:
         log.warning("%s", late)
     starting = starting_points(
-        problem, spec.given_points(), DEFAULT_RECIPE, _probe_scores(spec, ledger, stopper.stop_all)
+        problem, spec.given_points(), DEFAULT_RECIPE, _probe_scores(spec, ledger, stopper.stop_all, warn)
     )
     proposals = Proposals(problem, study, known, starting, price_function(rungs), ledger.next_number())
     states = TrialStates(ledger, study, on_trial, stopper.give_up)
@@ -52,10 +57,15 @@ def make_searcher(
     return LedgerSearcher(proposals, states, _assigner(spec, ledger), stopper.is_over, pruned_at_end), asha
 
 
-def _probe_scores(spec: SweepSpec, ledger: Ledger, stopped: Callable[[], bool]) -> dict[str, float]:
-    """Return the scores of the architectures, probed where the sweep asks for it and the run has none."""
+def _probe_scores(
+    spec: SweepSpec, ledger: Ledger, stopped: Callable[[], bool], warn: Callable[[str], None]
+) -> dict[str, float]:
+    """Return the scores of the architectures, probed where the sweep asks for it and the run has none.
+
+    A run that has some gets those of architectures that an extension has added, unless it says `probe: false`.
+    """
     known = ledger.read_run().probe
-    if not spec.probed:
+    if not spec.probed and not (known and spec.search.probe is None):
         return known
     store = RunStore(ledger.run)
 
@@ -64,7 +74,7 @@ def _probe_scores(spec: SweepSpec, ledger: Ledger, stopped: Callable[[], bool]) 
         write_predictions(ledger.run.here(place), probe.predictions)
         store.publish(place)
 
-    scores = probe_architectures(spec, stopped, keep, known)
+    scores = probe_architectures(spec, stopped, keep, known, warn)
     if not stopped():
         ledger.update_run(probe=scores)
     return scores

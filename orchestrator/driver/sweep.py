@@ -204,7 +204,7 @@ def _run_trials(
     for layer in ledger.run.layers():
         shutil.rmtree(layer.tune, ignore_errors=True)
         layer.study_log.unlink(missing_ok=True)
-    searcher, asha = make_searcher(spec, ledger, stopper, events.on_trial)
+    searcher, asha = make_searcher(spec, ledger, stopper, events.on_trial, events.warn)
     remaining = searcher.proposals.remaining
     log.info("%s: %d trials to go", spec.name, remaining)
     if remaining:

@@ -1,5 +1,6 @@
 """SweepEvents: the observers of one sweep, from its first check to its end."""
 
+import logging
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
@@ -17,6 +18,8 @@ from orchestrator.tracking.observer import (
 from search_spaces.errors import InvalidInput
 from trainables.result import TrialResult
 from trainables.storage.place import Place
+
+log = logging.getLogger(__name__)
 
 
 class SweepEvents:
@@ -64,6 +67,11 @@ class SweepEvents:
     def on_problem(self, problem: TrackerProblem) -> None:
         """Report a problem of a tracker."""
         self._observers.on_problem(problem)
+
+    def warn(self, message: str) -> None:
+        """Report a problem of the sweep itself, which goes on, and write it to the sweep's log."""
+        log.warning("%s", message)
+        self.on_problem(TrackerProblem("", message))
 
     def close(self, *, interrupted: bool, ended: str | None) -> None:
         """Report the end of a sweep that has not failed; `ended` names the budget that ended it."""

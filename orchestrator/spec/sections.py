@@ -29,7 +29,7 @@ class Search(Frozen):
 
     probe: OrAuto[bool] = None
     """Measure a linear probe of every architecture before the sweep, as its baseline, and try the best ones first.
-    auto: where the weights were trained, and the probes cost less than a twentieth of the epochs."""
+    auto: where the weights were trained, and the probes cost at most a twentieth of the epochs."""
 
     points: OrNone[Points] = None
     """Configurations tried first; in the file a list, or the name of a YAML or JSON file that holds one."""

@@ -131,6 +131,15 @@ class SweepSpec(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _probes_exist(self) -> Self:
+        if self.search.probe and "head_init" in unread_settings(self.task):
+            raise ValueError(
+                f"search.probe: must be false or auto for the task {self.task}, which has no linear probe, got true; "
+                "remove it"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _target_can_be_reached(self) -> Self:
         target, metric = self.budget.target, metrics_of(self.task)[self.objective.metric]
         if target is not None and not metric.low <= target <= metric.high:

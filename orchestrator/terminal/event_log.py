@@ -100,6 +100,7 @@ class EventLog(Observer):
             probe=found.probe,
             difference=difference.value,
             interval=[difference.interval.low, difference.interval.high],
+            beaten=found.is_beaten,
             message=against_probe(found),
         )
 

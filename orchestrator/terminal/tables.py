@@ -45,6 +45,8 @@ def trial_table(
     without a rank.
     """
     varying = columns(entries)
+    if probes and "architecture" not in varying:
+        varying = ["architecture", *varying]
     wide = _trial_table(entries, objective, varying, probes, split=True)
     if _width(wide, console) <= console.width:
         return wide
@@ -82,7 +84,8 @@ def _trial_table(
         table.add_column(name, overflow="fold")
     for entry in entries:
         trial = entry.trial
-        own = {name: trial.parameters[name] for name in varying if name in trial.parameters}
+        known = {"architecture": trial.config.architecture, **trial.parameters}
+        own = {name: known[name] for name in varying if name in known}
         reason = trial.failure.message if trial.failure is not None else ""
         if split:
             cells = [value_text(own[name]) if name in own else "" for name in varying] + [reason] * failed
@@ -116,11 +119,17 @@ def against_probe(found: Baseline) -> str:
     )
     if found.is_beaten:
         return f"{winner.trial_id} beats the best linear probe, that of {found.architecture}: {figures}"
-    untried = {"head_init": "probe", "norm_stats": "frozen"}
-    settings = [f"{name}: {better}" for name, better in untried.items() if getattr(config, name) != better]
-    advice = ", ".join([*settings, "a lower learning rate, or more photos"])
+    verdict = "is worse than" if high < 0 else "does not beat"
+    advice = ["a lower learning rate", "more photos to train on"]
+    if config.norm_stats == "batch" and config.strategy != "head" and config.weights != "none":
+        advice.insert(0, "norm_stats: frozen")
+    if config.head_init == "random" and config.architecture in found.architectures:
+        advice.insert(0, "head_init: probe")
+    if high > 0:
+        advice.append("more photos to validate on, for these leave it open")
     return (
-        f"{winner.trial_id} does not beat the best linear probe, that of {found.architecture}: {figures}. Try {advice}"
+        f"{winner.trial_id} {verdict} the best linear probe, that of {found.architecture}: {figures}. "
+        f"Try {', '.join(advice[:-1])}, or {advice[-1]}"
     )
 
 

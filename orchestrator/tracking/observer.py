@@ -56,10 +56,10 @@ class SweepEnding:
 
 @dataclass(frozen=True)
 class TrackerProblem:
-    """TrackerProblem: failure of a tracker, which does not stop the sweep."""
+    """TrackerProblem: failure of a tracker, or of a linear probe, which does not stop the sweep."""
 
     tracker: str
-    """Name of the tracker; empty for a problem of all."""
+    """Name of the tracker; empty for a problem of all, and of none."""
 
     message: str
     """One sentence for users."""

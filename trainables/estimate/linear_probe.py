@@ -1,9 +1,8 @@
 """A linear probe: how far the frozen features of an architecture go, in seconds where they are cached.
 
 The probe is the head with which `head_init: probe` starts, measured before anything trains. A fine-tuning that ends
-below it is worse than the frozen features. Trials use the features that it has computed. It ranks architectures, not
-strategies (frozen and fine-tuned accuracy go together: Kornblith et al., arXiv
-1805.08974).
+below it is worse than the frozen features. Trials that agree in its settings use the features that it has computed. It
+ranks architectures, not strategies (frozen and fine-tuned accuracy go together: Kornblith et al., arXiv 1805.08974).
 """
 
 from collections.abc import Mapping
@@ -15,8 +14,12 @@ from trainables.config import TrialConfig
 from trainables.data.arrays import load_arrays
 from trainables.data.node_cache import NodeCache
 from trainables.loop.learner import Learner
+from trainables.task_catalog import unread_settings
 
-_KEPT = ("data", "task", "objective", "architecture", "weights", "normalization", "seed", "precision", "channels_last")
+_KEPT = (
+    *("data", "task", "objective", "architecture", "weights", "normalization", "seed", "precision", "channels_last"),
+    *("feature_dtype", "balance", "class_weighting"),
+)
 
 
 @dataclass(frozen=True)
@@ -30,14 +33,22 @@ class Probe:
     """The columns of its predictions by name, as the task has them."""
 
 
+def probe_config(config: TrialConfig) -> TrialConfig:
+    """Return the configuration of the linear probe of a trial: equal ones have the same probe."""
+    kept = config.model_dump(include=set(_KEPT) - set(unread_settings(config.task)))
+    if config.balance == "none":
+        kept.pop("class_weighting", None)
+    head = {"strategy": "head", "head_init": "probe", "epochs": 1, "lr": 1.0}  # nothing trains: no rate matters
+    return TrialConfig.model_validate(kept | head)
+
+
 def linear_probe(config: TrialConfig, cache: Path, cache_budget: int | None = None) -> Probe:
-    """Measure a linear probe of the architecture and weights of `config`.
+    """Measure the linear probe of a trial.
 
     `cache` is the node's, where the features are left for the trials. Raises InvalidInput for data, weights or a head
     that cannot be used, OutOfMemory where not even one image fits.
     """
-    head = {"strategy": "head", "head_init": "probe", "epochs": 1, "lr": 1.0}  # nothing trains: no rate matters
-    probe = TrialConfig.model_validate(config.model_dump(include=set(_KEPT)) | head)
+    probe = probe_config(config)
     arrays = load_arrays(probe.data, cache, budget=cache_budget)
     learner = Learner(probe, arrays, NodeCache(cache, cache_budget))
     learner.start_head()

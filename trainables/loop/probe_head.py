@@ -6,6 +6,7 @@ head sends through the backbone depend on the head more than on the images.
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import sha256
 from typing import Any
 
@@ -15,8 +16,9 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
+from torch.nn import functional
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInput, StorageFailed
 from trainables.config import TrialConfig
 from trainables.data.node_cache import Array, NodeCache
 from trainables.data.readers import Dataset
@@ -55,7 +57,7 @@ def start_at_probe(
     except CannotCache as error:
         raise InvalidInput(f"head_init: probe needs frozen features: {error}; set head_init: random") from error
     # Each row is what the classifier gets: it is all that lies behind the cut, apart from dropout.
-    if cut.width != weight[0].numel() or not _is_linear(cut.suffix(model), weight, bias, rows[:_TRIED_ON]):
+    if cut.width != weight[0].numel() or not _is_linear(cut.suffix(model), weight, bias, rows[:_TRIED_ON], acc):
         raise InvalidInput(
             "head_init: probe needs logits that are a linear function of the classifier's input, got others of "
             f"{config.architecture}; set head_init: random, or choose another architecture"
@@ -67,11 +69,14 @@ def start_at_probe(
         bias.copy_(head[:, -1])
 
 
-def _is_linear(suffix: nn.Module, weight: Tensor, bias: Tensor, rows: Array) -> bool:
+def _is_linear(suffix: nn.Module, weight: Tensor, bias: Tensor, rows: Array, acc: Accelerator) -> bool:
     inputs = torch.from_numpy(np.array(rows, np.float32)).to(weight.device)
-    with torch.no_grad():
-        logits, expected = suffix.eval()(inputs), inputs @ weight.flatten(1).T + bias
-    return logits.shape == expected.shape and torch.allclose(logits, expected, rtol=_TOLERANCE, atol=_TOLERANCE)
+    with torch.no_grad(), acc.autocast():
+        logits, expected = suffix.eval()(inputs), functional.linear(inputs, weight.flatten(1), bias)
+    if logits.shape != expected.shape:
+        return False
+    tolerance = max(_TOLERANCE, 4 * torch.finfo(logits.dtype).eps)
+    return torch.allclose(logits.float(), expected.float(), tolerance, tolerance * float(expected.abs().max()))
 
 
 def _fitted(probe: LinearProbe, rows: Array, cache: NodeCache) -> Array:
@@ -82,5 +87,8 @@ def _fitted(probe: LinearProbe, rows: Array, cache: NodeCache) -> Array:
         with threadpool_limits(torch.get_num_threads()):  # other trials have the other cores
             yield probe.fit(np.asarray(rows, np.float32))
 
-    found = cache.array("heads", key.hexdigest(), (probe.outputs, rows.shape[1] + 1), "<f4", fit)
-    return np.array(found) if found is not None else next(fit())
+    with suppress(StorageFailed):  # a full disk costs time, not the trial
+        found = cache.array("heads", key.hexdigest(), (probe.outputs, rows.shape[1] + 1), "<f4", fit)
+        if found is not None:
+            return np.array(found)
+    return next(fit())

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.spec import sweep_spec
 from orchestrator.spec.loading import load
 from orchestrator.spec.sections import Asha
 from orchestrator.spec.sweep_spec import SweepSpec, untrained_statistics_warning
@@ -154,6 +155,14 @@ def test_a_resolved_file_without_words_is_still_read(tmp_path: Path) -> None:
     assert (spec.search.points, spec.budget.wall_clock, spec.tracking.notify.command) == (None, None, None)
     old.write_text(spec.to_yaml())
     assert load(old) == spec
+
+
+def test_a_probe_is_refused_for_a_task_without_one(design_spec: SweepSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep_spec, "unread_settings", lambda _task: ("head_init",))
+    values = design_spec.model_dump()
+    values["search"]["probe"] = True
+    with pytest.raises(ValueError, match=r"search\.probe: must be false or auto for the task classification"):
+        SweepSpec.model_validate(values)
 
 
 @pytest.mark.parametrize(("preset", "frozen"), [("quickstart", True), ("small-data", True), ("large-data", False)])

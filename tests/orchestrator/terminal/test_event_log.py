@@ -86,7 +86,9 @@ def test_names_of_events_and_fields_are_frozen(
     log.on_trial(trial("0001", [], parameters={"lr": 0.1}))
     log.on_trial(trial("0001", [0.5], Status.PRUNED))
     log.on_close(SweepEnding("small", tmp_path, "completed", "done", (best,), best))
-    log.baseline(Baseline(best, "vgg16", 0.45, 378, Difference(0.05, Interval(0.01, 0.09), 0.5, 0.45)))
+    log.baseline(
+        Baseline(best, "vgg16", 0.45, frozenset({"vgg16"}), 378, Difference(0.05, Interval(0.01, 0.09), 0.5, 0.45))
+    )
     log.error("wrong", 2)
     told = events(log)
     assert {event["event"]: list(event)[2:] for event in told} == {
@@ -96,7 +98,7 @@ def test_names_of_events_and_fields_are_frozen(
         "epoch": ["trial_id", "epoch", "epochs", "objective", "metrics", "seconds", "notes"],
         "trial_ended": ["trial_id", "status", "objective", "epoch", "epochs_done", "seconds", "failure"],
         "sweep_ended": ["status", "message", "trials", "best"],
-        "baseline": ["trial_id", "architecture", "probe", "difference", "interval", "message"],
+        "baseline": ["trial_id", "architecture", "probe", "difference", "interval", "beaten", "message"],
         "error": ["message", "exit_code"],
     }
     assert all(list(event)[:2] == ["event", "time"] for event in told)

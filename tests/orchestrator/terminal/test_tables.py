@@ -23,6 +23,7 @@ from orchestrator.terminal.tables import (
 from search_spaces.space import parameters_text, value_text
 from trainables.bundle.parity import Parity
 from trainables.bundle.predict import Prediction
+from trainables.config import TrialConfig
 from trainables.result import TrialResult
 from trainables.status import Status
 from trainables.task.bootstrap import Difference, Interval
@@ -170,17 +171,48 @@ def test_probes_follow_without_a_rank(board: Leaderboard) -> None:
     assert [list(row) for row in probed.to_json()] == [list(board.to_json()[0])] * (len(board.entries) + 2)
 
 
+def baseline_of(winner: TrialResult, low: float, high: float, *probed: str) -> Baseline:
+    difference = Difference(0.05, Interval(low, high), 0.9, 0.85)
+    return Baseline(winner, "vgg16", 0.85, frozenset(probed), 378, difference)
+
+
 @pytest.mark.parametrize("low", [-0.01, 0.01])
 def test_a_winner_is_told_beside_its_probe(low: float) -> None:
     winner = trial_record(7, 9)
-    text = against_probe(Baseline(winner, "vgg16", 0.85, 378, Difference(0.05, Interval(low, 0.09), 0.9, 0.85)))
+    text = against_probe(baseline_of(winner, low, 0.09, "vgg16"))
     figures = "val/macro_f1 0.9000 against 0.8500, a difference of +0.0500 (95 % interval on 378 validation photos: "
     assert figures in text
     if low > 0:
         assert text.startswith("0007 beats the best linear probe, that of vgg16: ")
     else:
         assert text.startswith("0007 does not beat the best linear probe, that of vgg16: ")
-        assert text.endswith("Try head_init: probe, norm_stats: frozen, a lower learning rate, or more photos")
+        assert text.endswith("or more photos to validate on, for these leave it open")
+
+
+@pytest.mark.parametrize(
+    ("settings", "probed", "advice"),
+    [
+        ({"strategy": "full"}, True, "Try head_init: probe, norm_stats: frozen, a lower learning rate, or more"),
+        ({"strategy": "full"}, False, "Try norm_stats: frozen, a lower"),
+        ({"strategy": "full", "norm_stats": "frozen"}, True, "Try head_init: probe, a lower"),
+        ({"strategy": "full", "weights": "none", "head_init": "probe"}, True, "Try a lower"),
+        ({"strategy": "head"}, True, "Try head_init: probe, a lower"),
+    ],
+)
+def test_only_what_a_losing_winner_can_take_is_advised(settings: dict[str, Any], probed: bool, advice: str) -> None:
+    winner = trial_record(7, 9)
+    config = TrialConfig.model_validate(winner.config.model_dump(exclude_none=True) | settings)
+    winner = winner.model_copy(update={"config": config})
+    text = against_probe(baseline_of(winner, -0.2, -0.1, *([config.architecture] if probed else [])))
+    assert text.startswith("0007 is worse than the best linear probe")
+    assert advice in text
+    assert text.endswith("a lower learning rate, or more photos to train on")
+
+
+def test_rows_of_probes_have_names_where_one_architecture_is_shown(board: Leaderboard) -> None:
+    probes = (ProbeEntry("resnet18", 0.71), ProbeEntry("vgg16", 0.5))
+    lines = shown(trial_table(board.entries[:1], board.objective, console(200), probes), 200).splitlines()
+    assert ["resnet18" in lines[-2], "vgg16" in lines[-1]] == [True, True]
 
 
 def test_field_names_of_json_are_frozen(board: Leaderboard) -> None:

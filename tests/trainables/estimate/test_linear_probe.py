@@ -23,6 +23,7 @@ def config(digits: Path) -> TrialConfig:
             "architecture": "test_efficientnet",
             "weights": "none",
             "seed": 3,
+            "balance": "loss",
             # None of this has a say in a probe.
             "strategy": "partial",
             "trainable_stages": 1,
@@ -32,14 +33,13 @@ def config(digits: Path) -> TrialConfig:
             "augmentation": "strong",
             "mixing": "mixup",
             "dropout": 0.5,
-            "balance": "loss",
             "optimizer": "sgd",
         }
     )
 
 
 def test_a_probe_is_the_start_of_a_head(config: TrialConfig, cache_dir: Path) -> None:
-    kept = {"data": config.data, "architecture": "test_efficientnet", "weights": "none", "seed": 3}
+    kept = {"data": config.data, "architecture": "test_efficientnet", "weights": "none", "seed": 3, "balance": "loss"}
     trial = TrialConfig.model_validate({**kept, "strategy": "head", "head_init": "probe", "epochs": 1, "lr": 1.0})
     arrays = load_arrays(trial.data, cache_dir)
     learner = Learner(trial, arrays, NodeCache(cache_dir))
@@ -56,7 +56,7 @@ def test_a_probe_leaves_what_trials_find(config: TrialConfig, tmp_path: Path) ->
     linear_probe(config, cache)
     left = sorted(path.name for path in cache.glob("*/*.npy"))
     assert {path.parent.name for path in cache.glob("*/*.npy")} == {"images", "features", "heads"}
-    kept = {"data": config.data, "architecture": "test_efficientnet", "weights": "none", "seed": 3}
+    kept = {"data": config.data, "architecture": "test_efficientnet", "weights": "none", "seed": 3, "balance": "loss"}
     trial = TrialConfig.model_validate({**kept, "strategy": "head", "head_init": "probe", "epochs": 1, "lr": 1e-3})
     list(train(trial, TrialFolders(tmp_path / "checkpoints", tmp_path / "predictions.parquet", cache)))
     assert sorted(path.name for path in cache.glob("*/*.npy")) == left

@@ -90,6 +90,27 @@ def test_features_and_head_are_computed_once_a_node(
     assert sorted(p.name for p in (tmp_path / "cache").glob("*/*.npy") if p.parent.name != "images") == files
 
 
+@pytest.mark.parametrize("architecture", ["test_efficientnet", "test_convnext", "tf_mobilenetv3_small_minimal_100"])
+def test_the_head_is_linear_in_bf16_too(architecture: str, start: Start) -> None:
+    """What rounds in the check is the arithmetic, not the head."""
+    learner = start(architecture=architecture, precision="bf16")
+    plain = start(architecture=architecture)
+    agree = outputs(learner).argmax(axis=1) == outputs(plain).argmax(axis=1)
+    assert agree.mean() > 0.9
+
+
+@pytest.mark.parametrize("blocked", [("heads",), ("features", "heads")])
+def test_a_cache_that_cannot_be_written_costs_time_alone(
+    blocked: tuple[str, ...], start: Start, tmp_path: Path
+) -> None:
+    expected = outputs(start())
+    shutil.rmtree(tmp_path / "cache")
+    (tmp_path / "cache").mkdir()
+    for name in blocked:
+        (tmp_path / "cache" / name).touch()
+    np.testing.assert_array_equal(outputs(start()), expected)
+
+
 def test_a_node_without_room_starts_the_same(start: Start) -> None:
     kept = outputs(start())
     learner = start(budget=0)
