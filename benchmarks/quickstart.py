@@ -144,7 +144,9 @@ intervals of the paired bootstrap over the test photos (10,000 resamples, strati
             continue
         now, before = ([done[f"{data}/{seed}/{side}"] for seed in seeds] for side in ("now", "before"))
         section = {"root": SETS[data](work), "image_size": SIZE, "resize_mode": "squash"}
-        config = TrialConfig.model_validate({"data": section, "architecture": ADDED, "epochs": 1, "lr": 1.0})
+        config = TrialConfig.model_validate(
+            {"data": section, "architecture": ADDED, "strategy": "head", "epochs": 1, "lr": 1.0}
+        )
         labels = load_arrays(config.data, work / "cache", ["test"]).dataset.labels("test")
         probes = [done[f"{data}/probe/{architecture}"] for architecture in now[0]["architectures"]]
         best = max(probes, key=lambda probe: probe["val"])
