@@ -1,7 +1,7 @@
 """Baseline of a run: the best linear probe of its architectures, and whether the winner beats it.
 
 A search whose winner does not beat a linear probe was of no use. The interval covers the choice of the validation
-photos. The winner was chosen on them, so its score there is too high.
+images. The winner was chosen on them, so its score there is too high.
 """
 
 from dataclasses import dataclass
@@ -35,11 +35,11 @@ class Baseline:
     architectures: frozenset[str]
     """Architectures that have a probe."""
 
-    photos: int
-    """Photos of the validation split."""
+    images: int
+    """Images of the validation split."""
 
     difference: Difference
-    """The winner minus its probe, with the interval of other validation photos."""
+    """The winner minus its probe, with the interval of other validation images."""
 
     @property
     def is_beaten(self) -> bool:
@@ -51,7 +51,7 @@ def baseline(run: RunFolder, board: Leaderboard) -> Baseline | None:
     """Compare the winner with the best probe of the run.
 
     Returns None without a probe, for a metric without a bootstrap, and where predictions are missing, unreadable or of
-    other photos: the end of a sweep does not depend on them. Raises InvalidInput when the run has no winner.
+    other images: the end of a sweep does not depend on them. Raises InvalidInput when the run has no winner.
     """
     winner = board.winner()
     statistic = next((name for name in STATISTICS if f"val/{name}" == board.objective.metric), None)

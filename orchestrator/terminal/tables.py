@@ -115,18 +115,18 @@ def against_probe(found: Baseline) -> str:
     value, (low, high) = found.difference.value, found.difference.interval
     figures = (
         f"{config.objective.metric} {winner.objective:.4f} against {found.probe:.4f}, a difference of {value:+.4f} "
-        f"(95 % interval on {found.photos} validation photos: {low:+.4f} to {high:+.4f})"
+        f"(95 % interval on {found.images} validation images: {low:+.4f} to {high:+.4f})"
     )
     if found.is_beaten:
         return f"{winner.trial_id} beats the best linear probe, that of {found.architecture}: {figures}"
     verdict = "is worse than" if high < 0 else "does not beat"
-    advice = ["a lower learning rate", "more photos to train on"]
+    advice = ["a lower learning rate", "more images to train on"]
     if config.norm_stats == "batch" and config.strategy != "head" and config.weights != "none":
         advice.insert(0, "norm_stats: frozen")
     if config.head_init == "random" and config.architecture in found.architectures:
         advice.insert(0, "head_init: probe")
     if high > 0:
-        advice.append("more photos to validate on, for these leave it open")
+        advice.append("more images to validate on, for these leave it open")
     return (
         f"{winner.trial_id} {verdict} the best linear probe, that of {found.architecture}: {figures}. "
         f"Try {', '.join(advice[:-1])}, or {advice[-1]}"

@@ -16,8 +16,8 @@ from analysis.run_folder import RunFolder, probe_id
 from trainables.config import Objective
 from trainables.status import Status
 
-PHOTOS = 400
-LABELS = np.array(["a", "b"] * (PHOTOS // 2))
+IMAGES = 400
+LABELS = np.array(["a", "b"] * (IMAGES // 2))
 
 Write = Callable[..., RunFolder]
 
@@ -35,10 +35,10 @@ def write(tmp_path: Path) -> Write:
             if wrong is None:
                 continue
             predicted = np.where(LABELS == "a", "b", "a")
-            predicted = np.where(np.arange(PHOTOS) < wrong, predicted, LABELS)
+            predicted = np.where(np.arange(IMAGES) < wrong, predicted, LABELS)
             path = run.predictions(name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            paths = [f"{index:04}.jpg" for index in range(PHOTOS)]
+            paths = [f"{index:04}.jpg" for index in range(IMAGES)]
             columns = {"path": paths[::step], "label": LABELS[::step], "predicted": predicted[::step]}
             pq.write_table(pa.table(columns), path)
         return run
@@ -52,9 +52,9 @@ def test_the_interval_says_whether_the_probe_is_beaten(ours: int, theirs: int, b
     found = baseline(run, Leaderboard.from_run(run))
     assert found is not None
     assert found.is_beaten is beaten
-    assert found.photos == PHOTOS
+    assert found.images == IMAGES
     assert (found.architecture, found.probe) == ("resnet18", 0.8)
-    assert found.difference.value == pytest.approx((theirs - ours) / PHOTOS, abs=0.01)
+    assert found.difference.value == pytest.approx((theirs - ours) / IMAGES, abs=0.01)
     assert found.difference.interval.low < found.difference.value < found.difference.interval.high
 
 

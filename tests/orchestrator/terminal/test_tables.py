@@ -180,13 +180,13 @@ def baseline_of(winner: TrialResult, low: float, high: float, *probed: str) -> B
 def test_a_winner_is_told_beside_its_probe(low: float) -> None:
     winner = trial_record(7, 9)
     text = against_probe(baseline_of(winner, low, 0.09, "vgg16"))
-    figures = "val/macro_f1 0.9000 against 0.8500, a difference of +0.0500 (95 % interval on 378 validation photos: "
+    figures = "val/macro_f1 0.9000 against 0.8500, a difference of +0.0500 (95 % interval on 378 validation images: "
     assert figures in text
     if low > 0:
         assert text.startswith("0007 beats the best linear probe, that of vgg16: ")
     else:
         assert text.startswith("0007 does not beat the best linear probe, that of vgg16: ")
-        assert text.endswith("or more photos to validate on, for these leave it open")
+        assert text.endswith("or more images to validate on, for these leave it open")
 
 
 @pytest.mark.parametrize(
@@ -206,7 +206,7 @@ def test_only_what_a_losing_winner_can_take_is_advised(settings: dict[str, Any],
     text = against_probe(baseline_of(winner, -0.2, -0.1, *([config.architecture] if probed else [])))
     assert text.startswith("0007 is worse than the best linear probe")
     assert advice in text
-    assert text.endswith("a lower learning rate, or more photos to train on")
+    assert text.endswith("a lower learning rate, or more images to train on")
 
 
 def test_rows_of_probes_have_names_where_one_architecture_is_shown(board: Leaderboard) -> None:
