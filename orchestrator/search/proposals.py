@@ -16,6 +16,8 @@ from orchestrator.spec.search_problem import SearchProblem
 from search_spaces.space import Point, point_with
 from trainables.result import TrialResult
 
+_HOW_TO_THAW = ("strategy", "norm_stats", "head_init")
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -34,7 +36,8 @@ class Proposals:
     1. unfinished trials of the run, which continue at their own points;
     2. the points of the sweep file;
     3. the points of a grid, in order;
-    4. each probed architecture, best first; without a probe, the default recipe;
+    4. each probed architecture, best first, thawed from its probe and as usual where the space has both; without a
+       probe, the default recipe;
     5. every other trial under TPE: the cheapest of a few random points;
     6. the sampler; under TPE, its proposal or the nearest new point.
 
@@ -99,18 +102,43 @@ class Proposals:
 
 
 def starting_points(
-    problem: SearchProblem, given: Sequence[Point], recipe: Mapping[str, Any], scores: Mapping[str, float]
+    problem: SearchProblem,
+    given: Sequence[Point],
+    recipe: Mapping[str, Any],
+    scores: Mapping[str, float],
+    thaws: Sequence[Mapping[str, Any]] = (),
 ) -> list[Point]:
     """List the points that are tried before random ones and the sampler's, at most `search.trials` of them.
 
     `given` are those of the sweep file and of a grid, `recipe` is the default one. `scores` has the probed
-    architectures, best first: each is tried once, with the recipe's other values. They take at most half of the trials;
-    the other half is the sampler's.
+    architectures, best first. Each is tried by every recipe of `thaws`, if the space has the first of them: a frozen
+    head from the probe could tell nothing that the probe has not. Otherwise it is tried once, by `recipe`. They take at
+    most half of the trials; the other half is the sampler's.
     """
     space, trials = problem.space, problem.search.trials
     if not scores:
         default = space.nearest_default(recipe)
         return list(given)[:trials] or ([] if default is None else [default])
-    points = (point_with(space, recipe, "architecture", name) for name in scores)
-    probed = [point for point in points if point is not None and point not in given]
+    points = (point for name in scores for point in _probed_points(problem, name, recipe, thaws))
+    probed = [point for point in points if point not in given]
     return [*given, *probed[: max(1, trials // 2)]][:trials]
+
+
+def _probed_points(
+    problem: SearchProblem, architecture: str, recipe: Mapping[str, Any], thaws: Sequence[Mapping[str, Any]]
+) -> list[Point]:
+    """Return the points by which a probed architecture is tried first."""
+    points = [_as_preferred(problem, {**thaw, "architecture": architecture}, _HOW_TO_THAW) for thaw in thaws]
+    if not points or points[0] is None:
+        plain = _as_preferred(problem, {**recipe, "architecture": architecture}, ())
+        points = [plain or point_with(problem.space, recipe, "architecture", architecture)]
+    return [point for point in points if point is not None]
+
+
+def _as_preferred(problem: SearchProblem, preferred: Mapping[str, Any], names: Sequence[str]) -> Point | None:
+    """Return the preferred point; None where its architecture, or its setting of one of `names`, is another."""
+    point = problem.space.nearest_default(preferred)
+    if point is None:
+        return None
+    config = problem.configure(point)
+    return point if all(getattr(config, name) == preferred[name] for name in ("architecture", *names)) else None

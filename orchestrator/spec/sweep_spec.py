@@ -47,6 +47,14 @@ DEFAULT_RECIPE: Point = {
     "normalization": "weights",
 }
 
+# The ways to thaw an architecture that has been probed, with rates that did well in `benchmarks/fine_tuning.md`: gently
+# from the probe, and as usual. Augmentation is the first choice of the space.
+_THAW: Point = {name: value for name, value in DEFAULT_RECIPE.items() if name != "augmentation"} | {"strategy": "full"}
+THAWS: tuple[Point, ...] = (
+    {**_THAW, "norm_stats": "frozen", "head_init": "probe", "lr": 1e-4},
+    {**_THAW, "norm_stats": "batch", "head_init": "random", "lr": 1e-3},
+)
+
 # Dimensions that a rule of TrialConfig ties to one another: checked in every combination of their ends.
 TIED = (
     "architecture",
