@@ -134,8 +134,8 @@ def page(done: dict[str, Any], work: Path) -> str:
 Macro-F1 on test photos, means over the seeds; the probe is the one that is best on validation. Differences have 95 %
 intervals of the paired bootstrap over the test photos (10,000 resamples, stratified by class), pooled over the seeds.
 
-Not held out: after a first round on these sets and seeds, whose winners on `few` and `trashnet6` missed the architecture
-with the best probe, the points that a sweep tries first were changed. Figures of new seeds are to come.
+Not held out: in a first round on these sets and seeds the winners on `few` and `trashnet6` missed the architecture with
+the best probe, and the points that a sweep tries first were changed. Figures of new seeds are to come.
 
 | data | seeds | sweep | | against | | difference | 95 % |
 |---|---|---|---|---|---|---|---|
