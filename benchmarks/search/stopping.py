@@ -1,4 +1,4 @@
-"""Whom does early stopping stop? Of trials trained to their ends, by strategy: `benchmarks/search/stopping.md`.
+"""Measure whom early stopping stops, of trials trained to their ends, by strategy: `benchmarks/search/stopping.md`.
 
     .venv/bin/python benchmarks/search/stopping.py [--hours 2] [--jobs 2]
 
@@ -161,7 +161,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a rule did to the sweeps of all seeds."""
+    """Effect of a rule on the sweeps of all seeds."""
 
     stopped: Counter[str]
     """By strategy: those of the best tenth that were stopped."""

@@ -92,7 +92,7 @@ def test_features_and_head_are_computed_once_a_node(
 
 @pytest.mark.parametrize("architecture", ["test_efficientnet", "test_convnext", "tf_mobilenetv3_small_minimal_100"])
 def test_the_head_is_linear_in_bf16_too(architecture: str, start: Start) -> None:
-    """What rounds in the check is the arithmetic, not the head."""
+    """The arithmetic of the check rounds, the head is exact."""
     learner = start(architecture=architecture, precision="bf16")
     plain = start(architecture=architecture)
     agree = outputs(learner).argmax(axis=1) == outputs(plain).argmax(axis=1)
