@@ -12,8 +12,9 @@ late has spent little by then, and is compared with others that have spent as li
 most rungs unjudged, and can hardly be stopped at all; `benchmarks/search/search_quality.md` has both, for one table on
 which none of the best trials thaws late.
 
-All trials share the rungs, whatever their strategy, and the first rung comes early. Rungs within each strategy and
-later first rungs stop fewer of the best trials, and find less with the same compute: `benchmarks/search/stopping.md`.
+All trials share the rungs, whatever their strategy, and the first rung comes early. Rungs within each strategy stop as
+many of the best trials, or more. Later first rungs stop fewer. With the same compute, neither finds more:
+`benchmarks/search/stopping.md`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
