@@ -7,6 +7,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from search_spaces.errors import InvalidInput, closest, one_of, shown
+from search_spaces.none_and_auto import NoneAs
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -52,7 +53,7 @@ def _line(model: type[BaseModel], detail: Any, section: Callable[[str], str]) ->
         return f"{key}: {message}" if key else message
     if kind == "literal_error":
         expected = detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        return f"{key}: {one_of(given, expected)}"
+        return f"{key}: {one_of(given, [*expected, *_words_at(model, location)])}"
     if kind == "invalid_key":
         return f"{key}: a key must be a name, got {shown(given)}; quote a name that YAML reads so"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
@@ -61,7 +62,8 @@ def _line(model: type[BaseModel], detail: Any, section: Callable[[str], str]) ->
         remedy = f"write {{{fields[0]}: ...}}" if fields else "write its keys below it"
         return f"{key or 'the file'}: must be a section{keys}, got {shown(given)}; {remedy}"
     rule, remedy = _rule(kind, detail.get("ctx", {}), given)
-    return f"{key}: {rule or detail['msg']}, got {shown(given)}; {remedy}"
+    rule = ", or ".join([rule or detail["msg"], *_words_at(model, location)])
+    return f"{key}: {rule}, got {shown(given)}; {remedy}"
 
 
 def _rule(kind: str, context: Mapping[str, Any], given: Any) -> tuple[str | None, str]:
@@ -87,14 +89,26 @@ def _rule(kind: str, context: Mapping[str, Any], given: Any) -> tuple[str | None
 
 def _fields_at(model: type[BaseModel], location: list[str | int]) -> list[str]:
     """Return the field names of the nested model at `location`, for the closest-name remedy."""
+    nested = _model_at(model, location)
+    return [] if nested is None else list(nested.model_fields)
+
+
+def _model_at(model: type[BaseModel], location: list[str | int]) -> type[BaseModel] | None:
     current = model
     for part in location:
         field = current.model_fields.get(str(part))
         nested = _nested_model(field.annotation) if field is not None else None
         if nested is None:
-            return []
+            return None
         current = nested
-    return list(current.model_fields)
+    return current
+
+
+def _words_at(model: type[BaseModel], location: list[str | int]) -> list[str]:
+    """Return the word that the field at `location` takes besides its values: `none` or `auto`, if any."""
+    nested = _model_at(model, location[:-1])
+    field = nested.model_fields.get(str(location[-1])) if nested is not None and location else None
+    return [] if field is None else [mark.word for mark in field.metadata if isinstance(mark, NoneAs)]
 
 
 def _nested_model(annotation: Any) -> type[BaseModel] | None:

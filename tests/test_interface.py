@@ -66,6 +66,7 @@ ADDED: dict[str, str] = {
     "*norm_stats*": "statistics of BatchNorm in thawed stages can stay those of the weights",
     "*head_init*": "the head can start at the linear probe",
     "sweep file: search.probe = *": "auto probes where it costs little",
+    "printed: plan probing": "linear probes before a sweep cost time",
     "*decay_to*": "weight decay can pull towards the start",
     "sweep file: trial.* = none": "the schema allows a word that was read all along",
     "sweep file: tracking.tensorboard*": "TensorBoard is a second tracker",

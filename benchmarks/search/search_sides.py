@@ -22,7 +22,7 @@ from orchestrator.search.rungs import Rungs
 from orchestrator.search.samplers import make_sampler
 from orchestrator.search.study import STATES
 from orchestrator.spec.sections import Asha
-from orchestrator.spec.sweep_spec import DEFAULT_RECIPE, SweepSpec
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tuner.scheduler import PlanAwareAsha
 from orchestrator.tuner.searcher import LedgerSearcher
 from orchestrator.tuner.trial_states import TrialStates
@@ -49,7 +49,7 @@ class Ours:
         def assign(trial: TrialResult) -> Assignment:
             return Assignment(trial=trial, run=folder, cache=folder, resources=spec.resources)
 
-        first = starting_points(spec.problem, spec.given_points(), DEFAULT_RECIPE, {})
+        first = starting_points(spec.problem, spec.given_points(), ())
         proposals = Proposals(spec.problem, self.study, [], first, price)
         states = TrialStates(ledger, self.study, lambda trial: None, _raise)
         self.searcher = LedgerSearcher(proposals, states, assign)

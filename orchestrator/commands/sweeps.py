@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
 
 def space(file: SweepArgument, set_: SetOption = None, format: FormatOption = Format.TABLE) -> None:
     """Show the search space of a sweep file: its tree, its size, the points tried first, three samples."""
+    from orchestrator.search.proposals import starting_points
     from orchestrator.search.unmodeled_dimensions import sampler_warning
     from orchestrator.spec.loading import load
     from search_spaces.space import sample
@@ -46,7 +47,8 @@ def space(file: SweepArgument, set_: SetOption = None, format: FormatOption = Fo
     if problem is not None:
         prose(errors, f"warning: {problem}")
     search_space, samples = spec.search_space, sample(spec.search_space, count=3, seed=spec.search.seed)
-    size, first = search_space.size(), spec.first_points()
+    # Probed architectures come in the order of the file here: which probe is best is not known yet.
+    size, first = search_space.size(), starting_points(spec.problem, spec.given_points(), spec.probed_architectures)
     if format is Format.JSON:
         print_json({"tree": search_space.tree(), "size": size, "first": first, "samples": samples})
         return

@@ -55,6 +55,7 @@ def explain(
     from trainables.estimate.explain import explain_plan
     from trainables.model.build import check_image_size
     from trainables.task.task import load_task
+    from trainables.task_catalog import unread_settings
 
     settings = load_trial(config, set_ or [])
     dataset = open_dataset(settings.data.root, settings.data.manifest)
@@ -73,6 +74,10 @@ def explain(
         f"{settings.batch_size} images, {len(dataset.classes)} classes",
     )
     output.print(phase_table(phases))
+    unread = unread_settings(settings.task)
+    starts = [name for name in ("norm_stats", "head_init", "decay_to") if name not in unread]
+    if starts:
+        prose(output, ", ".join(f"{name}: {getattr(settings, name)}" for name in starts))
     if settings.scheduler == "plateau":
         prose(output, "the plateau scheduler lowers these rates by what it measures")
 

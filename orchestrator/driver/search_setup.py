@@ -13,7 +13,7 @@ from orchestrator.search.random_points import price_function
 from orchestrator.search.rungs import make_rungs, unstoppable_warning
 from orchestrator.search.study import build_study
 from orchestrator.spec.sections import cache_budget
-from orchestrator.spec.sweep_spec import DEFAULT_RECIPE, THAWS, SweepSpec
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tuner.scheduler import PlanAwareAsha
 from orchestrator.tuner.searcher import LedgerSearcher
 from orchestrator.tuner.stopper import SweepStopper
@@ -49,7 +49,7 @@ def make_searcher(
     if late is not None:
         log.warning("%s", late)
     scores = _probe_scores(spec, ledger, stopper.stop_all, warn)
-    starting = starting_points(problem, spec.given_points(), DEFAULT_RECIPE, scores, THAWS)
+    starting = starting_points(problem, spec.given_points(), list(scores))
     proposals = Proposals(problem, study, known, starting, price_function(rungs), ledger.next_number())
     states = TrialStates(ledger, study, on_trial, stopper.give_up)
     pruned_at_end = asha.pruned_at_end if asha else ()

@@ -3,7 +3,7 @@
 As many phases are measured side by side as trials will run, so that they compete for the machine as trials do.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -42,14 +42,18 @@ class PhaseRequest:
 
 def calibrate(
     configs: list[TrialConfig],
+    probes: Sequence[TrialConfig],
     resources: Resources,
     sample: ImageSample,
     runner: SubprocessRunner,
     side_by_side: int,
     done: Done,
 ) -> tuple[CostModel, list[PhaseProblem]]:
-    """Measure every phase of `configs`, the corners of a space; `done(number, of, what)` is called after each."""
-    requests = _requests(configs)
+    """Measure every phase of `configs`, the corners of a space, and of its linear probes.
+
+    `done(number, of, what)` is called after each. A sweep does without a probe that fails, so it is no problem.
+    """
+    requests = _requests([*configs, *probes])
     variants = _variants(requests, configs)
     wanted = list(dict.fromkeys([*requests.values(), *variants.values()]))
     found: dict[PhaseRequest, PhaseCost | PhaseProblem] = {}
@@ -65,7 +69,11 @@ def calibrate(
     for (setting, value), request in variants.items():
         if request in costs:
             effects.setdefault(setting, {})[value] = costs[request]
-    problems = dict.fromkeys(problem for problem in found.values() if isinstance(problem, PhaseProblem))
+    problems = dict.fromkeys(
+        problem
+        for request, problem in found.items()
+        if isinstance(problem, PhaseProblem) and request.config not in probes
+    )
     return CostModel(sample.counts, resources.workers, measured, effects), list(problems)
 
 

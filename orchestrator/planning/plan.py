@@ -16,9 +16,11 @@ from orchestrator.planning.calibrate import Done, PhaseProblem, calibrate
 from orchestrator.planning.cost_model import CostModel, TrialPhase
 from orchestrator.planning.simulate import Forecast, exempt_shares, forecast_sweeps, sample_sweeps
 from orchestrator.planning.subprocess_runner import SubprocessRunner
+from orchestrator.search.proposals import starting_points
 from orchestrator.search.rungs import make_rungs, unstoppable_warning
 from orchestrator.spec.sweep_spec import SweepSpec
 from trainables.config import TrialConfig
+from trainables.estimate.linear_probe import probe_config
 from trainables.estimate.phase_cost import ImageSample, sample_images
 from trainables.model.freeze_plan import freeze_plan
 
@@ -58,6 +60,9 @@ class Plan:
     decoding: float
     """Seconds to decode all images, which a machine does once."""
 
+    probing: float
+    """Seconds to probe the architectures; 0 where the sweep does not."""
+
     full: Forecast | None
     """Forecast without stopping; None where nothing could be measured."""
 
@@ -74,8 +79,8 @@ class Plan:
 
     @property
     def before(self) -> float:
-        """Seconds before the first trial: decoding, where that has not been done, Ray, and imports."""
-        return self.decoding + RAY_SECONDS + self.imports
+        """Seconds before the first trial: decoding, where that has not been done, Ray, imports, and linear probes."""
+        return self.decoding + RAY_SECONDS + self.imports + self.probing
 
     def device_hours(self, forecast: Forecast) -> float:
         """Return GPU-hours, or core-hours where trials use no GPU; the start of workers counts too."""
@@ -103,6 +108,7 @@ class Plan:
             },
             "table": [self._row(row) for row in self.rows],
             "at_once": asdict(self.at_once) | {"workers": resources.workers},
+            "probing": self.probing,
             "before": self.before,
             "forecast": {"without_stopping": self._forecast(self.full), "with_stopping": self._forecast(self.stopped)},
             "rungs": [
@@ -161,11 +167,16 @@ def make_plan(spec: SweepSpec, runner: SubprocessRunner, done: Done) -> Plan:
     # Trials on different GPUs do not slow each other down; trials that share one do.
     many = at_once(spec.resources, machine).trials
     side_by_side = min(many, int(1 / spec.resources.gpus_per_worker)) if spec.resources.gpus_per_worker else many
-    costs, problems = calibrate(corners, spec.resources, sample, runner, max(1, side_by_side), done)
+    probes = _probes(corners) if spec.probed else []
+    costs, problems = calibrate(corners, probes, spec.resources, sample, runner, max(1, side_by_side), done)
     rows = _rows(corners, costs, worker_memory(spec.resources, machine), besides=0 if machine.gpus else WORKER_OVERHEAD)
     fitting = at_once(spec.resources, machine, max((row.memory for row in rows), default=None))
     rungs = make_rungs(spec.stopping, corners)
-    sweeps = sample_sweeps(spec.problem, spec.first_points(), costs, rungs) if rows else []
+    # The probes have no scores yet: the architectures come in the order of the file.
+    first = starting_points(spec.problem, spec.given_points(), spec.probed_architectures)
+    sweeps = sample_sweeps(spec.problem, first, costs, rungs) if rows else []
+    probing = [phase for config in probes for phase in costs.phases(config) or ()]
+    stored = {phase.features_key for phase in probing}
     configs = [config for sweep in sweeps for config in sweep]
     late = unstoppable_warning(rungs, corners)
     return Plan(
@@ -178,10 +189,17 @@ def make_plan(spec: SweepSpec, runner: SubprocessRunner, done: Done) -> Plan:
         at_once=fitting,
         imports=runner.imports,
         decoding=sample.decode * (sample.counts["train"] + sample.counts["val"]),
-        full=forecast_sweeps(sweeps, costs, fitting.trials, None) if sweeps else None,
-        stopped=forecast_sweeps(sweeps, costs, fitting.trials, rungs) if sweeps and rungs is not None else None,
+        probing=sum(phase.features for phase in probing) / max(1, min(many, len(probing))),
+        full=forecast_sweeps(sweeps, costs, fitting.trials, None, stored) if sweeps else None,
+        stopped=forecast_sweeps(sweeps, costs, fitting.trials, rungs, stored) if sweeps and rungs is not None else None,
         exempt=exempt_shares(configs, costs, rungs) if sweeps and rungs is not None else None,
     )
+
+
+def _probes(corners: Iterable[TrialConfig]) -> list[TrialConfig]:
+    """Return one linear probe per architecture and weights: answers to imbalance share its features."""
+    probes = {(config.architecture, config.weights): probe_config(config) for config in corners}
+    return list(probes.values())
 
 
 def _rows(corners: Iterable[TrialConfig], costs: CostModel, limit: int, besides: int) -> list[PlanRow]:

@@ -8,7 +8,7 @@ first. Patience, budgets and failures, which end trials sooner, are left out.
 import heapq
 import math
 import random
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean, quantiles
 
@@ -76,11 +76,18 @@ class Forecast:
 
 
 def forecast_sweeps(
-    sweeps: Sequence[Sequence[TrialConfig]], costs: CostModel, at_once: int, rungs: Rungs | None
+    sweeps: Sequence[Sequence[TrialConfig]],
+    costs: CostModel,
+    at_once: int,
+    rungs: Rungs | None,
+    stored: Collection[Hashable] = (),
 ) -> Forecast:
-    """Simulate each of `sweeps`; with stopping at `rungs`, which are empty and stay so, or without any."""
+    """Simulate each of `sweeps`; with stopping at `rungs`, which are empty and stay so, or without any.
+
+    `stored` has the keys of features that the machine has before the first trial.
+    """
     played = [
-        simulate_sweep(configs, costs, at_once, None if rungs is None else rungs.emptied(), seed)
+        simulate_sweep(configs, costs, at_once, None if rungs is None else rungs.emptied(), seed, stored)
         for seed, configs in enumerate(sweeps)
     ]
     seconds = [one.seconds for one in played]
@@ -136,7 +143,12 @@ def exempt_shares(configs: Sequence[TrialConfig], costs: CostModel, rungs: Rungs
 
 
 def simulate_sweep(
-    configs: Sequence[TrialConfig], costs: CostModel, at_once: int, rungs: Rungs | None = None, seed: int = 0
+    configs: Sequence[TrialConfig],
+    costs: CostModel,
+    at_once: int,
+    rungs: Rungs | None = None,
+    seed: int = 0,
+    stored: Collection[Hashable] = (),
 ) -> SimulatedSweep:
     """Simulate a sweep: `at_once` workers take the trials in order; `rungs`, still empty, may stop them.
 
@@ -145,11 +157,10 @@ def simulate_sweep(
     chance = random.Random(seed)
     trials = (_Trial(f"{n:04d}", config, costs.phases(config), chance.random()) for n, config in enumerate(configs))
     waiting = [trial for trial in trials if trial.epochs][::-1]
-    played = SimulatedSweep(rungs={rung: RungCounts() for rung in rungs.values} if rungs is not None else {})
-    ready: dict[Hashable, float] = {}
+    played = SimulatedSweep(rungs={rung: RungCounts() for rung in (() if rungs is None else rungs.values)})
+    ready: dict[Hashable, float] = dict.fromkeys(stored, 0.0)
     known: list[set[Hashable]] = [set() for _ in range(at_once)]
-    # Time at which the epoch of each worker's trial ends.
-    events: list[tuple[float, int, _Trial]] = []
+    events: list[tuple[float, int, _Trial]] = []  # time at which the epoch of each worker's trial ends
 
     def go_on(now: float, worker: int, trial: "_Trial") -> None:
         epoch = trial.epochs[trial.done]

@@ -13,6 +13,7 @@ from orchestrator.search.random_points import Price, random_point
 from orchestrator.search.samplers import make_sampler, seed_of
 from orchestrator.search.study import locate_trial
 from orchestrator.spec.search_problem import SearchProblem
+from orchestrator.spec.sweep_spec import DEFAULT_RECIPE, THAWS
 from search_spaces.space import Point, point_with
 from trainables.result import TrialResult
 
@@ -104,34 +105,30 @@ class Proposals:
 def starting_points(
     problem: SearchProblem,
     given: Sequence[Point],
-    recipe: Mapping[str, Any],
-    scores: Mapping[str, float],
-    thaws: Sequence[Mapping[str, Any]] = (),
+    probed: Sequence[str],
 ) -> list[Point]:
     """List the points that are tried before random ones and the sampler's, at most `search.trials` of them.
 
-    `given` are those of the sweep file and of a grid, `recipe` is the default one. `scores` has the probed
-    architectures, best first. Each is tried by every recipe of `thaws`, if the space has the first of them: a frozen
-    head from the probe could tell nothing that the probe has not. Otherwise it is tried once, by `recipe`. They take at
-    most half of the trials; the other half is the sampler's.
+    `given` are those of the sweep file and of a grid. `probed` are the probed architectures, best first. Each is tried
+    by every recipe of THAWS, if the space has the first of them: a frozen head from the probe could tell nothing that
+    the probe has not. Otherwise it is tried once, by the default recipe. They take at most half of the trials; the
+    other half is the sampler's.
     """
     space, trials = problem.space, problem.search.trials
-    if not scores:
-        default = space.nearest_default(recipe)
+    if not probed:
+        default = space.nearest_default(DEFAULT_RECIPE)
         return list(given)[:trials] or ([] if default is None else [default])
-    points = (point for name in scores for point in _probed_points(problem, name, recipe, thaws))
-    probed = [point for point in points if point not in given]
-    return [*given, *probed[: max(1, trials // 2)]][:trials]
+    points = (point for name in probed for point in _probed_points(problem, name))
+    new = [point for point in points if point not in given]
+    return [*given, *new[: max(1, trials // 2)]][:trials]
 
 
-def _probed_points(
-    problem: SearchProblem, architecture: str, recipe: Mapping[str, Any], thaws: Sequence[Mapping[str, Any]]
-) -> list[Point]:
+def _probed_points(problem: SearchProblem, architecture: str) -> list[Point]:
     """Return the points by which a probed architecture is tried first."""
-    points = [_as_preferred(problem, {**thaw, "architecture": architecture}, _HOW_TO_THAW) for thaw in thaws]
-    if not points or points[0] is None:
-        plain = _as_preferred(problem, {**recipe, "architecture": architecture}, ())
-        points = [plain or point_with(problem.space, recipe, "architecture", architecture)]
+    points = [_as_preferred(problem, {**thaw, "architecture": architecture}, _HOW_TO_THAW) for thaw in THAWS]
+    if points[0] is None:
+        plain = _as_preferred(problem, {**DEFAULT_RECIPE, "architecture": architecture}, ())
+        points = [plain or point_with(problem.space, DEFAULT_RECIPE, "architecture", architecture)]
     return [point for point in points if point is not None]
 
 

@@ -207,16 +207,24 @@ class SweepSpec(Frozen):
         if self.search.probe is not None:
             return self.search.probe
         configs = self.corner_configs()
-        architectures = {config.architecture for config in configs}
         epochs = self.search.trials * max(config.epochs for config in configs)
         trained = all(config.weights != "none" for config in configs)
-        return trained and "head_init" not in unread_settings(self.task) and 20 * len(architectures) <= epochs
+        return trained and "head_init" not in unread_settings(self.task) and 20 * len(_architectures(configs)) <= epochs
+
+    @property
+    def probed_architectures(self) -> list[str]:
+        """Architectures that are probed before the sweep, in the order of the space; empty where none is."""
+        return _architectures(self.corner_configs()) if self.probed else []
 
     def to_yaml(self) -> str:
         """Return the resolved sweep as YAML that `load` reads back equal."""
         values = self.model_dump(mode="json")
         values["data"] = self.data.model_dump(mode="json", exclude_none=True)
         return dump_yaml(values)
+
+
+def _architectures(configs: Sequence[TrialConfig]) -> list[str]:
+    return list(dict.fromkeys(config.architecture for config in configs))
 
 
 def untrained_statistics_warning(configs: Sequence[TrialConfig]) -> str | None:

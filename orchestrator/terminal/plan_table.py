@@ -88,6 +88,8 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
     gpus = f", {machine.gpus} x {machine.gpu} of {memory_text(machine.gpu_memory)}" if machine.gpus else ", no GPU"
     yield "machine", f"{machine.cores} cores, {memory_text(machine.memory)} of memory{gpus}"
     yield "at once", _at_once(plan)
+    if plan.probing:
+        yield "probes", f"{duration(plan.probing)} for the linear probes before the first trial"
     if plan.full is not None:
         yield "no stopping", _forecast(plan, plan.full)
     if plan.stopped is not None:

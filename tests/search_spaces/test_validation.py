@@ -4,6 +4,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from search_spaces.errors import InvalidInput
+from search_spaces.none_and_auto import OrAuto, OrNone
 from search_spaces.validation import parse
 
 
@@ -16,6 +17,9 @@ class Inner(BaseModel):
 class Outer(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
+    probe: OrAuto[bool] = None
+    limit: OrNone[Annotated[int, Field(ge=1)]] = None
+    way: OrAuto[Literal["mean", "max"]] = None
     lr: float
     kind: Literal["tpe", "random", "grid"] = "tpe"
     inner: Annotated[Inner | None, "annotated"] = None
@@ -45,6 +49,12 @@ class Outer(BaseModel):
             {"lr": 1, "inner": {"grace": 0}},
             "file: trial.inner.grace: must be at least 1, got 0; raise it",
         ),
+        (
+            {"lr": 1, "probe": "perhaps"},
+            "file: trial.probe: must be true or false, or auto, got 'perhaps'; write one, without quotes",
+        ),
+        ({"lr": 1, "limit": 0}, "file: trial.limit: must be at least 1, or none, got 0; raise it"),
+        ({"lr": 1, "way": "men"}, "file: trial.way: must be one of mean, max, auto, got 'men'; did you mean mean?"),
         ({"lr": 13}, "file: lr must not be 13, got 13; take another"),
     ],
 )

@@ -29,6 +29,7 @@ def test_a_trial_is_explained_without_weights_or_training(file: str, capsys: Cap
     assert run(["explain", file, "--set", "scheduler=plateau"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert text.startswith(f"test_efficientnet, progressive: {phases[1]['parameters']:,} parameters, 12 steps")
+    assert "norm_stats: batch, head_init: random, decay_to: zero" in text
     assert "the plateau scheduler lowers these rates by what it measures" in text
 
 

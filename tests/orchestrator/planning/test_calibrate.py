@@ -1,6 +1,6 @@
 """With processes in which nothing is trained: what is asked to be measured, and what becomes of the answers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
@@ -11,6 +11,7 @@ from orchestrator.planning.cost_model import PhaseKind
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput, OutOfMemory
 from trainables.config import TrialConfig
+from trainables.estimate.linear_probe import probe_config
 from trainables.estimate.phase_cost import PhaseCost
 from trainables.model.freeze_plan import Stages
 
@@ -30,7 +31,9 @@ def cost(config: TrialConfig, stages: Stages) -> PhaseCost:
     return PhaseCost(config, stages, features=features, image=0.1, **known)
 
 
-def measure_with(answer: Answer, spec: SweepSpec) -> tuple[Any, list[Any], list[tuple[str, Stages]]]:
+def measure_with(
+    answer: Answer, spec: SweepSpec, probes: Sequence[TrialConfig] = ()
+) -> tuple[Any, list[Any], list[tuple[str, Stages]]]:
     asked: list[tuple[str, Stages]] = []
 
     def runner(_function: object, config: TrialConfig, stages: Stages, _sample: object, _threads: int) -> PhaseCost:
@@ -40,6 +43,7 @@ def measure_with(answer: Answer, spec: SweepSpec) -> tuple[Any, list[Any], list[
     told: list[tuple[int, int, str]] = []
     costs, problems = calibrate(
         spec.corner_configs(),
+        probes,
         spec.resources,
         ImageSample(),  # type: ignore[arg-type]
         runner,  # type: ignore[arg-type]
@@ -60,6 +64,25 @@ def test_each_phase_of_the_space_is_measured_once(design_spec: SweepSpec) -> Non
     assert set(costs.measured) == {PhaseKind(name, own, own != "all") for name in architectures for own in stages}
     assert costs.effects == {}
     assert all(costs.phases(config) is not None for config in design_spec.corner_configs())
+
+
+def test_a_probe_is_measured_where_no_trial_is_frozen_and_is_no_problem(small_spec: Callable[..., SweepSpec]) -> None:
+    trial = {"architecture": "resnet18", "weights": "none", "strategy": "full", "epochs": 2, "lr": 0.1}
+    spec = small_spec(trial=trial, space={"dropout": {"choice": [0.0, 0.1]}})
+    probe = probe_config(spec.corner_configs()[0])
+    costs, problems, asked = measure_with(cost, spec, [probe])
+    assert sorted(stages for _, stages in asked if stages == 0) == [0]
+    phases = costs.phases(probe)
+    assert phases is not None
+    assert phases[0].features > 0
+
+    def unprobeable(config: TrialConfig, stages: Stages) -> PhaseCost:
+        if stages == 0:
+            raise InvalidInput("no probe")
+        return cost(config, stages)
+
+    costs, problems, _ = measure_with(unprobeable, spec, [probe])
+    assert (problems, costs.phases(probe)) == ([], None)
 
 
 def test_a_costly_setting_that_varies_is_measured_in_one_phase_alone(small_spec: Callable[..., SweepSpec]) -> None:

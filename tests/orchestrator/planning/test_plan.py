@@ -38,7 +38,7 @@ def sections() -> dict[str, Any]:
             "unfreeze_epoch": {"int": [1, 4], "when": {"strategy": "progressive"}},
             "lr": {"log": [1e-3, 1e-2]},
         },
-        "search": {"trials": 6, "seed": 3},
+        "search": {"trials": 6, "seed": 3, "probe": True},
         "stopping": {"asha": {"grace": 1, "reduction": 2, "resource": "epochs"}},
         "resources": {"concurrent": 1},
     }
@@ -60,7 +60,7 @@ def planned(
 
 def test_names_of_fields_are_frozen(planned: dict[str, Any]) -> None:
     assert list(planned) == [
-        *("name", "machine", "data", "table", "at_once", "before", "forecast", "rungs", "exempt"),
+        *("name", "machine", "data", "table", "at_once", "probing", "before", "forecast", "rungs", "exempt"),
         *("problems", "warnings"),
     ]
     assert list(planned["machine"]) == ["cores", "memory", "gpus", "gpu", "gpu_memory"]
@@ -107,6 +107,7 @@ def test_the_forecast_is_sane(planned: dict[str, Any]) -> None:
         assert planned["before"] < forecast["wall_low"] <= forecast["wall_seconds"] <= forecast["wall_high"]
         assert forecast["device"] == "core"
     assert 0 < planned["exempt"]["seconds"] < 1
+    assert 0 < planned["probing"] < planned["before"]
     assert [rung["rung"] for rung in planned["rungs"]] == [1, 2, 4]
     assert (planned["at_once"]["trials"], planned["at_once"]["by_setting"]) == (1, 1)
     assert planned["problems"] == []
@@ -187,6 +188,7 @@ def made(design_spec: SweepSpec) -> Plan:
         warnings=("16 trials at once may need more memory than there is",),
         at_once=at_once(design_spec.resources, machine, 40 * gib),
         imports=12.0,
+        probing=3.0,
         decoding=30.0,
         full=forecast_sweeps(sweeps, costs, 16, None),
         stopped=forecast_sweeps(sweeps, costs, 16, rungs),
@@ -207,6 +209,7 @@ def test_the_report_fits_its_width(made: Plan, width: int) -> None:
         "then all 123,456,789 3.2 s 21 min",
         "12,345 train, 2,345 val images in 6 classes; decoding takes 30 s",
         "16 trials (cores let 16, memory 0)",
+        "3.0 s for the linear probes before the first trial",
         "cannot be run: resnet_18, stages all: architecture must be [b]known[/b]; did you mean resnet18?",
         "warning: 16 trials at once may need more memory than there is",
     ):

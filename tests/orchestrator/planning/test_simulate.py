@@ -10,6 +10,7 @@ from orchestrator.search.rungs import Rungs, make_rungs
 from orchestrator.spec.sections import Asha
 from orchestrator.spec.sweep_spec import SweepSpec
 from trainables.config import TrialConfig
+from trainables.estimate.linear_probe import probe_config
 from trainables.estimate.phase_cost import PhaseCost
 
 Config = Callable[..., TrialConfig]
@@ -50,6 +51,14 @@ def test_a_sweep_without_stopping_is_its_trials_one_after_another(config: Config
     played = simulate_sweep(full(config, 6), costed(), at_once=2)
     assert (played.seconds, played.busy, played.epochs) == pytest.approx((3 * 40, 6 * 40, 24))
     assert simulate_sweep(full(config, 6), costed(start=1.0, prepare=2.0), 2).seconds == pytest.approx(3 * 41 + 2)
+
+
+def test_features_that_the_probes_leave_are_not_computed_again(config: Config, costed: Costed) -> None:
+    head, costs = config(strategy="head"), costed()
+    probed = {phase.features_key for phase in costs.phases(probe_config(head)) or ()}
+    assert len(probed) == 1
+    assert simulate_sweep([head], costs, 1).seconds == pytest.approx(4 + 5)
+    assert simulate_sweep([head], costs, 1, stored=probed).seconds == pytest.approx(4)
 
 
 def test_more_epochs_and_more_trials_take_longer_and_more_at_once_less(config: Config, costed: Costed) -> None:

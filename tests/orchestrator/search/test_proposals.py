@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.search.proposals import starting_points
 from orchestrator.spec.loading import load
-from orchestrator.spec.sweep_spec import DEFAULT_RECIPE, THAWS, SweepSpec
+from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.space import Point
 
 ARCHITECTURE = {"choice": ["resnet18", "test_vit", "vgg16_bn"]}
@@ -24,7 +24,7 @@ def spec(write_sweep: Callable[..., Path], tmp_path: Path) -> Callable[..., Swee
 
 
 def points_of(sweep: SweepSpec, scores: dict[str, float]) -> list[Point]:
-    return starting_points(sweep.problem, sweep.given_points(), DEFAULT_RECIPE, scores, THAWS)
+    return starting_points(sweep.problem, sweep.given_points(), list(scores))
 
 
 def test_the_default_recipe_with_each_architecture_best_first(spec: Callable[..., SweepSpec]) -> None:
@@ -39,7 +39,7 @@ def test_each_architecture_is_thawed_both_ways_where_the_space_has_both(spec: Ca
         "head_init": {"choice": ["random", "probe"]},
     }
     points = points_of(spec(space, trials=12), SCORES)
-    assert [point["architecture"] for point in points] == [name for name in SCORES for _ in THAWS]
+    assert [point["architecture"] for point in points] == [name for name in SCORES for _ in range(2)]
     ways = [(point["strategy"], point["norm_stats"], point["head_init"], point["lr"]) for point in points]
     assert ways == [("full", "frozen", "probe", 1e-4), ("full", "batch", "random", 1e-3)] * 3
     assert len(points_of(spec(space, trials=4), SCORES)) == 2

@@ -43,7 +43,7 @@ def test_a_cache_budget_that_is_no_number_of_bytes(small: Small, written: Any) -
 @pytest.mark.parametrize(("written", "kept"), [("none", None), (1, 1), (20, 20)])
 def test_how_many_trials_keep_their_weights(small: Callable[..., Path], written: object, kept: int | None) -> None:
     assert load(small(storage={"keep_best": written})).storage.keep_best == kept
-    with pytest.raises(InvalidInput, match=r"storage.keep_best: must be at least 1, got 0"):
+    with pytest.raises(InvalidInput, match=r"storage.keep_best: must be at least 1, or none, got 0"):
         load(small(storage={"keep_best": 0}))
 
 

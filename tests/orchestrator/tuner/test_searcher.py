@@ -13,7 +13,7 @@ from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator.search.proposals import Proposals, starting_points
 from orchestrator.search.study import build_study
-from orchestrator.spec.sweep_spec import DEFAULT_RECIPE, SweepSpec
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tuner.searcher import LedgerSearcher
 from orchestrator.tuner.trial_states import TrialStates
 from orchestrator.worker.assignment import Answer, Assignment, EndKind, TrialEnd
@@ -47,7 +47,7 @@ class Driver:
         """As after a kill: from the ledger alone."""
         known, problem = self.ledger.trials(), self.spec.problem
         self.study: optuna.Study = build_study(self.spec.name, problem, known, self.folder / "study.log")
-        first = starting_points(problem, self.spec.given_points(), DEFAULT_RECIPE, {})
+        first = starting_points(problem, self.spec.given_points(), ())
         self.proposals = Proposals(problem, self.study, known, first, price=lambda config: 1.0)
         self.states = TrialStates(self.ledger, self.study, self.told.append, self.given_up.append)
         self.over, self.pruned_at_end = False, set[str]()
