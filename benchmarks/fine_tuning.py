@@ -1,6 +1,6 @@
 """Does fine-tuning beat its own linear probe, and under which settings? Writes `benchmarks/fine_tuning.md`.
 
-    .venv/bin/python benchmarks/fine_tuning.py [--hours 2] [--jobs 2]
+    .venv/bin/python benchmarks/fine_tuning.py [--data crops few] [--hours 2] [--jobs 2]
 
 Every arm is one strategy with one choice of `norm_stats`, `head_init` and `decay_to`. Its learning rate is the best of
 four on the validation split of each data set, by a seed and an architecture of their own; what is reported is macro-F1
@@ -154,15 +154,16 @@ def seeded(done: dict[str, Any], architectures: Sequence[str], arms: Sequence[Ar
             yield Cell(data, architecture, arm, seed, rate)
 
 
-def measure(hours: float, jobs: int, work: Path) -> dict[str, Any]:
-    """Run what is missing until the hours are over; return all results."""
+def measure(sets: Sequence[str], hours: float, jobs: int, work: Path) -> dict[str, Any]:
+    """Run what is missing of these sets until the hours are over; return all results."""
     done: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     roots = {name: unpack(work) for name, unpack in SETS.items()}
     deadline = time.monotonic() + hours * 3600
     running: dict[Future[dict[str, Any]], Cell] = {}
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         while True:
-            waiting = (cell for cell in cells(done) if cell.key not in done and cell not in running.values())
+            missing = (cell for cell in cells(done) if cell.key not in done and cell not in running.values())
+            waiting = (cell for cell in missing if cell.data in sets)
             while len(running) < jobs and time.monotonic() < deadline and (cell := next(waiting, None)) is not None:
                 running[pool.submit(run, cell, roots[cell.data], work)] = cell
             if not running:
@@ -267,12 +268,13 @@ def row(done: dict[str, Any], work: Path, data: str, arm: Arm, base: Arm) -> str
 def main() -> None:
     """Measure for as long as there is, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", nargs="+", choices=list(SETS), default=list(SETS))
     parser.add_argument("--hours", type=float, default=12.0, help="no trial begins after so many")
     parser.add_argument("--jobs", type=int, default=2, help="trials at once, one core each")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        done = measure(options.hours, options.jobs, work)
+        done = measure(options.data, options.hours, options.jobs, work)
         PAGE.write_text(page(done, work))
     print(PAGE.read_text())
 
