@@ -17,7 +17,7 @@ from orchestrator.tracking.configured_trackers import check_trackers, make_track
 from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.observer import TrackerProblem
 from orchestrator.tracking.summary import SweepSummary
-from orchestrator.tracking.tracker import TrialContext
+from orchestrator.tracking.tracker import TrialContext, TrialFiles
 from orchestrator.tuner.trial_states import status_of
 from orchestrator.worker.assignment import EndKind
 from search_spaces.errors import InvalidInput
@@ -73,9 +73,12 @@ def retrain_winner(
     config = winner.config.model_copy(update={"feature_views": 0})
     uid = Ledger(run).read_run().uid
     trackers = make_trackers(spec.tracking)
-    with Dispatcher(trackers, spec.name, run.local, uid=uid, on_problem=on_problem) as dispatcher:
-        context = TrialContext(spec.name, run.local, "retrain", "retrain", config, winner.parameters, uid=uid)
-        dispatcher.start(context)
+    with Dispatcher(trackers, spec.name, run, uid=uid, on_problem=on_problem) as dispatcher:
+        # Read when the run is finished, and by then in their place.
+        files = TrialFiles(run.winner / folders.predictions.name, run.winner / "checkpoints" / "best")
+        dispatcher.start(
+            TrialContext(spec.name, run.local, "retrain", "retrain", config, winner.parameters, uid=uid, files=files)
+        )
         try:
             for report in train(config, folders):
                 dispatcher.log("retrain", report)
@@ -84,11 +87,11 @@ def retrain_winner(
         except Exception:
             dispatcher.finish("retrain", status_of(EndKind.FAILED), {})
             raise
-        scalars = {f"test/{name}": value for name, value in test.scalars().items()}
-        dispatcher.finish("retrain", status_of(EndKind.COMPLETED), scalars)
         record = {"trial_id": winner.trial_id, "test": test.to_json()}
         write_atomically(fresh / RETRAIN_JSON, json.dumps(record, indent=1))
         _replace_winner(run, fresh, folders)
+        scalars = {f"test/{name}": value for name, value in test.scalars().items()}
+        dispatcher.finish("retrain", status_of(EndKind.COMPLETED), scalars)
         dispatcher.publish(lambda: SweepSummary.from_run(run))
     return RetrainedWinner(winner, run.winner / "checkpoints" / "best", test)
 

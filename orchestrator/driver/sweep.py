@@ -174,7 +174,7 @@ def drive(
         Lifeline(ledger, stopper),
         log_to(RunStore(run).fetch(run.sweep_log)),
         Dispatcher(
-            make_trackers(spec.tracking), spec.name, run.local, known, ledger.read_run().uid, events.on_problem
+            make_trackers(spec.tracking), spec.name, run, known, ledger.read_run().uid, events.on_problem
         ) as trackers,
         _joining_nodes(spec, run, arrays, address) as stopper.joining_nodes,
         stopper.giving_up(),

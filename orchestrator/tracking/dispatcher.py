@@ -4,15 +4,15 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from analysis.run_folder import RunFolder
 from orchestrator.tracking.observer import Observer, TrackerProblem
 from orchestrator.tracking.summary import SweepSummary
-from orchestrator.tracking.tracker import Tracker, TrialContext
+from orchestrator.tracking.tracker import Tracker, TrialContext, TrialFiles
 from orchestrator.tracking.tracker_thread import TrackerThread
-from trainables.result import EpochReport, TrialResult
+from trainables.result import EpochReport, TrialResult, best_report
 from trainables.status import Status
 
 log = logging.getLogger(__name__)
@@ -34,18 +34,18 @@ class Dispatcher(Observer):
         self,
         trackers: Sequence[Tracker],
         sweep: str,
-        folder: Path,
+        run: RunFolder,
         known: Iterable[TrialResult] = (),
         uid: str | None = None,
         on_problem: Callable[[TrackerProblem], None] | None = None,
     ) -> None:
-        """Start the trackers; `folder` is the run's on this machine; `known` are the trials of an earlier part.
+        """Start the trackers; `known` are the trials of an earlier part.
 
         `uid` is the run's. `on_problem` is called with each problem, from any thread; without it they are warnings in
         the log.
         """
         self._sweep = sweep
-        self._folder = folder
+        self._run = run
         self._uid = uid
         self._tell = on_problem
         self._logged: dict[str, int] = {}
@@ -73,11 +73,23 @@ class Dispatcher(Observer):
         if name not in self._open:
             if self._ended.get(name) is trial.status and trial.status is not Status.RUNNING and not new:
                 return
-            config, parameters, uid = trial.config, trial.parameters, self._uid
-            self.start(TrialContext(self._sweep, self._folder, name, "trial", config, parameters, logged, uid))
+            self.start(
+                TrialContext(
+                    sweep=self._sweep,
+                    folder=self._run.local,
+                    name=name,
+                    job_type="trial",
+                    config=trial.config,
+                    parameters=trial.parameters,
+                    logged=logged,
+                    uid=self._uid,
+                    best=best_report(trial.reports[:logged], trial.config.objective),
+                    files=TrialFiles(self._run.predictions(name), self._run.best(name)),
+                )
+            )
         for report in new:
             self.log(name, report)
-        best = {} if trial.best is None else {f"best/{key}": value for key, value in trial.best.metrics.items()}
+        best = {} if trial.best is None else _best_values(trial.best)
         self._open[name] = (trial.status, best)
         if trial.status is not Status.RUNNING:
             self.finish(name, trial.status, best)
@@ -154,3 +166,7 @@ class Dispatcher(Observer):
         else:
             log.info("%s", sentence)
             self._tell(TrackerProblem(tracker, sentence))
+
+
+def _best_values(report: EpochReport) -> dict[str, float]:
+    return {"best/epoch": report.epoch} | {f"best/{name}": value for name, value in report.metrics.items()}

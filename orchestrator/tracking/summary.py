@@ -11,6 +11,7 @@ from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from analysis.winner import exported_model, retrain_record
 from trainables.status import Status
+from trainables.storage.place import Place
 
 _COLUMNS = ("rank", "trial_id", "status", "objective", "epoch", "epochs", "seconds")
 
@@ -31,8 +32,8 @@ class SweepSummary:
     test: Mapping[str, float] = field(default_factory=dict)
     """Metrics of the retrained winner on the test split; empty before `thaw retrain`."""
 
-    model: str | None = None
-    """Path of the ONNX model; None before `thaw export`."""
+    model: Place | None = None
+    """ONNX model, beside the other files of its bundle; None before `thaw export`."""
 
     uid: str | None = None
     """Random identifier of the run; None for a run of an older version."""
@@ -44,8 +45,7 @@ class SweepSummary:
         summary = cls(found.name, run.local, Leaderboard.from_run(run), uid=found.uid)
         record = None if summary.best is None else retrain_record(run, summary.best.trial)
         test = {} if record is None else record.get("test", {}).get("metrics", {})
-        model = exported_model(run)
-        return replace(summary, test=test, model=None if model is None else str(model))
+        return replace(summary, test=test, model=exported_model(run))
 
     @property
     def best(self) -> Entry | None:
@@ -66,7 +66,7 @@ class SweepSummary:
             values |= {"best/trial": self.best.trial.trial_id, "best/epoch": self.best.trial.best.epoch}
             values |= {f"best/{name}": value for name, value in self.best.trial.best.metrics.items()}
         if self.model is not None:
-            values["export/model"] = self.model
+            values["export/model"] = str(self.model)
         return values
 
     def table(self) -> tuple[list[str], list[list[Any]]]:

@@ -9,8 +9,20 @@ from orchestrator.tracking.summary import SweepSummary
 from trainables.config import TrialConfig
 from trainables.result import EpochReport
 from trainables.status import Status
+from trainables.storage.place import Place
 
 JobType = Literal["trial", "confirm", "retrain"]
+
+
+@dataclass(frozen=True)
+class TrialFiles:
+    """TrialFiles: what a trial leaves of its best epoch. Before the first epoch has ended there is nothing."""
+
+    predictions: Place
+    """File with the predictions on the validation split."""
+
+    checkpoint: Place
+    """Folder with the weights."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,12 @@ class TrialContext:
     logged: int = 0
     """Epochs that an earlier part of the run has logged; 0 for a new trial. They are not logged again."""
 
+    best: EpochReport | None = None
+    """Best of these epochs; None for a new trial."""
+
+    files: TrialFiles | None = None
+    """Files of the best epoch; None where the run keeps none."""
+
     uid: str | None = None
     """Random identifier of the run, which makes ids unique; None for a run of an older version."""
 
@@ -49,7 +67,11 @@ class TrackedTrial(Protocol):
         """Record the metrics of an epoch, under its own number."""
 
     def finish(self, status: Status, summary: Mapping[str, float]) -> None:
-        """Record the status and the final values, and release the trial. RUNNING: its driver ended first."""
+        """Record the status and the final values, and release the trial. RUNNING: its driver ended first.
+
+        `summary` has the metrics of the best epoch, and its number, as `best/<name>`; for a retrained winner
+        `test/<name>`.
+        """
 
 
 class Tracker(Protocol):

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from analysis.run_folder import RunFolder
 from orchestrator.spec.budget import Budget
 from orchestrator.spec.loading import load
 from orchestrator.spec.sections import Notify, Tracking, Wandb
@@ -183,7 +184,7 @@ def notifier(spec: SweepSpec, folder: Path) -> Watched:
 
 def dispatcher(spec: SweepSpec, folder: Path) -> Watched:
     toy = Toy()
-    observer = Dispatcher([toy], "small", folder)
+    observer = Dispatcher([toy], "small", RunFolder(folder))
 
     def shown() -> object:
         assert observer.close() == ()

@@ -90,7 +90,7 @@ class Swept:
     def __init__(self, fake: FakeWandb, folder: Path, trackers: tuple[Any, ...]) -> None:
         self.problems: list[TrackerProblem] = []
         began = time.monotonic()
-        dispatcher = Dispatcher(trackers, SWEEP, folder, (), UID, self.problems.append)
+        dispatcher = Dispatcher(trackers, SWEEP, RunFolder(folder), (), UID, self.problems.append)
         for epochs in range(EPOCHS + 1):
             for name in NAMES[:2]:
                 dispatcher.on_trial(result(name, epochs))
@@ -207,7 +207,7 @@ def test_the_limits_of_a_command_add_up_to_less_than_a_minute() -> None:
 
 def test_the_end_of_a_command_cuts_a_call_short(service: Callable[..., FakeWandb], tmp_path: Path) -> None:
     fake, problems = service("hang", "init"), list[TrackerProblem]()
-    dispatcher = Dispatcher(make_trackers(Tracking()), SWEEP, tmp_path, (), UID, problems.append)
+    dispatcher = Dispatcher(make_trackers(Tracking()), SWEEP, RunFolder(tmp_path), (), UID, problems.append)
     for name in NAMES:
         dispatcher.on_trial(result(name, status=Status.COMPLETED))
     began = time.monotonic()
@@ -300,7 +300,7 @@ def test_a_thousand_runs_of_one_name_share_no_id(tmp_path: Path) -> None:
             run = RunFolder(tmp_path / str(number) / SWEEP)
             create_run(run, spec, arrays)
             tracker, uid = WandbTracker(Wandb(mode="offline")), Ledger(run).read_run().uid
-            with Dispatcher((tracker,), spec.name, run.local, uid=uid) as dispatcher:
+            with Dispatcher((tracker,), spec.name, run, uid=uid) as dispatcher:
                 dispatcher.on_trial(result("0000", status=Status.COMPLETED))
                 dispatcher.publish(partial(SweepSummary.from_run, run))
             tracker.alert(spec.name, uid, run.local, {})
@@ -316,7 +316,7 @@ def test_the_ids_of_a_run_of_an_older_version_stay(tmp_path: Path) -> None:
     with (
         mock.patch("wandb.init") as init,
         mock.patch("wandb.setup"),
-        Dispatcher((tracker,), SWEEP, tmp_path) as dispatcher,
+        Dispatcher((tracker,), SWEEP, RunFolder(tmp_path)) as dispatcher,
     ):
         dispatcher.on_trial(result("0000", status=Status.COMPLETED))
         dispatcher.close()

@@ -47,7 +47,7 @@ class Sweep:
         problem, known = spec.problem, self.ledger.trials()
         self.study = build_study(spec.name, problem, known, folder / "study.log")
         trackers = (WandbTracker(Wandb(mode="offline")), TensorBoardTracker(TensorBoard()))
-        self.dispatcher = Dispatcher(trackers, spec.name, folder, known)
+        self.dispatcher = Dispatcher(trackers, spec.name, RunFolder(folder), known)
         self.given_up: list[StorageFailed] = []
         self.states = TrialStates(self.ledger, self.study, self.dispatcher.on_trial, self.given_up.append)
         self.asha = PlanAwareAsha(Rungs(Asha(grace=1, reduction=2, resource="epochs"), EPOCHS))

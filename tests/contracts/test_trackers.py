@@ -18,11 +18,12 @@ import pytest
 from tracker_files import tensorboard_events, wandb_records, wandb_values
 
 from analysis.leaderboard import Leaderboard
+from analysis.run_folder import RunFolder
 from orchestrator.spec.sections import TensorBoard, Wandb
 from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tensorboard_tracker import TensorBoardTracker
-from orchestrator.tracking.tracker import TrackedTrial, Tracker, TrialContext
+from orchestrator.tracking.tracker import TrackedTrial, Tracker, TrialContext, TrialFiles
 from orchestrator.tracking.wandb_tracker import WandbTracker
 from trainables.config import Objective, TrialConfig
 from trainables.result import EpochReport, TrialResult
@@ -198,7 +199,7 @@ def shown(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.fixture
 def sweep(tmp_path: Path) -> Callable[..., Dispatcher]:
     """Opens a dispatcher, as one drive of a sweep does."""
-    return lambda *trackers, known=(): Dispatcher(trackers, SWEEP, tmp_path, known)
+    return lambda *trackers, known=(): Dispatcher(trackers, SWEEP, RunFolder(tmp_path), known)
 
 
 def trial(name: str, epochs: int, status: Status = Status.RUNNING, seed: float = 0.0) -> TrialResult:
@@ -393,7 +394,9 @@ def test_a_tracker_is_told_what_a_trial_is_and_how_much_of_it_was_logged(
         live(dispatcher, trial("0000", 3, Status.COMPLETED), first=2)
         live(dispatcher, trial("0001", 1, Status.PRUNED))
     resumed, new = toy.contexts
-    assert resumed == TrialContext(SWEEP, tmp_path, "0000", "trial", known.config, {"lr": 0.01}, logged=2)
+    files = TrialFiles(tmp_path / "predictions" / "0000.parquet", tmp_path / "checkpoints" / "0000" / "best")
+    facts = {"logged": 2, "best": known.best, "files": files}
+    assert resumed == TrialContext(SWEEP, tmp_path, "0000", "trial", known.config, {"lr": 0.01}, **facts)
     assert (new.name, new.logged) == ("0001", 0)
 
 

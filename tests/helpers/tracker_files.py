@@ -28,6 +28,8 @@ def leveldb_records(data: bytes) -> Iterator[Any]:
             position += left
             continue
         _, length, kind = struct.unpack_from("<IHB", data, position)
+        if kind == 0 or position + 7 + length > len(data):
+            return  # being written
         parts += data[position + 7 : position + 7 + length]
         position += 7 + length
         if kind in (1, 4):  # whole, or the last part

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from analysis.leaderboard import Leaderboard
+from analysis.run_folder import RunFolder
 from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.summary import SweepSummary
-from orchestrator.tracking.tracker import TrackedTrial, TrialContext
+from orchestrator.tracking.tracker import TrackedTrial, TrialContext, TrialFiles
 from trainables.config import Objective
 from trainables.result import EpochReport, TrialResult
 from trainables.status import Status
@@ -46,7 +47,7 @@ class Recorder:
 
 def calls(changes: list[TrialResult], folder: Path, known: list[TrialResult] | None = None) -> list[tuple[Any, ...]]:
     recorder = Recorder()
-    with Dispatcher([recorder], "digits", folder, known or []) as dispatcher:
+    with Dispatcher([recorder], "digits", RunFolder(folder), known or []) as dispatcher:
         for trial in changes:
             dispatcher.on_trial(trial)
     return recorder.calls
@@ -60,7 +61,7 @@ def test_a_trial_is_started_once_its_epochs_are_logged_once_and_its_end_is_its_s
         ("start", "0000", 0),
         ("log", "0000", 1),
         ("log", "0000", 2),
-        ("finish", "0000", "PRUNED", {"best/val/macro_f1": 0.75}),
+        ("finish", "0000", "PRUNED", {"best/epoch": 2, "best/val/macro_f1": 0.75}),
     ]
 
 
@@ -70,7 +71,12 @@ def test_a_trial_that_begins_anew_does_not_log_its_epochs_again(trial: Trial, tm
 
 
 def test_what_is_open_at_the_end_is_finished_with_the_status_it_has(trial: Trial, tmp_path: Path) -> None:
-    assert calls([trial("0000", [0.5])], tmp_path)[-1] == ("finish", "0000", "RUNNING", {"best/val/macro_f1": 0.5})
+    assert calls([trial("0000", [0.5])], tmp_path)[-1] == (
+        "finish",
+        "0000",
+        "RUNNING",
+        {"best/epoch": 1, "best/val/macro_f1": 0.5},
+    )
 
 
 def test_a_trial_of_an_earlier_part_goes_on_after_its_logged_epochs(trial: Trial, tmp_path: Path) -> None:
@@ -78,7 +84,7 @@ def test_a_trial_of_an_earlier_part_goes_on_after_its_logged_epochs(trial: Trial
     assert calls([trial("0000", [0.5, 0.6]), trial("0000", [0.5, 0.6, 0.7], Status.COMPLETED)], tmp_path, [known]) == [
         ("start", "0000", 2),
         ("log", "0000", 3),
-        ("finish", "0000", "COMPLETED", {"best/val/macro_f1": 0.7}),
+        ("finish", "0000", "COMPLETED", {"best/epoch": 3, "best/val/macro_f1": 0.7}),
     ]
 
 
@@ -87,19 +93,21 @@ def test_an_end_that_was_told_before_is_not_told_again_but_another_one_is(trial:
     assert calls([known, known], tmp_path, [known]) == []
     assert calls([known, trial("0000", [0.5], Status.PRUNED)], tmp_path, [known]) == [
         ("start", "0000", 1),
-        ("finish", "0000", "PRUNED", {"best/val/macro_f1": 0.5}),
+        ("finish", "0000", "PRUNED", {"best/epoch": 1, "best/val/macro_f1": 0.5}),
     ]
 
 
 def test_a_tracker_gets_the_facts_of_a_trial(trial: Trial, tmp_path: Path) -> None:
     recorder, changed = Recorder(), trial("0000", parameters={"lr": 0.01})
-    with Dispatcher([recorder], "digits", tmp_path) as dispatcher:
+    with Dispatcher([recorder], "digits", RunFolder(tmp_path)) as dispatcher:
         dispatcher.on_trial(changed)
-    assert recorder.contexts == [TrialContext("digits", tmp_path, "0000", "trial", changed.config, {"lr": 0.01}, 0)]
+    files = TrialFiles(tmp_path / "predictions" / "0000.parquet", tmp_path / "checkpoints" / "0000" / "best")
+    expected = TrialContext("digits", tmp_path, "0000", "trial", changed.config, {"lr": 0.01}, 0, files=files)
+    assert recorder.contexts == [expected]
 
 
 def test_closing_twice_is_harmless(tmp_path: Path) -> None:
-    dispatcher = Dispatcher([Recorder()], "digits", tmp_path)
+    dispatcher = Dispatcher([Recorder()], "digits", RunFolder(tmp_path))
     assert dispatcher.close() == dispatcher.close() == ()
 
 
@@ -115,7 +123,7 @@ def test_a_summary_that_cannot_be_read_costs_nothing_else(trial: Trial, tmp_path
         raise ValueError("no JSON")
 
     recorder = Recorder()
-    dispatcher = Dispatcher([recorder], "digits", tmp_path)
+    dispatcher = Dispatcher([recorder], "digits", RunFolder(tmp_path))
     dispatcher.publish(unreadable)
     dispatcher.on_trial(trial("0000", [0.5], Status.COMPLETED))
     assert dispatcher.close() == ("the summary of the sweep is not published: ValueError: no JSON",)
@@ -124,7 +132,7 @@ def test_a_summary_that_cannot_be_read_costs_nothing_else(trial: Trial, tmp_path
 
 def test_a_summary_is_read_only_where_a_tracker_wants_it(tmp_path: Path) -> None:
     asked = []
-    Dispatcher([], "digits", tmp_path).publish(lambda: asked.append(1))  # type: ignore[arg-type, return-value]
+    Dispatcher([], "digits", RunFolder(tmp_path)).publish(lambda: asked.append(1))  # type: ignore[arg-type, return-value]
     assert asked == []
 
 
@@ -138,7 +146,7 @@ def test_a_ctrl_c_while_trackers_are_awaited_ends_the_wait_alone(
             asked.set()
             over.wait(30)
 
-    dispatcher = Dispatcher([Slow()], "digits", tmp_path)
+    dispatcher = Dispatcher([Slow()], "digits", RunFolder(tmp_path))
     board = Leaderboard.from_trials(Objective(), [trial("0000", [0.5], Status.COMPLETED)])
     dispatcher.publish(lambda: SweepSummary("digits", tmp_path, board))
     assert asked.wait(30)

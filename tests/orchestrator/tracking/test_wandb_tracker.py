@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import wandb
 
+from analysis.run_folder import RunFolder
 from orchestrator.spec.sections import Wandb
 from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.tracker import TrialContext
@@ -80,7 +81,7 @@ def test_what_wandb_refuses_costs_no_trial(
     if in_the_way:
         (tmp_path / "run").write_text("a file")
     tracker = WandbTracker(Wandb(mode="offline", project=project))
-    with caplog.at_level(logging.WARNING), Dispatcher([tracker], "digits", tmp_path / "run") as dispatcher:
+    with caplog.at_level(logging.WARNING), Dispatcher([tracker], "digits", RunFolder(tmp_path / "run")) as dispatcher:
         dispatcher.start(context(config, tmp_path / "run"))
         dispatcher.log("0007", REPORT)
         dispatcher.finish("0007", Status.COMPLETED, {})
