@@ -93,6 +93,9 @@ class RunRecord(BaseModel):
     ended: str | None = None
     """Budget that ended the run, with its figures; None while no budget has."""
 
+    attempts: dict[str, int] = Field(default_factory=dict)
+    """Number of the id in W&B of each trial that was sent there again under a new id."""
+
     extensions: tuple[Extension, ...] = ()
     """Every `thaw extend`, in order."""
 

@@ -14,6 +14,7 @@ from trainables.storage.place import Place
 
 RETRAIN_JSON = "retrain.json"
 MODEL_ONNX = "model.onnx"
+EXPORT_JSON = "export.json"
 
 
 def retrain_record(run: RunFolder, winner: TrialResult) -> dict[str, Any] | None:
@@ -43,3 +44,16 @@ def exported_model(run: RunFolder) -> Place | None:
     """Return the ONNX model of the run; None before the first export."""
     model = run.export / MODEL_ONNX
     return model if RunStore(run).has(model) else None
+
+
+def exported_trial(run: RunFolder) -> str | None:
+    """Return the id of the trial whose model was exported; None before the first export, and where it is not known."""
+    path = run.export / EXPORT_JSON
+    try:
+        record = json.loads(path.read_bytes()) if path.is_file() else None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InvalidInput(
+            f"{path}: must be a readable JSON file, got: {error}; export again: {thaw_command('export', run.root)}"
+        ) from None
+    trial = record.get("trial_id") if isinstance(record, dict) else None
+    return trial if isinstance(trial, str) else None

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -152,8 +151,8 @@ def _show(outcome: "SweepOutcome", *, hints: bool) -> None:
         prose(errors, f"\nstopped; nothing is lost. Go on with: {escaped(thaw_command('resume', root))}")
     if hints and not outcome.interrupted:
         if any(outcome.run.wandb.glob("offline-run-*")):
-            runs = f"{quote(str(outcome.run.wandb))}/offline-run-*"
-            prose(errors, f"\nsend the runs to W&B:      wandb sync {escaped(runs)}")
+            command = thaw_command("wandb", "sync", outcome.run.root)
+            prose(errors, f"\nsend the runs to W&B:      {escaped(command)}")
         prose(
             errors,
             f"\nsee all trials:            {escaped(thaw_command('leaderboard', root))}\n"

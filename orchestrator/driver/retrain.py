@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.leaderboard import Leaderboard
-from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, open_run
 from analysis.run_store import RunStore, write_atomically
 from analysis.winner import RETRAIN_JSON
@@ -16,8 +15,9 @@ from orchestrator.spec.sections import cache_budget
 from orchestrator.tracking.configured_trackers import check_trackers, make_trackers
 from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.observer import TrackerProblem
-from orchestrator.tracking.summary import SweepSummary
-from orchestrator.tracking.tracker import TrialContext, TrialFiles
+from orchestrator.tracking.summary import SweepSummary, TrialFiles
+from orchestrator.tracking.sweep_identity import SweepIdentity
+from orchestrator.tracking.tracker import TrialContext
 from orchestrator.tuner.trial_states import status_of
 from orchestrator.worker.assignment import EndKind
 from search_spaces.errors import InvalidInput
@@ -71,14 +71,12 @@ def retrain_winner(
     folders = TrialFolders(fresh / "checkpoints", fresh / "predictions.parquet", cache, budget)
     # Every epoch uses new views of each image: fixed views are for the search.
     config = winner.config.model_copy(update={"feature_views": 0})
-    uid = Ledger(run).read_run().uid
+    identity = SweepIdentity.of(run)
     trackers = make_trackers(spec.tracking)
-    with Dispatcher(trackers, spec.name, run, uid=uid, on_problem=on_problem) as dispatcher:
+    with Dispatcher(trackers, identity, run, on_problem=on_problem) as dispatcher:
         # Read when the run is finished, and by then in their place.
         files = TrialFiles(run.winner / folders.predictions.name, run.winner / "checkpoints" / "best")
-        dispatcher.start(
-            TrialContext(spec.name, run.local, "retrain", "retrain", config, winner.parameters, uid=uid, files=files)
-        )
+        dispatcher.start(TrialContext(identity, run, "retrain", "retrain", config, winner.parameters, files=files))
         try:
             for report in train(config, folders):
                 dispatcher.log("retrain", report)

@@ -37,6 +37,7 @@ from orchestrator.tracking.configured_trackers import make_trackers
 from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.observer import Observer
 from orchestrator.tracking.summary import SweepSummary
+from orchestrator.tracking.sweep_identity import SweepIdentity
 from orchestrator.tuner.stopper import SweepStopper
 from orchestrator.tuner.tuner import make_tuner
 from search_spaces.errors import StorageFailed, SweepFailed, ThawError
@@ -173,9 +174,7 @@ def drive(
     with (
         Lifeline(ledger, stopper),
         log_to(RunStore(run).fetch(run.sweep_log)),
-        Dispatcher(
-            make_trackers(spec.tracking), spec.name, run, known, ledger.read_run().uid, events.on_problem
-        ) as trackers,
+        Dispatcher(make_trackers(spec.tracking), SweepIdentity.of(run), run, known, events.on_problem) as trackers,
         _joining_nodes(spec, run, arrays, address) as stopper.joining_nodes,
         stopper.giving_up(),
     ):

@@ -1,5 +1,6 @@
 """Export of the winner, retrained or as trained in the sweep."""
 
+import json
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -8,8 +9,8 @@ from typing import Any
 
 from analysis.leaderboard import Leaderboard
 from analysis.run_folder import RunFolder, open_run
-from analysis.run_store import RunStore
-from analysis.winner import retrain_record
+from analysis.run_store import RunStore, write_atomically
+from analysis.winner import EXPORT_JSON, retrain_record
 from orchestrator.results.retention import trial_weights
 from orchestrator.spec.loading import load_run
 from orchestrator.tracking.configured_trackers import publish_summary
@@ -53,6 +54,7 @@ def export_winner(
         images=((sample.path, dataset.read(sample)) for sample in dataset.splits["val"]),
         folder=run.here(run.export),
     )
+    write_atomically(run.here(run.export) / EXPORT_JSON, json.dumps({"trial_id": winner.trial_id, "origin": origin}))
     # The model last: the other files describe it, and only the model makes the export complete.
     for name in sorted((file.name for file in bundle.model.parent.iterdir()), key=bundle.model.name.__eq__):
         RunStore(run).publish(run.export / name)

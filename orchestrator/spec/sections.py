@@ -128,7 +128,10 @@ class Wandb(Frozen):
     """auto: online when a key is configured, else offline."""
 
     project: str = "thaw"
-    """Project of the runs; their group is the sweep's name."""
+    """Project of the runs; their group is the sweep's name and the run's uid."""
+
+    log_model: Literal["none", "winner", "all"] = "none"
+    """Weights of the best epoch that are kept as artifacts: the winner's, those of all trials, or none."""
 
 
 class TensorBoard(Frozen):

@@ -57,5 +57,5 @@ def publish_summary(
     trackers = make_trackers(tracking)
     if trackers:
         summary = SweepSummary.from_run(run)
-        with Dispatcher(trackers, summary.sweep, run, uid=summary.uid, on_problem=on_problem) as dispatcher:
+        with Dispatcher(trackers, summary.sweep, run, on_problem=on_problem) as dispatcher:
             dispatcher.publish(lambda: summary)

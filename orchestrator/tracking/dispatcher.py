@@ -9,10 +9,11 @@ from typing import Self
 
 from analysis.run_folder import RunFolder
 from orchestrator.tracking.observer import Observer, TrackerProblem
-from orchestrator.tracking.summary import SweepSummary
-from orchestrator.tracking.tracker import Tracker, TrialContext, TrialFiles
+from orchestrator.tracking.summary import SweepSummary, TrialFiles
+from orchestrator.tracking.sweep_identity import SweepIdentity
+from orchestrator.tracking.tracker import Tracker, TrialContext
 from orchestrator.tracking.tracker_thread import TrackerThread
-from trainables.result import EpochReport, TrialResult, best_report
+from trainables.result import EpochReport, TrialResult
 from trainables.status import Status
 
 log = logging.getLogger(__name__)
@@ -33,10 +34,9 @@ class Dispatcher(Observer):
     def __init__(
         self,
         trackers: Sequence[Tracker],
-        sweep: str,
+        sweep: SweepIdentity,
         run: RunFolder,
         known: Iterable[TrialResult] = (),
-        uid: str | None = None,
         on_problem: Callable[[TrackerProblem], None] | None = None,
     ) -> None:
         """Start the trackers; `known` are the trials of an earlier part.
@@ -46,12 +46,11 @@ class Dispatcher(Observer):
         """
         self._sweep = sweep
         self._run = run
-        self._uid = uid
         self._tell = on_problem
-        self._logged: dict[str, int] = {}
+        self._logged: dict[str, tuple[EpochReport, ...]] = {}
         self._ended: dict[str, Status] = {}
         for trial in known:
-            self._logged[trial.trial_id] = len(trial.reports)
+            self._logged[trial.trial_id] = trial.reports
             self._ended[trial.trial_id] = trial.status
         self._open: dict[str, tuple[Status, Mapping[str, float]] | None] = {}
         self._problems: list[str] = []
@@ -68,22 +67,20 @@ class Dispatcher(Observer):
 
     def on_trial(self, trial: TrialResult) -> None:
         """Send the news about a trial of the sweep: its start, its epochs, its end."""
-        name, logged = trial.trial_id, self._logged.get(trial.trial_id, 0)
-        new = [report for report in trial.reports if report.epoch > logged]
+        name, logged = trial.trial_id, self._logged.get(trial.trial_id, ())
+        new = [report for report in trial.reports if report.epoch > len(logged)]
         if name not in self._open:
             if self._ended.get(name) is trial.status and trial.status is not Status.RUNNING and not new:
                 return
             self.start(
                 TrialContext(
                     sweep=self._sweep,
-                    folder=self._run.local,
+                    run=self._run,
                     name=name,
                     job_type="trial",
                     config=trial.config,
                     parameters=trial.parameters,
-                    logged=logged,
-                    uid=self._uid,
-                    best=best_report(trial.reports[:logged], trial.config.objective),
+                    earlier=logged,
                     files=TrialFiles(self._run.predictions(name), self._run.best(name)),
                 )
             )
@@ -102,7 +99,7 @@ class Dispatcher(Observer):
 
     def log(self, name: str, report: EpochReport) -> None:
         """Log an epoch of a run that has been started."""
-        self._logged[name] = report.epoch
+        self._logged[name] = (*self._logged.get(name, ()), report)
         for thread in self._threads:
             thread.log(name, report)
 

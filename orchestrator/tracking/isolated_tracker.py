@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
-from pathlib import Path
 from typing import Any
 
 import psutil
 
+from analysis.run_folder import RunFolder
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tracker import OnlineTracker, TrackedTrial, Tracker, TrialContext
 from trainables.result import EpochReport
@@ -178,7 +178,7 @@ class IsolatedTracker(OnlineTracker):
         self,
         tracker: Tracker,
         local: Tracker,
-        explain: Callable[[Exception, Path], str],
+        explain: Callable[[Exception, RunFolder], str],
         seconds: float = CALL_SECONDS,
         signs: OutputSigns | None = None,
     ) -> None:
@@ -203,9 +203,9 @@ class IsolatedTracker(OnlineTracker):
         """Replace the published summary."""
         self._hosted.call("publish", summary)
 
-    def explain(self, error: Exception, folder: Path) -> str:
+    def explain(self, error: Exception, run: RunFolder) -> str:
         """Return one sentence for users about the failure."""
-        return self._explain(error, folder)
+        return self._explain(error, run)
 
     def close(self) -> None:
         """End the child process after its work. Raises TimeoutError when it does not end."""

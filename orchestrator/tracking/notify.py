@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import IO
 
-from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator.spec.sections import Tracking, Wandb
 from orchestrator.tracking.isolated_tracker import HostedObject
 from orchestrator.tracking.observer import Observer, SweepEnding, TrackerProblem
+from orchestrator.tracking.sweep_identity import SweepIdentity
 from orchestrator.tracking.wandb_tracker import NAME, SIGNS, WandbTracker, outage, resolve_mode
 from search_spaces.errors import ThawError
 
@@ -136,15 +136,15 @@ def send_alert(settings: Wandb, ending: SweepEnding, seconds: float = NOTIFY_SEC
     """
     run = RunFolder(ending.run)
     try:
-        uid = Ledger(run).read_run().uid
+        sweep = SweepIdentity.of(run)
     except ThawError:  # the sweep has failed before its run was written
-        uid = None
+        sweep = SweepIdentity(ending.name)
     level = "INFO" if ending.status == "completed" else "ERROR"
     texts = {"title": f"{ending.name}: {ending.status}", "text": ending.message, "level": level}
     seconds -= _END_SECONDS
     hosted = HostedObject(WandbTracker(settings, seconds / 2), seconds, SIGNS)
     try:
-        hosted.call("alert", ending.name, uid, run.local, texts)
+        hosted.call("alert", sweep, run, texts)
         with suppress(TimeoutError):  # the alert has been sent
             hosted.close(_END_SECONDS)
     finally:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from analysis.leaderboard import Entry, Leaderboard
-from analysis.ledger import Ledger
+from analysis.ledger import Ledger, by_id
 from analysis.run_folder import RunFolder
-from analysis.winner import exported_model, retrain_record
+from analysis.run_store import RunStore
+from analysis.winner import exported_model, exported_trial, retrain_record
+from orchestrator.tracking.sweep_identity import SweepIdentity
 from trainables.status import Status
 from trainables.storage.place import Place
 
@@ -17,14 +19,25 @@ _COLUMNS = ("rank", "trial_id", "status", "objective", "epoch", "epochs", "secon
 
 
 @dataclass(frozen=True)
+class TrialFiles:
+    """TrialFiles: what a trial leaves of its best epoch. Before the first epoch has ended there is nothing."""
+
+    predictions: Place
+    """File with the predictions on the validation split."""
+
+    checkpoint: Place
+    """Folder with the weights."""
+
+
+@dataclass(frozen=True)
 class SweepSummary:
     """SweepSummary: leaderboard of a sweep, test metrics of its winner, and the path of its exported model."""
 
-    sweep: str
-    """Name of the sweep."""
+    sweep: SweepIdentity
+    """Sweep that is summed up."""
 
-    folder: Path
-    """Folder of the run on this machine, for files of the tracker."""
+    run: RunFolder
+    """Run of the sweep; its local folder is for files of the tracker."""
 
     leaderboard: Leaderboard
     """All trials, best first."""
@@ -35,17 +48,37 @@ class SweepSummary:
     model: Place | None = None
     """ONNX model, beside the other files of its bundle; None before `thaw export`."""
 
-    uid: str | None = None
-    """Random identifier of the run; None for a run of an older version."""
+    exported: str | None = None
+    """Id of the trial whose model that is."""
+
+    space: Mapping[str, Any] = field(default_factory=dict)
+    """Search space as written in the sweep file."""
+
+    files: TrialFiles | None = None
+    """Files of the best trial; None without one."""
 
     @classmethod
     def from_run(cls, run: RunFolder) -> Self:
         """Read the summary of a run. Raises InvalidInput when a record cannot be used."""
         found = Ledger(run).read_run()
-        summary = cls(found.name, run.local, Leaderboard.from_run(run), uid=found.uid)
-        record = None if summary.best is None else retrain_record(run, summary.best.trial)
+        summary = cls(
+            SweepIdentity(found.name, found.uid, found.attempts), run, Leaderboard.from_run(run), space=found.space
+        )
+        if summary.best is None:
+            return summary
+        winner, store = summary.best.trial, RunStore(run)
+        record = retrain_record(run, winner)
         test = {} if record is None else record.get("test", {}).get("metrics", {})
-        return replace(summary, test=test, model=exported_model(run))
+        files = TrialFiles(
+            store.newest(lambda layer: layer.predictions(winner.trial_id)),
+            store.newest(lambda layer: layer.best(winner.trial_id)),
+        )
+        return replace(summary, test=test, model=exported_model(run), exported=exported_trial(run), files=files)
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the run on this machine."""
+        return self.run.local
 
     @property
     def best(self) -> Entry | None:
@@ -68,6 +101,17 @@ class SweepSummary:
         if self.model is not None:
             values["export/model"] = str(self.model)
         return values
+
+    def progress(self) -> tuple[list[str], list[list[Any]]]:
+        """Return the course of the search as columns and rows: each trial in order, and the best value up to it."""
+        rows: list[list[Any]] = []
+        best: float | None = None
+        for entry in sorted(self.leaderboard.entries, key=lambda entry: by_id(entry.trial.trial_id)):
+            if entry.trial.status is Status.COMPLETED and entry.objective is not None:
+                better = best is None or self.leaderboard.objective.better(entry.objective, best)
+                best = entry.objective if better else best
+            rows.append([int(entry.trial.trial_id), entry.trial.status.value, entry.objective, best])
+        return ["trial", "status", "objective", "best so far"], rows
 
     def table(self) -> tuple[list[str], list[list[Any]]]:
         """Return the leaderboard as columns and rows, one column per parameter; None where a value does not apply."""

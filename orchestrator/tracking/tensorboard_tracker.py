@@ -24,11 +24,11 @@ class TensorBoardTracker:
 
     def start(self, context: TrialContext) -> "TensorBoardTrial":
         """Open a new event file in the folder of the trial."""
-        return TensorBoardTrial(self._folder(context.sweep, context.folder) / context.name, context)
+        return TensorBoardTrial(self._folder(context.sweep.name, context.folder) / context.name, context)
 
     def publish(self, summary: SweepSummary) -> None:
         """Replace the folder `sweep`."""
-        folder = self._folder(summary.sweep, summary.folder) / "sweep"
+        folder = self._folder(summary.sweep.name, summary.folder) / "sweep"
         shutil.rmtree(folder, ignore_errors=True)
         writer = _open_writer(folder)
         writer.add_text("leaderboard", _markdown(*summary.table()))

@@ -5,35 +5,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from orchestrator.tracking.summary import SweepSummary
+from analysis.run_folder import RunFolder
+from orchestrator.tracking.summary import SweepSummary, TrialFiles
+from orchestrator.tracking.sweep_identity import SweepIdentity
 from trainables.config import TrialConfig
 from trainables.result import EpochReport
 from trainables.status import Status
-from trainables.storage.place import Place
 
-JobType = Literal["trial", "confirm", "retrain"]
-
-
-@dataclass(frozen=True)
-class TrialFiles:
-    """TrialFiles: what a trial leaves of its best epoch. Before the first epoch has ended there is nothing."""
-
-    predictions: Place
-    """File with the predictions on the validation split."""
-
-    checkpoint: Place
-    """Folder with the weights."""
+JobType = Literal["trial", "confirm", "retrain", "export", "sweep"]
 
 
 @dataclass(frozen=True)
 class TrialContext:
     """TrialContext: facts about a trial that are known before its first epoch."""
 
-    sweep: str
-    """Name of the sweep."""
+    sweep: SweepIdentity
+    """Sweep of the trial."""
 
-    folder: Path
-    """Folder of the run on this machine, for files of the tracker."""
+    run: RunFolder
+    """Run of the sweep; its local folder is for files of the tracker."""
 
     name: str
     """Id of the trial, unique within the sweep; `retrain` for the retrained winner."""
@@ -47,17 +37,21 @@ class TrialContext:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """Point of the search space, a part of `config`."""
 
-    logged: int = 0
-    """Epochs that an earlier part of the run has logged; 0 for a new trial. They are not logged again."""
-
-    best: EpochReport | None = None
-    """Best of these epochs; None for a new trial."""
+    earlier: tuple[EpochReport, ...] = ()
+    """Epochs that an earlier part of the run has logged. They are not logged again."""
 
     files: TrialFiles | None = None
     """Files of the best epoch; None where the run keeps none."""
 
-    uid: str | None = None
-    """Random identifier of the run, which makes ids unique; None for a run of an older version."""
+    @property
+    def folder(self) -> Path:
+        """Folder of the run on this machine."""
+        return self.run.local
+
+    @property
+    def logged(self) -> int:
+        """Number of the epochs that are not logged again."""
+        return len(self.earlier)
 
 
 class TrackedTrial(Protocol):
@@ -98,16 +92,11 @@ class OnlineTracker(Tracker, Protocol):
     def local(self) -> Tracker:
         """Tracker that takes over, and keeps the records on this machine."""
 
-    def explain(self, error: Exception, folder: Path) -> str:
-        """Return one sentence for users about the failure; `folder` is that of the run on this machine."""
+    def explain(self, error: Exception, run: RunFolder) -> str:
+        """Return one sentence for users about the failure, which has cost `run` its service."""
 
     def close(self) -> None:
         """Release the service; all its trials are finished. Raises an error when the service does not let go."""
 
     def kill(self) -> None:
         """End every process of the service at once, from any thread. A call in progress raises an error."""
-
-
-def unique_id(sweep: str, uid: str | None, name: str) -> str:
-    """Return the id of a trial, or of another run of a sweep, in a service that several sweeps share."""
-    return f"{sweep if uid is None else uid}-{name}"

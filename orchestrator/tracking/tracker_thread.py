@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
-from pathlib import Path
 
+from analysis.run_folder import RunFolder
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tracker import OnlineTracker, TrackedTrial, Tracker, TrialContext
 from trainables.result import EpochReport
@@ -91,7 +91,7 @@ class TrackerThread:
         if self._online is not None:
             self._kept[context.name] = (context, [])
         self._failed_starts += 1
-        with self._harmless("start", context.folder):
+        with self._harmless("start", context.run):
             self._open[context.name] = self._tracker.start(context)
             self._failed_starts = 0
 
@@ -121,16 +121,16 @@ class TrackerThread:
         if self._failed_starts >= FAILED_STARTS:
             return
         was_online = self._online is not None
-        with self._harmless("publish", summary.folder):
+        with self._harmless("publish", summary.run):
             self._tracker.publish(summary)
         if was_online and self._online is None:
             self._publish(summary)
 
-    def _fall_back(self, error: Exception, folder: Path) -> None:
+    def _fall_back(self, error: Exception, run: RunFolder) -> None:
         """Replace the online tracker by its local one, which gets every open trial from its start."""
         online, self._online = self._online, None
         assert online is not None
-        self._on_problem(online.explain(error, folder))
+        self._on_problem(online.explain(error, run))
         online.kill()
         self._tracker = online.local
         kept, self._kept, self._open = self._kept, {}, {}
@@ -142,14 +142,14 @@ class TrackerThread:
                 self._log(context.name, report)
 
     @contextmanager
-    def _harmless(self, verb: str, folder: Path | None = None) -> Iterator[None]:
+    def _harmless(self, verb: str, run: RunFolder | None = None) -> Iterator[None]:
         """Turn the first error of the tracker into a sentence; that of an online one also lets the local take over."""
         try:
             yield
         except Exception as error:  # a client raises its own errors, and those of the network and the file system
             if self._online is not None:
                 contexts = [context for context, _ in self._kept.values()]
-                self._fall_back(error, folder or contexts[0].folder)
+                self._fall_back(error, run or contexts[0].run)
                 return
             sentence = f"{self.name}: {verb} failed, {type(error).__name__}: {error}; the sweep continues without it"
             if self._has_reported:

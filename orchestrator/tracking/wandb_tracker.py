@@ -4,18 +4,23 @@ import math
 import netrc
 import os
 import re
-import shlex
 import shutil
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from analysis.run_folder import RunFolder
 from orchestrator.spec.sections import Wandb
+from orchestrator.tracking.flat_config import flat_config
 from orchestrator.tracking.isolated_tracker import OutputSigns
-from orchestrator.tracking.summary import SweepSummary
-from orchestrator.tracking.tracker import TrialContext, unique_id
-from trainables.result import EpochReport
+from orchestrator.tracking.summary import SweepSummary, TrialFiles
+from orchestrator.tracking.sweep_identity import SweepIdentity
+from orchestrator.tracking.tracker import JobType, TrialContext
+from orchestrator.tracking.wandb_media import class_tables, model_artifact, record_artifact, table, weights_artifact
+from search_spaces.shell import thaw_command
+from trainables.config import TrialConfig
+from trainables.result import EpochReport, TrialResult, best_report
 from trainables.status import Status
 
 NAME = "W&B"
@@ -28,9 +33,10 @@ SIGNS = OutputSigns(failure="Fatal error while uploading data", reason=r"\b[45]\
 
 
 class WandbTracker:
-    """WandbTracker: runs of W&B. group = sweep, id = uid of the run and trial. Online a trial is resumed under its id.
+    """WandbTracker: runs of W&B. id = uid of the run and trial, group = name and uid of the sweep.
 
-    Offline each start makes its own folder `offline-run-*-<id>`; `wandb sync` joins the folders of one id.
+    Online a trial is resumed under its id. Offline each start makes its own folder `offline-run-*-<id>`; `wandb sync`
+    joins the folders of one id.
     """
 
     name = NAME
@@ -42,57 +48,96 @@ class WandbTracker:
 
     def start(self, context: TrialContext) -> "WandbTrial":
         """Open the run of a trial."""
-        config = context.config
-        tags = (config.architecture.split("_")[0].split(".")[0], config.strategy, f"balance-{config.balance}")
-        run = self._open(
-            context.sweep,
-            context.folder,
-            context.name,
-            id=unique_id(context.sweep, context.uid, context.name),
-            job_type=context.job_type,
-            config=config.to_json(),
-            tags=list(tags),
-        )
-        run.define_metric("*", step_metric="epoch")
-        return WandbTrial(run, tags, self._check)
+        return WandbTrial(self._open_trial(context), context, self)
 
     def publish(self, summary: SweepSummary) -> None:
-        """Write the summary run, `<uid>-sweep`; one that was not sent yet is replaced."""
-        import wandb
+        """Write the summary run, `<uid>-sweep`, the winner's weights and the exported model."""
+        with self._replaced(summary, "sweep", {"space": summary.space}) as run:
+            run.summary["leaderboard"] = table(*summary.table())
+            run.summary["progress"] = table(*summary.progress())
+            run.summary.update(summary.values())
+        if summary.best is not None and summary.files is not None:
+            self._publish_models(summary, summary.best.trial, summary.files)
+        self.check()
 
-        name = unique_id(summary.sweep, summary.uid, "sweep")
-        unsent = [path.parent for path in summary.folder.glob(f"wandb/offline-run-*/run-{name}.wandb")]
-        run = self._open(summary.sweep, summary.folder, "sweep", id=name, job_type="sweep")
-        columns, rows = summary.table()
-        run.summary["leaderboard"] = wandb.Table(columns=[*columns], data=[*rows], allow_mixed_types=True)
-        run.summary.update(summary.values())
-        run.finish(exit_code=0)
-        self._check()
+    def add_files(self, run: Any, context: TrialContext) -> None:
+        """Add to the open run of a finished trial its scores by class, and its weights where they are kept."""
+        if context.files is None:
+            return
+        run.summary.update(class_tables(context.run, context.files))
+        if self._settings.log_model == "all":
+            weights = weights_artifact(context.run, context.files, context.sweep.group, context.name)
+            if weights is not None:
+                run.log_artifact(weights, aliases=[context.name])
+
+    def alert(self, sweep: SweepIdentity, run: RunFolder, texts: Mapping[str, str]) -> None:
+        """Send an alert (`title`, `text`, `level`) from a run of its own in the sweep's group."""
+        # The id of an older version was random.
+        settings = {} if sweep.uid is None else {"id": sweep.id_of("end")}
+        with self._open(sweep, run, f"{sweep.name}-end", job_type="sweep", **settings) as opened:
+            opened.alert(**texts)
+        self.check()
+
+    def _publish_models(self, summary: SweepSummary, winner: TrialResult, files: TrialFiles) -> None:
+        """Keep the winner's weights, and the exported model with the trial from which it comes."""
+
+        def source() -> Any:
+            kept = self._settings.log_model != "none"
+            weights = weights_artifact(summary.run, files, summary.sweep.group, winner.trial_id) if kept else None
+            return record_artifact(summary.sweep.group, winner) if weights is None else weights
+
+        model = model_artifact(summary)
+        is_exported = model is not None and summary.exported == winner.trial_id
+        if self._settings.log_model != "none" or is_exported:
+            context = TrialContext(
+                summary.sweep, summary.run, winner.trial_id, "trial", winner.config, winner.parameters
+            )
+            with self._open_trial(context, winner.status) as run:
+                run.log_artifact(source(), aliases=[winner.trial_id, "winner"])
+        if model is not None:
+            with self._replaced(summary, "export", {"trial": summary.exported}) as run:
+                if is_exported and self._is_online:  # the lineage; offline the client refuses it
+                    run.use_artifact(source())
+                run.log_artifact(model, aliases=["winner", *([summary.sweep.uid] if summary.sweep.uid else [])])
+                run.summary.update(model.metadata)
+
+    @contextmanager
+    def _replaced(self, summary: SweepSummary, name: JobType, config: Mapping[str, Any]) -> Iterator[Any]:
+        """Open a run that sums up the sweep, in place of one that was recorded offline and not sent yet."""
+        run_id = summary.sweep.id_of(name)
+        unsent = [path.parent for path in summary.folder.glob(f"wandb/offline-run-*/run-{run_id}.wandb")]
+        with self._open(summary.sweep, summary.run, name, id=run_id, job_type=name, config=dict(config)) as run:
+            yield run
         for folder in unsent:
             shutil.rmtree(folder)
 
-    def alert(self, sweep: str, uid: str | None, folder: Path, texts: Mapping[str, str]) -> None:
-        """Send an alert (`title`, `text`, `level`) from a run of its own in the sweep's group."""
-        # The id of an older version was random.
-        settings = {} if uid is None else {"id": unique_id(sweep, uid, "end")}
-        run = self._open(sweep, folder, f"{sweep}-end", job_type="sweep", **settings)
-        run.alert(**texts)
-        run.finish(exit_code=0)
-        self._check()
+    def _open_trial(self, context: TrialContext, status: Status | None = None) -> Any:
+        run = self._open(
+            context.sweep,
+            context.run,
+            context.name,
+            id=context.sweep.id_of(context.name),
+            job_type=context.job_type,
+            config={**flat_config(context.config), "searched": ", ".join(context.parameters)},
+            tags=trial_tags(context.config, status),
+        )
+        # The summary has the values of the best epoch, whose weights are kept, not those of the last one.
+        run.define_metric("*", step_metric="epoch", summary="none")
+        return run
 
-    def _open(self, sweep: str, folder: Path, name: str, **settings: Any) -> Any:
+    def _open(self, sweep: SweepIdentity, run: RunFolder, name: str, **settings: Any) -> Any:
         import wandb  # takes half a second, which a sweep without W&B avoids
 
         online = self._is_online
         # Otherwise its login prints a greeting on the terminal of the sweep. Online it has a process of its own, whose
         # messages are read there.
         wandb.setup(wandb.Settings(silent=not online, quiet=False))
-        folder.mkdir(parents=True, exist_ok=True)
+        run.local.mkdir(parents=True, exist_ok=True)
         return wandb.init(
             project=self._settings.project,
-            group=sweep,
+            group=sweep.group,
             name=name,
-            dir=str(folder),
+            dir=str(run.local),
             mode="online" if online else "offline",
             resume="allow" if online else None,
             reinit="create_new",  # several trials are open at once
@@ -117,7 +162,7 @@ class WandbTracker:
     def _is_online(self) -> bool:
         return resolve_mode(self._settings) == "online"
 
-    def _check(self) -> None:
+    def check(self) -> None:
         """Raise an error where the service does not give a proper answer.
 
         The client takes any answer with status 200 for a success, also the page of a hotel's network.
@@ -132,24 +177,43 @@ class WandbTracker:
 class WandbTrial:
     """WandbTrial: one trial in W&B."""
 
-    def __init__(self, run: Any, tags: tuple[str, ...], check: Callable[[], None]) -> None:
-        """`check` is called at the end; it raises an error where the service is out of reach."""
+    def __init__(self, run: Any, context: TrialContext, tracker: WandbTracker) -> None:
+        """Keep the open run of the trial."""
         self._run = run
-        self._tags = tags
-        self._check = check
+        self._context = context
+        self._tracker = tracker
+        self._best = best_report(context.earlier, context.config.objective)
 
     def log(self, report: EpochReport) -> None:
         """Send the metrics of an epoch, under its own number."""
-        values = {**report.metrics, "time/epoch_s": report.seconds, "epoch": report.epoch}
         # Committed at once: otherwise a row is held until the next one, and is lost when the driver is killed.
-        self._run.log(values, step=report.epoch, commit=True)
+        self._run.log(epoch_values(report), step=report.epoch, commit=True)
+        reports = [report] if self._best is None else [self._best, report]
+        if (best := best_report(reports, self._context.config.objective)) is report:
+            self._best = best
+            self._run.summary.update(epoch_values(report))
 
     def finish(self, status: Status, summary: Mapping[str, float]) -> None:
-        """Close the run with its status as a tag."""
-        self._run.tags = (*self._tags, status.value)
-        self._run.summary.update({"status": status.value, **summary})
-        self._run.finish(exit_code=0 if status in (Status.COMPLETED, Status.PRUNED) else 1)
-        self._check()
+        """Close the run with its status as a tag, and with the scores by class of its best epoch."""
+        run, best = self._run, {} if self._best is None else epoch_values(self._best)
+        run.tags = trial_tags(self._context.config, status)
+        others = {name: value for name, value in summary.items() if not name.startswith("best/")}
+        run.summary.update({"status": status.value, **best, **others})
+        if not status.unfinished:
+            self._tracker.add_files(run, self._context)
+        run.finish(exit_code=0 if status in (Status.COMPLETED, Status.PRUNED) else 1)
+        self._tracker.check()
+
+
+def trial_tags(config: TrialConfig, status: Status | None = None) -> tuple[str, ...]:
+    """Return the tags of a trial; its status is the last, once it has ended."""
+    family = config.architecture.split("_")[0].split(".")[0]
+    return (family, config.strategy, f"balance-{config.balance}", *(() if status is None else (status.value,)))
+
+
+def epoch_values(report: EpochReport) -> dict[str, float]:
+    """Return the row of an epoch; the same values are the summary of a trial whose best epoch it is."""
+    return {**report.metrics, "time/epoch_s": report.seconds, "epoch": report.epoch}
 
 
 def resolve_mode(settings: Wandb) -> str:
@@ -186,10 +250,9 @@ def outage(error: Exception) -> str:
     return f"{address} {'does not answer' if is_late else 'failed'} ({reason})"
 
 
-def explain_outage(error: Exception, folder: Path) -> str:
-    """Return the message to users that W&B is offline from now on; `folder` is that of the run on this machine."""
-    kept = folder / "wandb"
+def explain_outage(error: Exception, run: RunFolder) -> str:
+    """Return the message to users that W&B is offline from now on."""
     return (
-        f"{NAME}: {outage(error)}; the rest is recorded offline in {kept}, "
-        f"send it later with: wandb sync {shlex.quote(str(kept))}/offline-run-*"
+        f"{NAME}: {outage(error)}; the rest is recorded offline in {run.wandb}, "
+        f"send it later with: {thaw_command('wandb', 'sync', run.root)}"
     )

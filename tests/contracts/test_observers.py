@@ -35,6 +35,7 @@ from orchestrator.tracking.observer import (
     TrackerProblem,
     TrialCallback,
 )
+from orchestrator.tracking.sweep_identity import SweepIdentity
 from orchestrator.tuner.budget_meter import BudgetMeter
 from search_spaces.documents import dump_yaml
 from trainables.config import Objective, TrialConfig
@@ -184,7 +185,7 @@ def notifier(spec: SweepSpec, folder: Path) -> Watched:
 
 def dispatcher(spec: SweepSpec, folder: Path) -> Watched:
     toy = Toy()
-    observer = Dispatcher([toy], "small", RunFolder(folder))
+    observer = Dispatcher([toy], SweepIdentity("small"), RunFolder(folder))
 
     def shown() -> object:
         assert observer.close() == ()

@@ -21,7 +21,6 @@ from fake_wandb import FAULTS, KEY, PHASES, FakeWandb
 from tracker_files import wandb_records, wandb_values
 
 from analysis.leaderboard import Leaderboard
-from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator.driver.sweep import create_run
 from orchestrator.spec.loading import load
@@ -32,6 +31,7 @@ from orchestrator.tracking.isolated_tracker import CALL_SECONDS
 from orchestrator.tracking.notify import NOTIFY_SECONDS
 from orchestrator.tracking.observer import TrackerProblem
 from orchestrator.tracking.summary import SweepSummary
+from orchestrator.tracking.sweep_identity import SweepIdentity
 from orchestrator.tracking.wandb_tracker import REQUEST_SECONDS, WandbTracker
 from search_spaces.documents import dump_yaml
 from trainables.config import Objective, TrialConfig
@@ -90,7 +90,7 @@ class Swept:
     def __init__(self, fake: FakeWandb, folder: Path, trackers: tuple[Any, ...]) -> None:
         self.problems: list[TrackerProblem] = []
         began = time.monotonic()
-        dispatcher = Dispatcher(trackers, SWEEP, RunFolder(folder), (), UID, self.problems.append)
+        dispatcher = Dispatcher(trackers, SweepIdentity(SWEEP, UID), RunFolder(folder), (), self.problems.append)
         for epochs in range(EPOCHS + 1):
             for name in NAMES[:2]:
                 dispatcher.on_trial(result(name, epochs))
@@ -103,7 +103,7 @@ class Swept:
             dispatcher.on_trial(result(NAMES[2], epochs))
         done = [result(name, status=Status.COMPLETED) for name in NAMES]
         dispatcher.on_trial(done[2])
-        summary = SweepSummary(SWEEP, folder, Leaderboard.from_trials(Objective(), done), uid=UID)
+        summary = SweepSummary(SweepIdentity(SWEEP, UID), RunFolder(folder), Leaderboard.from_trials(Objective(), done))
         dispatcher.publish(lambda: summary)
         dispatcher.close()
         self.seconds = time.monotonic() - began
@@ -176,7 +176,7 @@ def check(fake: FakeWandb, folder: Path, before: set[int], swept: Swept) -> None
     (problem,) = swept.problems
     assert problem.tracker == "W&B"
     assert problem.message.startswith(f"W&B: {fake.url} ")
-    assert problem.message.endswith(f"send it later with: wandb sync {folder}/wandb/offline-run-*")
+    assert problem.message.endswith(f"send it later with: thaw wandb sync {folder}")
     assert "\n" not in problem.message
     core = [psutil.Process(pid) for pid in family() - before if psutil.pid_exists(pid)]
     assert [process for process in core if "tracker_host" in " ".join(process.cmdline())] == []
@@ -207,7 +207,9 @@ def test_the_limits_of_a_command_add_up_to_less_than_a_minute() -> None:
 
 def test_the_end_of_a_command_cuts_a_call_short(service: Callable[..., FakeWandb], tmp_path: Path) -> None:
     fake, problems = service("hang", "init"), list[TrackerProblem]()
-    dispatcher = Dispatcher(make_trackers(Tracking()), SWEEP, RunFolder(tmp_path), (), UID, problems.append)
+    dispatcher = Dispatcher(
+        make_trackers(Tracking()), SweepIdentity(SWEEP, UID), RunFolder(tmp_path), (), problems.append
+    )
     for name in NAMES:
         dispatcher.on_trial(result(name, status=Status.COMPLETED))
     began = time.monotonic()
@@ -299,11 +301,11 @@ def test_a_thousand_runs_of_one_name_share_no_id(tmp_path: Path) -> None:
         for number in range(1000):
             run = RunFolder(tmp_path / str(number) / SWEEP)
             create_run(run, spec, arrays)
-            tracker, uid = WandbTracker(Wandb(mode="offline")), Ledger(run).read_run().uid
-            with Dispatcher((tracker,), spec.name, run, uid=uid) as dispatcher:
+            tracker, sweep = WandbTracker(Wandb(mode="offline")), SweepIdentity.of(run)
+            with Dispatcher((tracker,), sweep, run) as dispatcher:
                 dispatcher.on_trial(result("0000", status=Status.COMPLETED))
                 dispatcher.publish(partial(SweepSummary.from_run, run))
-            tracker.alert(spec.name, uid, run.local, {})
+            tracker.alert(sweep, run, {})
             assert [call.kwargs["name"] for call in init.call_args_list] == ["0000", "sweep", f"{SWEEP}-end"]
             sets.append({call.kwargs["id"] for call in init.call_args_list})
             init.reset_mock()
@@ -316,7 +318,7 @@ def test_the_ids_of_a_run_of_an_older_version_stay(tmp_path: Path) -> None:
     with (
         mock.patch("wandb.init") as init,
         mock.patch("wandb.setup"),
-        Dispatcher((tracker,), SWEEP, RunFolder(tmp_path)) as dispatcher,
+        Dispatcher((tracker,), SweepIdentity(SWEEP), RunFolder(tmp_path)) as dispatcher,
     ):
         dispatcher.on_trial(result("0000", status=Status.COMPLETED))
         dispatcher.close()

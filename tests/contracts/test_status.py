@@ -21,6 +21,7 @@ from orchestrator.spec.loading import load
 from orchestrator.spec.sections import Asha, TensorBoard, Wandb
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.dispatcher import Dispatcher
+from orchestrator.tracking.sweep_identity import SweepIdentity
 from orchestrator.tracking.tensorboard_tracker import TensorBoardTracker
 from orchestrator.tracking.wandb_tracker import WandbTracker
 from orchestrator.tuner.scheduler import PlanAwareAsha
@@ -47,7 +48,7 @@ class Sweep:
         problem, known = spec.problem, self.ledger.trials()
         self.study = build_study(spec.name, problem, known, folder / "study.log")
         trackers = (WandbTracker(Wandb(mode="offline")), TensorBoardTracker(TensorBoard()))
-        self.dispatcher = Dispatcher(trackers, spec.name, RunFolder(folder), known)
+        self.dispatcher = Dispatcher(trackers, SweepIdentity(spec.name), RunFolder(folder), known)
         self.given_up: list[StorageFailed] = []
         self.states = TrialStates(self.ledger, self.study, self.dispatcher.on_trial, self.given_up.append)
         self.asha = PlanAwareAsha(Rungs(Asha(grace=1, reduction=2, resource="epochs"), EPOCHS))

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +22,7 @@ from analysis.run_folder import RunFolder
 from orchestrator.spec.sections import TensorBoard, Wandb
 from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.summary import SweepSummary
+from orchestrator.tracking.sweep_identity import SweepIdentity
 from orchestrator.tracking.tensorboard_tracker import TensorBoardTracker
 from orchestrator.tracking.tracker import TrackedTrial, Tracker, TrialContext, TrialFiles
 from orchestrator.tracking.wandb_tracker import WandbTracker
@@ -128,6 +129,8 @@ class WandbShown:
                     assert record.exit.exit_code == (0 if good else 1)
             assert tags == ["resnet18", "head", "balance-none", seen.summary["status"]]
             seen.statuses.append(seen.summary["status"])
+        # The plain names: a trial's summary is its best epoch.
+        seen.summary = {f"best/{name}": value for name, value in seen.summary.items()}
         return seen
 
     def published(self) -> list[dict[str, Any]]:
@@ -199,7 +202,7 @@ def shown(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.fixture
 def sweep(tmp_path: Path) -> Callable[..., Dispatcher]:
     """Opens a dispatcher, as one drive of a sweep does."""
-    return lambda *trackers, known=(): Dispatcher(trackers, SWEEP, RunFolder(tmp_path), known)
+    return lambda *trackers, known=(): Dispatcher(trackers, SweepIdentity(SWEEP), RunFolder(tmp_path), known)
 
 
 def trial(name: str, epochs: int, status: Status = Status.RUNNING, seed: float = 0.0) -> TrialResult:
@@ -288,8 +291,8 @@ def test_a_trial_without_an_epoch_is_shown_with_its_status(shown: Shown, sweep: 
 
 def test_a_summary_replaces_the_one_before(shown: Shown, sweep: Callable[..., Dispatcher], tmp_path: Path) -> None:
     trials = [trial("0000", 2, Status.PRUNED, seed=0.5), trial("0001", 4, Status.COMPLETED)]
-    summary = SweepSummary(SWEEP, tmp_path, Leaderboard.from_trials(Objective(), trials))
-    final = SweepSummary(SWEEP, tmp_path, summary.leaderboard, {"macro_f1": 0.625}, "export/model.onnx")
+    summary = SweepSummary(SweepIdentity(SWEEP), RunFolder(tmp_path), Leaderboard.from_trials(Objective(), trials))
+    final = replace(summary, test={"macro_f1": 0.625}, model=tmp_path / "export" / "model.onnx")
     for given in (summary, final):
         with sweep(shown.tracker()) as dispatcher:
             dispatcher.publish(partial(copy.copy, given))
@@ -299,7 +302,7 @@ def test_a_summary_replaces_the_one_before(shown: Shown, sweep: Callable[..., Di
     assert values["best/val/macro_f1"] == trials[1].objective
     assert (values["trials/COMPLETED"], values["trials/PRUNED"], values["trials/FAILED"]) == (1, 1, 0)
     assert values["cost/seconds"] == 4.25
-    assert (values["test/macro_f1"], values["export/model"]) == (0.625, "export/model.onnx")
+    assert (values["test/macro_f1"], values["export/model"]) == (0.625, str(tmp_path / "export" / "model.onnx"))
 
 
 # ---- what no tracker can do to a sweep ------------------------------------------------------------------------------
@@ -348,7 +351,9 @@ def test_a_tracker_that_raises_is_reported_once_and_costs_the_others_nothing(
     dispatcher = sweep(before, broken, after)
     for result in results:
         live(dispatcher, result)
-    dispatcher.publish(lambda: SweepSummary(SWEEP, tmp_path, Leaderboard.from_trials(Objective(), results)))
+    dispatcher.publish(
+        lambda: SweepSummary(SweepIdentity(SWEEP), RunFolder(tmp_path), Leaderboard.from_trials(Objective(), results))
+    )
     problems = dispatcher.close()
     assert problems == (f"broken: {verb} failed, ConnectionError: out of reach; the sweep continues without it",)
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == list(problems)
@@ -395,8 +400,10 @@ def test_a_tracker_is_told_what_a_trial_is_and_how_much_of_it_was_logged(
         live(dispatcher, trial("0001", 1, Status.PRUNED))
     resumed, new = toy.contexts
     files = TrialFiles(tmp_path / "predictions" / "0000.parquet", tmp_path / "checkpoints" / "0000" / "best")
-    facts = {"logged": 2, "best": known.best, "files": files}
-    assert resumed == TrialContext(SWEEP, tmp_path, "0000", "trial", known.config, {"lr": 0.01}, **facts)
+    facts: dict[str, Any] = {"earlier": known.reports, "files": files}
+    assert resumed == TrialContext(
+        SweepIdentity(SWEEP), RunFolder(tmp_path), "0000", "trial", known.config, {"lr": 0.01}, **facts
+    )
     assert (new.name, new.logged) == ("0001", 0)
 
 

@@ -83,7 +83,7 @@ def test_a_chain_beside_a_hanging_server(chain: Callable[..., Ended], tmp_path: 
     events = [json.loads(line) for line in swept.splitlines()]
     warnings = [event["message"] for event in events if event["event"] == "warning"]
     assert [message.partition(" ")[0] for message in warnings] == ["W&B:", "tracking.notify.command:"]
-    assert f"wandb sync {hanging.run.wandb.resolve()}/offline-run-*" in warnings[0]
+    assert f"thaw wandb sync {hanging.run.root.resolve()}" in warnings[0]
     for text in (retrained, exported):
         assert [line.partition(" ")[0] for line in text.splitlines() if "W&B" in line] == ["warning:"]
         assert "Traceback" not in text

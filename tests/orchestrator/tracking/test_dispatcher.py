@@ -10,6 +10,7 @@ from analysis.leaderboard import Leaderboard
 from analysis.run_folder import RunFolder
 from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.summary import SweepSummary
+from orchestrator.tracking.sweep_identity import SweepIdentity
 from orchestrator.tracking.tracker import TrackedTrial, TrialContext, TrialFiles
 from trainables.config import Objective
 from trainables.result import EpochReport, TrialResult
@@ -47,7 +48,7 @@ class Recorder:
 
 def calls(changes: list[TrialResult], folder: Path, known: list[TrialResult] | None = None) -> list[tuple[Any, ...]]:
     recorder = Recorder()
-    with Dispatcher([recorder], "digits", RunFolder(folder), known or []) as dispatcher:
+    with Dispatcher([recorder], SweepIdentity("digits"), RunFolder(folder), known or []) as dispatcher:
         for trial in changes:
             dispatcher.on_trial(trial)
     return recorder.calls
@@ -99,15 +100,17 @@ def test_an_end_that_was_told_before_is_not_told_again_but_another_one_is(trial:
 
 def test_a_tracker_gets_the_facts_of_a_trial(trial: Trial, tmp_path: Path) -> None:
     recorder, changed = Recorder(), trial("0000", parameters={"lr": 0.01})
-    with Dispatcher([recorder], "digits", RunFolder(tmp_path)) as dispatcher:
+    with Dispatcher([recorder], SweepIdentity("digits"), RunFolder(tmp_path)) as dispatcher:
         dispatcher.on_trial(changed)
     files = TrialFiles(tmp_path / "predictions" / "0000.parquet", tmp_path / "checkpoints" / "0000" / "best")
-    expected = TrialContext("digits", tmp_path, "0000", "trial", changed.config, {"lr": 0.01}, 0, files=files)
+    expected = TrialContext(
+        SweepIdentity("digits"), RunFolder(tmp_path), "0000", "trial", changed.config, {"lr": 0.01}, files=files
+    )
     assert recorder.contexts == [expected]
 
 
 def test_closing_twice_is_harmless(tmp_path: Path) -> None:
-    dispatcher = Dispatcher([Recorder()], "digits", RunFolder(tmp_path))
+    dispatcher = Dispatcher([Recorder()], SweepIdentity("digits"), RunFolder(tmp_path))
     assert dispatcher.close() == dispatcher.close() == ()
 
 
@@ -123,7 +126,7 @@ def test_a_summary_that_cannot_be_read_costs_nothing_else(trial: Trial, tmp_path
         raise ValueError("no JSON")
 
     recorder = Recorder()
-    dispatcher = Dispatcher([recorder], "digits", RunFolder(tmp_path))
+    dispatcher = Dispatcher([recorder], SweepIdentity("digits"), RunFolder(tmp_path))
     dispatcher.publish(unreadable)
     dispatcher.on_trial(trial("0000", [0.5], Status.COMPLETED))
     assert dispatcher.close() == ("the summary of the sweep is not published: ValueError: no JSON",)
@@ -132,7 +135,7 @@ def test_a_summary_that_cannot_be_read_costs_nothing_else(trial: Trial, tmp_path
 
 def test_a_summary_is_read_only_where_a_tracker_wants_it(tmp_path: Path) -> None:
     asked = []
-    Dispatcher([], "digits", RunFolder(tmp_path)).publish(lambda: asked.append(1))  # type: ignore[arg-type, return-value]
+    Dispatcher([], SweepIdentity("digits"), RunFolder(tmp_path)).publish(lambda: asked.append(1))  # type: ignore[arg-type, return-value]
     assert asked == []
 
 
@@ -146,9 +149,9 @@ def test_a_ctrl_c_while_trackers_are_awaited_ends_the_wait_alone(
             asked.set()
             over.wait(30)
 
-    dispatcher = Dispatcher([Slow()], "digits", RunFolder(tmp_path))
+    dispatcher = Dispatcher([Slow()], SweepIdentity("digits"), RunFolder(tmp_path))
     board = Leaderboard.from_trials(Objective(), [trial("0000", [0.5], Status.COMPLETED)])
-    dispatcher.publish(lambda: SweepSummary("digits", tmp_path, board))
+    dispatcher.publish(lambda: SweepSummary(SweepIdentity("digits"), RunFolder(tmp_path), board))
     assert asked.wait(30)
     interrupt = threading.Timer(0.2, signal.pthread_kill, [threading.get_ident(), signal.SIGINT])
     interrupt.start()

@@ -10,6 +10,7 @@ from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder
 from orchestrator.tracking.summary import SweepSummary
+from orchestrator.tracking.sweep_identity import SweepIdentity
 from trainables.config import Objective
 from trainables.result import TrialResult
 from trainables.status import Status
@@ -44,7 +45,7 @@ def write(place: Any, text: str) -> None:
 
 def test_a_sweep_that_has_just_ended(run: RunFolder) -> None:
     summary = SweepSummary.from_run(run)
-    assert (summary.sweep, summary.folder, summary.test, summary.model) == ("small", run.local, {}, None)
+    assert (summary.sweep.name, summary.folder, summary.test, summary.model) == ("small", run.local, {}, None)
     assert {name: value for name, value in summary.values().items() if value != 0} == {
         "objective": "val/macro_f1",
         "trials/COMPLETED": 1,
@@ -77,6 +78,6 @@ def test_an_exported_model_is_named_by_its_path(run: RunFolder) -> None:
 
 def test_without_a_completed_trial_there_is_no_best(trial: Trial, tmp_path: Path) -> None:
     board = Leaderboard.from_trials(Objective(), [trial("0000", [0.5], Status.FAILED)])
-    summary = SweepSummary("small", tmp_path, board)
+    summary = SweepSummary(SweepIdentity("small"), RunFolder(tmp_path), board)
     assert summary.best is None
     assert not [name for name in summary.values() if name.startswith("best/")]

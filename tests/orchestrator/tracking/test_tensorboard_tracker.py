@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from analysis.leaderboard import Leaderboard
+from analysis.run_folder import RunFolder
 from orchestrator.spec.sections import TensorBoard
 from orchestrator.tracking.summary import SweepSummary
+from orchestrator.tracking.sweep_identity import SweepIdentity
 from orchestrator.tracking.tensorboard_tracker import TensorBoardTracker
 from orchestrator.tracking.tracker import TrialContext
 from trainables.config import Objective
@@ -18,7 +20,9 @@ REPORT = EpochReport(epoch=1, metrics={"val/macro_f1": 0.5}, seconds=2.0, checkp
 
 
 def context(trial: TrialResult, folder: Path) -> TrialContext:
-    return TrialContext("digits", folder, trial.trial_id, "trial", trial.config, trial.parameters)
+    return TrialContext(
+        SweepIdentity("digits"), RunFolder(folder), trial.trial_id, "trial", trial.config, trial.parameters
+    )
 
 
 def events(folder: Path) -> bytes:
@@ -55,7 +59,7 @@ def test_an_interrupted_trial_has_no_line_among_the_finished_ones(trial: Trial, 
 def test_the_leaderboard_is_a_table_whatever_stands_in_its_cells(trial: Trial, tmp_path: Path) -> None:
     odd = trial("0000", [0.5], Status.COMPLETED, {"weights": "a|b\nc", "lr": 0.01})
     board = Leaderboard.from_trials(Objective(), [odd, trial("0001", [], Status.FAILED, {"lr": 0.1})])
-    TensorBoardTracker(TensorBoard()).publish(SweepSummary("digits", tmp_path, board))
+    TensorBoardTracker(TensorBoard()).publish(SweepSummary(SweepIdentity("digits"), RunFolder(tmp_path), board))
     text = events(tmp_path / "tensorboard" / "sweep").decode(errors="ignore")
     assert "| rank | trial_id | status | objective | epoch | epochs | seconds | lr | weights |" in text
     assert "| 1 | 0000 | COMPLETED | 0.5 | 1 | 1 | 1.5 | 0.01 | a\\|b c |" in text

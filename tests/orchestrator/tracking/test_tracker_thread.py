@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 
 from analysis.leaderboard import Leaderboard
+from analysis.run_folder import RunFolder
 from orchestrator.tracking.summary import SweepSummary
+from orchestrator.tracking.sweep_identity import SweepIdentity
 from orchestrator.tracking.tracker import TrackedTrial, TrialContext
 from orchestrator.tracking.tracker_thread import TrackerThread
 from trainables.config import Objective
@@ -43,7 +45,7 @@ class Unsteady:
 @pytest.fixture
 def context(trial: Callable[..., TrialResult], tmp_path: Path) -> Callable[[str], TrialContext]:
     config = trial("0000").config
-    return lambda name: TrialContext("digits", tmp_path, name, "trial", config)
+    return lambda name: TrialContext(SweepIdentity("digits"), RunFolder(tmp_path), name, "trial", config)
 
 
 @pytest.mark.parametrize(("failing", "started"), [("", "abcd"), ("ac", "bd"), ("b", "acd"), ("bc", "a"), ("ab", "")])
@@ -115,8 +117,8 @@ class Service(Diary):
         self.local = Diary()
         self.ended: list[str] = []
 
-    def explain(self, error: Exception, folder: Path) -> str:
-        return f"{error}, see {folder.name}"
+    def explain(self, error: Exception, run: RunFolder) -> str:
+        return f"{error}, see {run.root.name}"
 
     def close(self) -> None:
         self.ended.append("close")
@@ -143,7 +145,9 @@ def test_whatever_call_fails_the_local_tracker_gets_the_open_trials_from_their_s
         elif verb == "finish":
             thread.finish(words[0], Status.COMPLETED, {})
         else:
-            thread.publish(SweepSummary("digits", tmp_path, Leaderboard.from_trials(Objective(), [])))
+            thread.publish(
+                SweepSummary(SweepIdentity("digits"), RunFolder(tmp_path), Leaderboard.from_trials(Objective(), []))
+            )
     thread.close()
     assert thread.join(10) is None
     if failing is None:

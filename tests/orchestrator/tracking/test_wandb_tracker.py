@@ -11,6 +11,7 @@ import wandb
 from analysis.run_folder import RunFolder
 from orchestrator.spec.sections import Wandb
 from orchestrator.tracking.dispatcher import Dispatcher
+from orchestrator.tracking.sweep_identity import SweepIdentity
 from orchestrator.tracking.tracker import TrialContext
 from orchestrator.tracking.wandb_tracker import WandbTracker, resolve_mode
 from trainables.config import TrialConfig
@@ -35,7 +36,7 @@ def _nobody_is_logged_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
 
 def context(config: TrialConfig, folder: Path) -> TrialContext:
-    return TrialContext("digits", folder, "0007", "trial", config)
+    return TrialContext(SweepIdentity("digits"), RunFolder(folder), "0007", "trial", config)
 
 
 def test_an_offline_run_lies_in_the_run_s_folder_and_holds_what_was_logged(config: TrialConfig, tmp_path: Path) -> None:
@@ -81,7 +82,10 @@ def test_what_wandb_refuses_costs_no_trial(
     if in_the_way:
         (tmp_path / "run").write_text("a file")
     tracker = WandbTracker(Wandb(mode="offline", project=project))
-    with caplog.at_level(logging.WARNING), Dispatcher([tracker], "digits", RunFolder(tmp_path / "run")) as dispatcher:
+    with (
+        caplog.at_level(logging.WARNING),
+        Dispatcher([tracker], SweepIdentity("digits"), RunFolder(tmp_path / "run")) as dispatcher,
+    ):
         dispatcher.start(context(config, tmp_path / "run"))
         dispatcher.log("0007", REPORT)
         dispatcher.finish("0007", Status.COMPLETED, {})

@@ -1,0 +1,38 @@
+"""SweepIdentity: how services that several sweeps share tell the runs of one sweep from those of others."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from analysis.ledger import Ledger
+from analysis.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class SweepIdentity:
+    """SweepIdentity: name and uid of a sweep."""
+
+    name: str
+    """Name of the sweep; several folders may hold sweeps of one name."""
+
+    uid: str | None = None
+    """Random identifier of the run; None for a run of an older version."""
+
+    attempts: Mapping[str, int] = field(default_factory=dict)
+    """Number of the id of each trial that was sent again under a new id; 1 for the others."""
+
+    @classmethod
+    def of(cls, run: RunFolder) -> Self:
+        """Read the identity of a run. Raises InvalidInput when its record cannot be used."""
+        record = Ledger(run).read_run()
+        return cls(record.name, record.uid, record.attempts)
+
+    @property
+    def group(self) -> str:
+        """Name under which a service shows the runs of the sweep."""
+        return self.name if self.uid is None else f"{self.name}-{self.uid}"
+
+    def id_of(self, name: str) -> str:
+        """Return the id of a trial, or of another run of the sweep."""
+        attempt = self.attempts.get(name, 1)
+        return f"{self.name if self.uid is None else self.uid}-{name}" + (f"-{attempt}" if attempt > 1 else "")

@@ -1,0 +1,86 @@
+"""What W&B shows and keeps beside numbers: tables, and the weights, records and models of a sweep as artifacts."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis.class_scores import class_scores
+from analysis.run_folder import RunFolder
+from analysis.run_store import RunStore
+from orchestrator.tracking.summary import SweepSummary, TrialFiles
+from trainables.result import TrialResult
+from trainables.storage.place import Place
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Any:
+    """Return a table of W&B, in which a column may hold texts and numbers."""
+    import wandb
+
+    return wandb.Table(columns=[*columns], data=[[*row] for row in rows], allow_mixed_types=True)
+
+
+def class_tables(run: RunFolder, files: TrialFiles) -> dict[str, Any]:
+    """Return the scores by class and the confusion matrix of a trial's best epoch; nothing without classes.
+
+    The matrix has the columns of W&B's own chart of it, `wandb.plot.confusion_matrix`.
+    """
+    scores = class_scores(run, files.predictions)
+    if scores is None:
+        return {}
+    return {
+        "val/classes": table(["class", "precision", "recall", "f1", "images"], scores.rows),
+        "val/confusion_matrix": table(["Actual", "Predicted", "nPredictions"], scores.confusions),
+    }
+
+
+def weights_artifact(run: RunFolder, files: TrialFiles, group: str, trial: str) -> Any:
+    """Return the artifact with the weights of a trial's best epoch; None where there are none."""
+    import wandb
+
+    with RunStore(run).reading(files.checkpoint) as folder:
+        if not folder.is_dir():
+            return None
+        artifact = wandb.Artifact(_artifact_name(f"{group}-weights"), "model", metadata={"trial": trial})
+        artifact.add_dir(str(folder), policy=_policy(files.checkpoint))
+    return artifact
+
+
+def record_artifact(group: str, trial: TrialResult) -> Any:
+    """Return the artifact with the record of a trial, which stands for it where its weights are not kept."""
+    import wandb
+
+    artifact = wandb.Artifact(_artifact_name(f"{group}-record-{trial.trial_id}"), "trial")
+    with artifact.new_file("trial.json", mode="w") as file:
+        file.write(trial.to_json())
+    return artifact
+
+
+def model_artifact(summary: SweepSummary) -> Any:
+    """Return the artifact with the files of the exported bundle, its parity in the metadata; None before an export."""
+    import wandb
+
+    if summary.model is None or summary.exported is None:
+        return None
+    name, store = _artifact_name(f"{summary.sweep.group}-model"), RunStore(summary.run)
+    artifact = wandb.Artifact(name, "model", metadata={"trial": summary.exported})
+    places: list[Place] = [*summary.model.parent.iterdir()]
+    for place in sorted(places, key=lambda place: place.name):
+        if place.name.startswith("."):  # left by an export that was killed
+            continue
+        with store.reading(place) as path:
+            artifact.add_file(str(path), name=place.name, policy=_policy(place))
+            if place.name == "parity.json":
+                artifact.metadata = {**artifact.metadata, "parity": json.loads(path.read_bytes())}
+    return artifact
+
+
+def _policy(place: Place) -> Any:
+    """Return how a file is added: one of the run itself is read where it lies, a copy of it is copied again."""
+    return "immutable" if isinstance(place, Path) else "mutable"
+
+
+def _artifact_name(text: str) -> str:
+    """Return a name without the characters that W&B refuses."""
+    return re.sub(r"[^\w.-]", "-", text, flags=re.ASCII)[:128]
