@@ -144,6 +144,11 @@ class RunFolder:
         return self.local / "wandb"
 
     @property
+    def published(self) -> Place:
+        """Ids of the pages that `thaw wandb publish` has saved; in a bucket every node finds them."""
+        return self.root / "wandb" / "published.json"
+
+    @property
     def leaderboard_csv(self) -> Place:
         """Leaderboard as a table."""
         return self.root / "leaderboard.csv"

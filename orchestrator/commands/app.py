@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.commands import data, plan, results, setup, sweeps, trials
+from orchestrator.commands import data, plan, results, setup, sweeps, trials, wandb
 
 app = typer.Typer(
     name="thaw",
@@ -21,6 +21,7 @@ plan.register(app)
 sweeps.register(app)
 trials.register(app)
 results.register(app)
+wandb.register(app)
 
 
 def _print_version(wanted: bool) -> None:

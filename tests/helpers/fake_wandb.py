@@ -42,6 +42,8 @@ class FakeWandb:
         self.runs: dict[str, StoredRun] = defaultdict(StoredRun)
         self.requests: list[str] = []
         self.alerts: list[dict[str, Any]] = []
+        self.projects = ["thaw"]
+        self.views: dict[str, dict[str, Any]] = {}
         self.released = threading.Event()
         self.server = _Server(("127.0.0.1", 0), _Handler)
         self.server.fake = self
@@ -201,6 +203,28 @@ class _Handler(BaseHTTPRequestHandler):
         if name == "CreateArtifact":  # known already: nothing more is uploaded for it
             sequence = {"id": "s", "latestArtifact": {"id": "a", "versionIndex": 0}}
             return {"createArtifact": {"artifact": {"id": "a", "state": "COMMITTED", "artifactSequence": sequence}}}
+        return self._page(name, given)
+
+    def _page(self, name: str, given: dict[str, Any]) -> Any:
+        """Answer what saving a workspace or a report asks for."""
+        fake = self.server.fake
+        if name == "GetDefaultEntity":
+            return {"viewer": {"id": "u", "entity": "someone"}}
+        if name == "GetProjects":
+            empty = {"entityName": given["entity"], "createdAt": "", "isBenchmark": False, "user": None}
+            edges = [{"node": {"__typename": "Project", "id": each, "name": each, **empty}} for each in fake.projects]
+            page = {"__typename": "PageInfo", "endCursor": None, "hasNextPage": False}
+            return {"models": {"pageInfo": page, "edges": edges}}
+        if name == "ProjectInternalId":
+            return {"project": {"id": "p", "internalId": "cDox"}}
+        if name == "SpecificReport":
+            return {"view": fake.views.get(given["reportId"])}
+        if name in ("UpsertView2", "upsertView"):
+            key = given.get("id") or f"view{len(fake.views)}"
+            project = {"id": "p", "name": given["projectName"], "entityName": given["entityName"]}
+            inserted = key not in fake.views
+            fake.views[key] = {**given, "id": key, "project": project, "updatedAt": "2026-01-01T00:00:00Z"}
+            return {"upsertView": {"view": fake.views[key], "inserted": inserted}}
         return {}
 
     def _bucket(self, run_id: str) -> dict[str, Any] | None:

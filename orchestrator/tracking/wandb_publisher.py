@@ -1,0 +1,179 @@
+"""Publication of a run's pages to W&B: a saved workspace and a report, replaced by each later publication."""
+
+import importlib.util
+import json
+import math
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from analysis.run_folder import RunFolder
+from analysis.run_store import write_atomically
+from orchestrator.spec.sections import Wandb
+from orchestrator.tracking.summary import SweepSummary
+from orchestrator.tracking.tracker import group_name
+from orchestrator.tracking.wandb_tracker import (
+    NAME,
+    REQUEST_SECONDS,
+    has_key,
+    outage,
+    resolve_mode,
+    service_address,
+)
+from search_spaces.errors import InvalidInput, ThawError
+
+if TYPE_CHECKING:
+    import wandb_workspaces.reports.v2 as wr
+    import wandb_workspaces.workspaces as ws
+
+
+@dataclass(frozen=True)
+class PublishedPages:
+    """PublishedPages: addresses of the pages of a run."""
+
+    entity: str
+    """User or team that owns the project."""
+
+    project: str
+    """Project of the pages."""
+
+    group: str
+    """Group of the trials that they show."""
+
+    workspace: str
+    """Address of the saved workspace."""
+
+    report: str
+    """Address of the report."""
+
+    def to_json(self) -> dict[str, str]:
+        """Return the addresses as a JSON-ready mapping."""
+        return asdict(self)
+
+
+def check_publishing(settings: Wandb) -> None:
+    """Raise InvalidInput when pages cannot be published: W&B disabled, package missing, no key."""
+    if resolve_mode(settings) == "disabled":
+        raise InvalidInput(
+            "tracking.wandb.mode: must be auto, online or offline for a run with pages in W&B, got disabled; "
+            "its trials are not in W&B: start a sweep with another mode"
+        )
+    if importlib.util.find_spec("wandb_workspaces") is None:
+        raise InvalidInput(
+            "thaw wandb publish: needs the package wandb-workspaces, which is not installed; install thaw[wandb]"
+        )
+    if not has_key():
+        raise InvalidInput(
+            "thaw wandb publish: needs a key of W&B, found none; set WANDB_API_KEY, or run `wandb login`"
+        )
+
+
+def publish_pages(run: RunFolder, settings: Wandb, entity: str | None = None) -> PublishedPages:
+    """Save the workspace and the report of a run in `settings.project`; replace those of an earlier call.
+
+    `entity` is by default that of the key. Raises InvalidInput where the project has no runs yet, ThawError when the
+    service fails.
+    """
+    check_publishing(settings)
+    summary = SweepSummary.from_run(run)
+    import wandb
+    from wandb_workspaces._graphql import get_app_url
+
+    from orchestrator.tracking import wandb_pages
+
+    wandb.setup(wandb.Settings(silent=True))  # the package prints what it saves
+    with _service_errors("try again later"):
+        api = wandb.Api(timeout=math.ceil(REQUEST_SECONDS))
+        owner = entity or api.default_entity
+        known = () if owner is None else tuple(project.name for project in api.projects(owner))
+    if owner is None:
+        raise InvalidInput("--entity: must be given where the key has no default entity, got none; give a user or team")
+    if settings.project not in known:
+        raise InvalidInput(
+            f"--project: must be a project of {owner} with the runs of the sweep, got {settings.project}; "
+            f"send them with `wandb sync {shlex.quote(str(run.wandb))}/offline-run-*`, or give another --project or "
+            "--entity"
+        )
+    project = wandb_pages.PageProject(get_app_url(api), owner, settings.project)
+    pages = _PageIds(run, f"{urlsplit(service_address()).hostname}/{owner}/{settings.project}")
+    workspace, report = wandb_pages.build_workspace(summary, project), wandb_pages.build_report(summary, project)
+    with _service_errors(f"try again; if one of the pages is broken, delete {run.published} to save new ones"):
+        _save_workspace(api, workspace, pages)
+        _save_report(api, report, pages)
+        addresses = [quote(page.url, safe=":/?=&") for page in (workspace, report)]
+    return PublishedPages(owner, settings.project, group_name(summary.sweep, summary.uid), *addresses)
+
+
+class _PageIds:
+    """Ids of the pages of a run in one project, kept in the run.
+
+    W&B has no key of ours for a page, and titles can be edited there: without the ids a second call would save a
+    second page. They are kept in the run, not on the node, so that a copy of the run replaces the same pages.
+    """
+
+    def __init__(self, run: RunFolder, project: str) -> None:
+        """Read the ids, and write them once: a run that cannot be written must not be published."""
+        self._place = run.published
+        self._all: dict[str, dict[str, list[str]]] = {}
+        try:
+            if self._place.is_file():
+                self._all = json.loads(self._place.read_bytes())
+            self._own = self._all.setdefault(project, {})
+        except (ValueError, AttributeError):
+            raise InvalidInput(
+                f"{self._place}: must hold the ids of published pages as JSON, got a damaged file; "
+                "delete it to publish new pages"
+            ) from None
+        self._write()
+
+    def find(self, page: str) -> list[str]:
+        """Return the ids of a page; none before it was saved."""
+        return self._own.get(page, [])
+
+    def keep(self, page: str, *ids: str) -> None:
+        """Keep the ids of a page at once: the next page may fail."""
+        self._own[page] = list(ids)
+        self._write()
+
+    def _write(self) -> None:
+        write_atomically(self._place, json.dumps(self._all, indent=1))
+
+
+def _save_workspace(api: Any, workspace: "ws.Workspace", pages: _PageIds) -> None:
+    found = pages.find("workspace")
+    if found and _exists(api, found[0]):
+        # The package sets these two when it loads a view from its address. Loading would also bring back the panels
+        # that were edited there, and fails for those of a newer version.
+        workspace._internal_id, workspace._internal_name = found
+    workspace.save()
+    pages.keep("workspace", workspace._internal_id, workspace._internal_name)
+
+
+def _save_report(api: Any, report: "wr.Report", pages: _PageIds) -> None:
+    found = pages.find("report")
+    if found and _exists(api, found[0]):
+        (report.id,) = found
+    report.save()
+    pages.keep("report", report.id)
+
+
+def _exists(api: Any, view: str) -> bool:
+    """Return whether a view, which may have been deleted in W&B, is still there."""
+    from wandb_workspaces._graphql import execute_graphql
+    from wandb_workspaces.reports.v2 import gql
+
+    return execute_graphql(api, gql.view_report, {"reportId": view})["view"] is not None
+
+
+@contextmanager
+def _service_errors(advice: str) -> Iterator[None]:
+    """Turn an error of the client into one message, which ends with the advice."""
+    try:
+        yield
+    except ThawError:  # the ids cannot be kept
+        raise
+    except Exception as error:  # the client raises its own errors, and those of the network
+        raise ThawError(f"{NAME}: {outage(error)}; {advice}") from error
