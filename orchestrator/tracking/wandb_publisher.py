@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import math
+import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,13 +98,13 @@ def publish_pages(run: RunFolder, settings: Wandb, entity: str | None = None) ->
             f"send them with `wandb sync {shlex.quote(str(run.wandb))}/offline-run-*`, or give another --project or "
             "--entity"
         )
-    project = wandb_pages.PageProject(get_app_url(api), owner, settings.project)
+    project = wandb_pages.PageProject(_without_login(get_app_url(api)), owner, settings.project)
     pages = _PageIds(run, f"{urlsplit(service_address()).hostname}/{owner}/{settings.project}")
     workspace, report = wandb_pages.build_workspace(summary, project), wandb_pages.build_report(summary, project)
     with _service_errors(f"try again; if one of the pages is broken, delete {run.published} to save new ones"):
         _save_workspace(api, workspace, pages)
         _save_report(api, report, pages)
-        addresses = [quote(page.url, safe=":/?=&") for page in (workspace, report)]
+        addresses = [quote(_without_login(page.url), safe=":/?=&") for page in (workspace, report)]
     return PublishedPages(owner, settings.project, group_name(summary.sweep, summary.uid), *addresses)
 
 
@@ -158,6 +159,11 @@ def _save_report(api: Any, report: "wr.Report", pages: _PageIds) -> None:
         (report.id,) = found
     report.save()
     pages.keep("report", report.id)
+
+
+def _without_login(address: str) -> str:
+    """Return an address without the user and password that WANDB_BASE_URL may hold: others read the pages."""
+    return re.sub(r"//[^/@\s]*@", "//", address)
 
 
 def _exists(api: Any, view: str) -> bool:

@@ -66,6 +66,15 @@ def test_a_second_call_replaces_the_pages_of_the_first(
     assert first.report == f"{fake.url}/someone/thaw/reports/Sweep-small--view1"
 
 
+def test_a_password_in_the_address_of_the_service_is_on_no_page(
+    service: Callable[..., FakeWandb], searched: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = service()
+    monkeypatch.setenv("WANDB_BASE_URL", fake.url.replace("//", "//user:secret@"))
+    pages = publish_pages(searched, Wandb())
+    assert "secret" not in f"{pages}{fake.views}{searched.published.read_text()}"
+
+
 def test_each_project_has_its_own_pages(service: Callable[..., FakeWandb], searched: RunFolder) -> None:
     fake = service()
     fake.projects.append("other")
