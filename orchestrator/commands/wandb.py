@@ -1,16 +1,27 @@
-"""Commands for Weights & Biases: wandb publish."""
+"""Commands for Weights & Biases: wandb publish, wandb sync."""
 
 from typing import Annotated
 
 import typer
 
-from orchestrator.commands.options import Format, FormatOption, RunArgument, escaped, output, print_json, prose, warn_of
+from orchestrator.commands.options import (
+    Format,
+    FormatOption,
+    RunArgument,
+    errors,
+    escaped,
+    output,
+    print_json,
+    prose,
+    warn_of,
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add the group of commands to the app."""
     group = typer.Typer(no_args_is_help=True, help="Show a run in Weights & Biases.")
     group.command()(publish)
+    group.command()(sync)
     app.add_typer(group, name="wandb", rich_help_panel="Results")
 
 
@@ -41,3 +52,36 @@ def publish(
         return
     prose(output, f"workspace: {escaped(pages.workspace)}")
     prose(output, f"report:    {escaped(pages.report)}")
+
+
+def sync(
+    run: RunArgument,
+    check: Annotated[bool, typer.Option("--check", help="Only compare; exit code 1 where W&B differs.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Send runs that differ again under a new id, and tag the old ones.")
+    ] = False,
+    entity: Annotated[
+        str | None, typer.Option(help="User or team of the project; by default that of the key.", show_default=False)
+    ] = None,
+) -> None:
+    """Send to W&B what it lacks of a run, from the run's own records."""
+    from analysis.run_folder import open_run
+    from orchestrator.driver.driver_claim import check_not_driven
+    from orchestrator.spec.loading import load_run
+    from orchestrator.tracking.wandb_sync import WandbSync, describe
+
+    folder = open_run(run)
+    check_not_driven(folder.root, say=lambda text: prose(errors, escaped(text)))
+    service = WandbSync(folder, load_run(folder).tracking.wandb, entity)
+    sent: list[str] = []
+
+    def tell(line: str) -> None:
+        sent.append(line)
+        prose(errors, escaped(line))
+
+    left = service.differences() if check else service.send(tell, again=replace)
+    for line in describe(left):
+        prose(output, escaped(line))
+    if left:
+        raise typer.Exit(1)
+    prose(output, "W&B is equal to the ledger" + ("" if sent else "; nothing was sent"))

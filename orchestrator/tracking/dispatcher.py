@@ -86,7 +86,7 @@ class Dispatcher(Observer):
             )
         for report in new:
             self.log(name, report)
-        best = {} if trial.best is None else _best_values(trial.best)
+        best = {} if trial.best is None else best_values(trial.best)
         self._open[name] = (trial.status, best)
         if trial.status is not Status.RUNNING:
             self.finish(name, trial.status, best)
@@ -165,5 +165,6 @@ class Dispatcher(Observer):
             self._tell(TrackerProblem(tracker, sentence))
 
 
-def _best_values(report: EpochReport) -> dict[str, float]:
+def best_values(report: EpochReport) -> dict[str, float]:
+    """Return the summary with which a trial is finished whose best epoch this is."""
     return {"best/epoch": report.epoch} | {f"best/{name}": value for name, value in report.metrics.items()}

@@ -19,10 +19,7 @@ from wandb_workspaces.reports.v2.interface import Panel
 
 from analysis.leaderboard import Entry, columns
 from orchestrator.tracking.summary import SweepSummary
-from orchestrator.tracking.tracker import group_name, unique_id
-
-SUPERSEDED = "superseded"
-"""Tag of a W&B run that another run of the same trial has replaced."""
+from orchestrator.tracking.wandb_runs import SUPERSEDED
 
 _CURVES = ("val/loss", "train/loss", "lr/head")
 _BEST_TRIALS = 20
@@ -100,13 +97,13 @@ def build_report(summary: SweepSummary, project: PageProject) -> wr.Report:
 
 def page_title(summary: SweepSummary) -> str:
     """Return the title of both pages: the group's name without characters that the package or an address refuses."""
-    name = re.sub(r"[^\w.-]+", "-", group_name(summary.sweep, summary.uid)).strip("-")
+    name = re.sub(r"[^\w.-]+", "-", summary.sweep.group).strip("-")
     return f"Sweep {name}"[:_LONGEST_TITLE]
 
 
 def select_trials(summary: SweepSummary) -> str:
     """Return the filter, in the package's language, for the trials of a sweep: no other run of its group."""
-    group = _literal(group_name(summary.sweep, summary.uid))
+    group = _literal(summary.sweep.group)
     return f"Metric('Group') == {group} and Metric('JobType') == 'trial' and Tags() not in ['{SUPERSEDED}']"
 
 
@@ -144,14 +141,14 @@ def curve_panels(metric: str) -> list[Panel]:
 def describe_winner(summary: SweepSummary, project: PageProject) -> str:
     """Return the winner, its parameters and the links of the sweep as Markdown; the counts where no trial completed."""
     objective, best = summary.leaderboard.objective, summary.best
-    links = {"All runs of the sweep": project.url("groups", group_name(summary.sweep, summary.uid))}
+    links = {"All runs of the sweep": project.url("groups", summary.sweep.group)}
     if best is None:
         counts = Counter(entry.trial.status for entry in summary.leaderboard.entries)
         found = ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no trials"
         lines = ["## Winner", "", f"No trial is COMPLETED yet: {found}."]
     else:
         name = best.trial.trial_id
-        url = project.url("runs", unique_id(summary.sweep, summary.uid, name))
+        url = project.url("runs", summary.sweep.id_of(name))
         links["Run of the winner"] = url
         lines = [
             *("## Winner", ""),
@@ -162,7 +159,7 @@ def describe_winner(summary: SweepSummary, project: PageProject) -> str:
     if summary.test:
         values = ", ".join(f"{metric} {value:.4f}" for metric, value in summary.test.items())
         lines += ["", f"Retrained, on the test split: {values}."]
-    links["Summary of the sweep"] = project.url("runs", unique_id(summary.sweep, summary.uid, "sweep"))
+    links["Summary of the sweep"] = project.url("runs", summary.sweep.id_of("sweep"))
     return "\n".join([*lines, "", "## Links", "", *(f"- [{title}]({url})" for title, url in links.items())])
 
 

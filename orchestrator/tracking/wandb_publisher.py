@@ -4,7 +4,6 @@ import importlib.util
 import json
 import math
 import re
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -15,7 +14,6 @@ from analysis.run_folder import RunFolder
 from analysis.run_store import write_atomically
 from orchestrator.spec.sections import Wandb
 from orchestrator.tracking.summary import SweepSummary
-from orchestrator.tracking.tracker import group_name
 from orchestrator.tracking.wandb_tracker import (
     NAME,
     REQUEST_SECONDS,
@@ -25,6 +23,7 @@ from orchestrator.tracking.wandb_tracker import (
     service_address,
 )
 from search_spaces.errors import InvalidInput, ThawError
+from search_spaces.shell import thaw_command
 
 if TYPE_CHECKING:
     import wandb_workspaces.reports.v2 as wr
@@ -95,8 +94,7 @@ def publish_pages(run: RunFolder, settings: Wandb, entity: str | None = None) ->
     if settings.project not in known:
         raise InvalidInput(
             f"--project: must be a project of {owner} with the runs of the sweep, got {settings.project}; "
-            f"send them with `wandb sync {shlex.quote(str(run.wandb))}/offline-run-*`, or give another --project or "
-            "--entity"
+            f"send them with `{thaw_command('wandb', 'sync', run.root)}`, or give another --project or --entity"
         )
     project = wandb_pages.PageProject(_without_login(get_app_url(api)), owner, settings.project)
     pages = _PageIds(run, f"{urlsplit(service_address()).hostname}/{owner}/{settings.project}")
@@ -105,7 +103,7 @@ def publish_pages(run: RunFolder, settings: Wandb, entity: str | None = None) ->
         _save_workspace(api, workspace, pages)
         _save_report(api, report, pages)
         addresses = [quote(_without_login(page.url), safe=":/?=&") for page in (workspace, report)]
-    return PublishedPages(owner, settings.project, group_name(summary.sweep, summary.uid), *addresses)
+    return PublishedPages(owner, settings.project, summary.sweep.group, *addresses)
 
 
 class _PageIds:

@@ -41,10 +41,16 @@ class WandbTracker:
 
     name = NAME
 
-    def __init__(self, settings: Wandb, request_seconds: float = REQUEST_SECONDS) -> None:
-        """Keep the settings; online, an answer of the service is awaited for at most `request_seconds`."""
+    def __init__(
+        self, settings: Wandb, request_seconds: float = REQUEST_SECONDS, upload_seconds: float | None = None
+    ) -> None:
+        """Keep the settings; online, an answer of the service is awaited for at most `request_seconds`.
+
+        The end of a run's uploads is awaited for at most `upload_seconds`, by default as long as an answer.
+        """
         self._settings = settings
         self._seconds = request_seconds
+        self._upload_seconds = request_seconds if upload_seconds is None else upload_seconds
 
     def start(self, context: TrialContext) -> "WandbTrial":
         """Open the run of a trial."""
@@ -152,7 +158,7 @@ class WandbTracker:
                 # The list of installed packages takes half a second to collect; run.json has the versions that matter.
                 x_save_requirements=False,
                 init_timeout=self._seconds,
-                finish_timeout=self._seconds,
+                finish_timeout=self._upload_seconds,
                 finish_timeout_raises=True,
             ),
             **settings,

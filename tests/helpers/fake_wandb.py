@@ -1,17 +1,38 @@
-"""A W&B server on this machine: enough of GraphQL, file stream and uploads for the real client, with faults."""
+"""A W&B server on this machine: enough of GraphQL, file stream and uploads for the real client, with faults.
 
+It keeps the rules of the service: rows only grow, and the id of a deleted run is gone. An operation that no installed
+client ships, or that is not answered here, fails the test in which it is asked.
+"""
+
+import importlib.util
 import json
 import re
 import socket
 import threading
 from collections import defaultdict
 from contextlib import suppress
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Self
 
 FAULTS = ("hang", "429", "500", "refused", "garbage", "dies")
 PHASES = ("init", "log", "finish")
 KEY = "a" * 40
+
+
+@cache
+def shipped_operations() -> frozenset[str]:
+    """Names of the GraphQL operations in the files of the installed clients."""
+    found: set[str] = set()
+    for package in ("wandb", "wandb_workspaces"):
+        spec = importlib.util.find_spec(package)
+        assert spec is not None
+        assert spec.origin is not None
+        for file in [*Path(spec.origin).parent.rglob("*.py"), *Path(spec.origin).parent.glob("bin/wandb-core*")]:
+            names = re.findall(rb"(?:query|mutation)\s+(\w+)", file.read_bytes())
+            found |= {name.decode() for name in names}
+    return frozenset(found)
 
 
 class StoredRun:
@@ -24,6 +45,9 @@ class StoredRun:
         self.exit_code: int | None = None
         self.files: dict[str, bytes] = {}
         self.offsets: list[int] = []
+        self.config: dict[str, Any] = {}
+        self.logged: dict[str, list[str]] = {}
+        self.used: list[str] = []
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -34,8 +58,13 @@ class StoredRun:
 class FakeWandb:
     """The server. `break_at` is the phase from which on each request meets the fault; None: it is healthy."""
 
-    def __init__(self, fault: str = "hang", break_at: str | None = None) -> None:
+    def __init__(self, fault: str = "hang", break_at: str | None = None, cut_after: int | None = None) -> None:
+        """After `cut_after` bytes of requests the connection is cut, in the middle of one, for good."""
         self.fault = fault
+        self.cut_after = cut_after
+        self.received = 0
+        self.violations: list[str] = []
+        self.deleted: set[str] = set()
         self.break_at = break_at
         self.is_broken = False
         self.is_dead = False
@@ -65,6 +94,12 @@ class FakeWandb:
     def __exit__(self, *_error: object) -> None:
         self.released.set()
         self.die()
+        assert self.violations == []
+
+    def delete(self, run_id: str) -> None:
+        """Delete a run, as a person may in W&B."""
+        del self.runs[run_id]
+        self.deleted.add(run_id)
 
     def reach(self, phase: str) -> None:
         """Break down if this is the phase for it."""
@@ -110,7 +145,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         fake = self.server.fake
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        fake.received += length
+        if fake.cut_after is not None and fake.received > fake.cut_after:
+            self.rfile.read(max(0, length - (fake.received - fake.cut_after)))
+            fake.die()
+            self.close_connection = True
+            with suppress(OSError):
+                self.connection.shutdown(socket.SHUT_RDWR)
+            return
+        body = self.rfile.read(length)
         if self.headers.get("Content-Encoding") == "gzip":
             import gzip
 
@@ -119,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fake.is_broken:
             self._fail(fake.fault)
         elif self.path == "/graphql":
-            self._reply(json.dumps({"data": self._graphql(json.loads(body))}).encode())
+            self._answer(json.loads(body))
         elif found := re.fullmatch(r"/files/[^/]+/[^/]+/([^/]+)/file_stream", self.path):
             self._stream(fake.runs[found[1]], json.loads(body))
             self._reply(b"{}")
@@ -128,6 +172,21 @@ class _Handler(BaseHTTPRequestHandler):
             self._reply(b"")
         else:
             self._reply(b"{}", 404)
+
+    def _answer(self, request: dict[str, Any]) -> None:
+        fake, given = self.server.fake, request.get("variables") or {}
+        found = re.search(r"(?:query|mutation)\s+(\w+)", request["query"])
+        name = found[1] if found else request["query"][:60]
+        if name not in shipped_operations():
+            fake.violations.append(f"no client ships the operation {name}")
+        if name == "UpsertBucket" and given.get("name") in fake.deleted:
+            message = f"run {given['name']} was previously created and deleted; try a new run name"
+            self._reply(json.dumps({"errors": [{"message": message}]}).encode(), 409)
+            return
+        data = self._graphql(name, given)
+        if data is None:
+            fake.violations.append(f"{name} is not answered here")
+        self._reply(json.dumps({"data": data or {}}).encode())
 
     def _fail(self, fault: str) -> None:
         fake = self.server.fake
@@ -157,21 +216,24 @@ class _Handler(BaseHTTPRequestHandler):
                 run.offsets.append(chunk["offset"])
                 for number, line in enumerate(chunk["content"], chunk["offset"]):
                     run.lines[number] = line
+                steps = [row.get("_step", 0) for row in run.rows]
+                if steps != sorted(set(steps)):
+                    self.server.fake.violations.append(f"the steps of a run must grow, got {steps}")
             elif name == "wandb-summary.json":
                 run.summary |= json.loads(chunk["content"][-1])
         if request.get("complete"):
             run.exit_code = request.get("exitcode")
 
-    def _graphql(self, request: dict[str, Any]) -> Any:
-        fake, query, given = self.server.fake, request["query"], request.get("variables") or {}
-        operation = re.search(r"(?:query|mutation)\s+(\w+)", query)
-        name = operation[1] if operation else ""
+    def _graphql(self, name: str, given: dict[str, Any]) -> Any:
+        """Answer an operation; None for one that is not known here."""
+        fake = self.server.fake
         entity = {"id": "e", "name": "someone", "organization": None}
         if name == "UpsertBucket":
-            run_id = given.get("name") or given.get("id")
+            run_id = given.get("name") or str(given["id"]).removeprefix("bucket:")
             run = fake.runs[run_id]
             inserted = not run.fields
             run.fields |= {key: value for key, value in given.items() if value is not None}
+            run.config |= json.loads(given.get("config") or "{}")
             project = {"id": "p", "name": given.get("project") or "thaw", "entity": entity}
             bucket = {
                 "id": run_id,
@@ -198,12 +260,76 @@ class _Handler(BaseHTTPRequestHandler):
             return {"viewer": {**viewer, "teams": {"edges": []}}}
         if name == "ServerFeaturesQuery":
             return {"serverInfo": {"features": []}}
+        return self._artifact(name, given) or self._read(name, given) or self._page(name, given)
+
+    def _artifact(self, name: str, given: dict[str, Any]) -> Any:
+        """Answer what keeping and using an artifact asks for; its files are known already, and not uploaded."""
+        fake = self.server.fake
         if name == "ArtifactType":
             return {"project": {"artifact": None}}
-        if name == "CreateArtifact":  # known already: nothing more is uploaded for it
-            sequence = {"id": "s", "latestArtifact": {"id": "a", "versionIndex": 0}}
-            return {"createArtifact": {"artifact": {"id": "a", "state": "COMMITTED", "artifactSequence": sequence}}}
-        return self._page(name, given)
+        if name == "CreateArtifact":
+            made = given.get("input") or given
+            key = f"{made.get('artifactCollectionName') or made.get('artifactCollectionNames')}"
+            aliases = [alias["alias"] for alias in made.get("aliases") or []]
+            fake.runs[made["runName"]].logged[key] = sorted(aliases)
+            sequence = {"id": "s", "latestArtifact": {"id": key, "versionIndex": 0}}
+            return {"createArtifact": {"artifact": {"id": key, "state": "COMMITTED", "artifactSequence": sequence}}}
+        if name == "UseArtifact":
+            made = given.get("input") or given
+            fake.runs[made["runName"]].used.append(made["artifactID"])
+            return {"useArtifact": {"artifact": {"id": made["artifactID"]}}}
+        return None
+
+    def _read(self, name: str, given: dict[str, Any]) -> Any:
+        """Answer what reading runs through the public API asks for."""
+        fake = self.server.fake
+        if name == "Runs":
+            wanted = json.loads(given["filters"] or "{}")
+            matching = [run_id for run_id in fake.runs if self._matches(run_id, wanted)]
+            first = int(given["cursor"] or 0)
+            page = matching[first : first + min(given["perPage"], 3)]  # small, so that there are several
+            edges = [{"cursor": str(n), "node": self._node(run_id)} for n, run_id in enumerate(page, first + 1)]
+            end = {"endCursor": str(first + len(page)), "hasNextPage": first + len(page) < len(matching)}
+            runs = {"edges": edges, "pageInfo": end}
+            return {"project": {"internalId": "7", "runCount": len(matching), "readOnly": False, "runs": runs}}
+        if name == "Run":
+            node = self._node(given["name"]) if given["name"] in fake.runs else None
+            return {"project": {"run": node, "internalId": "7"}}
+        if name == "RunFullHistory":
+            lines = [fake.runs[given["name"]].lines[line] for line in sorted(fake.runs[given["name"]].lines)]
+            return {"project": {"run": {"history": lines[: given["samples"]]}}}
+        return None
+
+    def _matches(self, run_id: str, wanted: dict[str, Any]) -> bool:
+        values = {"name": run_id, "group": self.server.fake.runs[run_id].fields.get("groupName")}
+        return all(values[key] == value for key, value in wanted.items())
+
+    def _node(self, run_id: str) -> dict[str, Any]:
+        run = self.server.fake.runs[run_id]
+        fields = run.fields
+        return {
+            "id": f"bucket:{run_id}",
+            "name": run_id,
+            "displayName": fields.get("displayName"),
+            "projectId": "7",
+            "tags": fields.get("tags") or [],
+            "state": "finished",
+            "config": json.dumps(run.config),
+            "group": fields.get("groupName"),
+            "jobType": fields.get("jobType"),
+            "sweepName": None,
+            "commit": None,
+            "readOnly": False,
+            "createdAt": "2026-01-01T00:00:00Z",
+            "heartbeatAt": "2026-01-01T00:00:00Z",
+            "description": "",
+            "notes": "",
+            "systemMetrics": "{}",
+            "summaryMetrics": json.dumps(run.summary),
+            "historyLineCount": len(run.lines),
+            "historyKeys": None,
+            "user": {"name": "s", "username": "someone"},
+        }
 
     def _page(self, name: str, given: dict[str, Any]) -> Any:
         """Answer what saving a workspace or a report asks for."""
@@ -225,7 +351,7 @@ class _Handler(BaseHTTPRequestHandler):
             inserted = key not in fake.views
             fake.views[key] = {**given, "id": key, "project": project, "updatedAt": "2026-01-01T00:00:00Z"}
             return {"upsertView": {"view": fake.views[key], "inserted": inserted}}
-        return {}
+        return None
 
     def _bucket(self, run_id: str) -> dict[str, Any] | None:
         if run_id not in self.server.fake.runs:
@@ -242,8 +368,8 @@ class _Handler(BaseHTTPRequestHandler):
             "eventsLineCount": 0,
             "historyTail": tail,
             "eventsTail": "[]",
-            "config": "{}",
-            "tags": [],
+            "config": json.dumps(run.config),
+            "tags": run.fields.get("tags") or [],
             "notes": None,
             "wandbConfig": "{}",
         }

@@ -1,0 +1,179 @@
+"""Synchronization: W&B is compared with the ledger, and what it lacks is sent from there.
+
+The ledger is the only truth: offline files of W&B, which a killed driver leaves cut, are not read. What W&B holds can
+grow at its end, but it cannot be changed: a run with a hole or another value is replaced by one under a new id.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from analysis.ledger import Ledger
+from analysis.run_folder import RunFolder
+from analysis.run_store import RunStore
+from orchestrator.spec.sections import Wandb
+from orchestrator.tracking.dispatcher import Dispatcher, best_values
+from orchestrator.tracking.flat_config import flat_config
+from orchestrator.tracking.summary import SweepSummary, TrialFiles
+from orchestrator.tracking.sweep_identity import SweepIdentity
+from orchestrator.tracking.tracker import TrialContext
+from orchestrator.tracking.wandb_runs import SUPERSEDED, SentRun, SentRuns
+from orchestrator.tracking.wandb_tracker import WandbTracker, epoch_values, trial_tags
+from search_spaces.errors import InvalidInput
+from trainables.result import TrialResult
+
+# A person waits for it, and models may have to be uploaded.
+SEND_SECONDS = 600.0
+
+
+class Gap(Enum):
+    """Gap: kind of a difference between W&B and the ledger."""
+
+    MISSING = "it is not in W&B"
+    SHORT = "its last epochs are not in W&B"
+    END = "its end is not in W&B"
+    DIFFERENT = "its epochs in W&B are others"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Difference: one run that W&B does not hold as the ledger does."""
+
+    name: str
+    """Id of the trial."""
+
+    gap: Gap
+    """Kind of the difference."""
+
+    detail: str
+    """Phrase with the figures."""
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.gap.value}{self.detail}"
+
+
+class WandbSync:
+    """WandbSync: one run on disk, and what W&B holds of it."""
+
+    def __init__(self, run: RunFolder, settings: Wandb, entity: str | None = None) -> None:
+        """Connect to the service. Raises InvalidInput without a key, ThawError where it cannot be used."""
+        if settings.mode == "disabled":
+            raise InvalidInput(
+                "tracking.wandb.mode: must not be disabled for a run that is sent to W&B, got disabled; "
+                "its user did not want it there: start a sweep with another mode"
+            )
+        self._run = run
+        self._tracker = WandbTracker(settings.model_copy(update={"mode": "online"}), upload_seconds=SEND_SECONDS)
+        self._sent = SentRuns(settings.project, entity)
+
+    def differences(self) -> list[Difference]:
+        """Compare all trials, and the summary of the sweep, with what W&B holds."""
+        sweep, held = self._held()
+        found = [compare(trial, held.get(sweep.id_of(trial.trial_id))) for trial in Ledger(self._run).trials()]
+        found.append(compare_summary(SweepSummary.from_run(self._run), held))
+        return [difference for difference in found if difference is not None]
+
+    def send(self, tell: Callable[[str], None], *, again: bool = False) -> list[Difference]:
+        """Send what W&B lacks, and return what differs afterwards; `tell` gets a line per run.
+
+        With `again`, a run that cannot be repaired is sent under a new id, and the old one gets a tag. Raises
+        ThawError where the service cannot be used.
+        """
+        sweep, held = self._held()
+        for trial in Ledger(self._run).trials():
+            name, sent = trial.trial_id, held.get(sweep.id_of(trial.trial_id))
+            difference = compare(trial, sent)
+            if difference is None or (difference.gap is Gap.DIFFERENT and not again):
+                continue
+            if difference.gap is Gap.DIFFERENT:
+                sweep, sent = self._replaced(sweep, name, sent), None
+            self._send(sweep, trial, sent, tell)
+            if again and sent is None and not self._sent.find({"name": sweep.id_of(name)}):
+                # W&B keeps the id of a run that was deleted, and takes no other run under it.
+                sweep = self._replaced(sweep, name, None)
+                self._send(sweep, trial, None, tell)
+        left = self.differences()
+        if all(difference.name != "sweep" for difference in left):
+            return left
+        self._publish(tell)
+        return self.differences()
+
+    def _held(self) -> tuple[SweepIdentity, Mapping[str, SentRun]]:
+        sweep = SweepIdentity.of(self._run)
+        runs = [run for run in self._sent.find({"group": sweep.group}) if SUPERSEDED not in run.tags]
+        return sweep, {run.run_id: run for run in runs}
+
+    def _replaced(self, sweep: SweepIdentity, name: str, old: SentRun | None) -> SweepIdentity:
+        """Give a trial its next id, before anything is sent under it."""
+        attempts = {**sweep.attempts, name: sweep.attempts.get(name, 1) + 1}
+        Ledger(self._run).update_run(attempts=attempts)
+        if old is not None:
+            self._sent.supersede(old.run_id)
+        return replace(sweep, attempts=attempts)
+
+    def _send(
+        self, sweep: SweepIdentity, trial: TrialResult, sent: SentRun | None, tell: Callable[[str], None]
+    ) -> None:
+        name, count = trial.trial_id, 0 if sent is None else len(sent.rows)
+        store = RunStore(self._run)
+        files = TrialFiles(
+            store.newest(lambda layer: layer.predictions(name)), store.newest(lambda layer: layer.best(name))
+        )
+        earlier = trial.reports[:count]
+        dispatcher = Dispatcher([self._tracker], sweep, self._run)
+        dispatcher.start(TrialContext(sweep, self._run, name, "trial", trial.config, trial.parameters, earlier, files))
+        for report in trial.reports[count:]:
+            dispatcher.log(name, report)
+        dispatcher.finish(name, trial.status, {} if trial.best is None else best_values(trial.best))
+        self._close(dispatcher, f"{name}: sent, {len(trial.reports) - count} epochs of {len(trial.reports)}", tell)
+
+    def _publish(self, tell: Callable[[str], None]) -> None:
+        dispatcher = Dispatcher([self._tracker], SweepIdentity.of(self._run), self._run)
+        dispatcher.publish(lambda: SweepSummary.from_run(self._run))
+        self._close(dispatcher, "sweep: summary sent", tell)
+
+    @staticmethod
+    def _close(dispatcher: Dispatcher, done: str, tell: Callable[[str], None]) -> None:
+        for line in dispatcher.close(SEND_SECONDS) or (done,):
+            tell(line)
+
+
+def compare(trial: TrialResult, sent: SentRun | None) -> Difference | None:
+    """Compare a trial with its run in W&B; None where they are equal."""
+    name = trial.trial_id
+    if sent is None:
+        return Difference(name, Gap.MISSING, "")
+    wanted = [epoch_values(report) for report in trial.reports]
+    rows = [dict(row) for row in sent.rows]
+    if rows != wanted[: len(rows)]:
+        pairs = enumerate(zip(rows, wanted, strict=False), start=1)
+        row = next((number for number, (theirs, ours) in pairs if theirs != ours), len(wanted) + 1)
+        return Difference(name, Gap.DIFFERENT, f", from row {row} on")
+    if len(rows) < len(wanted):
+        return Difference(name, Gap.SHORT, f": {len(rows)} of {len(wanted)}")
+    config = {**flat_config(trial.config), "searched": ", ".join(trial.parameters)}
+    best = {} if trial.best is None else epoch_values(trial.best)
+    wrong = [key for key, value in config.items() if sent.config.get(key) != value]
+    wrong += [key for key, value in {"status": trial.status.value, **best}.items() if sent.summary.get(key) != value]
+    wrong += [f"tag {tag}" for tag in trial_tags(trial.config, trial.status) if tag not in sent.tags]
+    return Difference(name, Gap.END, f": {', '.join(wrong)}") if wrong else None
+
+
+def compare_summary(summary: SweepSummary, held: Mapping[str, SentRun]) -> Difference | None:
+    """Compare the summary of a sweep, and its exported model, with the runs in W&B; None where they are equal."""
+    sent = held.get(summary.sweep.id_of("sweep"))
+    if sent is None:
+        return Difference("sweep", Gap.MISSING, "")
+    wrong = [name for name, value in summary.values().items() if sent.summary.get(name) != value]
+    export = held.get(summary.sweep.id_of("export"))
+    if summary.exported is not None and (export is None or export.config.get("trial") != summary.exported):
+        wrong.append("exported model")
+    return Difference("sweep", Gap.END, f": {', '.join(wrong)}") if wrong else None
+
+
+def describe(differences: Sequence[Difference]) -> list[str]:
+    """Return a line per run that differs, and the remedy of those that `sync` cannot repair."""
+    lines = [str(difference) for difference in differences]
+    if any(difference.gap is Gap.DIFFERENT for difference in differences):
+        lines.append("send runs that differ again under a new id, and tag the old ones, with: --replace")
+    return lines
