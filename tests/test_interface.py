@@ -70,6 +70,7 @@ ADDED: dict[str, str] = {
     "*decay_to*": "weight decay can pull towards the start",
     "sweep file: trial.* = none": "the schema allows a word that was read all along",
     "sweep file: tracking.tensorboard*": "TensorBoard is a second tracker",
+    "sweep file: tracking.mlflow*": "MLflow is a third tracker",
     "metrics: best/*": "the summary run of a sweep names its best trial",
     "records: driver.json *": "the heartbeat is a numbered claim, and says how its process is recognized",
     "environment: WANDB_SERVICE": "W&B's own, not handed to the process of an online tracker, which may be ended",

@@ -27,7 +27,7 @@ TRAINING = {
         "scikit-learn",
         "scipy",
     ),
-    *("tensorboardX", "threadpoolctl", "timm", "torch", "torchvision", "wandb", "wandb_workspaces"),
+    *("mlflow", "tensorboardX", "threadpoolctl", "timm", "torch", "torchvision", "wandb", "wandb_workspaces"),
 }
 
 
@@ -78,7 +78,7 @@ def test_the_wheel_names_its_extras_and_licence(wheel: zipfile.ZipFile) -> None:
     metadata = message_from_string(read(wheel, ".dist-info/METADATA"))
     assert metadata["Name"] == "thaw"
     assert metadata["License-Expression"] == "Apache-2.0"
-    assert set(metadata.get_all("Provides-Extra", [])) == {"train", "serve", "tensorboard", "wandb"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {"train", "serve", "tensorboard", "wandb", "mlflow"}
     assert "Apache License" in read(wheel, "licenses/LICENSE")
 
 

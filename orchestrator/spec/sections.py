@@ -3,13 +3,15 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import ByteSize, Field, model_validator
+from pydantic import BeforeValidator, ByteSize, Field, ValidationInfo, model_validator
 
 from orchestrator.spec.points import Points
+from search_spaces.errors import shown
 from search_spaces.none_and_auto import OrAuto, OrNone
-from search_spaces.paths import PathFromFile
+from search_spaces.paths import FromFile, PathFromFile
 from search_spaces.validation import parse
 from trainables.config import Frozen
 from trainables.storage.place import Place
@@ -141,6 +143,32 @@ class TensorBoard(Frozen):
     """Folder that gets one folder per sweep, and in it one per trial; auto: RUN/tensorboard, one per trial."""
 
 
+def _mlflow_uri(value: Any, info: ValidationInfo) -> Any:
+    if not isinstance(value, str):
+        return value
+    if not value.startswith(("http://", "https://")):
+        if "://" in value:
+            raise ValueError(f"must be a folder or an address http(s)://..., got {shown(value)}; name one of these")
+        return FromFile().resolve(value, info)
+    if "@" in urlsplit(value).netloc:
+        raise ValueError(
+            "must be an address without a user name and password, got one with them; leave them in the environment, "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        )
+    return value
+
+
+class Mlflow(Frozen):
+    """MLflow: a run per sweep, and in it one per trial with its curves, settings and status."""
+
+    uri: OrAuto[Annotated[str, Field(min_length=1), BeforeValidator(_mlflow_uri)]] = None
+    """Address of a server, or a folder of this machine; auto: `$MLFLOW_TRACKING_URI`, else the folder RUN/mlruns.
+    Credentials stay in MLflow's own variables."""
+
+    experiment: str = Field(default="thaw", min_length=1, max_length=500)
+    """Experiment of the runs; it is created where there is none."""
+
+
 class Notify(Frozen):
     """Notification that a sweep has ended, by itself or by a failure; none when a user stopped it."""
 
@@ -160,6 +188,9 @@ class Tracking(Frozen):
 
     tensorboard: OrNone[TensorBoard] = None
     """Files for TensorBoard; needs thaw[tensorboard]. none: not written."""
+
+    mlflow: OrNone[Mlflow] = None
+    """Runs in MLflow; needs thaw[mlflow]. none: not written."""
 
     notify: Notify = Notify()
     """Notification of the end."""

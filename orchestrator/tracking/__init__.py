@@ -1,1 +1,1 @@
-"""Trackers and observers of a sweep: W&B, TensorBoard, notification."""
+"""Trackers and observers of a sweep: W&B, TensorBoard, MLflow, notification."""

@@ -4,9 +4,16 @@ import importlib.util
 from collections.abc import Callable
 
 from analysis.run_folder import RunFolder
-from orchestrator.spec.sections import Tracking
+from orchestrator.spec.sections import Mlflow, Tracking
 from orchestrator.tracking.dispatcher import Dispatcher
-from orchestrator.tracking.isolated_tracker import CALL_SECONDS, IsolatedTracker
+from orchestrator.tracking.isolated_tracker import CALL_SECONDS, HostedTracker, IsolatedTracker
+from orchestrator.tracking.mlflow_tracker import (
+    MlflowTracker,
+    client_environment,
+    is_service,
+    outage_explainer,
+    tracking_uri,
+)
 from orchestrator.tracking.observer import TrackerProblem
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tensorboard_tracker import TensorBoardTracker
@@ -38,16 +45,37 @@ def make_trackers(
         trackers.append(WandbTracker(tracking.wandb))
     if tracking.tensorboard is not None:
         trackers.append(TensorBoardTracker(tracking.tensorboard))
+    if tracking.mlflow is not None:
+        trackers.append(_make_mlflow(tracking.mlflow, call_seconds, request_seconds))
     return tuple(trackers)
 
 
+def _make_mlflow(settings: Mlflow, call_seconds: float, request_seconds: float) -> Tracker:
+    """Make the tracker of a server, with the folder of the run as its local one, or that of a folder.
+
+    Both have a process of their own: the import takes a second, and the client writes to the terminal.
+    """
+    uri, environment = tracking_uri(settings), client_environment(request_seconds)
+    tracker = MlflowTracker(settings.experiment, uri)
+    if uri is None or not is_service(uri):
+        return HostedTracker(tracker, call_seconds, environment=environment)
+    local = HostedTracker(MlflowTracker(settings.experiment, None), call_seconds, environment=environment)
+    return IsolatedTracker(tracker, local, outage_explainer(uri), call_seconds, environment=environment)
+
+
 def check_trackers(tracking: Tracking) -> None:
-    """Raise InvalidInput when a tracker that is switched on needs a package that is not installed."""
-    if tracking.tensorboard is not None and importlib.util.find_spec("tensorboardX") is None:
-        raise InvalidInput(
-            "tracking.tensorboard: needs the package tensorboardX, which is not installed; "
-            "install thaw[tensorboard], or set tracking.tensorboard: none"
-        )
+    """Raise InvalidInput when a tracker that is switched on lacks its package, or has an address of another kind."""
+    for section, is_on, module, package in (
+        ("tensorboard", tracking.tensorboard is not None, "tensorboardX", "tensorboardX"),
+        ("mlflow", tracking.mlflow is not None, "mlflow", "mlflow-skinny"),
+    ):
+        if is_on and importlib.util.find_spec(module) is None:
+            raise InvalidInput(
+                f"tracking.{section}: needs the package {package}, which is not installed; "
+                f"install thaw[{section}], or set tracking.{section}: none"
+            )
+    if tracking.mlflow is not None:
+        tracking_uri(tracking.mlflow)
 
 
 def publish_summary(

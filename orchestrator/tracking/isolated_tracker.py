@@ -18,7 +18,7 @@ import psutil
 
 from analysis.run_folder import RunFolder
 from orchestrator.tracking.summary import SweepSummary
-from orchestrator.tracking.tracker import OnlineTracker, TrackedTrial, Tracker, TrialContext
+from orchestrator.tracking.tracker import ClosableTracker, OnlineTracker, TrackedTrial, Tracker, TrialContext
 from trainables.result import EpochReport
 from trainables.status import Status
 
@@ -26,6 +26,10 @@ CALL_SECONDS = 24.0
 
 # Variable by which a client of W&B in this process would share its own child with ours, which is ended at any time.
 _HIDDEN = "WANDB_SERVICE"
+
+
+# Phrases of clients that have waited for an answer.
+_LATE = ("deadline exceeded", "timed out")
 
 
 @dataclass(frozen=True)
@@ -45,15 +49,22 @@ class HostedObject:
     A client may hang, wait for its uploads at the end of a process, or crash: here it costs the child process alone.
     """
 
-    def __init__(self, hosted: object, seconds: float = CALL_SECONDS, signs: OutputSigns | None = None) -> None:
+    def __init__(
+        self,
+        hosted: object,
+        seconds: float = CALL_SECONDS,
+        signs: OutputSigns | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         """Keep the object, which must be picklable; nothing is started before the first call.
 
         `seconds` is the limit of a call, the start of the process included. `signs` are looked for in the output of
-        the process.
+        the process. `environment` holds variables of the process that this one lacks, or has with another value.
         """
         self._hosted = hosted
         self._seconds = seconds
         self._signs = signs
+        self._environment = environment or {}
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
@@ -133,7 +144,7 @@ class HostedObject:
             # -P: the user's own folder may hold packages of our names. A new session: Ctrl-C is for the sweep.
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "orchestrator.tracking.tracker_host", str(there.fileno())],
-                env={name: value for name, value in os.environ.items() if name != _HIDDEN},
+                env={**{name: value for name, value in os.environ.items() if name != _HIDDEN}, **self._environment},
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=self._output,
@@ -171,28 +182,20 @@ class HostedObject:
         return (self._text().strip().splitlines() or ["no message"])[-1]
 
 
-class IsolatedTracker(OnlineTracker):
-    """IsolatedTracker: a tracker in a child process, and the local tracker that takes over after its first failure."""
+class HostedTracker(ClosableTracker):
+    """HostedTracker: a tracker in a child process."""
 
     def __init__(
         self,
         tracker: Tracker,
-        local: Tracker,
-        explain: Callable[[Exception, RunFolder], str],
         seconds: float = CALL_SECONDS,
         signs: OutputSigns | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Keep both; `explain` makes the sentence for users. `seconds` and `signs` as for a HostedObject."""
+        """Keep the tracker; `seconds`, `signs` and `environment` as for a HostedObject."""
         self.name = tracker.name
-        self._local = local
-        self._explain = explain
         self._seconds = seconds
-        self._hosted = HostedObject(_Trials(tracker), seconds, signs)
-
-    @property
-    def local(self) -> Tracker:
-        """Tracker that takes over."""
-        return self._local
+        self._hosted = HostedObject(_Trials(tracker), seconds, signs, environment)
 
     def start(self, context: TrialContext) -> TrackedTrial:
         """Open a trial. Raises the errors of HostedObject.call, as all methods of the tracker and its trials."""
@@ -203,10 +206,6 @@ class IsolatedTracker(OnlineTracker):
         """Replace the published summary."""
         self._hosted.call("publish", summary)
 
-    def explain(self, error: Exception, run: RunFolder) -> str:
-        """Return one sentence for users about the failure."""
-        return self._explain(error, run)
-
     def close(self) -> None:
         """End the child process after its work. Raises TimeoutError when it does not end."""
         self._hosted.close(self._seconds)
@@ -214,6 +213,33 @@ class IsolatedTracker(OnlineTracker):
     def kill(self) -> None:
         """End the child process and its children at once."""
         self._hosted.kill()
+
+
+class IsolatedTracker(HostedTracker, OnlineTracker):
+    """IsolatedTracker: a tracker in a child process, and the local tracker that takes over after its first failure."""
+
+    def __init__(
+        self,
+        tracker: Tracker,
+        local: Tracker,
+        explain: Callable[[Exception, RunFolder], str],
+        seconds: float = CALL_SECONDS,
+        signs: OutputSigns | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Keep both; `explain` makes the sentence for users. The other arguments are those of a HostedTracker."""
+        super().__init__(tracker, seconds, signs, environment)
+        self._local = local
+        self._explain = explain
+
+    @property
+    def local(self) -> Tracker:
+        """Tracker that takes over."""
+        return self._local
+
+    def explain(self, error: Exception, run: RunFolder) -> str:
+        """Return one sentence for users about the failure."""
+        return self._explain(error, run)
 
 
 class _IsolatedTrial:
@@ -248,3 +274,14 @@ class _Trials:
 
     def publish(self, summary: SweepSummary) -> None:
         self._tracker.publish(summary)
+
+
+def describe_outage(address: str, error: Exception) -> str:
+    """Return what went wrong with a service, in one phrase, without the secrets that an address may hold."""
+    reason = _without_secrets(" ".join(str(error).split()))[:200] or type(error).__name__
+    is_late = isinstance(error, TimeoutError) or any(sign in reason for sign in _LATE)
+    return f"{_without_secrets(address)} {'does not answer' if is_late else 'failed'} ({reason})"
+
+
+def _without_secrets(text: str) -> str:
+    return re.sub(r"//[^/@\s]*@", "//", text)

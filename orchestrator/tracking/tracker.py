@@ -1,4 +1,4 @@
-"""Tracker: a service or a folder that shows trials while they run. W&B and TensorBoard are trackers."""
+"""Tracker: a service or a folder that shows trials while they run. W&B, MLflow and TensorBoard are trackers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -85,7 +85,18 @@ class Tracker(Protocol):
 
 
 @runtime_checkable
-class OnlineTracker(Tracker, Protocol):
+class ClosableTracker(Tracker, Protocol):
+    """ClosableTracker: a tracker that holds a process."""
+
+    def close(self) -> None:
+        """Release the process; all trials are finished. Raises an error when it does not let go."""
+
+    def kill(self) -> None:
+        """End every process of the tracker at once, from any thread. A call in progress raises an error."""
+
+
+@runtime_checkable
+class OnlineTracker(ClosableTracker, Protocol):
     """OnlineTracker: a tracker of a service, which another tracker replaces after its first failure."""
 
     @property
@@ -94,9 +105,3 @@ class OnlineTracker(Tracker, Protocol):
 
     def explain(self, error: Exception, run: RunFolder) -> str:
         """Return one sentence for users about the failure, which has cost `run` its service."""
-
-    def close(self) -> None:
-        """Release the service; all its trials are finished. Raises an error when the service does not let go."""
-
-    def kill(self) -> None:
-        """End every process of the service at once, from any thread. A call in progress raises an error."""

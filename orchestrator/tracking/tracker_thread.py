@@ -9,7 +9,7 @@ from functools import partial
 
 from analysis.run_folder import RunFolder
 from orchestrator.tracking.summary import SweepSummary
-from orchestrator.tracking.tracker import OnlineTracker, TrackedTrial, Tracker, TrialContext
+from orchestrator.tracking.tracker import ClosableTracker, OnlineTracker, TrackedTrial, Tracker, TrialContext
 from trainables.result import EpochReport
 from trainables.status import Status
 
@@ -81,9 +81,9 @@ class TrackerThread:
     def _work(self) -> None:
         while (message := self._messages.get()) is not None:
             message()
-        if self._online is not None:
+        if isinstance(self._tracker, ClosableTracker):
             with suppress(Exception):  # all its trials are finished: nothing is lost
-                self._online.close()
+                self._tracker.close()
 
     def _start(self, context: TrialContext) -> None:
         if self._failed_starts >= FAILED_STARTS:

@@ -96,7 +96,7 @@ class SentRuns:
     def find(self, filters: Mapping[str, Any]) -> list[SentRun]:
         """Return the runs that match a filter of the service, the oldest first; none in a new project."""
         with service_errors():
-            self._api.flush()  # it keeps what it has read before
+            self._api.flush()  # type: ignore[no-untyped-call]  # it keeps what it has read before
             runs = self._api.runs(self._project, filters=dict(filters), order="+created_at", per_page=_PAGE, lazy=False)
             try:
                 return [_sent(run) for run in runs]

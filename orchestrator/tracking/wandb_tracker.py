@@ -3,7 +3,6 @@
 import math
 import netrc
 import os
-import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from urllib.parse import urlsplit
 from analysis.run_folder import RunFolder
 from orchestrator.spec.sections import Wandb
 from orchestrator.tracking.flat_config import flat_config
-from orchestrator.tracking.isolated_tracker import OutputSigns
+from orchestrator.tracking.isolated_tracker import OutputSigns, describe_outage
 from orchestrator.tracking.summary import SweepSummary, TrialFiles
 from orchestrator.tracking.sweep_identity import SweepIdentity
 from orchestrator.tracking.tracker import JobType, TrialContext
@@ -249,11 +248,8 @@ def service_address() -> str:
 
 
 def outage(error: Exception) -> str:
-    """Return what went wrong with the service, in one phrase, without the secrets that an address may hold."""
-    address = re.sub(r"//[^/@\s]*@", "//", service_address())
-    reason = re.sub(r"//[^/@\s]*@", "//", " ".join(str(error).split()))[:200] or type(error).__name__
-    is_late = isinstance(error, TimeoutError) or "deadline exceeded" in reason
-    return f"{address} {'does not answer' if is_late else 'failed'} ({reason})"
+    """Return what went wrong with the service, in one phrase without secrets."""
+    return describe_outage(service_address(), error)
 
 
 def explain_outage(error: Exception, run: RunFolder) -> str:

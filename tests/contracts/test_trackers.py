@@ -4,6 +4,7 @@ The files of W&B and TensorBoard are read here by their framing alone, without t
 """
 
 import copy
+import csv
 import json
 import os
 import threading
@@ -15,11 +16,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from tracker_files import tensorboard_events, wandb_records, wandb_values
+from tracker_files import MlflowRun, mlflow_runs, tensorboard_events, wandb_records, wandb_values
 
 from analysis.leaderboard import Leaderboard
 from analysis.run_folder import RunFolder
-from orchestrator.spec.sections import TensorBoard, Wandb
+from orchestrator.spec.sections import Mlflow, TensorBoard, Tracking, Wandb
+from orchestrator.tracking.configured_trackers import make_trackers
 from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.sweep_identity import SweepIdentity
@@ -187,12 +189,53 @@ class TensorBoardShown:
         return [{name: float(v) if v[0].isdigit() and name != "best/trial" else v for name, v in values.items()}]
 
 
-SHOWN: dict[str, Callable[[Path], Shown]] = {"toy": ToyShown, "wandb": WandbShown, "tensorboard": TensorBoardShown}
+# ---- MLflow: one text file per metric, parameter and tag ------------------------------------------------------------
+
+
+class MlflowShown:
+    def __init__(self, folder: Path) -> None:
+        self.store = folder / "mlruns"
+
+    def tracker(self) -> Tracker:
+        (tracker,) = make_trackers(Tracking(wandb=Wandb(mode="disabled"), mlflow=Mlflow()))
+        return tracker
+
+    def parent(self) -> MlflowRun:
+        (parent,) = [run for run in mlflow_runs(self.store) if "mlflow.parentRunId" not in run.tags]
+        assert parent.tags["mlflow.runName"] == SWEEP
+        return parent
+
+    def trial(self, name: str) -> Seen:
+        (run,) = [run for run in mlflow_runs(self.store) if run.tags.get("thaw.trial") == name]
+        assert (run.tags["mlflow.parentRunId"], run.meta["run_name"]) == (self.parent().meta["run_id"], name)
+        assert (run.params["data.root"], run.params["lr"]) == ("/photos", "0.01")
+        assert not any(value in ("null", "None") for value in run.params.values())
+        by_step: dict[int, dict[str, float]] = {}
+        for metric, values in run.metrics.items():
+            for step, value in values if not metric.startswith("best/") else ():
+                assert metric not in by_step.setdefault(step, {}), "written twice"
+                by_step[step][metric] = value
+        best = {metric: values[-1][1] for metric, values in run.metrics.items() if metric.startswith("best/")}
+        return Seen(sorted(by_step.items()), [run.tags["status"]], best)
+
+    def published(self) -> list[dict[str, Any]]:
+        parent = self.parent()
+        table = (parent.folder / "artifacts" / "leaderboard.csv").read_text()
+        assert [row["trial_id"] for row in csv.DictReader(table.splitlines())] == ["0001", "0000"]
+        return [{name: values[-1][1] for name, values in parent.metrics.items()} | parent.tags]
+
+
+SHOWN: dict[str, Callable[[Path], Shown]] = {
+    "toy": ToyShown,
+    "wandb": WandbShown,
+    "tensorboard": TensorBoardShown,
+    "mlflow": MlflowShown,
+}
 
 
 @pytest.fixture(params=SHOWN)
 def shown(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shown:
-    for name in [name for name in os.environ if name.startswith("WANDB_") and name != "WANDB_SERVICE"]:
+    for name in [name for name in os.environ if name.startswith(("WANDB_", "MLFLOW_")) and name != "WANDB_SERVICE"]:
         monkeypatch.delenv(name)
     for name in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
         monkeypatch.setenv(name, str(tmp_path / "home"))
@@ -277,7 +320,8 @@ def test_a_resumed_trial_repeats_nothing(shown: Shown, sweep: Callable[..., Disp
     assert dispatcher.close() == ()
     seen = shown.trial("0000")
     assert seen.rows == rows(after)
-    assert seen.statuses == ["INTERRUPTED", "COMPLETED"]
+    # A tag of MLflow is replaced; the others keep both.
+    assert seen.statuses in (["INTERRUPTED", "COMPLETED"], ["COMPLETED"] if isinstance(shown, MlflowShown) else [])
     assert seen.summary["best/val/macro_f1"] == after.objective
 
 
@@ -292,7 +336,10 @@ def test_a_trial_without_an_epoch_is_shown_with_its_status(shown: Shown, sweep: 
 def test_a_summary_replaces_the_one_before(shown: Shown, sweep: Callable[..., Dispatcher], tmp_path: Path) -> None:
     trials = [trial("0000", 2, Status.PRUNED, seed=0.5), trial("0001", 4, Status.COMPLETED)]
     summary = SweepSummary(SweepIdentity(SWEEP), RunFolder(tmp_path), Leaderboard.from_trials(Objective(), trials))
-    final = replace(summary, test={"macro_f1": 0.625}, model=tmp_path / "export" / "model.onnx")
+    model = tmp_path / "export" / "model.onnx"
+    model.parent.mkdir()
+    model.write_bytes(b"a model")
+    final = replace(summary, test={"macro_f1": 0.625}, model=model)
     for given in (summary, final):
         with sweep(shown.tracker()) as dispatcher:
             dispatcher.publish(partial(copy.copy, given))
@@ -302,7 +349,7 @@ def test_a_summary_replaces_the_one_before(shown: Shown, sweep: Callable[..., Di
     assert values["best/val/macro_f1"] == trials[1].objective
     assert (values["trials/COMPLETED"], values["trials/PRUNED"], values["trials/FAILED"]) == (1, 1, 0)
     assert values["cost/seconds"] == 4.25
-    assert (values["test/macro_f1"], values["export/model"]) == (0.625, str(tmp_path / "export" / "model.onnx"))
+    assert (values["test/macro_f1"], values["export/model"]) == (0.625, str(model))
 
 
 # ---- what no tracker can do to a sweep ------------------------------------------------------------------------------

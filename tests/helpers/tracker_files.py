@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 
 def wandb_records(file: Path) -> list[Any]:
     """The records of an offline run, which end with `exit`; the client's process may be a moment behind."""
@@ -59,3 +61,27 @@ def tensorboard_events(folder: Path) -> list[Any]:
                 events = [old for old in events if old.step < event.step]
             events.append(event)
     return events
+
+
+class MlflowRun:
+    """One run in a folder of MLflow: metrics as (step, value) by name in the order of writing, params, tags."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.meta: dict[str, Any] = yaml.safe_load((folder / "meta.yaml").read_text())
+        self.params = self._texts("params")
+        self.tags = self._texts("tags")
+        self.metrics: dict[str, list[tuple[int, float]]] = {}
+        for name, text in self._texts("metrics").items():
+            rows = [line.split() for line in text.splitlines()]
+            self.metrics[name] = [(int(row[2]), float(row[1])) for row in rows]
+
+    def _texts(self, kind: str) -> dict[str, str]:
+        root = self.folder / kind
+        return {path.relative_to(root).as_posix(): path.read_text() for path in root.rglob("*") if path.is_file()}
+
+
+def mlflow_runs(store: Path) -> list[MlflowRun]:
+    """The runs of a folder of MLflow that were not deleted."""
+    runs = [MlflowRun(path.parent) for path in sorted(store.glob("*/*/meta.yaml")) if ".trash" not in path.parts]
+    return [run for run in runs if run.meta["lifecycle_stage"] == "active"]
