@@ -6,13 +6,14 @@ import pytest
 
 from orchestrator.spec.sections import Tracking
 from orchestrator.tracking.configured_trackers import check_trackers, make_trackers
-from orchestrator.tracking.isolated_tracker import IsolatedTracker
+from orchestrator.tracking.isolated_tracker import HostedTracker, IsolatedTracker
+from orchestrator.tracking.tracker import OnlineTracker
 from orchestrator.tracking.wandb_tracker import WandbTracker
 from search_spaces.errors import InvalidInput
 
 
-def tracking(wandb: str = "offline", tensorboard: Any = "none") -> Tracking:
-    return Tracking.model_validate({"wandb": {"mode": wandb}, "tensorboard": tensorboard})
+def tracking(wandb: str = "offline", tensorboard: Any = "none", mlflow: Any = "none") -> Tracking:
+    return Tracking.model_validate({"wandb": {"mode": wandb}, "tensorboard": tensorboard, "mlflow": mlflow})
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,7 @@ def tracking(wandb: str = "offline", tensorboard: Any = "none") -> Tracking:
         (tracking("disabled"), []),
         (tracking("online", {}), ["W&B", "TensorBoard"]),
         (tracking("disabled", {"folder": "auto"}), ["TensorBoard"]),
+        (tracking("disabled", {}, {"uri": "boards"}), ["TensorBoard", "MLflow"]),
     ],
 )
 def test_what_is_switched_on_is_made(settings: Tracking, names: list[str]) -> None:
@@ -37,8 +39,20 @@ def test_an_online_tracker_is_isolated_and_has_a_local_one() -> None:
     assert isinstance(offline, WandbTracker)
 
 
+def test_a_server_of_mlflow_has_the_folder_of_the_run_as_its_local_tracker() -> None:
+    (tracker,) = make_trackers(tracking("disabled", mlflow={"uri": "http://localhost:5000"}))
+    assert isinstance(tracker, IsolatedTracker)
+    assert isinstance(tracker.local, HostedTracker)
+    (folder,) = make_trackers(tracking("disabled", mlflow={"uri": "boards"}))
+    assert isinstance(folder, HostedTracker)
+    assert not isinstance(folder, OnlineTracker)
+
+
 def test_a_missing_package_is_named_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     check_trackers(tracking())
     with pytest.raises(InvalidInput, match=r"tracking.tensorboard: needs .*; install thaw\[tensorboard\], or set"):
         check_trackers(tracking(tensorboard={"folder": str(Path("boards"))}))
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(InvalidInput, match=r"tracking.mlflow: needs .*; install thaw\[mlflow\], or set"):
+        check_trackers(tracking(mlflow={}))
