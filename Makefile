@@ -54,6 +54,8 @@ format: install  ## let ruff rewrite what it can
 lock: $(UV)  ## resolve the dependencies anew into requirements.lock
 	$(UV) pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 --all-extras \
 	  --group dev --no-emit-index-url --no-header --output-file requirements.lock pyproject.toml
+	cd tests/mlflow-server && ../../$(UV) pip compile --quiet --upgrade --universal --generate-hashes \
+	  --python-version 3.11 --no-emit-index-url --no-header --output-file requirements.lock requirements.in
 
 clean:  ## remove the virtual environment and the tools' caches
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-mlflow .venv-mlflow.lock .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

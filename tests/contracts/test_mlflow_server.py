@@ -67,7 +67,9 @@ def server_environment() -> Path:
 
 
 class MlflowServer:
-    """A server with a database and a folder of artifacts."""
+    """A server with a database and a folder of artifacts. Each test has an experiment of its own."""
+
+    experiment = ""
 
     def __init__(self, environment: Path, folder: Path) -> None:
         with socket.socket() as free:
@@ -114,12 +116,12 @@ class MlflowServer:
         with urllib.request.urlopen(request, timeout=20) as answer:
             return json.load(answer)
 
-    def runs(self, experiment: str, filter: str, *order: str) -> list[dict[str, Any]]:
+    def runs(self, filter: str, *order: str) -> list[dict[str, Any]]:
         """Runs with their parameters, metrics and tags as mappings."""
         (found,) = [
             each["experiment_id"]
             for each in self.ask("experiments/search", max_results=99)["experiments"]
-            if each["name"] == experiment
+            if each["name"] == self.experiment
         ]
         answer = self.ask("runs/search", experiment_ids=[found], filter=filter, order_by=order)
         return [
@@ -132,7 +134,7 @@ class MlflowServer:
         with urllib.request.urlopen(
             f"{self.url}/api/2.0/mlflow/metrics/get-history?run_id={run_id}&metric_key={metric}", timeout=20
         ) as answer:
-            return [(int(row.get("step", 0)), row["value"]) for row in json.load(answer)["metrics"]]
+            return [(int(row.get("step", 0)), row["value"]) for row in json.load(answer).get("metrics", ())]
 
     def artifact(self, run_id: str, path: str) -> bytes:
         address = f"{self.url}/get-artifact?path={path}&run_uuid={run_id}"
@@ -140,13 +142,29 @@ class MlflowServer:
             return bytes(answer.read())
 
 
+@pytest.fixture(scope="module")
+def servers() -> Iterator[list[MlflowServer]]:
+    """The servers that were started; the last one may be alive."""
+    started: list[MlflowServer] = []
+    yield started
+    for each in started:
+        each.kill()
+
+
 @pytest.fixture
-def server(server_environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MlflowServer]:
+def server(
+    servers: list[MlflowServer],
+    server_environment: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> MlflowServer:
     for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
         monkeypatch.delenv(name)
-    started = MlflowServer(server_environment, tmp_path / "server")
-    yield started
-    started.kill()
+    if not servers or servers[-1].process.poll() is not None:
+        servers.append(MlflowServer(server_environment, tmp_path_factory.mktemp("mlflow") / "server"))
+    servers[-1].experiment = tmp_path.name
+    return servers[-1]
 
 
 def trial(number: int, epochs: int, status: Status = Status.RUNNING) -> TrialResult:
@@ -166,8 +184,8 @@ def trial(number: int, epochs: int, status: Status = Status.RUNNING) -> TrialRes
 
 
 def dispatcher(server: MlflowServer, folder: Path, problems: list[TrackerProblem], *known: TrialResult) -> Dispatcher:
-    settings = {"wandb": {"mode": "disabled"}, "mlflow": {"uri": server.url, "experiment": "photos"}}
-    trackers = make_trackers(Tracking.model_validate(settings), request_seconds=4)
+    settings = {"wandb": {"mode": "disabled"}, "mlflow": {"uri": server.url, "experiment": server.experiment}}
+    trackers = make_trackers(Tracking.model_validate(settings))
     return Dispatcher(trackers, SWEEP, RunFolder(folder), known, UID, problems.append)
 
 
@@ -192,7 +210,7 @@ def test_the_server_shows_the_leaderboard(server: MlflowServer, tmp_path: Path) 
         opened.publish(lambda: replace(summary, model=None, test={}))
         opened.publish(lambda: summary)
     assert problems == []
-    runs = server.runs("photos", "tags.`mlflow.parentRunId` != ''", "metrics.`best/val/macro_f1` DESC")
+    runs = server.runs("tags.`mlflow.parentRunId` != ''", "metrics.`best/val/macro_f1` DESC")
     shown = {found["run_name"]: found for found in runs}
     assert shown.keys() == {result.trial_id for result in results}
     for result in results:
@@ -207,7 +225,7 @@ def test_the_server_shows_the_leaderboard(server: MlflowServer, tmp_path: Path) 
         assert server.curve(found["run_id"], "val/macro_f1") == curve
     ranked = [entry.trial.trial_id for entry in board.entries if entry.rank is not None]
     assert [found["run_name"] for found in runs if found["tags"]["status"] == "COMPLETED"] == ranked
-    (parent,) = server.runs("photos", f"tags.`thaw.run` = '{UID}' and attributes.run_name = '{SWEEP}'")
+    (parent,) = server.runs(f"tags.`thaw.run` = '{UID}' and attributes.run_name = '{SWEEP}'")
     assert {found["tags"]["mlflow.parentRunId"] for found in runs} == {parent["run_id"]}
     assert (parent["tags"]["best/trial"], parent["metrics"]["trials/COMPLETED"]) == (ranked[0], 3)
     assert parent["metrics"]["test/macro_f1"] == 0.5
@@ -227,7 +245,7 @@ def test_a_resumed_trial_continues_in_its_run(server: MlflowServer, tmp_path: Pa
         board = Leaderboard.from_trials(Objective(), [after])
         opened.publish(lambda: SweepSummary(SWEEP, tmp_path / "run", board, uid=UID))
     assert problems == []
-    runs = server.runs("photos", "")
+    runs = server.runs("")
     assert sorted(found["run_name"] for found in runs) == ["0000", SWEEP]
     (found,) = [found for found in runs if found["run_name"] == "0000"]
     assert (found["status"], found["tags"]["status"]) == ("FINISHED", "COMPLETED")
@@ -240,7 +258,7 @@ def test_a_trial_that_starts_anew_replaces_its_run(server: MlflowServer, tmp_pat
         with dispatcher(server, tmp_path / "run", problems) as opened:
             live(opened, trial(0, 3, Status.COMPLETED))
     assert problems == []
-    (found,) = server.runs("photos", "tags.`thaw.trial` = '0000'")
+    (found,) = server.runs("tags.`thaw.trial` = '0000'")
     assert [step for step, _ in server.curve(found["run_id"], "val/macro_f1")] == [1, 2, 3]
 
 
@@ -281,7 +299,7 @@ def has_two_epochs(server: MlflowServer) -> bool:
     with suppress(ValueError, OSError):
         return any(
             len(server.curve(found["run_id"], "val/macro_f1")) == 2
-            for found in server.runs("photos", "tags.`thaw.trial` = '0000'")
+            for found in server.runs("tags.`thaw.trial` = '0000'")
         )
     return False
 
