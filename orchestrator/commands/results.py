@@ -24,7 +24,7 @@ from search_spaces.errors import InvalidInput
 from search_spaces.paths import as_path
 from search_spaces.shell import thaw_command
 from trainables.storage.bucket import BucketPath
-from trainables.storage.place import as_place
+from trainables.storage.place import Place, as_place
 
 
 class Augmentation(StrEnum):
@@ -41,8 +41,19 @@ def register(app: typer.Typer) -> None:
         app.command(rich_help_panel="Results")(command)
 
 
+def _as_place_or_address(text: str) -> Place | str:
+    return text if text.startswith("wandb:") else as_place(text)
+
+
 def leaderboard(
-    run: RunArgument,
+    run: Annotated[
+        Any,
+        typer.Argument(
+            parser=_as_place_or_address,
+            metavar="RUN",
+            help="A run: what a sweep wrote, e.g. runs/sweep or s3://bucket/runs/sweep; or wandb:ENTITY/PROJECT/GROUP.",
+        ),
+    ],
     top: Annotated[int | None, typer.Option(min=1, help="Show only so many, from the best.")] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
@@ -50,7 +61,12 @@ def leaderboard(
     from analysis.leaderboard import Leaderboard
     from orchestrator.terminal.tables import trial_table
 
-    board = Leaderboard.from_run(run)
+    if isinstance(run, str):
+        from orchestrator.tracking.wandb_leaderboard import read_leaderboard
+
+        board = read_leaderboard(run)
+    else:
+        board = Leaderboard.from_run(run)
     warn_of(board.problems)
     shown = replace(board, entries=board.entries[:top])
     if format is Format.JSON:

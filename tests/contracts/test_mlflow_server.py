@@ -32,6 +32,7 @@ from orchestrator.tracking.configured_trackers import make_trackers
 from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.observer import TrackerProblem
 from orchestrator.tracking.summary import SweepSummary
+from orchestrator.tracking.sweep_identity import SweepIdentity
 from trainables.config import Objective, TrialConfig
 from trainables.result import EpochReport, TrialResult
 from trainables.status import Status
@@ -186,7 +187,7 @@ def trial(number: int, epochs: int, status: Status = Status.RUNNING) -> TrialRes
 def dispatcher(server: MlflowServer, folder: Path, problems: list[TrackerProblem], *known: TrialResult) -> Dispatcher:
     settings = {"wandb": {"mode": "disabled"}, "mlflow": {"uri": server.url, "experiment": server.experiment}}
     trackers = make_trackers(Tracking.model_validate(settings))
-    return Dispatcher(trackers, SWEEP, RunFolder(folder), known, UID, problems.append)
+    return Dispatcher(trackers, SweepIdentity(SWEEP, UID), RunFolder(folder), known, problems.append)
 
 
 def live(dispatcher: Dispatcher, result: TrialResult, first: int = 0) -> None:
@@ -206,7 +207,9 @@ def test_the_server_shows_the_leaderboard(server: MlflowServer, tmp_path: Path) 
         for name in ("model.onnx", "labels.txt"):
             (run / "export" / name).write_text(f"the {name}")
         board = Leaderboard.from_trials(Objective(), results)
-        summary = SweepSummary(SWEEP, run, board, {"macro_f1": 0.5}, run / "export" / "model.onnx", UID)
+        summary = SweepSummary(
+            SweepIdentity(SWEEP, UID), RunFolder(run), board, {"macro_f1": 0.5}, run / "export" / "model.onnx"
+        )
         opened.publish(lambda: replace(summary, model=None, test={}))
         opened.publish(lambda: summary)
     assert problems == []
@@ -218,7 +221,7 @@ def test_the_server_shows_the_leaderboard(server: MlflowServer, tmp_path: Path) 
         assert found["status"] == MLFLOW_STATUS[result.status]
         assert found["tags"]["status"] == result.status
         assert found["params"]["lr"] == str(result.config.lr)
-        assert found["params"]["data.root"] == "/photos"
+        assert found["params"]["data_root"] == "/photos"
         assert "patience" not in found["params"]
         assert found["metrics"]["best/val/macro_f1"] == result.objective
         curve = [(report.epoch, report.metrics["val/macro_f1"]) for report in result.reports]
@@ -243,7 +246,7 @@ def test_a_resumed_trial_continues_in_its_run(server: MlflowServer, tmp_path: Pa
     with dispatcher(server, tmp_path / "run", problems, before) as opened:
         live(opened, after, first=2)
         board = Leaderboard.from_trials(Objective(), [after])
-        opened.publish(lambda: SweepSummary(SWEEP, tmp_path / "run", board, uid=UID))
+        opened.publish(lambda: SweepSummary(SweepIdentity(SWEEP, UID), RunFolder(tmp_path / "run"), board))
     assert problems == []
     runs = server.runs("")
     assert sorted(found["run_name"] for found in runs) == ["0000", SWEEP]
@@ -276,7 +279,7 @@ def test_a_server_that_dies_costs_one_line_and_the_folder_takes_over(server: Mlf
     live(opened, first, first=3)
     live(opened, second)
     board = Leaderboard.from_trials(Objective(), [first, second])
-    opened.publish(lambda: SweepSummary(SWEEP, run, board, uid=UID))
+    opened.publish(lambda: SweepSummary(SweepIdentity(SWEEP, UID), RunFolder(run), board))
     opened.close()
     assert time.monotonic() - began < 40
     (problem,) = problems

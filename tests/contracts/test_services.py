@@ -5,7 +5,6 @@ The real client of W&B talks to a server on this machine. Trials are simulated; 
 
 import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -219,22 +218,6 @@ def test_the_end_of_a_command_cuts_a_call_short(service: Callable[..., FakeWandb
         f"W&B: {fake.url} does not answer (no answer before the end)"
     ]
     assert offline(tmp_path) == WANTED
-
-
-@pytest.mark.soak
-def test_what_is_kept_is_sent_later_under_the_same_ids(service: Callable[..., FakeWandb], tmp_path: Path) -> None:
-    first = service("garbage", "finish")
-    swept = Swept(first, tmp_path, trackers())
-    with FakeWandb() as later:
-        later.runs.update({name: run for name, run in first.runs.items() if run.lines})
-        command = swept.problems[0].message.partition("with: ")[2].replace("wandb", f"{BIN}/wandb", 1)
-        environment = {**os.environ, **later.environment}
-        subprocess.run(command, shell=True, check=True, capture_output=True, env=environment)
-    assert later.runs.keys() == {*WANTED, f"{UID}-sweep"}
-    for name, (rows, status) in WANTED.items():
-        # Rows that had arrived before the failure are there twice, with equal values.
-        sent = {(row["_step"], row["val/macro_f1"]) for row in later.runs[name].rows}
-        assert (sorted(sent), later.runs[name].summary["status"]) == (rows, status)
 
 
 # ---- other ways to be out of reach ----------------------------------------------------------------------------------

@@ -208,7 +208,7 @@ class MlflowShown:
     def trial(self, name: str) -> Seen:
         (run,) = [run for run in mlflow_runs(self.store) if run.tags.get("thaw.trial") == name]
         assert (run.tags["mlflow.parentRunId"], run.meta["run_name"]) == (self.parent().meta["run_id"], name)
-        assert (run.params["data.root"], run.params["lr"]) == ("/photos", "0.01")
+        assert (run.params["data_root"], run.params["lr"]) == ("/photos", "0.01")
         assert not any(value in ("null", "None") for value in run.params.values())
         by_step: dict[int, dict[str, float]] = {}
         for metric, values in run.metrics.items():

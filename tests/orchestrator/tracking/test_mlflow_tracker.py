@@ -8,6 +8,7 @@ import pytest
 from tracker_files import MlflowRun, mlflow_runs
 
 from analysis.leaderboard import Leaderboard
+from analysis.run_folder import RunFolder
 from orchestrator.spec.loading import load
 from orchestrator.spec.sections import Mlflow
 from orchestrator.tracking.isolated_tracker import HostedTracker
@@ -19,6 +20,7 @@ from orchestrator.tracking.mlflow_tracker import (
     tracking_uri,
 )
 from orchestrator.tracking.summary import SweepSummary
+from orchestrator.tracking.sweep_identity import SweepIdentity
 from orchestrator.tracking.tracker import TrialContext
 from search_spaces.errors import InvalidInput
 from trainables.config import Objective
@@ -30,7 +32,8 @@ REPORT = EpochReport(epoch=1, metrics={"val/macro_f1": 0.5}, seconds=2.0, checkp
 
 
 def context(trial: TrialResult, folder: Path) -> TrialContext:
-    return TrialContext("digits", folder, trial.trial_id, "trial", trial.config, trial.parameters, uid="0123")
+    sweep, run = SweepIdentity("digits", "0123"), RunFolder(folder)
+    return TrialContext(sweep, run, trial.trial_id, "trial", trial.config, trial.parameters)
 
 
 @pytest.fixture
@@ -65,14 +68,14 @@ def test_names_that_mlflow_refuses_are_changed_and_long_values_cut(trial: Trial,
     run.finish(Status.COMPLETED, {"best/val/macro_f1": 0.5, "best/epoch": 1})
     kept = only(tmp_path / "store", "0007")
     assert kept.metrics.keys() == {"val/recall/a_b _c_", "odd", "time/epoch_s", "best/val/macro_f1", "best/epoch"}
-    assert len(kept.params["data.root"]) == 6000
+    assert len(kept.params["data_root"]) == 6000
 
 
 def test_a_restart_in_one_process_uses_the_run_again(trial: Trial, tracker: Any, tmp_path: Path) -> None:
     first = tracker.start(context(trial("0007"), tmp_path))
     first.log(REPORT)
     first.finish(Status.INTERRUPTED, {})
-    again = tracker.start(replace(context(trial("0007"), tmp_path), logged=1))
+    again = tracker.start(replace(context(trial("0007"), tmp_path), earlier=(REPORT,)))
     again.log(REPORT.model_copy(update={"epoch": 2}))
     again.finish(Status.COMPLETED, {})
     assert [step for step, _ in only(tmp_path / "store", "0007").metrics["val/macro_f1"]] == [1, 2]
@@ -84,7 +87,9 @@ def test_the_files_of_the_model_are_artifacts_of_the_sweep(trial: Trial, tracker
     (export / "model.onnx").write_text("old")
     (export / "labels.txt").write_text("a\nb\n")
     done = trial("0000", [0.5], Status.COMPLETED, {"lr": 0.01})
-    summary = SweepSummary("digits", tmp_path / "run", Leaderboard.from_trials(Objective(), [done]), uid="0123")
+    summary = SweepSummary(
+        SweepIdentity("digits", "0123"), RunFolder(tmp_path / "run"), Leaderboard.from_trials(Objective(), [done])
+    )
     for content in ("old", "new"):
         (export / "model.onnx").write_text(content)
         tracker.publish(replace(summary, model=export / "model.onnx"))
@@ -101,7 +106,7 @@ def test_the_model_in_a_bucket_is_copied_too(trial: Trial, tracker: Any, bucket:
     model = BucketPath.parse(f"{bucket}/digits/export/model.onnx")
     model.write_bytes(b"a model")
     board = Leaderboard.from_trials(Objective(), [trial("0000", [0.5], Status.COMPLETED)])
-    tracker.publish(SweepSummary("digits", tmp_path / "run", board, model=model, uid="0123"))
+    tracker.publish(SweepSummary(SweepIdentity("digits", "0123"), RunFolder(tmp_path / "run"), board, model=model))
     assert (only(tmp_path / "store", "digits").folder / "artifacts/export/model.onnx").read_bytes() == b"a model"
 
 
@@ -156,7 +161,7 @@ def test_a_folder_is_relative_to_the_file(small: Callable[..., Path], tmp_path: 
 
 def test_the_outage_names_the_folder_and_no_password(tmp_path: Path) -> None:
     explain = outage_explainer("https://ada:secret@mlflow.example")
-    message = explain(TimeoutError("timeout after 24 s"), tmp_path)
+    message = explain(TimeoutError("timeout after 24 s"), RunFolder(tmp_path))
     assert message.startswith("MLflow: https://mlflow.example does not answer (timeout after 24 s); the rest is ")
     assert message.endswith(f"--backend-store-uri {tmp_path}/mlruns")
     assert "secret" not in message

@@ -12,8 +12,9 @@ from wandb_workspaces.reports.v2.internal import ReportViewspec
 from wandb_workspaces.workspaces.internal import View
 
 from analysis.leaderboard import Leaderboard
+from analysis.run_folder import RunFolder
 from orchestrator.tracking.summary import SweepSummary
-from orchestrator.tracking.tracker import group_name
+from orchestrator.tracking.sweep_identity import SweepIdentity
 from orchestrator.tracking.wandb_pages import (
     PageProject,
     build_report,
@@ -42,9 +43,8 @@ def _project_is_known() -> Iterator[None]:
 
 def make_summary(trials: list[TrialResult], objective: Objective | None = None, **given: Any) -> SweepSummary:
     board = Leaderboard.from_trials(objective or Objective(), trials)
-    return SweepSummary(
-        **{"sweep": "digits", "folder": Path("run"), "leaderboard": board, "uid": "0123456789ab", **given}
-    )
+    sweep = SweepIdentity("digits", "0123456789ab")
+    return SweepSummary(**{"sweep": sweep, "run": RunFolder(Path("run")), "leaderboard": board, **given})
 
 
 @pytest.fixture
@@ -110,11 +110,6 @@ SEARCH = [
     ("Parameter Importance", "val/macro_f1"),
 ]
 CURVES = [("Run History Line Plot", [name]) for name in ("val/macro_f1", "val/loss", "train/loss", "lr/head")]
-
-
-def test_the_group_of_a_run_has_its_uid() -> None:
-    assert group_name("digits", "0123456789ab") == "digits-0123456789ab"
-    assert group_name("digits", None) == "digits"
 
 
 def test_the_workspace_shows_the_trials_of_the_sweep_best_first(pair: list[TrialResult]) -> None:
@@ -187,14 +182,14 @@ def test_odd_names_arrive_as_they_are(trial: Trial, uid: str | None) -> None:
     trials = [
         trial(f"{number:04d}", [0.5], Status.COMPLETED, {"architecture": value}) for number, value in enumerate(values)
     ]
-    summary = make_summary(trials, sweep=ODD, uid=uid)
+    summary = make_summary(trials, sweep=SweepIdentity(ODD, uid))
     for run_set in (*saved_view(summary)["runSets"], *saved_report(summary)["runSets"]):
-        assert filters(run_set)[0] == ("run", "group", "=", group_name(ODD, uid))
+        assert filters(run_set)[0] == ("run", "group", "=", SweepIdentity(ODD, uid).group)
     text = describe_winner(summary, PROJECT)
     assert "| `architecture` | `hf_hub:timm/vit_tiny.augreg\\|in21k` |" in text
     assert "/groups/a%20%22b%22%20%26%20%3Cc%3E" in text
     assert page_title(summary).startswith("Sweep a-b-c-d-e-within_last-5-days")
-    assert len(page_title(make_summary(trials, sweep="x" * 500))) == 128
+    assert len(page_title(make_summary(trials, sweep=SweepIdentity("x" * 500)))) == 128
 
 
 def test_a_thousand_trials_with_conditions_get_a_plot_per_condition(trial: Trial) -> None:

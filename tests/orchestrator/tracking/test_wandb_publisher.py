@@ -100,7 +100,7 @@ def test_a_project_without_runs_is_refused(service: Callable[..., FakeWandb], se
     fake = service()
     with pytest.raises(InvalidInput, match=r"--project: must be a project of someone .* got none; send them with") as e:
         publish_pages(searched, Wandb(project="none"))
-    assert f"wandb sync {searched.wandb}/offline-run-*" in str(e.value)
+    assert f"thaw wandb sync {searched.root}" in str(e.value)
     assert fake.views == {}
 
 

@@ -1,5 +1,6 @@
 """The real client against a server on loopback: what is missing is sent from the ledger once, and then all is equal."""
 
+import json
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,14 +10,18 @@ import pytest
 import wandb
 from fake_wandb import FakeWandb
 
+from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
+from orchestrator.cli import run as cli
 from orchestrator.spec.sections import Tracking, Wandb
 from orchestrator.tracking.configured_trackers import make_trackers
 from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.sweep_identity import SweepIdentity
+from orchestrator.tracking.wandb_leaderboard import read_leaderboard
 from orchestrator.tracking.wandb_sync import Gap, WandbSync, describe
+from search_spaces.documents import dump_yaml
 from search_spaces.errors import InvalidInput
 from trainables.result import TrialResult
 from trainables.status import Status
@@ -133,7 +138,7 @@ def test_a_deleted_id_is_gone(run: RunFolder, serve: Callable[..., FakeWandb]) -
     assert f"{UID}-0001-2" in fake.runs
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(1, 10))])
 def test_a_run_that_was_sent_in_half_is_made_equal(run: RunFolder, serve: Callable[..., FakeWandb], seed: int) -> None:
     broken = serve(cut_after=random.Random(seed).randrange(2_000, 60_000))
     with Dispatcher(make_trackers(Tracking(), 8.0, 2.0), SweepIdentity.of(run), run) as dispatcher:
@@ -174,3 +179,56 @@ def test_without_a_key_or_against_the_user_s_will_nothing_is_sent(
         WandbSync(run, Wandb())
     with pytest.raises(InvalidInput, match="must not be disabled"):
         WandbSync(run, Wandb(mode="disabled"))
+
+
+def as_held(trial: TrialResult) -> dict[str, Any]:
+    """A trial as W&B holds it: without the traceback, what ended its last epoch, and the names of its checkpoints."""
+    values: dict[str, Any] = json.loads(trial.to_json())
+    values.pop("failure", None)
+    for report in values["reports"]:
+        report.pop("ended_by", None)
+        report.pop("checkpoint")
+    return values
+
+
+def test_a_leaderboard_is_read_back_equal(
+    run: RunFolder, serve: Callable[..., FakeWandb], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake = serve()
+    synced(run)
+    stranger = fake.runs["stranger"]
+    stranger.fields |= {"groupName": f"small-{UID}", "jobType": "trial", "displayName": "x"}
+    board, theirs = Leaderboard.from_run(run), read_leaderboard(f"wandb:someone/thaw/small-{UID}")
+    for ours, held in zip(board.entries, theirs.entries, strict=True):
+        assert (held.rank, held.objective, held.epoch) == (ours.rank, ours.objective, ours.epoch)
+        assert as_held(held.trial) == as_held(ours.trial)
+    assert [problem.partition(", but")[0] for problem in theirs.problems] == [
+        f"wandb:someone/thaw/small-{UID}: stranger: must be a trial of Thaw"
+    ]
+    assert cli(["leaderboard", f"wandb:someone/thaw/small-{UID}", "--format", "json"]) == 0
+    assert [row["trial_id"] for row in json.loads(capsys.readouterr().out)] == [e.trial.trial_id for e in board.entries]
+
+
+@pytest.mark.parametrize("address", ["wandb:", "wandb:a/b", "wandb:a//c", "wandb:someone/thaw/nothing"])
+def test_an_address_without_trials_is_refused(
+    address: str, serve: Callable[..., FakeWandb], capsys: pytest.CaptureFixture[str]
+) -> None:
+    serve()
+    assert cli(["leaderboard", address]) == 2
+    assert f"error: {address}: must be " in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_the_command_says_what_differs(
+    run: RunFolder, serve: Callable[..., FakeWandb], capsys: pytest.CaptureFixture[str], check: bool
+) -> None:
+    fake = serve()
+    trial = {"architecture": "resnet18", "strategy": "head", "epochs": 1}
+    values = {"name": "small", "data": {"root": "/photos"}, "trial": trial, "space": {"lr": {"log": [0.1, 1]}}}
+    (run.root / "sweep.yaml").write_text(dump_yaml(values))
+    command = ["wandb", "sync", str(run.root), *(["--check"] if check else [])]
+    assert cli(command) == (1 if check else 0)
+    out = capsys.readouterr().out
+    assert ("0000: it is not in W&B" in out) is check
+    assert ("W&B is equal to the ledger" in out) is not check
+    assert bool(fake.runs) is not check
