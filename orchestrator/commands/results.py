@@ -62,7 +62,7 @@ def leaderboard(
     from orchestrator.terminal.tables import trial_table
 
     if isinstance(run, str):
-        from orchestrator.tracking.wandb_leaderboard import read_leaderboard
+        from orchestrator.tracking.weights_biases.leaderboard import read_leaderboard
 
         board = read_leaderboard(run)
     else:
@@ -115,7 +115,21 @@ def evaluate(
     output.print(metrics_table(evaluation))
 
 
-def retrain(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
+def retrain(
+    run: Annotated[
+        Any,
+        typer.Argument(
+            parser=_as_place_or_address,
+            metavar="RUN",
+            help="A run: what a sweep wrote; or wandb:ENTITY/PROJECT/RUN_ID, a trial, which is written to runs/RUN_ID.",
+        ),
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option(parser=as_path, metavar="PATH", help="The photos, for a trial from W&B that had them elsewhere."),
+    ] = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
     """Train the winner's configuration again, and measure it once on the test split: never seen by the search."""
     from orchestrator.driver.driver_claim import claimed_winner
     from orchestrator.driver.retrain import retrain_winner
@@ -125,6 +139,10 @@ def retrain(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     def show(report: EpochReport) -> None:
         prose(errors, epoch_text(report))
 
+    if isinstance(run, str):
+        run = _adopted(run, data)
+    elif data is not None:
+        raise InvalidInput("--data: must be left out for a run on disk, which knows its photos; remove it")
     _warn_of_records(run)
     with claimed_winner(run):
         retrained = retrain_winner(run, show, show_problem)
@@ -134,6 +152,16 @@ def retrain(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     output.print(evaluation_tables(retrained.test, output))
     prose(output, metrics_text(retrained.test))
     prose(errors, f"\nexport it to ONNX: {escaped(thaw_command('export', run))}")
+
+
+def _adopted(address: str, data: Path | None) -> Place:
+    """Return a new run folder for a trial that W&B holds."""
+    from orchestrator.driver.adopted_run import adopt_trial
+    from orchestrator.tracking.weights_biases.leaderboard import split_address
+    from orchestrator.tracking.weights_biases.runs import SentRuns
+
+    entity, project, run_id = split_address(address, "RUN_ID")
+    return adopt_trial(SentRuns(project, entity).get(run_id).to_trial(address), run_id, address, data)
 
 
 def export(run: RunArgument, format: FormatOption = Format.TABLE) -> None:

@@ -39,7 +39,7 @@ def publish(
     from analysis.leaderboard import Leaderboard
     from analysis.run_folder import open_run
     from orchestrator.spec.loading import load_run
-    from orchestrator.tracking.wandb_publisher import publish_pages
+    from orchestrator.tracking.weights_biases.publisher import publish_pages
 
     folder = open_run(run)
     settings = load_run(folder).tracking.wandb
@@ -68,7 +68,7 @@ def sync(
     from analysis.run_folder import open_run
     from orchestrator.driver.driver_claim import check_not_driven
     from orchestrator.spec.loading import load_run
-    from orchestrator.tracking.wandb_sync import WandbSync, describe
+    from orchestrator.tracking.weights_biases.sync import WandbSync, describe
 
     folder = open_run(run)
     check_not_driven(folder.root, say=lambda text: prose(errors, escaped(text)))

@@ -18,7 +18,7 @@ from orchestrator.tracking.observer import TrackerProblem
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tensorboard_tracker import TensorBoardTracker
 from orchestrator.tracking.tracker import Tracker
-from orchestrator.tracking.wandb_tracker import (
+from orchestrator.tracking.weights_biases.tracker import (
     REQUEST_SECONDS,
     SIGNS,
     WandbTracker,

@@ -23,7 +23,7 @@ from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.sweep_identity import SweepIdentity
 from orchestrator.tracking.tensorboard_tracker import TensorBoardTracker
-from orchestrator.tracking.wandb_tracker import WandbTracker
+from orchestrator.tracking.weights_biases.tracker import WandbTracker
 from orchestrator.tuner.scheduler import PlanAwareAsha
 from orchestrator.tuner.searcher import LedgerSearcher
 from orchestrator.tuner.trial_states import TrialStates

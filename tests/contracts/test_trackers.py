@@ -27,7 +27,7 @@ from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.sweep_identity import SweepIdentity
 from orchestrator.tracking.tensorboard_tracker import TensorBoardTracker
 from orchestrator.tracking.tracker import TrackedTrial, Tracker, TrialContext, TrialFiles
-from orchestrator.tracking.wandb_tracker import WandbTracker
+from orchestrator.tracking.weights_biases.tracker import WandbTracker
 from trainables.config import Objective, TrialConfig
 from trainables.result import EpochReport, TrialResult
 from trainables.status import Status

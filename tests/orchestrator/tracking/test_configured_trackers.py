@@ -8,7 +8,7 @@ from orchestrator.spec.sections import Tracking
 from orchestrator.tracking.configured_trackers import check_trackers, make_trackers
 from orchestrator.tracking.isolated_tracker import HostedTracker, IsolatedTracker
 from orchestrator.tracking.tracker import OnlineTracker
-from orchestrator.tracking.wandb_tracker import WandbTracker
+from orchestrator.tracking.weights_biases.tracker import WandbTracker
 from search_spaces.errors import InvalidInput
 
 

@@ -15,7 +15,7 @@ from analysis.leaderboard import Leaderboard
 from analysis.run_folder import RunFolder
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.sweep_identity import SweepIdentity
-from orchestrator.tracking.wandb_pages import (
+from orchestrator.tracking.weights_biases.pages import (
     PageProject,
     build_report,
     build_workspace,

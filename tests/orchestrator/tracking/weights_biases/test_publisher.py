@@ -12,7 +12,7 @@ from fake_wandb import FakeWandb
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator.spec.sections import Wandb
-from orchestrator.tracking.wandb_publisher import PublishedPages, check_publishing, publish_pages
+from orchestrator.tracking.weights_biases.publisher import PublishedPages, check_publishing, publish_pages
 from search_spaces.errors import InvalidInput, ThawError
 from trainables.result import TrialResult
 from trainables.status import Status

@@ -16,7 +16,7 @@ from orchestrator.spec.sections import Wandb
 from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.sweep_identity import SweepIdentity
-from orchestrator.tracking.wandb_tracker import WandbTracker
+from orchestrator.tracking.weights_biases.tracker import WandbTracker
 from trainables.result import TrialResult
 from trainables.status import Status
 

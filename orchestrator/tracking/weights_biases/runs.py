@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.tracking.flat_config import config_of
-from orchestrator.tracking.wandb_tracker import NAME, REQUEST_SECONDS, has_key, outage
+from orchestrator.tracking.weights_biases.tracker import NAME, REQUEST_SECONDS, has_key, outage
 from search_spaces.errors import InvalidInput, ThawError
 from trainables.result import EpochReport, TrialResult, best_report
 from trainables.status import Status

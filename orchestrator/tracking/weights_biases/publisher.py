@@ -14,7 +14,7 @@ from analysis.run_folder import RunFolder
 from analysis.run_store import write_atomically
 from orchestrator.spec.sections import Wandb
 from orchestrator.tracking.summary import SweepSummary
-from orchestrator.tracking.wandb_tracker import (
+from orchestrator.tracking.weights_biases.tracker import (
     NAME,
     REQUEST_SECONDS,
     has_key,
@@ -82,7 +82,7 @@ def publish_pages(run: RunFolder, settings: Wandb, entity: str | None = None) ->
     import wandb
     from wandb_workspaces._graphql import get_app_url
 
-    from orchestrator.tracking import wandb_pages
+    from orchestrator.tracking.weights_biases import pages as wandb_pages
 
     wandb.setup(wandb.Settings(silent=True))  # the package prints what it saves
     with _service_errors("try again later"):

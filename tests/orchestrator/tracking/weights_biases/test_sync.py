@@ -19,8 +19,8 @@ from orchestrator.tracking.configured_trackers import make_trackers
 from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.sweep_identity import SweepIdentity
-from orchestrator.tracking.wandb_leaderboard import read_leaderboard
-from orchestrator.tracking.wandb_sync import Gap, WandbSync, describe
+from orchestrator.tracking.weights_biases.leaderboard import read_leaderboard
+from orchestrator.tracking.weights_biases.sync import Gap, WandbSync, describe
 from search_spaces.documents import dump_yaml
 from search_spaces.errors import InvalidInput
 from trainables.result import TrialResult

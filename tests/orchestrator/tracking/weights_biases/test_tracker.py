@@ -13,7 +13,7 @@ from orchestrator.spec.sections import Wandb
 from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.sweep_identity import SweepIdentity
 from orchestrator.tracking.tracker import TrialContext
-from orchestrator.tracking.wandb_tracker import WandbTracker, resolve_mode
+from orchestrator.tracking.weights_biases.tracker import WandbTracker, resolve_mode
 from trainables.config import TrialConfig
 from trainables.result import EpochReport, TrialResult
 from trainables.status import Status

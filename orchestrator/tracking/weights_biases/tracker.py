@@ -16,7 +16,13 @@ from orchestrator.tracking.isolated_tracker import OutputSigns, describe_outage
 from orchestrator.tracking.summary import SweepSummary, TrialFiles
 from orchestrator.tracking.sweep_identity import SweepIdentity
 from orchestrator.tracking.tracker import JobType, TrialContext
-from orchestrator.tracking.wandb_media import class_tables, model_artifact, record_artifact, table, weights_artifact
+from orchestrator.tracking.weights_biases.media import (
+    class_tables,
+    model_artifact,
+    record_artifact,
+    table,
+    weights_artifact,
+)
 from search_spaces.shell import thaw_command
 from trainables.config import TrialConfig
 from trainables.result import EpochReport, TrialResult, best_report

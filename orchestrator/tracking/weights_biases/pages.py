@@ -19,7 +19,7 @@ from wandb_workspaces.reports.v2.interface import Panel
 
 from analysis.leaderboard import Entry, columns
 from orchestrator.tracking.summary import SweepSummary
-from orchestrator.tracking.wandb_runs import SUPERSEDED
+from orchestrator.tracking.weights_biases.runs import SUPERSEDED
 
 _CURVES = ("val/loss", "train/loss", "lr/head")
 _BEST_TRIALS = 20

@@ -17,8 +17,8 @@ from orchestrator.tracking.flat_config import flat_config
 from orchestrator.tracking.summary import SweepSummary, TrialFiles
 from orchestrator.tracking.sweep_identity import SweepIdentity
 from orchestrator.tracking.tracker import TrialContext
-from orchestrator.tracking.wandb_runs import SUPERSEDED, SentRun, SentRuns
-from orchestrator.tracking.wandb_tracker import WandbTracker, epoch_values, trial_tags
+from orchestrator.tracking.weights_biases.runs import SUPERSEDED, SentRun, SentRuns
+from orchestrator.tracking.weights_biases.tracker import WandbTracker, epoch_values, trial_tags
 from search_spaces.errors import InvalidInput
 from trainables.result import TrialResult
 
@@ -36,8 +36,8 @@ class Gap(Enum):
 
 
 @dataclass(frozen=True)
-class Difference:
-    """Difference: one run that W&B does not hold as the ledger does."""
+class RunDifference:
+    """RunDifference: one run that W&B does not hold as the ledger does."""
 
     name: str
     """Id of the trial."""
@@ -66,14 +66,14 @@ class WandbSync:
         self._tracker = WandbTracker(settings.model_copy(update={"mode": "online"}), upload_seconds=SEND_SECONDS)
         self._sent = SentRuns(settings.project, entity)
 
-    def differences(self) -> list[Difference]:
+    def differences(self) -> list[RunDifference]:
         """Compare all trials, and the summary of the sweep, with what W&B holds."""
         sweep, held = self._held()
-        found = [compare(trial, held.get(sweep.id_of(trial.trial_id))) for trial in Ledger(self._run).trials()]
+        found = [compare_trial(trial, held.get(sweep.id_of(trial.trial_id))) for trial in Ledger(self._run).trials()]
         found.append(compare_summary(SweepSummary.from_run(self._run), held))
         return [difference for difference in found if difference is not None]
 
-    def send(self, tell: Callable[[str], None], *, again: bool = False) -> list[Difference]:
+    def send(self, tell: Callable[[str], None], *, again: bool = False) -> list[RunDifference]:
         """Send what W&B lacks, and return what differs afterwards; `tell` gets a line per run.
 
         With `again`, a run that cannot be repaired is sent under a new id, and the old one gets a tag. Raises
@@ -82,7 +82,7 @@ class WandbSync:
         sweep, held = self._held()
         for trial in Ledger(self._run).trials():
             name, sent = trial.trial_id, held.get(sweep.id_of(trial.trial_id))
-            difference = compare(trial, sent)
+            difference = compare_trial(trial, sent)
             if difference is None or (difference.gap is Gap.DIFFERENT and not again):
                 continue
             if difference.gap is Gap.DIFFERENT:
@@ -138,40 +138,40 @@ class WandbSync:
             tell(line)
 
 
-def compare(trial: TrialResult, sent: SentRun | None) -> Difference | None:
+def compare_trial(trial: TrialResult, sent: SentRun | None) -> RunDifference | None:
     """Compare a trial with its run in W&B; None where they are equal."""
     name = trial.trial_id
     if sent is None:
-        return Difference(name, Gap.MISSING, "")
+        return RunDifference(name, Gap.MISSING, "")
     wanted = [epoch_values(report) for report in trial.reports]
     rows = [dict(row) for row in sent.rows]
     if rows != wanted[: len(rows)]:
         pairs = enumerate(zip(rows, wanted, strict=False), start=1)
         row = next((number for number, (theirs, ours) in pairs if theirs != ours), len(wanted) + 1)
-        return Difference(name, Gap.DIFFERENT, f", from row {row} on")
+        return RunDifference(name, Gap.DIFFERENT, f", from row {row} on")
     if len(rows) < len(wanted):
-        return Difference(name, Gap.SHORT, f": {len(rows)} of {len(wanted)}")
+        return RunDifference(name, Gap.SHORT, f": {len(rows)} of {len(wanted)}")
     config = {**flat_config(trial.config), "searched": ", ".join(trial.parameters)}
     best = {} if trial.best is None else epoch_values(trial.best)
     wrong = [key for key, value in config.items() if sent.config.get(key) != value]
     wrong += [key for key, value in {"status": trial.status.value, **best}.items() if sent.summary.get(key) != value]
     wrong += [f"tag {tag}" for tag in trial_tags(trial.config, trial.status) if tag not in sent.tags]
-    return Difference(name, Gap.END, f": {', '.join(wrong)}") if wrong else None
+    return RunDifference(name, Gap.END, f": {', '.join(wrong)}") if wrong else None
 
 
-def compare_summary(summary: SweepSummary, held: Mapping[str, SentRun]) -> Difference | None:
+def compare_summary(summary: SweepSummary, held: Mapping[str, SentRun]) -> RunDifference | None:
     """Compare the summary of a sweep, and its exported model, with the runs in W&B; None where they are equal."""
     sent = held.get(summary.sweep.id_of("sweep"))
     if sent is None:
-        return Difference("sweep", Gap.MISSING, "")
+        return RunDifference("sweep", Gap.MISSING, "")
     wrong = [name for name, value in summary.values().items() if sent.summary.get(name) != value]
     export = held.get(summary.sweep.id_of("export"))
     if summary.exported is not None and (export is None or export.config.get("trial") != summary.exported):
         wrong.append("exported model")
-    return Difference("sweep", Gap.END, f": {', '.join(wrong)}") if wrong else None
+    return RunDifference("sweep", Gap.END, f": {', '.join(wrong)}") if wrong else None
 
 
-def describe(differences: Sequence[Difference]) -> list[str]:
+def describe(differences: Sequence[RunDifference]) -> list[str]:
     """Return a line per run that differs, and the remedy of those that `sync` cannot repair."""
     lines = [str(difference) for difference in differences]
     if any(difference.gap is Gap.DIFFERENT for difference in differences):

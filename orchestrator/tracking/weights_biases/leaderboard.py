@@ -1,7 +1,7 @@
 """Leaderboard of a sweep as W&B holds it: `wandb:ENTITY/PROJECT/GROUP`, for people who lack the run's folder."""
 
 from analysis.leaderboard import Leaderboard
-from orchestrator.tracking.wandb_runs import SUPERSEDED, SentRuns
+from orchestrator.tracking.weights_biases.runs import SUPERSEDED, SentRuns
 from search_spaces.errors import InvalidInput
 from trainables.result import TrialResult
 

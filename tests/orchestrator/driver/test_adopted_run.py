@@ -1,0 +1,50 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.leaderboard import Leaderboard
+from orchestrator.driver.adopted_run import adopt_trial
+from orchestrator.driver.retrain import retrain_winner
+from search_spaces.errors import InvalidInput
+from trainables.result import TrialResult
+from trainables.status import Status
+
+SETTINGS: dict[str, Any] = {"architecture": "test_efficientnet", "weights": "none", "batch_size": 128, "epochs": 1}
+SOURCE = "wandb:someone/thaw/0123456789ab-0007"
+
+
+@pytest.fixture
+def held(trial: Callable[..., TrialResult]) -> Callable[..., TrialResult]:
+    data = {"root": "/elsewhere", "image_size": 32, "resize_mode": "squash"}
+    return lambda status=Status.COMPLETED: trial("0007", [0.5], status, data=data, **SETTINGS)
+
+
+def test_a_trial_of_w_and_b_is_retrained_in_a_run_of_its_own(
+    held: Callable[..., TrialResult],
+    digits: Path,
+    cache_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    root = adopt_trial(held(), "0123456789ab-0007", SOURCE, digits)
+    assert root == tmp_path / "runs" / "0123456789ab-0007"
+    winner = Leaderboard.from_run(root).winner()
+    assert (winner.config.data.root, winner.config.lr, winner.objective) == (digits, held().config.lr, 0.5)
+    assert retrain_winner(root).test.split == "test"
+    with pytest.raises(InvalidInput, match=r"0123456789ab-0007: must not exist yet, since wandb:.* is written there"):
+        adopt_trial(held(), "0123456789ab-0007", SOURCE, digits)
+
+
+def test_what_cannot_be_retrained_leaves_nothing(
+    held: Callable[..., TrialResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidInput, match="must be a COMPLETED trial to be retrained, got FAILED"):
+        adopt_trial(held(Status.FAILED), "a", SOURCE)
+    with pytest.raises(InvalidInput, match="/elsewhere"):
+        adopt_trial(held(), "a", SOURCE)
+    assert list(tmp_path.iterdir()) == []
