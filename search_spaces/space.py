@@ -28,11 +28,11 @@ class Branch:
     when: Mapping[str, tuple[Scalar, ...]]
 
     def label(self, name: str) -> str:
-        """Return the unique name of the branch, e.g. `lr@strategy=head`; the plain name where there is no condition."""
+        """Return the unique name of the branch, e.g. `lr (strategy: head)`; the plain name without a condition."""
         if not self.when:
             return name
-        conditions = (f"{parent}={'|'.join(map(str, values))}" for parent, values in self.when.items())
-        return f"{name}@{','.join(conditions)}"
+        conditions = (f"{parent}: {' or '.join(map(str, values))}" for parent, values in self.when.items())
+        return f"{name} ({', '.join(conditions)})"
 
     def excludes(self, other: "Branch") -> bool:
         """Return whether both can never apply at once: they require different values of the same dimension."""
@@ -105,7 +105,7 @@ class SearchSpace:
         for name in point:
             if name not in checked:
                 conditions = "; ".join(branch.label(name) for branch in self.dimensions[name])
-                raise InvalidInput(f"{source}.{name}: does not apply to this point (only {conditions}); remove it")
+                raise InvalidInput(f"{source}.{name}: does not apply to this point, only {conditions}; remove it")
         return checked
 
     def contains(self, point: Mapping[str, Any]) -> bool:

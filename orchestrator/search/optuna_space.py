@@ -1,7 +1,7 @@
 """Conversion of a search space to Optuna and back: the only module that knows both.
 
-Each conditional branch is an Optuna parameter of its own (`lr@strategy=head`). If two ranges shared one name, TPE would
-keep the first range it saw, and most proposals would silently fall out of its joint model.
+Each conditional branch is an Optuna parameter of its own (`lr (strategy: head)`). If two ranges shared one name, TPE
+would keep the first range it saw, and most proposals would silently fall out of its joint model.
 """
 
 from collections.abc import Mapping

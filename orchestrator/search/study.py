@@ -1,6 +1,7 @@
 """Study: the Optuna study of a run, built from the ledger and rebuilt at any time."""
 
 import json
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -48,6 +49,8 @@ def build_study(
         study_name=name,
         direction=problem.objective.direction,
     )
+    with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
+        study.set_metric_names([problem.objective.metric])  # in place of "Objective 0" in optuna-dashboard
     ended = [result for result in results if not result.status.unfinished]
     found = [(result, locate_trial(problem, result)) for result in ended]
     frozen = [

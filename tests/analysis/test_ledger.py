@@ -63,7 +63,7 @@ def run_record() -> RunRecord:
         name="trash",
         objective=Objective(metric="val/loss"),
         space={"lr": [{"log": [1e-3, 3e-2], "when": {"strategy": "head"}}], "patience": {"choice": [None, 2]}},
-        distributions={"lr@strategy=head": {"name": "FloatDistribution", "attributes": {"step": None}}},
+        distributions={"lr (strategy: head)": {"name": "FloatDistribution", "attributes": {"step": None}}},
         created=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
         classes=("glass", "Papier für alle"),
         fingerprint="sha256:0",
@@ -93,7 +93,7 @@ def test_run_round_trip(tmp_path: Path) -> None:
 def test_run_record_fields_are_frozen() -> None:
     assert list(RunRecord.model_fields) == [
         "schema_version", "name", "uid", "objective", "space", "distributions", "created", "classes", "fingerprint",
-        "sample_counts", "trials_planned", "probe", "driven_seconds", "ended", "extensions", "versions",
+        "sample_counts", "trials_planned", "probe", "driven_seconds", "ended", "attempts", "extensions", "versions",
     ]  # fmt: skip
 
 

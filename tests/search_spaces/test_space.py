@@ -53,9 +53,9 @@ def test_every_branch_has_a_label_of_its_own() -> None:
     assert labels == [
         "architecture",
         "strategy",
-        "unfreeze_epoch@strategy=progressive",
-        "lr@strategy=head",
-        "lr@strategy=progressive|full",
+        "unfreeze_epoch (strategy: progressive)",
+        "lr (strategy: head)",
+        "lr (strategy: progressive or full)",
     ]
 
 
@@ -89,14 +89,14 @@ def test_every_branch_has_a_label_of_its_own() -> None:
         ),
         (
             {"s": {"choice": ["a", "b"]}, "lr": [{"log": [1, 2], "when": {"s": "a"}}, {"log": [1, 2]}]},
-            "space.lr: at most one domain may apply at once, but lr@s=a and lr can both; give them different values",
+            "space.lr: at most one domain may apply at once, but lr (s: a) and lr can both; give them different values",
         ),
         (
             {
                 "s": {"choice": ["a", "b", "c"]},
                 "lr": [{"log": [1, 2], "when": {"s": ["a", "b"]}}, {"int": [1, 2], "when": {"s": ["b", "c"]}}],
             },
-            "space.lr: at most one domain may apply at once, but lr@s=a|b and lr@s=b|c can both",
+            "space.lr: at most one domain may apply at once, but lr (s: a or b) and lr (s: b or c) can both",
         ),
         (
             {"a": {"choice": ["x"], "when": {"b": "x"}}, "b": {"choice": ["x"], "when": {"a": "x"}}},
@@ -121,7 +121,8 @@ def test_what_is_no_space_is_refused_with_its_place_and_value(raw: dict[str, Any
         ({"strategy": "progressive"}, "point.unfreeze_epoch: required here, but not set; give a value from 1 .. 4"),
         (
             {"unfreeze_epoch": 2},
-            "point.unfreeze_epoch: does not apply to this point (only unfreeze_epoch@strategy=progressive); remove it",
+            "point.unfreeze_epoch: does not apply to this point, "
+            "only unfreeze_epoch (strategy: progressive); remove it",
         ),
     ],
 )

@@ -109,7 +109,7 @@ def test_more_trials_and_a_new_architecture_which_is_tried_first(run: Make) -> N
 def test_a_wider_range_keeps_every_result(run: Make) -> None:
     extended = extend(run(), 2, ["space.lr.1.log=[1e-5, 1e-2]"])
     assert extended.outside == ()
-    assert [trial.get("lr@strategy=full") for trial in told(extended)] == [None, 5e-4, None]
+    assert [trial.get("lr (strategy: full)") for trial in told(extended)] == [None, 5e-4, None]
 
 
 def test_a_narrower_range_leaves_results_out_of_the_study_alone(run: Make) -> None:

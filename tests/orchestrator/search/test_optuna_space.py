@@ -40,17 +40,17 @@ def test_each_branch_is_a_parameter_of_its_own(design_spec: SweepSpec) -> None:
     assert list(known) == [
         "architecture",
         "strategy",
-        "trainable_stages@strategy=partial",
-        "unfreeze_epoch@strategy=progressive",
-        "last_stage_epoch@strategy=gradual",
-        "full_after@strategy=gradual",
-        "lr@strategy=head",
-        "lr@strategy=partial|progressive|gradual|full",
+        "trainable_stages (strategy: partial)",
+        "unfreeze_epoch (strategy: progressive)",
+        "last_stage_epoch (strategy: gradual)",
+        "full_after (strategy: gradual)",
+        "lr (strategy: head)",
+        "lr (strategy: partial or progressive or gradual or full)",
         "balance",
         "scheduler",
     ]
-    assert known["lr@strategy=head"] == optuna.distributions.FloatDistribution(1e-3, 3e-2, log=True)
-    assert known["trainable_stages@strategy=partial"] == optuna.distributions.IntDistribution(1, 3)
+    assert known["lr (strategy: head)"] == optuna.distributions.FloatDistribution(1e-3, 3e-2, log=True)
+    assert known["trainable_stages (strategy: partial)"] == optuna.distributions.IntDistribution(1, 3)
     assert known["balance"] == optuna.distributions.CategoricalDistribution(("none", "sampler", "loss"))
 
 

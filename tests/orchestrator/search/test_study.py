@@ -62,7 +62,7 @@ def test_a_stopped_trial_is_pruned_with_its_intermediate_values(spec: SweepSpec,
     frozen = to_frozen(spec.search_space, results[1], results[1].parameters)
     assert frozen.state is TrialState.PRUNED
     assert frozen.intermediate_values == {1: 0.3, 2: 0.1}
-    assert frozen.params == {"strategy": "progressive", "unfreeze_epoch@strategy=progressive": 2, "lr": 0.003}
+    assert frozen.params == {"strategy": "progressive", "unfreeze_epoch (strategy: progressive)": 2, "lr": 0.003}
 
 
 def test_only_completed_trials_can_be_the_study_s_best(

@@ -83,7 +83,7 @@ def test_finished_trials_of_all_named_runs_are_told(
         {"strategy": "head", "lr": 0.002, "from": "first/0000", "value": 0.5},
         {
             "strategy": "progressive",
-            "unfreeze_epoch@strategy=progressive": 2,
+            "unfreeze_epoch (strategy: progressive)": 2,
             "lr": 0.003,
             "from": "second/0000",
             "value": 0.5,
