@@ -36,6 +36,14 @@ def retrain_record(run: RunFolder, winner: TrialResult) -> dict[str, Any] | None
     return record if record["trial_id"] == winner.trial_id else None
 
 
+def retrained_trial(run: RunFolder, winner: TrialResult) -> TrialResult | None:
+    """Return the retraining of `winner` as a trial; None without one, or where an older version has not kept it."""
+    record, names = retrain_record(run, winner), ("status", "config", "reports")
+    if record is None or any(name not in record for name in names):
+        return None
+    return TrialResult(trial_id="retrain", parameters=winner.parameters, **{name: record[name] for name in names})
+
+
 def _remedy(run: RunFolder) -> str:
     return f"restore the file, or retrain the winner: {thaw_command('retrain', run.root)}"
 

@@ -74,6 +74,7 @@ ADDED: dict[str, str] = {
     "records: run.json attempts": "a trial that W&B cannot be made to hold is sent again under a new id",
     "sweep file: tracking.wandb.log_model*": "weights are kept in W&B where that is asked for",
     "wandb: summary *": "the summary of a trial in W&B is its best epoch, under the plain names",
+    "records: winner/retrain.json *": "W&B is made equal to the retrained winner too",
     "commands: retrain --data": "a trial that is read back from W&B had its photos elsewhere",
     "*decay_to*": "weight decay can pull towards the start",
     "sweep file: trial.* = none": "the schema allows a word that was read all along",

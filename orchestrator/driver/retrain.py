@@ -77,19 +77,22 @@ def retrain_winner(
         # Read when the run is finished, and by then in their place.
         files = TrialFiles(run.winner / folders.predictions.name, run.winner / "checkpoints" / "best")
         dispatcher.start(TrialContext(identity, run, "retrain", "retrain", config, winner.parameters, files=files))
+        reports: list[EpochReport] = []
         try:
             for report in train(config, folders):
                 dispatcher.log("retrain", report)
+                reports.append(report)
                 on_epoch(report)
             test = evaluate_checkpoint(folders.best, "test", cache, budget=budget)
         except Exception:
             dispatcher.finish("retrain", status_of(EndKind.FAILED), {})
             raise
-        record = {"trial_id": winner.trial_id, "test": test.to_json()}
+        ended = status_of(EndKind.COMPLETED)
+        made = {"status": ended.value, "config": config.to_json(), "reports": [each.model_dump() for each in reports]}
+        record = {"trial_id": winner.trial_id, "test": test.to_json(), **made}
         write_atomically(fresh / RETRAIN_JSON, json.dumps(record, indent=1))
         _replace_winner(run, fresh, folders)
-        scalars = {f"test/{name}": value for name, value in test.scalars().items()}
-        dispatcher.finish("retrain", status_of(EndKind.COMPLETED), scalars)
+        dispatcher.finish("retrain", ended, {f"test/{name}": value for name, value in test.scalars().items()})
         dispatcher.publish(lambda: SweepSummary.from_run(run))
     return RetrainedWinner(winner, run.winner / "checkpoints" / "best", test)
 

@@ -5,18 +5,20 @@ grow at its end, but it cannot be changed: a run with a hole or another value is
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from types import MappingProxyType
 
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from analysis.run_store import RunStore
+from analysis.winner import retrained_trial
 from orchestrator.spec.sections import Wandb
 from orchestrator.tracking.dispatcher import Dispatcher, best_values
 from orchestrator.tracking.flat_config import flat_config
 from orchestrator.tracking.summary import SweepSummary, TrialFiles
 from orchestrator.tracking.sweep_identity import SweepIdentity
-from orchestrator.tracking.tracker import TrialContext
+from orchestrator.tracking.tracker import JobType, TrialContext
 from orchestrator.tracking.weights_biases.runs import SUPERSEDED, SentRun, SentRuns
 from orchestrator.tracking.weights_biases.tracker import WandbTracker, epoch_values, trial_tags
 from search_spaces.errors import InvalidInput
@@ -69,8 +71,12 @@ class WandbSync:
     def differences(self) -> list[RunDifference]:
         """Compare all trials, and the summary of the sweep, with what W&B holds."""
         sweep, held = self._held()
-        found = [compare_trial(trial, held.get(sweep.id_of(trial.trial_id))) for trial in Ledger(self._run).trials()]
-        found.append(compare_summary(SweepSummary.from_run(self._run), held))
+        summary = SweepSummary.from_run(self._run)
+        found = [
+            compare_trial(kept.trial, held.get(sweep.id_of(kept.trial.trial_id)), kept.test)
+            for kept in self._kept(summary)
+        ]
+        found.append(compare_summary(summary, held))
         return [difference for difference in found if difference is not None]
 
     def send(self, tell: Callable[[str], None], *, again: bool = False) -> list[RunDifference]:
@@ -80,18 +86,18 @@ class WandbSync:
         ThawError where the service cannot be used.
         """
         sweep, held = self._held()
-        for trial in Ledger(self._run).trials():
-            name, sent = trial.trial_id, held.get(sweep.id_of(trial.trial_id))
-            difference = compare_trial(trial, sent)
+        for kept in self._kept(SweepSummary.from_run(self._run)):
+            name, sent = kept.trial.trial_id, held.get(sweep.id_of(kept.trial.trial_id))
+            difference = compare_trial(kept.trial, sent, kept.test)
             if difference is None or (difference.gap is Gap.DIFFERENT and not again):
                 continue
             if difference.gap is Gap.DIFFERENT:
                 sweep, sent = self._replaced(sweep, name, sent), None
-            self._send(sweep, trial, sent, tell)
+            self._send(sweep, kept, sent, tell)
             if again and sent is None and not self._sent.find({"name": sweep.id_of(name)}):
                 # W&B keeps the id of a run that was deleted, and takes no other run under it.
                 sweep = self._replaced(sweep, name, None)
-                self._send(sweep, trial, None, tell)
+                self._send(sweep, kept, None, tell)
         left = self.differences()
         if all(difference.name != "sweep" for difference in left):
             return left
@@ -111,20 +117,36 @@ class WandbSync:
             self._sent.supersede(old.run_id)
         return replace(sweep, attempts=attempts)
 
-    def _send(
-        self, sweep: SweepIdentity, trial: TrialResult, sent: SentRun | None, tell: Callable[[str], None]
-    ) -> None:
-        name, count = trial.trial_id, 0 if sent is None else len(sent.rows)
+    def _kept(self, summary: SweepSummary) -> list["_KeptTrial"]:
+        """Return the trials of the ledger, and the retrained winner."""
         store = RunStore(self._run)
-        files = TrialFiles(
-            store.newest(lambda layer: layer.predictions(name)), store.newest(lambda layer: layer.best(name))
-        )
-        earlier = trial.reports[:count]
+
+        def files(name: str) -> TrialFiles:
+            predictions = store.newest(lambda layer: layer.predictions(name))
+            return TrialFiles(predictions, store.newest(lambda layer: layer.best(name)))
+
+        trials = Ledger(self._run).trials()
+        kept = [_KeptTrial(trial, "trial", files(trial.trial_id)) for trial in trials]
+        retrained = None if summary.best is None else retrained_trial(self._run, summary.best.trial)
+        if retrained is not None:
+            folder = self._run.winner
+            made = TrialFiles(folder / "predictions.parquet", folder / "checkpoints" / "best")
+            test = {f"test/{name}": value for name, value in summary.test.items()}
+            kept.append(_KeptTrial(retrained, "retrain", made, test))
+        return kept
+
+    def _send(
+        self, sweep: SweepIdentity, kept: "_KeptTrial", sent: SentRun | None, tell: Callable[[str], None]
+    ) -> None:
+        trial, count = kept.trial, 0 if sent is None else len(sent.rows)
+        name, earlier = trial.trial_id, trial.reports[:count]
         dispatcher = Dispatcher([self._tracker], sweep, self._run)
-        dispatcher.start(TrialContext(sweep, self._run, name, "trial", trial.config, trial.parameters, earlier, files))
+        dispatcher.start(
+            TrialContext(sweep, self._run, name, kept.job_type, trial.config, trial.parameters, earlier, kept.files)
+        )
         for report in trial.reports[count:]:
             dispatcher.log(name, report)
-        dispatcher.finish(name, trial.status, {} if trial.best is None else best_values(trial.best))
+        dispatcher.finish(name, trial.status, {**({} if trial.best is None else best_values(trial.best)), **kept.test})
         self._close(dispatcher, f"{name}: sent, {len(trial.reports) - count} epochs of {len(trial.reports)}", tell)
 
     def _publish(self, tell: Callable[[str], None]) -> None:
@@ -138,8 +160,20 @@ class WandbSync:
             tell(line)
 
 
-def compare_trial(trial: TrialResult, sent: SentRun | None) -> RunDifference | None:
-    """Compare a trial with its run in W&B; None where they are equal."""
+@dataclass(frozen=True)
+class _KeptTrial:
+    """_KeptTrial: a trial as the run keeps it."""
+
+    trial: TrialResult
+    job_type: JobType
+    files: TrialFiles
+    test: Mapping[str, float] = field(default_factory=dict)
+
+
+def compare_trial(
+    trial: TrialResult, sent: SentRun | None, test: Mapping[str, float] = MappingProxyType({})
+) -> RunDifference | None:
+    """Compare a trial, and its test metrics where it has some, with its run in W&B; None where they are equal."""
     name = trial.trial_id
     if sent is None:
         return RunDifference(name, Gap.MISSING, "")
@@ -154,7 +188,8 @@ def compare_trial(trial: TrialResult, sent: SentRun | None) -> RunDifference | N
     config = {**flat_config(trial.config), "searched": ", ".join(trial.parameters)}
     best = {} if trial.best is None else epoch_values(trial.best)
     wrong = [key for key, value in config.items() if sent.config.get(key) != value]
-    wrong += [key for key, value in {"status": trial.status.value, **best}.items() if sent.summary.get(key) != value]
+    ended = {"status": trial.status.value, **best, **test}
+    wrong += [key for key, value in ended.items() if sent.summary.get(key) != value]
     wrong += [f"tag {tag}" for tag in trial_tags(trial.config, trial.status) if tag not in sent.tags]
     return RunDifference(name, Gap.END, f": {', '.join(wrong)}") if wrong else None
 

@@ -7,7 +7,7 @@ import pytest
 
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
-from analysis.winner import RETRAIN_JSON
+from analysis.winner import RETRAIN_JSON, retrained_trial
 from orchestrator.driver.retrain import retrain_winner
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput
@@ -67,6 +67,11 @@ def test_the_winner_is_trained_anew_and_measured_on_the_test_split(
     assert (retrained.trial.trial_id, retrained.test.split) == ("0000", "test")
     assert retrained.checkpoint == run.winner / "checkpoints" / "best"
     record = json.loads((run.winner / RETRAIN_JSON).read_text())
-    assert record == {"trial_id": "0000", "test": json.loads(json.dumps(retrained.test.to_json()))}
+    assert record["trial_id"] == "0000"
+    assert record["test"] == json.loads(json.dumps(retrained.test.to_json()))
+    again = retrained_trial(run, retrained.trial)
+    assert again is not None
+    assert (again.trial_id, again.status, len(again.reports)) == ("retrain", Status.COMPLETED, 1)
+    assert (again.config.lr, again.config.feature_views) == (retrained.trial.config.lr, 0)
     assert not (run.winner / "older").exists()
     assert list(run.root.glob(".*.new")) == []

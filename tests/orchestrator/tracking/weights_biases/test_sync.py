@@ -232,3 +232,22 @@ def test_the_command_says_what_differs(
     assert ("0000: it is not in W&B" in out) is check
     assert ("W&B is equal to the ledger" in out) is not check
     assert bool(fake.runs) is not check
+
+
+def test_a_retrained_winner_is_sent_too(run: RunFolder, serve: Callable[..., FakeWandb]) -> None:
+    fake = serve()
+    winner = Ledger(run).read_trial("0000")
+    record: dict[str, Any] = {
+        "status": "COMPLETED",
+        "trial_id": "0000",
+        "test": {"metrics": {"macro_f1": 0.6875}},
+        "config": winner.config.to_json(),
+    }
+    record["reports"] = [report.model_dump(mode="json") for report in winner.reports[:2]]
+    run.here(run.winner).mkdir()
+    (run.here(run.winner) / "retrain.json").write_text(json.dumps(record))
+    told, left = synced(run)
+    assert ("retrain: sent, 2 epochs of 2" in told, left) == (True, [])
+    sent = fake.runs[f"{UID}-retrain"]
+    assert (sent.fields["jobType"], sent.summary["test/macro_f1"]) == ("retrain", 0.6875)
+    assert synced(run) == ([], [])
