@@ -217,7 +217,7 @@ def page(done: dict[str, Any], work: Path) -> str:
     text = f"""# Fine-tuning against its own linear probe
 
 `.venv/bin/python benchmarks/fine_tuning.py` on {machine()}; {trials} of {wanted} trials so far,
-those of {TUNED_ON} first: rows of 5 trials are of it alone.
+those of {TUNED_ON} first: rows of 5 trials are of it alone, rows of more of all three architectures.
 
 TrashNet (1,764 photos to train on, 379 to test on, 6 classes), the same with one training photo in eight (`few`), and
 the boxes of the playing cards, cut out (469 and 100, 6 classes), at {SIZE} pixels; {", ".join(ARCHITECTURES)}
