@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from orchestrator.tracking.observer import TrackerProblem
 
 # Results are printed on standard output, progress and messages on standard error.
-output = Console()
-errors = Console(stderr=True)
+# Without emoji: `:x:` may stand in a path, and would become a picture.
+output = Console(emoji=False)
+errors = Console(stderr=True, emoji=False)
 
 _PATIENCE = 1.0
 
