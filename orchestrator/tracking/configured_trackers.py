@@ -27,6 +27,8 @@ from orchestrator.tracking.weights_biases.tracker import (
 )
 from search_spaces.errors import InvalidInput
 
+UPLOAD_SECONDS = 300.0
+
 
 def make_trackers(
     tracking: Tracking, call_seconds: float = CALL_SECONDS, request_seconds: float = REQUEST_SECONDS
@@ -38,9 +40,11 @@ def make_trackers(
     trackers: list[Tracker] = []
     mode = resolve_mode(tracking.wandb)
     if mode == "online":
-        service = WandbTracker(tracking.wandb, request_seconds)
+        # Weights take long on a slow line; the end of a sweep does not wait for them.
+        uploading = 0.0 if tracking.wandb.log_model == "none" else UPLOAD_SECONDS
+        service = WandbTracker(tracking.wandb, request_seconds, request_seconds + uploading)
         local = WandbTracker(tracking.wandb.model_copy(update={"mode": "offline"}))
-        trackers.append(IsolatedTracker(service, local, explain_outage, call_seconds, SIGNS))
+        trackers.append(IsolatedTracker(service, local, explain_outage, call_seconds + uploading, SIGNS))
     elif mode == "offline":
         trackers.append(WandbTracker(tracking.wandb))
     if tracking.tensorboard is not None:
