@@ -274,6 +274,14 @@ class _Handler(BaseHTTPRequestHandler):
             fake.runs[made["runName"]].logged[key] = sorted(aliases)
             sequence = {"id": "s", "latestArtifact": {"id": key, "versionIndex": 0}}
             return {"createArtifact": {"artifact": {"id": key, "state": "COMMITTED", "artifactSequence": sequence}}}
+        if name == "ArtifactByID":
+            project = {"id": "p", "internalId": "7", "name": "thaw", "entity": {"name": "someone"}}
+            sequence = {"__typename": "ArtifactSequence", "name": given["id"], "project": project}
+            fixed = {"__typename": "Artifact", "id": given["id"], "versionIndex": 0, "artifactType": {"name": "trial"}}
+            fixed |= {"artifactSequence": sequence, "description": None, "metadata": "{}", "ttlDurationSeconds": -2}
+            fixed |= {"ttlIsInherited": True, "tags": [], "historyStep": None, "state": "COMMITTED", "size": 1}
+            fixed |= {"digest": "d", "commitHash": None, "fileCount": 1, "createdAt": "2026-01-01T00:00:00Z"}
+            return {"artifact": {**fixed, "updatedAt": None, "aliases": []}}
         if name == "UseArtifact":
             made = given.get("input") or given
             fake.runs[made["runName"]].used.append(made["artifactID"])

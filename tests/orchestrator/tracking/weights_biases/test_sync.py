@@ -251,3 +251,17 @@ def test_a_retrained_winner_is_sent_too(run: RunFolder, serve: Callable[..., Fak
     sent = fake.runs[f"{UID}-retrain"]
     assert (sent.fields["jobType"], sent.summary["test/macro_f1"]) == ("retrain", 0.6875)
     assert synced(run) == ([], [])
+
+
+def test_an_export_is_sent_with_its_lineage(run: RunFolder, serve: Callable[..., FakeWandb]) -> None:
+    fake = serve()
+    folder = run.here(run.export)
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(b"model")
+    (folder / "export.json").write_text('{"trial_id": "0000"}')
+    assert synced(run)[1] == []
+    record = f"small-{UID}-record-0000"
+    assert fake.runs[f"{UID}-0000"].logged[record] == ["0000", "latest", "winner"]
+    assert fake.runs[f"{UID}-export"].logged[f"small-{UID}-model"] == sorted([UID, "latest", "winner"])
+    assert fake.runs[f"{UID}-export"].used == [record]
+    assert synced(run) == ([], [])
