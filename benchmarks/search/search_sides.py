@@ -16,10 +16,11 @@ from replay import Table
 
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
-from orchestrator.search.proposals import Proposals, starting_points
+from orchestrator.search.proposals import Proposals
 from orchestrator.search.random_points import Price, price_function
 from orchestrator.search.rungs import Rungs
 from orchestrator.search.samplers import make_sampler
+from orchestrator.search.starting_points import starting_points
 from orchestrator.search.study import STATES
 from orchestrator.spec.sections import Asha
 from orchestrator.spec.sweep_spec import SweepSpec

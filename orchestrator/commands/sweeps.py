@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
 def space(file: SweepArgument, set_: SetOption = None, format: FormatOption = Format.TABLE) -> None:
     """Show the search space of a sweep file: its tree, its size, the points tried first, three samples."""
-    from orchestrator.search.proposals import starting_points
+    from orchestrator.search.starting_points import starting_points
     from orchestrator.search.unmodeled_dimensions import sampler_warning
     from orchestrator.spec.loading import load
     from search_spaces.space import sample

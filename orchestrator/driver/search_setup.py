@@ -8,9 +8,10 @@ from analysis.run_folder import probe_id
 from analysis.run_store import RunStore
 from orchestrator.driver.probe import probe_architectures
 from orchestrator.search import warm_start
-from orchestrator.search.proposals import Proposals, starting_points
+from orchestrator.search.proposals import Proposals
 from orchestrator.search.random_points import price_function
 from orchestrator.search.rungs import make_rungs, unstoppable_warning
+from orchestrator.search.starting_points import starting_points
 from orchestrator.search.study import build_study
 from orchestrator.spec.sections import cache_budget
 from orchestrator.spec.sweep_spec import SweepSpec

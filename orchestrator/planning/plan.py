@@ -16,8 +16,8 @@ from orchestrator.planning.calibrate import Done, PhaseProblem, calibrate
 from orchestrator.planning.cost_model import CostModel, TrialPhase
 from orchestrator.planning.simulate import Forecast, exempt_shares, forecast_sweeps, sample_sweeps
 from orchestrator.planning.subprocess_runner import SubprocessRunner
-from orchestrator.search.proposals import starting_points
 from orchestrator.search.rungs import make_rungs, unstoppable_warning
+from orchestrator.search.starting_points import starting_points
 from orchestrator.spec.sweep_spec import SweepSpec
 from trainables.config import TrialConfig
 from trainables.estimate.linear_probe import probe_config

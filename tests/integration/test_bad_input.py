@@ -265,7 +265,7 @@ def test_a_path_in_a_file_that_no_file_system_holds(key: str, sweep_file: Callab
         (f"name={'a' * 300}", "choose another, e.g. aaaa"),
         ("storage.root=", "storage.root: must be a folder or s3://bucket/prefix, got None; name one, e.g. runs"),
         ("search.trials=many", "search.trials: must be a whole number, got 'many'"),
-        ("search.warm_start=there", "search.warm_start: must be a list, got 'there'; write ['there']"),
+        ("search.warm_start=there", "search.warm_start: must be a list, or none, got 'there'; write ['there']"),
         ("trial.epochs=[1, 2]", "trial.epochs: must be one value, got [1, 2]; to try several, move it: space.epochs"),
         (
             "space.optimizer=[adam, sgd]",

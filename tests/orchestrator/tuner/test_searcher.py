@@ -11,7 +11,8 @@ from ray.tune.search import Searcher
 
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
-from orchestrator.search.proposals import Proposals, starting_points
+from orchestrator.search.proposals import Proposals
+from orchestrator.search.starting_points import starting_points
 from orchestrator.search.study import build_study
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tuner.searcher import LedgerSearcher

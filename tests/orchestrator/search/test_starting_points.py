@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.search.proposals import starting_points
+from orchestrator.search.starting_points import starting_points
 from orchestrator.spec.loading import load
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.space import Point
