@@ -13,13 +13,23 @@ DRIVER = """
 import pathlib, subprocess, sys, time
 import psutil
 from orchestrator.cluster import ray_leftovers
-other = subprocess.Popen(["sleep", "600"])
+
+
+def words_of(process):
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it has just ended
+        return []
+
+
+# Without our output, on whose end the test would wait.
+other = subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL)
 with ray_leftovers.ended_with_driver(pathlib.Path("/tmp/thaw-session")):
     time.sleep(0.5)
     words = ["--session-dir=/tmp/thaw-session/session_1"]
-    shell = subprocess.Popen(["sh", "-c", "sleep 600 & sleep 1; sleep 599", *words])  # an agent may start late
+    shell = subprocess.Popen(["sh", "-c", "sleep 600 & sleep 1; sleep 599", *words], stdout=subprocess.DEVNULL)  # an agent may start late
     server = psutil.Process(shell.pid)
-    while not any("599" in child.cmdline() for child in server.children()):
+    while not any("599" in words_of(child) for child in server.children()):
         time.sleep(0.01)
     time.sleep(0.5)
     print(other.pid, server.pid, *(child.pid for child in server.children()), flush=True)

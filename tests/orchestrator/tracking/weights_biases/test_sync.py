@@ -26,6 +26,8 @@ from search_spaces.errors import InvalidInput
 from trainables.result import TrialResult
 from trainables.status import Status
 
+pytestmark = pytest.mark.seconds(110)
+
 Trial = Callable[..., TrialResult]
 UID = "0123456789ab"
 
