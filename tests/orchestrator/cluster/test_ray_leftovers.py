@@ -27,7 +27,8 @@ other = subprocess.Popen(["sleep", "600"], stdout=subprocess.DEVNULL)
 with ray_leftovers.ended_with_driver(pathlib.Path("/tmp/thaw-session")):
     time.sleep(0.5)
     words = ["--session-dir=/tmp/thaw-session/session_1"]
-    shell = subprocess.Popen(["sh", "-c", "sleep 600 & sleep 1; sleep 599", *words], stdout=subprocess.DEVNULL)  # an agent may start late
+    late = "sleep 600 & sleep 1; sleep 599"  # an agent may start late
+    shell = subprocess.Popen(["sh", "-c", late, *words], stdout=subprocess.DEVNULL)
     server = psutil.Process(shell.pid)
     while not any("599" in words_of(child) for child in server.children()):
         time.sleep(0.01)
