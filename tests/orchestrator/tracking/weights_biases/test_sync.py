@@ -26,7 +26,7 @@ from search_spaces.errors import InvalidInput
 from trainables.result import TrialResult
 from trainables.status import Status
 
-pytestmark = pytest.mark.seconds(110)
+pytestmark = pytest.mark.seconds(80)
 
 Trial = Callable[..., TrialResult]
 UID = "0123456789ab"
@@ -128,6 +128,7 @@ def test_what_cannot_be_repaired_is_named_and_replaced_only_on_request(
     assert synced(run, again=True) == ([], [])
 
 
+@pytest.mark.soak
 def test_a_deleted_id_is_gone(run: RunFolder, serve: Callable[..., FakeWandb]) -> None:
     fake = serve()
     synced(run)
@@ -153,6 +154,7 @@ def test_a_run_that_was_sent_in_half_is_made_equal(run: RunFolder, serve: Callab
     assert synced(run) == ([], [])
 
 
+@pytest.mark.soak
 def test_two_folders_with_one_sweep_name_do_not_meet(
     run: RunFolder, trial: Trial, serve: Callable[..., FakeWandb]
 ) -> None:
