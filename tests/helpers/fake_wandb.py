@@ -271,7 +271,8 @@ class _Handler(BaseHTTPRequestHandler):
             made = given.get("input") or given
             key = f"{made.get('artifactCollectionName') or made.get('artifactCollectionNames')}"
             aliases = [alias["alias"] for alias in made.get("aliases") or []]
-            fake.runs[made["runName"]].logged[key] = sorted(aliases)
+            if made.get("runName") is not None:  # none where a run only uses it
+                fake.runs[made["runName"]].logged[key] = sorted(aliases)
             sequence = {"id": "s", "latestArtifact": {"id": key, "versionIndex": 0}}
             return {"createArtifact": {"artifact": {"id": key, "state": "COMMITTED", "artifactSequence": sequence}}}
         if name == "ArtifactByID":

@@ -95,7 +95,8 @@ def test_a_healthy_server_gets_the_chain(chain: Callable[..., Ended]) -> None:
     with FakeWandb() as fake:
         ended = chain("healthy", {"wandb_alert": True}, **fake.environment)
         uid = Ledger(ended.run).read_run().uid
-        assert fake.runs.keys() == {f"{uid}-{name}" for name in ("0000", "0001", "0002", "retrain", "sweep", "end")}
+        names = ("0000", "0001", "0002", "retrain", "export", "sweep", "end")
+        assert fake.runs.keys() == {f"{uid}-{name}" for name in names}
         assert [alert["title"] for alert in fake.alerts] == ["sweep: completed"]
     assert list(ended.run.wandb.glob("offline-run-*")) == []
     assert not any("warning" in text for text in ended.output), ended.output
