@@ -8,13 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from analysis.leaderboard import Leaderboard
+from analysis.predictions import read_predictions
 from analysis.run_folder import RunFolder, probe_id
 from analysis.run_store import RunStore
-from search_spaces.errors import StorageFailed
 from trainables.result import TrialResult
 from trainables.task.bootstrap import STATISTICS, Difference, paired_bootstrap
 
@@ -75,10 +73,6 @@ def baseline(run: RunFolder, board: Leaderboard) -> Baseline | None:
 
 
 def _columns(store: RunStore, name: str) -> list[np.ndarray[Any, Any]] | None:
-    try:
-        with store.reading(store.newest(lambda layer: layer.predictions(name))) as path:
-            table = pq.read_table(path)
-            return [np.array(table[column].to_pylist(), dtype=str) for column in ("path", "label", "predicted")]
-    # Missing, without these columns, damaged, or in a bucket that does not answer.
-    except (OSError, KeyError, pa.ArrowException, StorageFailed):
-        return None
+    names = ("path", "label", "predicted")
+    table = read_predictions(store, store.newest(lambda layer: layer.predictions(name)), names)
+    return None if table is None else [np.array(table[column].to_pylist(), dtype=str) for column in names]

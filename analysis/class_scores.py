@@ -3,19 +3,16 @@
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+from analysis.predictions import read_predictions
 from analysis.run_folder import RunFolder
 from analysis.run_store import RunStore
-from search_spaces.errors import StorageFailed
 from trainables.storage.place import Place
 
 
 @dataclass(frozen=True)
 class ClassScores:
-    """ClassScores: how well each class of a split was recognized."""
+    """ClassScores: scores of each class of a split."""
 
     rows: tuple[tuple[str, float, float, float, int], ...]
     """Name, precision, recall, F1 and number of images of each class, in the order of the model's outputs."""
@@ -29,12 +26,12 @@ def class_scores(run: RunFolder, predictions: Place) -> ClassScores | None:
 
     Returns None where the file is missing or damaged, and for a task without classes.
     """
-    try:
-        with RunStore(run).reading(predictions) as path:
-            table = pq.read_table(path)
-            labels, predicted = (table[name].to_pylist() for name in ("label", "predicted"))
-    except (OSError, KeyError, pa.ArrowException, StorageFailed):
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support  # the driver does without until then
+
+    table = read_predictions(RunStore(run), predictions, ("label", "predicted"))
+    if table is None:
         return None
+    labels, predicted = (table[name].to_pylist() for name in ("label", "predicted"))
     outputs = [name[2:-1] for name in table.column_names if name.startswith("p(") and name.endswith(")")]
     classes = outputs or sorted({*labels, *predicted})
     scores = precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0.0)

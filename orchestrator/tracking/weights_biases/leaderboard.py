@@ -1,5 +1,7 @@
 """Leaderboard of a sweep as W&B holds it: `wandb:ENTITY/PROJECT/GROUP`, for people who lack the run's folder."""
 
+from dataclasses import replace
+
 from analysis.leaderboard import Leaderboard
 from orchestrator.tracking.weights_biases.runs import SUPERSEDED, SentRuns
 from search_spaces.errors import InvalidInput
@@ -38,6 +40,5 @@ def read_leaderboard(address: str) -> Leaderboard:
             f"{address}: must be a group with trials of Thaw, got {len(runs)} runs that are none; a group is called "
             "<name of the sweep>-<uid of the run>"
         )
-    trials.sort(key=lambda trial: trial.trial_id)
     board = Leaderboard.from_trials(trials[0].config.objective, trials, source=address)
-    return Leaderboard(board.objective, board.entries, board.source, problems=tuple(problems))
+    return replace(board, problems=tuple(problems))

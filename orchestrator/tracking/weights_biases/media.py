@@ -1,4 +1,4 @@
-"""What W&B shows and keeps beside numbers: tables, and the weights, records and models of a sweep as artifacts."""
+"""Media of W&B: tables, and the weights, records and models of a sweep as artifacts."""
 
 import json
 import re

@@ -4,8 +4,6 @@ import importlib.util
 import json
 import math
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -14,15 +12,14 @@ from analysis.run_folder import RunFolder
 from analysis.run_store import write_atomically
 from orchestrator.spec.sections import Wandb
 from orchestrator.tracking.summary import SweepSummary
+from orchestrator.tracking.weights_biases.runs import service_errors
 from orchestrator.tracking.weights_biases.tracker import (
-    NAME,
     REQUEST_SECONDS,
     has_key,
-    outage,
     resolve_mode,
     service_address,
 )
-from search_spaces.errors import InvalidInput, ThawError
+from search_spaces.errors import InvalidInput
 from search_spaces.shell import thaw_command
 
 if TYPE_CHECKING:
@@ -85,7 +82,7 @@ def publish_pages(run: RunFolder, settings: Wandb, entity: str | None = None) ->
     from orchestrator.tracking.weights_biases import pages as wandb_pages
 
     wandb.setup(wandb.Settings(silent=True))  # the package prints what it saves
-    with _service_errors("try again later"):
+    with service_errors("try again later"):
         api = wandb.Api(timeout=math.ceil(REQUEST_SECONDS))
         owner = entity or api.default_entity
         known = () if owner is None else tuple(project.name for project in api.projects(owner))
@@ -99,7 +96,7 @@ def publish_pages(run: RunFolder, settings: Wandb, entity: str | None = None) ->
     project = wandb_pages.PageProject(_without_login(get_app_url(api)), owner, settings.project)
     pages = _PageIds(run, f"{urlsplit(service_address()).hostname}/{owner}/{settings.project}")
     workspace, report = wandb_pages.build_workspace(summary, project), wandb_pages.build_report(summary, project)
-    with _service_errors(f"try again; if one of the pages is broken, delete {run.published} to save new ones"):
+    with service_errors(f"try again; if one of the pages is broken, delete {run.published} to save new ones"):
         _save_workspace(api, workspace, pages)
         _save_report(api, report, pages)
         addresses = [quote(_without_login(page.url), safe=":/?=&") for page in (workspace, report)]
@@ -170,14 +167,3 @@ def _exists(api: Any, view: str) -> bool:
     from wandb_workspaces.reports.v2 import gql
 
     return execute_graphql(api, gql.view_report, {"reportId": view})["view"] is not None
-
-
-@contextmanager
-def _service_errors(advice: str) -> Iterator[None]:
-    """Turn an error of the client into one message, which ends with the advice."""
-    try:
-        yield
-    except ThawError:  # the ids cannot be kept
-        raise
-    except Exception as error:  # the client raises its own errors, and those of the network
-        raise ThawError(f"{NAME}: {outage(error)}; {advice}") from error

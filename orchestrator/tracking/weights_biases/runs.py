@@ -51,16 +51,17 @@ class SentRun:
         config = config_of(self.config, f"{source}: {self.run_id}")
         try:
             status = Status(self.summary["status"])
-            reports = tuple(_report(row) for row in self.rows)
+            reports = [_report(row) for row in self.rows]
         except (KeyError, ValueError) as error:
             raise InvalidInput(f"{source}: {self.run_id}: must be a trial of Thaw, got a run without {error}") from None
-        best: list[EpochReport] = []
-        for index, report in enumerate(reports):
-            is_best = best_report([*best, report], config.objective) is report
-            best = [report] if is_best else best
-            reports = (*reports[:index], report.model_copy(update={"checkpoint": "best" if is_best else "last"}))
+        best: EpochReport | None = None
+        kept: list[EpochReport] = []
+        for report in reports:
+            is_best = best is None or best_report([best, report], config.objective) is report
+            best = report if is_best else best
+            kept.append(report.model_copy(update={"checkpoint": "best" if is_best else "last"}))
         return TrialResult(
-            trial_id=self.name, config=config, parameters=self._parameters(), status=status, reports=reports
+            trial_id=self.name, config=config, parameters=self._parameters(), status=status, reports=tuple(kept)
         )
 
     def _parameters(self) -> dict[str, Any]:

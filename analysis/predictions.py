@@ -1,0 +1,21 @@
+"""Predictions of a run: columns of the files that its trials leave, wherever they lie."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from analysis.run_store import RunStore
+from search_spaces.errors import StorageFailed
+from trainables.storage.place import Place
+
+
+def read_predictions(store: RunStore, place: Place, columns: Sequence[str]) -> pa.Table | None:
+    """Return the table of a file of predictions; None where it is missing, damaged or lacks one of the columns."""
+    try:
+        with store.reading(place) as path:
+            table = pq.read_table(path)
+    # Also where a bucket does not answer.
+    except (OSError, pa.ArrowException, StorageFailed):
+        return None
+    return table if set(columns) <= set(table.column_names) else None
