@@ -144,6 +144,11 @@ class RunFolder:
         return self.local / "wandb"
 
     @property
+    def tracked(self) -> Path:
+        """Ends of trials that trackers have recorded, on the driver's node."""
+        return self.local / "tracked.jsonl"
+
+    @property
     def published(self) -> Place:
         """Ids of the pages that `thaw wandb publish` has saved; in a bucket every node finds them."""
         return self.root / "wandb" / "published.json"

@@ -10,13 +10,15 @@ import head_trials
 import many_trials
 import memory
 import mixed_trials
+import trackers
 import trivial_trials
 from setting import machine
 
 RESULTS = Path(__file__).with_name("results.md")
 # The short ones first.
 QUESTIONS = {
-    module.__name__: module.measure for module in (memory, trivial_trials, many_trials, mixed_trials, head_trials)
+    module.__name__: module.measure
+    for module in (memory, trivial_trials, many_trials, trackers, mixed_trials, head_trials)
 }
 
 HEAD = """# What a sweep costs

@@ -14,7 +14,7 @@ import torch
 from orchestrator.cluster.limits import allowed_cores, allowed_memory
 from orchestrator.cluster.node_probe import NodeQuestion
 from orchestrator.spec.sections import Wandb
-from orchestrator.tracking.weights_biases.tracker import resolve_mode
+from orchestrator.tracking.weights_biases.service import resolve_mode
 from search_spaces.errors import InvalidInput, StorageFailed
 from trainables.config import DataConfig, TrialConfig
 from trainables.data.readers import open_dataset

@@ -16,6 +16,11 @@ from orchestrator.commands.options import (
     warn_of,
 )
 
+EntityOption = Annotated[
+    str | None,
+    typer.Option(help="User or team of the project; by default that of the sweep file.", show_default=False),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the group of commands to the app."""
@@ -27,11 +32,9 @@ def register(app: typer.Typer) -> None:
 
 def publish(
     run: RunArgument,
-    entity: Annotated[
-        str | None, typer.Option(help="User or team of the project; by default that of the key.", show_default=False)
-    ] = None,
+    entity: EntityOption = None,
     project: Annotated[
-        str | None, typer.Option(help="Project with the runs; by default that of the sweep.", show_default=False)
+        str | None, typer.Option(help="Project with the runs; by default that of the sweep file.", show_default=False)
     ] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
@@ -42,11 +45,10 @@ def publish(
     from orchestrator.tracking.weights_biases.publisher import publish_pages
 
     folder = open_run(run)
-    settings = load_run(folder).tracking.wandb
-    if project is not None:
-        settings = settings.model_copy(update={"project": project})
+    given = {name: value for name, value in (("entity", entity), ("project", project)) if value is not None}
+    settings = load_run(folder).tracking.wandb.model_copy(update=given)
     warn_of(Leaderboard.from_run(folder).problems)
-    pages = publish_pages(folder, settings, entity)
+    pages = publish_pages(folder, settings)
     if format is Format.JSON:
         print_json(pages.to_json())
         return
@@ -60,9 +62,7 @@ def sync(
     replace: Annotated[
         bool, typer.Option("--replace", help="Send runs that differ again under a new id, and tag the old ones.")
     ] = False,
-    entity: Annotated[
-        str | None, typer.Option(help="User or team of the project; by default that of the key.", show_default=False)
-    ] = None,
+    entity: EntityOption = None,
 ) -> None:
     """Send to W&B what it lacks of a run, from the run's own records."""
     from analysis.run_folder import open_run
@@ -72,7 +72,8 @@ def sync(
 
     folder = open_run(run)
     check_not_driven(folder.root, say=lambda text: prose(errors, escaped(text)))
-    service = WandbSync(folder, load_run(folder).tracking.wandb, entity)
+    settings = load_run(folder).tracking.wandb
+    service = WandbSync(folder, settings if entity is None else settings.model_copy(update={"entity": entity}))
     sent: list[str] = []
 
     def tell(line: str) -> None:

@@ -129,6 +129,9 @@ class Wandb(Frozen):
     mode: Literal["auto", "online", "offline", "disabled"] = "auto"
     """auto: online when a key is configured, else offline."""
 
+    entity: OrAuto[str] = None
+    """User or team of the project; auto: `$WANDB_ENTITY`, else that of the key."""
+
     project: str = "thaw"
     """Project of the runs; their group is the sweep's name and the run's uid."""
 

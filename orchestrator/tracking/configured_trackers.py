@@ -18,13 +18,8 @@ from orchestrator.tracking.observer import TrackerProblem
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tensorboard_tracker import TensorBoardTracker
 from orchestrator.tracking.tracker import Tracker
-from orchestrator.tracking.weights_biases.tracker import (
-    REQUEST_SECONDS,
-    SIGNS,
-    WandbTracker,
-    explain_outage,
-    resolve_mode,
-)
+from orchestrator.tracking.weights_biases.service import REQUEST_SECONDS, SIGNS, explain_outage, resolve_mode
+from orchestrator.tracking.weights_biases.tracker import WandbTracker
 from search_spaces.errors import InvalidInput
 
 UPLOAD_SECONDS = 300.0

@@ -11,6 +11,7 @@ from analysis.run_folder import RunFolder
 from orchestrator.tracking.observer import Observer, TrackerProblem
 from orchestrator.tracking.summary import SweepSummary, TrialFiles
 from orchestrator.tracking.sweep_identity import SweepIdentity
+from orchestrator.tracking.tracked_trials import TrackedTrials
 from orchestrator.tracking.tracker import Tracker, TrialContext
 from orchestrator.tracking.tracker_thread import TrackerThread
 from trainables.result import EpochReport, TrialResult
@@ -39,23 +40,30 @@ class Dispatcher(Observer):
         known: Iterable[TrialResult] = (),
         on_problem: Callable[[TrackerProblem], None] | None = None,
     ) -> None:
-        """Start the trackers; `known` are the trials of an earlier part.
+        """Start the trackers; `known` are the trials of an earlier part, of which each tracker gets what it lacks.
 
-        `uid` is the run's. `on_problem` is called with each problem, from any thread; without it they are warnings in
-        the log.
+        `on_problem` is called with each problem, from any thread; without it they are warnings in the log.
         """
         self._sweep = sweep
         self._run = run
         self._tell = on_problem
         self._logged: dict[str, tuple[EpochReport, ...]] = {}
         self._ended: dict[str, Status] = {}
-        for trial in known:
-            self._logged[trial.trial_id] = trial.reports
-            self._ended[trial.trial_id] = trial.status
         self._open: dict[str, tuple[Status, Mapping[str, float]] | None] = {}
         self._problems: list[str] = []
         self._closed = False
-        self._threads = [TrackerThread(tracker, partial(self._note, tracker.name)) for tracker in trackers]
+        tracked = TrackedTrials(run.tracked)
+        self._threads = [
+            TrackerThread(tracker, partial(self._note, tracker.name), partial(tracked.add, tracker.name))
+            for tracker in trackers
+        ]
+        for trial in known:
+            self._logged[trial.trial_id] = trial.reports
+            self._ended[trial.trial_id] = trial.status
+            for thread in self._threads:
+                if not trial.status.unfinished and not tracked.has(thread.name, trial.trial_id, trial.status):
+                    thread.start(self._context(trial, TrialFiles.newest(run, trial.trial_id)))
+                    thread.finish(trial.trial_id, trial.status, end_values(trial))
 
     def __enter__(self) -> Self:
         return self
@@ -72,24 +80,25 @@ class Dispatcher(Observer):
         if name not in self._open:
             if self._ended.get(name) is trial.status and trial.status is not Status.RUNNING and not new:
                 return
-            self.start(
-                TrialContext(
-                    sweep=self._sweep,
-                    run=self._run,
-                    name=name,
-                    job_type="trial",
-                    config=trial.config,
-                    parameters=trial.parameters,
-                    earlier=logged,
-                    files=TrialFiles(self._run.predictions(name), self._run.best(name)),
-                )
-            )
+            self.start(self._context(trial, TrialFiles(self._run.predictions(name), self._run.best(name))))
         for report in new:
             self.log(name, report)
-        best = {} if trial.best is None else best_values(trial.best)
+        best = end_values(trial)
         self._open[name] = (trial.status, best)
         if trial.status is not Status.RUNNING:
             self.finish(name, trial.status, best)
+
+    def _context(self, trial: TrialResult, files: TrialFiles) -> TrialContext:
+        return TrialContext(
+            sweep=self._sweep,
+            run=self._run,
+            name=trial.trial_id,
+            job_type="trial",
+            config=trial.config,
+            parameters=trial.parameters,
+            earlier=self._logged.get(trial.trial_id, ()),
+            files=files,
+        )
 
     def start(self, context: TrialContext) -> None:
         """Start a single run, which is not a trial of the sweep."""
@@ -165,6 +174,9 @@ class Dispatcher(Observer):
             self._tell(TrackerProblem(tracker, sentence))
 
 
-def best_values(report: EpochReport) -> dict[str, float]:
-    """Return the summary with which a trial is finished whose best epoch this is."""
-    return {"best/epoch": report.epoch} | {f"best/{name}": value for name, value in report.metrics.items()}
+def end_values(trial: TrialResult) -> dict[str, float]:
+    """Return the summary with which a trial is finished: the values of its best epoch."""
+    best = trial.best
+    if best is None:
+        return {}
+    return {"best/epoch": best.epoch} | {f"best/{name}": value for name, value in best.metrics.items()}

@@ -7,7 +7,7 @@ import re
 import shlex
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,8 @@ ADDRESS_VARIABLE = "MLFLOW_TRACKING_URI"
 
 # MLflow's limits for one request, one name and one value.
 _PARAMETERS, _NAME, _VALUE = 100, 250, 6000
+
+_SECONDS = "time/epoch_s"
 
 # Tags by which a run is found again. The run of a sweep lacks the second one.
 _RUN_TAG, _TRIAL_TAG = "thaw.run", "thaw.trial"
@@ -66,11 +68,14 @@ class MlflowTracker:
         sweep = self._open(context.sweep, context.folder)
         parent = sweep.reopen_parent()
         tags = {"mlflow.parentRunId": parent, "sweep": context.sweep.name, "job_type": context.job_type}
-        run = sweep.reopen(context.name, tags, context.logged)
+        run, recorded = sweep.reopen(context.name, tags, context.earlier)
         texts = {_allowed(name): str(value)[:_VALUE] for name, value in flat_config(context.config).items()}
         values = {name: text for name, text in texts.items() if name not in run.parameters}
         _log_parameters(sweep.client, run.run_id, values)
-        return MlflowTrial(sweep.client, run.run_id, context.logged)
+        trial = MlflowTrial(sweep.client, run.run_id, len(context.earlier))
+        for report in context.earlier[recorded:]:
+            trial.log(report)
+        return trial
 
     def publish(self, summary: SweepSummary) -> None:
         """Write values and files of the summary to the parent run, over those that were published before."""
@@ -107,15 +112,16 @@ class MlflowTracker:
 class MlflowTrial:
     """MlflowTrial: one trial in MLflow; every step is an epoch."""
 
-    def __init__(self, client: Any, run_id: str, logged: int) -> None:
+    def __init__(self, client: Any, run_id: str, epoch: int) -> None:
         self._client = client
         self._run_id = run_id
-        self._epoch = logged
+        self._epoch = epoch
 
     def log(self, report: EpochReport) -> None:
         """Send the metrics of an epoch, under its own number."""
         self._epoch = report.epoch
-        values = {**report.metrics, "time/epoch_s": report.seconds}
+        # The seconds come last, where metrics are written one after another: they stand for a whole row.
+        values = {**report.metrics, _SECONDS: report.seconds}
         _log(self._client, self._run_id, values, report.epoch)
 
     def finish(self, status: Status, summary: Mapping[str, float]) -> None:
@@ -142,24 +148,28 @@ class _SweepRuns:
             self._parent = self._reopen(None, self._sweep.name, {}).run_id
         return self._parent
 
-    def reopen(self, name: str, tags: Mapping[str, str], logged: int) -> "_KnownRun":
-        """Return a trial's run, which is running again.
+    def reopen(self, name: str, tags: Mapping[str, str], earlier: Sequence[EpochReport]) -> tuple["_KnownRun", int]:
+        """Return a trial's run, which is running again, and the number of the earlier epochs that it holds.
 
-        A run with metrics of a trial that starts anew, at `logged` 0, is deleted and made anew.
+        A run that holds other epochs, of a trial that starts anew, is deleted and made anew.
         """
-        known = self._runs.get(name)
-        if known is not None and logged == 0 and known.has_metrics:
-            self.client.delete_run(known.run_id)
-            del self._runs[name]
-        return self._reopen(name, name, {_TRIAL_TAG: name, **tags})
+        recorded: list[float] = []
+        if known := self._runs.get(name):
+            history = self.client.get_metric_history(known.run_id, _SECONDS)
+            recorded = [metric.value for metric in sorted(history, key=lambda metric: metric.step)]
+            if recorded != [report.seconds for report in earlier[: len(recorded)]]:
+                self.client.delete_run(known.run_id)
+                del self._runs[name]
+                recorded = []
+        return self._reopen(name, name, {_TRIAL_TAG: name, **tags}), len(recorded)
 
     def _reopen(self, key: str | None, label: str, tags: Mapping[str, str]) -> "_KnownRun":
         if known := self._runs.get(key):
             self.client.update_run(known.run_id, status="RUNNING")
             return known
         run = self.client.create_run(self._experiment, tags={_RUN_TAG: self._key, **tags}, run_name=label)
-        self._runs[key] = _KnownRun(run.info.run_id, frozenset(), has_metrics=True)  # it will have
-        return _KnownRun(run.info.run_id, frozenset(), has_metrics=False)
+        self._runs[key] = _KnownRun(run.info.run_id, frozenset())
+        return self._runs[key]
 
 
 @dataclass(frozen=True)
@@ -170,12 +180,10 @@ class _KnownRun:
     parameters: frozenset[str]
     """Names of the parameters, which MLflow never changes."""
 
-    has_metrics: bool
-
     @classmethod
     def of(cls, run: Any) -> Self:
         """Read a run of MLflow."""
-        return cls(run.info.run_id, frozenset(run.data.params), bool(run.data.metrics))
+        return cls(run.info.run_id, frozenset(run.data.params))
 
 
 def tracking_uri(settings: Mlflow, environment: Mapping[str, str] = os.environ) -> str | None:

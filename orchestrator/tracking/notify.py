@@ -14,7 +14,8 @@ from orchestrator.spec.sections import Tracking, Wandb
 from orchestrator.tracking.isolated_tracker import HostedObject
 from orchestrator.tracking.observer import Observer, SweepEnding, TrackerProblem
 from orchestrator.tracking.sweep_identity import SweepIdentity
-from orchestrator.tracking.weights_biases.tracker import NAME, SIGNS, WandbTracker, outage, resolve_mode
+from orchestrator.tracking.weights_biases.service import NAME, SIGNS, outage, resolve_mode
+from orchestrator.tracking.weights_biases.tracker import WandbTracker
 from search_spaces.errors import ThawError
 
 # For the command and the alert together.

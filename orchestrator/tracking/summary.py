@@ -28,6 +28,13 @@ class TrialFiles:
     checkpoint: Place
     """Folder with the weights."""
 
+    @classmethod
+    def newest(cls, run: RunFolder, trial_id: str) -> Self:
+        """Return the files of a trial, whichever driver of the run has left them."""
+        store = RunStore(run)
+        predictions = store.newest(lambda layer: layer.predictions(trial_id))
+        return cls(predictions, store.newest(lambda layer: layer.best(trial_id)))
+
 
 @dataclass(frozen=True)
 class SweepSummary:
@@ -66,13 +73,10 @@ class SweepSummary:
         )
         if summary.best is None:
             return summary
-        winner, store = summary.best.trial, RunStore(run)
+        winner = summary.best.trial
         record = retrain_record(run, winner)
         test = {} if record is None else record.get("test", {}).get("metrics", {})
-        files = TrialFiles(
-            store.newest(lambda layer: layer.predictions(winner.trial_id)),
-            store.newest(lambda layer: layer.best(winner.trial_id)),
-        )
+        files = TrialFiles.newest(run, winner.trial_id)
         return replace(summary, test=test, model=exported_model(run), exported=exported_trial(run), files=files)
 
     @property

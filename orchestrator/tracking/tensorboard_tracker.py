@@ -44,9 +44,11 @@ class TensorBoardTrial:
 
     def __init__(self, folder: Path, context: TrialContext) -> None:
         self._parameters = context.parameters
-        self._epoch = context.logged
-        # Old values of epochs that are trained again disappear.
-        self._writer = _open_writer(folder, purge_step=context.logged + 1)
+        self._epoch = 0
+        # An earlier driver may have been killed before all its values were written: they are hidden, and written again.
+        self._writer = _open_writer(folder, purge_step=1)
+        for report in context.earlier:
+            self.log(report)
 
     def log(self, report: EpochReport) -> None:
         """Write the metrics of an epoch as scalars."""

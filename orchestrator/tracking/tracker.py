@@ -38,7 +38,7 @@ class TrialContext:
     """Point of the search space, a part of `config`."""
 
     earlier: tuple[EpochReport, ...] = ()
-    """Epochs that an earlier part of the run has logged. They are not logged again."""
+    """Epochs before `start`, which a tracker may have recorded in part; `start` records those that it lacks."""
 
     files: TrialFiles | None = None
     """Files of the best epoch; None where the run keeps none."""
@@ -47,11 +47,6 @@ class TrialContext:
     def folder(self) -> Path:
         """Folder of the run on this machine."""
         return self.run.local
-
-    @property
-    def logged(self) -> int:
-        """Number of the epochs that are not logged again."""
-        return len(self.earlier)
 
 
 class TrackedTrial(Protocol):
@@ -78,7 +73,7 @@ class Tracker(Protocol):
     """Name of the tracker in messages."""
 
     def start(self, context: TrialContext) -> TrackedTrial:
-        """Open a trial, new or resumed."""
+        """Open a trial, new or resumed, and record its earlier epochs."""
 
     def publish(self, summary: SweepSummary) -> None:
         """Show the summary of the sweep, in place of the summary that was published before."""

@@ -26,11 +26,17 @@ class TrackerThread:
     online tracker is given up after its first failure: its local tracker gets the open trials from their start.
     """
 
-    def __init__(self, tracker: Tracker, on_problem: Callable[[str], None]) -> None:
-        """Start the thread; `on_problem` gets one sentence per tracker, in this thread. Later ones are logged."""
+    def __init__(
+        self, tracker: Tracker, on_problem: Callable[[str], None], on_finish: Callable[[str, Status], None]
+    ) -> None:
+        """Start the thread; `on_problem` gets one sentence per tracker, in this thread. Later ones are logged.
+
+        `on_finish` is called with each trial whose end the tracker has recorded, in this thread.
+        """
         self._tracker = tracker
         self._online = tracker if isinstance(tracker, OnlineTracker) else None
         self._on_problem = on_problem
+        self._on_finish = on_finish
         self._has_reported = False
         self._open: dict[str, TrackedTrial] = {}
         self._kept: dict[str, tuple[TrialContext, list[EpochReport]]] = {}
@@ -111,6 +117,8 @@ class TrackerThread:
         was_online = self._online is not None
         with self._harmless("finish"):
             self._open[name].finish(status, summary)
+            if name not in self._failed:
+                self._on_finish(name, status)
         if was_online and self._online is None:  # opened again by the local tracker
             self._finish(name, status, summary)
         for names in (self._open, self._kept):

@@ -130,7 +130,7 @@ class Toy:
 
     def start(self, context: Any) -> Any:
         calls, name = self.calls, context.name
-        calls.append(("start", name, context.logged))
+        calls.append(("start", name, len(context.earlier)))
 
         class Trial:
             def log(self, report: EpochReport) -> None:

@@ -31,7 +31,8 @@ from orchestrator.tracking.notify import NOTIFY_SECONDS
 from orchestrator.tracking.observer import TrackerProblem
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.sweep_identity import SweepIdentity
-from orchestrator.tracking.weights_biases.tracker import REQUEST_SECONDS, WandbTracker
+from orchestrator.tracking.weights_biases.service import REQUEST_SECONDS
+from orchestrator.tracking.weights_biases.tracker import WandbTracker
 from search_spaces.documents import dump_yaml
 from trainables.config import Objective, TrialConfig
 from trainables.result import EpochReport, TrialResult

@@ -79,7 +79,11 @@ class ToyTracker:
 
     def start(self, context: TrialContext) -> TrackedTrial:
         self.contexts.append(context)
-        return ToyTrial(self.trials.setdefault(context.name, Seen()))
+        toy = ToyTrial(self.trials.setdefault(context.name, Seen()))
+        toy.seen.rows, toy.seen.statuses = [], []
+        for report in context.earlier:
+            toy.log(report)
+        return toy
 
     def publish(self, summary: SweepSummary) -> None:
         self.summary = [summary.values()]
@@ -320,9 +324,26 @@ def test_a_resumed_trial_repeats_nothing(shown: Shown, sweep: Callable[..., Disp
     assert dispatcher.close() == ()
     seen = shown.trial("0000")
     assert seen.rows == rows(after)
-    # A tag of MLflow is replaced; the others keep both.
-    assert seen.statuses in (["INTERRUPTED", "COMPLETED"], ["COMPLETED"] if isinstance(shown, MlflowShown) else [])
+    assert seen.statuses == ["COMPLETED"]
     assert seen.summary["best/val/macro_f1"] == after.objective
+
+
+def test_a_tracker_that_a_kill_has_cut_gets_what_it_lacks(shown: Shown, sweep: Callable[..., Dispatcher]) -> None:
+    ended, running = trial("0000", 3, Status.COMPLETED), trial("0001", 2, seed=0.5)
+    unseen, seen_whole = trial("0002", 2, Status.FAILED), trial("0003", 1, Status.PRUNED)
+    dispatcher = sweep(shown.tracker())
+    live(dispatcher, seen_whole)
+    for result in (ended, running):  # their last epoch and their end do not arrive
+        dispatcher.on_trial(result.model_copy(update={"status": Status.RUNNING, "reports": result.reports[:1]}))
+    assert dispatcher.close() == ()
+    dispatcher = sweep(shown.tracker(), known=[ended, running, unseen, seen_whole])
+    whole = trial("0001", 4, Status.COMPLETED, seed=0.5)
+    live(dispatcher, whole, first=2)
+    assert dispatcher.close() == ()
+    for result in (ended, whole, unseen, seen_whole):
+        seen = shown.trial(result.trial_id)
+        assert (seen.rows, seen.statuses[-1]) == (rows(result), result.status.value)
+    assert shown.trial("0003").statuses == ["PRUNED"], "not told twice"
 
 
 def test_a_trial_without_an_epoch_is_shown_with_its_status(shown: Shown, sweep: Callable[..., Dispatcher]) -> None:
@@ -451,11 +472,12 @@ def test_a_tracker_is_told_what_a_trial_is_and_how_much_of_it_was_logged(
     assert resumed == TrialContext(
         SweepIdentity(SWEEP), RunFolder(tmp_path), "0000", "trial", known.config, {"lr": 0.01}, **facts
     )
-    assert (new.name, new.logged) == ("0001", 0)
+    assert (new.name, new.earlier) == ("0001", ())
 
 
-def test_an_end_that_was_known_before_is_not_shown_again(sweep: Callable[..., Dispatcher]) -> None:
+def test_an_end_that_was_shown_before_is_not_shown_again(sweep: Callable[..., Dispatcher]) -> None:
     toy, known = ToyTracker(), trial("0000", 2, Status.COMPLETED)
-    with sweep(toy, known=[known]) as dispatcher:
-        dispatcher.on_trial(known)
-    assert toy.contexts == []
+    for count in (1, 1):
+        with sweep(toy, known=[known]) as dispatcher:
+            dispatcher.on_trial(known)
+        assert len(toy.contexts) == count

@@ -380,5 +380,5 @@ class _Handler(BaseHTTPRequestHandler):
             "config": json.dumps(run.config),
             "tags": run.fields.get("tags") or [],
             "notes": None,
-            "wandbConfig": "{}",
+            "wandbConfig": json.dumps({"t": {}}),  # by which the client knows that the run has started
         }

@@ -12,12 +12,12 @@ from analysis.run_folder import RunFolder
 from analysis.run_store import write_atomically
 from orchestrator.spec.sections import Wandb
 from orchestrator.tracking.summary import SweepSummary
-from orchestrator.tracking.weights_biases.runs import service_errors
-from orchestrator.tracking.weights_biases.tracker import (
+from orchestrator.tracking.weights_biases.service import (
     REQUEST_SECONDS,
     has_key,
     resolve_mode,
     service_address,
+    service_errors,
 )
 from search_spaces.errors import InvalidInput
 from search_spaces.shell import thaw_command
@@ -68,11 +68,10 @@ def check_publishing(settings: Wandb) -> None:
         )
 
 
-def publish_pages(run: RunFolder, settings: Wandb, entity: str | None = None) -> PublishedPages:
+def publish_pages(run: RunFolder, settings: Wandb) -> PublishedPages:
     """Save the workspace and the report of a run in `settings.project`; replace those of an earlier call.
 
-    `entity` is by default that of the key. Raises InvalidInput where the project has no runs yet, ThawError when the
-    service fails.
+    Raises InvalidInput where the project has no runs yet, ThawError when the service fails.
     """
     check_publishing(settings)
     summary = SweepSummary.from_run(run)
@@ -84,7 +83,7 @@ def publish_pages(run: RunFolder, settings: Wandb, entity: str | None = None) ->
     wandb.setup(wandb.Settings(silent=True))  # the package prints what it saves
     with service_errors("try again later"):
         api = wandb.Api(timeout=math.ceil(REQUEST_SECONDS))
-        owner = entity or api.default_entity
+        owner = settings.entity or api.default_entity
         known = () if owner is None else tuple(project.name for project in api.projects(owner))
     if owner is None:
         raise InvalidInput("--entity: must be given where the key has no default entity, got none; give a user or team")

@@ -1,14 +1,13 @@
 """Runs that W&B holds: read through its public API, page by page, and put in the terms of a trial."""
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.tracking.flat_config import config_of
-from orchestrator.tracking.weights_biases.tracker import NAME, REQUEST_SECONDS, has_key, outage
-from search_spaces.errors import InvalidInput, ThawError
+from orchestrator.tracking.weights_biases.service import NAME, REQUEST_SECONDS, has_key, service_errors
+from search_spaces.errors import InvalidInput
 from trainables.result import EpochReport, TrialResult, best_report
 from trainables.status import Status
 
@@ -133,14 +132,3 @@ def _sent(run: Any) -> SentRun:
         tags=tuple(run.tags),
         rows=tuple(row for row in rows if row),
     )
-
-
-@contextmanager
-def service_errors(advice: str = "try again later") -> Iterator[None]:
-    """Turn an error of the client into one message, which ends with the advice."""
-    try:
-        yield
-    except ThawError:
-        raise
-    except Exception as error:  # the client raises its own errors, and those of the network
-        raise ThawError(f"{NAME}: {outage(error)}; {advice}") from error

@@ -4,21 +4,21 @@ The ledger is the only truth: offline files of W&B, which a killed driver leaves
 grow at its end, but it cannot be changed: a run with a hole or another value is replaced by one under a new id.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from types import MappingProxyType
 
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
-from analysis.run_store import RunStore
 from analysis.winner import retrained_trial
 from orchestrator.spec.sections import Wandb
-from orchestrator.tracking.dispatcher import Dispatcher, best_values
+from orchestrator.tracking.dispatcher import Dispatcher, end_values
 from orchestrator.tracking.flat_config import flat_config
 from orchestrator.tracking.summary import SweepSummary, TrialFiles
 from orchestrator.tracking.sweep_identity import SweepIdentity
 from orchestrator.tracking.tracker import JobType, TrialContext
+from orchestrator.tracking.weights_biases.offline_files import mark_as_sent, unsent_files
 from orchestrator.tracking.weights_biases.runs import SUPERSEDED, SentRun, SentRuns
 from orchestrator.tracking.weights_biases.tracker import WandbTracker, epoch_values, trial_tags
 from search_spaces.errors import InvalidInput
@@ -57,7 +57,7 @@ class RunDifference:
 class WandbSync:
     """WandbSync: one run on disk, and what W&B holds of it."""
 
-    def __init__(self, run: RunFolder, settings: Wandb, entity: str | None = None) -> None:
+    def __init__(self, run: RunFolder, settings: Wandb) -> None:
         """Connect to the service. Raises InvalidInput without a key, ThawError where it cannot be used."""
         if settings.mode == "disabled":
             raise InvalidInput(
@@ -66,7 +66,7 @@ class WandbSync:
             )
         self._run = run
         self._tracker = WandbTracker(settings.model_copy(update={"mode": "online"}), upload_seconds=SEND_SECONDS)
-        self._sent = SentRuns(settings.project, entity)
+        self._sent = SentRuns(settings.project, settings.entity)
 
     def differences(self) -> list[RunDifference]:
         """Compare all trials, and the summary of the sweep, with what W&B holds."""
@@ -99,10 +99,19 @@ class WandbSync:
                 sweep = self._replaced(sweep, name, None)
                 self._send(sweep, kept, None, tell)
         left = self.differences()
-        if all(difference.name != "sweep" for difference in left):
-            return left
-        self._publish(tell)
-        return self.differences()
+        if any(difference.name == "sweep" for difference in left):
+            self._publish(tell)
+            left = self.differences()
+        self._mark_files({difference.name for difference in left})
+        return left
+
+    def _mark_files(self, differing: Set[str]) -> None:
+        """Mark the offline files of all runs that W&B holds as the ledger does."""
+        sweep, trials = SweepIdentity.of(self._run), Ledger(self._run).trials()
+        names = {trial.trial_id for trial in trials} | {"retrain", "sweep", "export"}
+        for name in names - differing:
+            for file in unsent_files(self._run, sweep.id_of(name)):
+                mark_as_sent(file)
 
     def _held(self) -> tuple[SweepIdentity, Mapping[str, SentRun]]:
         sweep = SweepIdentity.of(self._run)
@@ -119,14 +128,8 @@ class WandbSync:
 
     def _kept(self, summary: SweepSummary) -> list["_KeptTrial"]:
         """Return the trials of the ledger, and the retrained winner."""
-        store = RunStore(self._run)
-
-        def files(name: str) -> TrialFiles:
-            predictions = store.newest(lambda layer: layer.predictions(name))
-            return TrialFiles(predictions, store.newest(lambda layer: layer.best(name)))
-
         trials = Ledger(self._run).trials()
-        kept = [_KeptTrial(trial, "trial", files(trial.trial_id)) for trial in trials]
+        kept = [_KeptTrial(trial, "trial", TrialFiles.newest(self._run, trial.trial_id)) for trial in trials]
         retrained = None if summary.best is None else retrained_trial(self._run, summary.best.trial)
         if retrained is not None:
             folder = self._run.winner
@@ -139,14 +142,12 @@ class WandbSync:
         self, sweep: SweepIdentity, kept: "_KeptTrial", sent: SentRun | None, tell: Callable[[str], None]
     ) -> None:
         trial, count = kept.trial, 0 if sent is None else len(sent.rows)
-        name, earlier = trial.trial_id, trial.reports[:count]
+        name, rows = trial.trial_id, trial.reports
         dispatcher = Dispatcher([self._tracker], sweep, self._run)
         dispatcher.start(
-            TrialContext(sweep, self._run, name, kept.job_type, trial.config, trial.parameters, earlier, kept.files)
+            TrialContext(sweep, self._run, name, kept.job_type, trial.config, trial.parameters, rows, kept.files)
         )
-        for report in trial.reports[count:]:
-            dispatcher.log(name, report)
-        dispatcher.finish(name, trial.status, {**({} if trial.best is None else best_values(trial.best)), **kept.test})
+        dispatcher.finish(name, trial.status, {**end_values(trial), **kept.test})
         self._close(dispatcher, f"{name}: sent, {len(trial.reports) - count} epochs of {len(trial.reports)}", tell)
 
     def _publish(self, tell: Callable[[str], None]) -> None:

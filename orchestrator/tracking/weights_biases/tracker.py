@@ -1,18 +1,14 @@
 """W&B: one run per trial, grouped by sweep, and one run with the summary of the sweep."""
 
 import math
-import netrc
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 from analysis.run_folder import RunFolder
 from orchestrator.spec.sections import Wandb
 from orchestrator.tracking.flat_config import flat_config
-from orchestrator.tracking.isolated_tracker import OutputSigns, describe_outage
 from orchestrator.tracking.summary import SweepSummary, TrialFiles
 from orchestrator.tracking.sweep_identity import SweepIdentity
 from orchestrator.tracking.tracker import JobType, TrialContext
@@ -23,18 +19,12 @@ from orchestrator.tracking.weights_biases.media import (
     table,
     weights_artifact,
 )
-from search_spaces.shell import thaw_command
+from orchestrator.tracking.weights_biases.offline_files import unsent_files
+from orchestrator.tracking.weights_biases.runs import SentRuns
+from orchestrator.tracking.weights_biases.service import NAME, REQUEST_SECONDS, resolve_mode
 from trainables.config import TrialConfig
 from trainables.result import EpochReport, TrialResult, best_report
 from trainables.status import Status
-
-NAME = "W&B"
-
-# The client's own limit for one request; a call of the tracker makes up to two.
-REQUEST_SECONDS = 11.0
-
-# The client reports in its output alone that the service has refused records: the run finishes without an error.
-SIGNS = OutputSigns(failure="Fatal error while uploading data", reason=r"\b[45]\d\d encountered")
 
 
 class WandbTracker:
@@ -58,8 +48,20 @@ class WandbTracker:
         self._upload_seconds = request_seconds if upload_seconds is None else upload_seconds
 
     def start(self, context: TrialContext) -> "WandbTrial":
-        """Open the run of a trial."""
-        return WandbTrial(self._open_trial(context), context, self)
+        """Open the run of a trial, and send the earlier epochs that the service lacks."""
+        run_id = context.sweep.id_of(context.name)
+        left = [] if self._is_online else unsent_files(context.run, run_id)
+        run = self._open_trial(context)
+        trial, sent = WandbTrial(run, context, self), 0
+        if context.earlier and run.resumed:
+            rows = [row for found in SentRuns(run.project, run.entity).find({"name": run_id}) for row in found.rows]
+            sent = max((row["epoch"] for row in rows), default=0)
+        for report in context.earlier:
+            trial.log(report, is_sent=report.epoch <= sent)
+        # Offline the new folder has the whole trial; one of a driver that was killed may be cut.
+        for file in left:
+            shutil.rmtree(file.parent)
+        return trial
 
     def publish(self, summary: SweepSummary) -> None:
         """Write the summary run, `<uid>-sweep`, the winner's weights and the exported model."""
@@ -116,11 +118,11 @@ class WandbTracker:
     def _replaced(self, summary: SweepSummary, name: JobType, config: Mapping[str, Any]) -> Iterator[Any]:
         """Open a run that sums up the sweep, in place of one that was recorded offline and not sent yet."""
         run_id = summary.sweep.id_of(name)
-        unsent = [path.parent for path in summary.folder.glob(f"wandb/offline-run-*/run-{run_id}.wandb")]
+        left = unsent_files(summary.run, run_id)
         with self._open(summary.sweep, summary.run, name, id=run_id, job_type=name, config=dict(config)) as run:
             yield run
-        for folder in unsent:
-            shutil.rmtree(folder)
+        for file in left:
+            shutil.rmtree(file.parent)
 
     def _open_trial(self, context: TrialContext, status: Status | None = None) -> Any:
         run = self._open(
@@ -145,6 +147,7 @@ class WandbTracker:
         wandb.setup(wandb.Settings(silent=not online, quiet=False))
         run.local.mkdir(parents=True, exist_ok=True)
         return wandb.init(
+            entity=self._settings.entity,
             project=self._settings.project,
             group=sweep.group,
             name=name,
@@ -193,12 +196,13 @@ class WandbTrial:
         self._run = run
         self._context = context
         self._tracker = tracker
-        self._best = best_report(context.earlier, context.config.objective)
+        self._best: EpochReport | None = None
 
-    def log(self, report: EpochReport) -> None:
-        """Send the metrics of an epoch, under its own number."""
-        # Committed at once: otherwise a row is held until the next one, and is lost when the driver is killed.
-        self._run.log(epoch_values(report), step=report.epoch, commit=True)
+    def log(self, report: EpochReport, *, is_sent: bool = False) -> None:
+        """Send the metrics of an epoch, under its own number, unless the service has them."""
+        if not is_sent:
+            # Committed at once: otherwise a row is held until the next one, and is lost when the driver is killed.
+            self._run.log(epoch_values(report), step=report.epoch, commit=True)
         reports = [report] if self._best is None else [self._best, report]
         if (best := best_report(reports, self._context.config.objective)) is report:
             self._best = best
@@ -225,42 +229,3 @@ def trial_tags(config: TrialConfig, status: Status | None = None) -> tuple[str, 
 def epoch_values(report: EpochReport) -> dict[str, float]:
     """Return the row of an epoch; the same values are the summary of a trial whose best epoch it is."""
     return {**report.metrics, "time/epoch_s": report.seconds, "epoch": report.epoch}
-
-
-def resolve_mode(settings: Wandb) -> str:
-    """Return online, offline or disabled: `auto` is online when a key is configured."""
-    if settings.mode != "auto":
-        return settings.mode
-    environment = os.environ.get("WANDB_MODE")
-    if environment in ("online", "offline", "disabled"):
-        return environment
-    return "online" if has_key() else "offline"
-
-
-def has_key() -> bool:
-    """Return whether a W&B key is configured: by environment, or by `wandb login`, which keeps it in the netrc file."""
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = urlsplit(service_address()).hostname or ""
-    try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
-
-
-def service_address() -> str:
-    """Return the address of the service."""
-    return os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
-
-
-def outage(error: Exception) -> str:
-    """Return what went wrong with the service, in one phrase without secrets."""
-    return describe_outage(service_address(), error)
-
-
-def explain_outage(error: Exception, run: RunFolder) -> str:
-    """Return the message to users that W&B is offline from now on."""
-    return (
-        f"{NAME}: {outage(error)}; the rest is recorded offline in {run.wandb}, "
-        f"send it later with: {thaw_command('wandb', 'sync', run.root)}"
-    )

@@ -30,7 +30,7 @@ class Recorder:
 
     def start(self, context: TrialContext) -> TrackedTrial:
         self.contexts.append(context)
-        self.calls.append(("start", context.name, context.logged))
+        self.calls.append(("start", context.name, len(context.earlier)))
         calls, name = self.calls, context.name
 
         class Recorded:

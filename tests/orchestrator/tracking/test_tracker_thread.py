@@ -54,7 +54,7 @@ def test_two_failed_starts_in_a_row_switch_a_tracker_off(
 ) -> None:
     problems: list[str] = []
     tracker = Unsteady(failing)
-    thread = TrackerThread(tracker, problems.append)
+    thread = TrackerThread(tracker, problems.append, lambda name, status: None)
     for name in "abcd":
         thread.start(context(name))
     thread.close()
@@ -66,7 +66,7 @@ def test_two_failed_starts_in_a_row_switch_a_tracker_off(
 def test_messages_arrive_in_order_and_only_for_open_trials(context: Callable[[str], TrialContext]) -> None:
     report = EpochReport(epoch=1, metrics={}, seconds=1, checkpoint="best")
     tracker = Unsteady("")
-    thread = TrackerThread(tracker, lambda problem: None)
+    thread = TrackerThread(tracker, lambda problem: None, lambda name, status: None)
     thread.start(context("a"))
     thread.log("a", report)
     thread.log("b", report)
@@ -135,7 +135,7 @@ def test_whatever_call_fails_the_local_tracker_gets_the_open_trials_from_their_s
     context: Callable[[str], TrialContext], tmp_path: Path, failing: int | None
 ) -> None:
     service, problems = Service(failing), list[str]()
-    thread = TrackerThread(service, problems.append)
+    thread = TrackerThread(service, problems.append, lambda name, status: None)
     for call in CALLS:
         verb, *words = call.split()
         if verb == "start":
@@ -167,7 +167,7 @@ def test_whatever_call_fails_the_local_tracker_gets_the_open_trials_from_their_s
 def test_the_failure_of_a_local_tracker_is_one_more_line(context: Callable[[str], TrialContext]) -> None:
     service, problems = Service(0), list[str]()
     service.local.failing = 1
-    thread = TrackerThread(service, problems.append)
+    thread = TrackerThread(service, problems.append, lambda name, status: None)
     thread.start(context("a"))
     for epoch in (1, 2):
         thread.log("a", EpochReport(epoch=epoch, metrics={}, seconds=1, checkpoint="best"))

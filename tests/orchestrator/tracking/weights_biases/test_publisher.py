@@ -79,7 +79,7 @@ def test_each_project_has_its_own_pages(service: Callable[..., FakeWandb], searc
     fake = service()
     fake.projects.append("other")
     publish_pages(searched, Wandb())
-    assert publish_pages(searched, Wandb(project="other"), "team").entity == "team"
+    assert publish_pages(searched, Wandb(project="other", entity="team")).entity == "team"
     assert {view["entityName"] + "/" + view["projectName"] for view in fake.views.values()} == {
         "someone/thaw",
         "team/other",

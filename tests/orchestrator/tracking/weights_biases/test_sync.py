@@ -76,6 +76,10 @@ def synced(run: RunFolder, **how: Any) -> tuple[list[str], list[str]]:
 
 def test_a_run_that_was_never_sent_arrives_whole_and_once(run: RunFolder, serve: Callable[..., FakeWandb]) -> None:
     fake = serve()
+    offline = [run.wandb / f"offline-run-1-{UID}-{name}" / f"run-{UID}-{name}.wandb" for name in ("0000", "0009")]
+    for file in offline:
+        file.parent.mkdir(parents=True)
+        file.touch()
     assert [difference.gap for difference in WandbSync(run, Wandb()).differences()] == [Gap.MISSING] * 5
     told, left = synced(run)
     assert told == [
@@ -88,6 +92,8 @@ def test_a_run_that_was_never_sent_arrives_whole_and_once(run: RunFolder, serve:
     assert synced(run) == ([], [])
     after = len([request for request in fake.requests if "file_stream" in request or "UpsertBucket" in request])
     assert after == before, "the second time nothing is sent"
+    marked = [path.parent.name for path in run.wandb.glob("*/*.synced")]
+    assert marked == [f"offline-run-1-{UID}-0000"], "trial 0009 is none of the run"
 
 
 def test_the_rest_of_a_run_is_appended_and_its_end_made_up(

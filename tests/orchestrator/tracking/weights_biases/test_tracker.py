@@ -3,7 +3,6 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import wandb
@@ -13,7 +12,7 @@ from orchestrator.spec.sections import Wandb
 from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.sweep_identity import SweepIdentity
 from orchestrator.tracking.tracker import TrialContext
-from orchestrator.tracking.weights_biases.tracker import WandbTracker, resolve_mode
+from orchestrator.tracking.weights_biases.tracker import WandbTracker
 from trainables.config import TrialConfig
 from trainables.result import EpochReport, TrialResult
 from trainables.status import Status
@@ -92,34 +91,3 @@ def test_what_wandb_refuses_costs_no_trial(
     (message,) = [record.message for record in caplog.records if record.name == "orchestrator.tracking.dispatcher"]
     assert message.startswith(f"W&B: start failed, {error}: ")
     assert message.endswith("the sweep continues without it")
-
-
-@pytest.mark.parametrize("mode", ["online", "offline", "disabled"])
-def test_a_mode_that_is_set_is_kept(mode: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WANDB_MODE", "disabled" if mode == "online" else "online")
-    assert resolve_mode(Wandb(mode=mode)) == mode
-
-
-@pytest.mark.parametrize(
-    ("environment", "mode"),
-    [
-        ({}, "offline"),
-        ({"WANDB_API_KEY": "x" * 40}, "online"),
-        ({"WANDB_MODE": "offline", "WANDB_API_KEY": "x" * 40}, "offline"),
-        ({"WANDB_MODE": "disabled"}, "disabled"),
-        ({"WANDB_MODE": "online"}, "online"),
-        ({"WANDB_MODE": "whatever"}, "offline"),
-    ],
-)
-def test_auto_follows_the_environment_then_the_key(
-    environment: dict[str, str], mode: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert resolve_mode(Wandb()) == mode
-
-
-def test_a_key_of_wandb_login_counts(tmp_path: Path) -> None:
-    (tmp_path / "netrc").write_text(f"machine api.wandb.ai\n  login user\n  password {'y' * 40}\n")
-    (tmp_path / "netrc").chmod(0o600)
-    assert resolve_mode(Wandb()) == "online"

@@ -1,0 +1,66 @@
+"""What a tracker costs a sweep of 64 frozen-backbone trials: nothing, W&B offline, TensorBoard, MLflow in a folder.
+
+The sides alternate within each repeat and begin it in turn; every side is a process of its own with empty caches. The
+trials are over in about a second each, so this is close to the worst case. Target: at most 3 % each.
+"""
+
+import itertools
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from setting import ARCHITECTURES, Point, child, left_out, photo_sweep, ratios, repeats, spread, write_json
+
+SIDES: dict[str, dict[str, Any]] = {
+    "no tracker": {"wandb": {"mode": "disabled"}},
+    "W&B offline": {"wandb": {"mode": "offline"}},
+    "TensorBoard": {"wandb": {"mode": "disabled"}, "tensorboard": {}},
+    "MLflow, a folder": {"wandb": {"mode": "disabled"}, "mlflow": {}},
+}
+
+
+def points() -> list[Point]:
+    """64 head trials: both architectures, 16 learning rates, with and without a weighted loss."""
+    rates = [1e-4 * 10 ** (number / 6) for number in range(16)]
+    return [
+        {"architecture": architecture, "strategy": "head", "lr": lr, "balance": balance}
+        for lr, balance, architecture in itertools.product(rates, ("none", "loss"), ARCHITECTURES)
+    ]
+
+
+def measure(count: int) -> str:
+    """The section of the results."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in SIDES}
+    names = list(SIDES)
+    for number in range(count):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            with tempfile.TemporaryDirectory() as temporary:
+                folder = Path(temporary)
+                sweep = photo_sweep(folder, points()) | {"tracking": SIDES[name]}
+                found[name].append(child("thaw_sweep.py", write_json(folder / "sweep.yaml", sweep), name))
+    plain = [each["seconds"] for each in found["no tracker"]]
+    rows = []
+    for name, sides in found.items():
+        seconds = [each["seconds"] for each in sides]
+        over = "" if name == "no tracker" else spread([100 * (ratio - 1) for ratio in ratios(seconds, plain)], " %")
+        trials = [each["ends"][-1] for each in sides]
+        end = [each["seconds"] - each["first"] - each["ends"][-1] for each in sides]
+        rows.append(f"| {name} | {spread(seconds)} | {over} | {spread(trials)} | {spread(end)} |")
+    table = "\n".join(rows)
+    return f"""## Trackers
+
+64 head trials of 6 epochs: two architectures x 16 learning rates x with and without a weighted loss, 96 px, one core a
+trial.
+
+| | seconds | more than without | of them between the first trial's end and the last one's | after the last |
+|---|---|---|---|---|
+{table}
+| target | | 3 % | | |
+
+{left_out([each for sides in found.values() for each in sides], "all")}.
+"""
+
+
+if __name__ == "__main__":
+    print(measure(repeats()))
