@@ -11,10 +11,11 @@ from typing import Any, Self
 from pydantic_core import to_jsonable_python
 
 from analysis.ledger import Ledger, by_id
+from analysis.markdown import markdown_table
 from analysis.run_folder import RunFolder, open_run, probe_id
 from analysis.run_store import write_atomically
 from search_spaces.errors import InvalidInput
-from trainables.config import Objective
+from trainables.config import DataConfig, Objective, TrialConfig
 from trainables.result import EpochReport, TrialResult, best_report
 from trainables.status import Status
 from trainables.storage.place import Place, as_place
@@ -56,9 +57,13 @@ class Entry:
     probe: float | None = None
     """Objective of a linear probe of the trial's architecture; None without a probe."""
 
+    run: str | None = None
+    """Run of the trial, where several runs are ranked together."""
+
     def to_json(self) -> dict[str, Any]:
         """Return the entry as every `--format json` prints it."""
         return {
+            **({} if self.run is None else {"run": self.run}),
             "rank": self.rank,
             "trial_id": self.trial.trial_id,
             "status": self.trial.status.value,
@@ -114,7 +119,10 @@ class Leaderboard:
     """Linear probe of each architecture, best first, where the run has them."""
 
     problems: tuple[str, ...] = ()
-    """Files of the run that could not be used, one sentence each; their trials are missing here."""
+    """Sentences for the reader: files that could not be used, whose trials are missing; runs that do not compare."""
+
+    fingerprint: str | None = None
+    """Fingerprint of the data; None where it is not known."""
 
     @classmethod
     def from_run(cls, run: RunFolder | Place | str) -> Self:
@@ -126,12 +134,33 @@ class Leaderboard:
         probed = [replace(entry, probe=record.probe.get(entry.trial.config.architecture)) for entry in board.entries]
         probes = sorted(record.probe.items(), key=lambda item: -record.objective.score(item[1]))
         rows = tuple(ProbeEntry(name, value) for name, value in probes)
-        return replace(board, entries=tuple(probed), probes=rows, problems=ledger.problems)
+        board = replace(board, entries=tuple(probed), probes=rows)
+        return replace(board, problems=ledger.problems, fingerprint=record.fingerprint)
 
     @classmethod
     def from_trials(cls, objective: Objective, trials: Iterable[TrialResult], *, source: str = "the run") -> Self:
         """Rank `trials` by `objective`, also where their own configurations watched another one."""
         return cls(objective, rank(objective, trials), source)
+
+    @classmethod
+    def joined(cls, boards: Sequence[Self]) -> Self:
+        """Rank the trials of several runs together, by the objective of the first; one run is returned as it is.
+
+        Raises InvalidInput where one is given twice.
+        """
+        first, *others = boards
+        if not others:
+            return first
+        if twice := [source for source, count in Counter(board.source for board in boards).items() if count > 1]:
+            raise InvalidInput(f"{twice[0]}: must be given once, got it several times; leave the others out")
+        names = _short_names([board.source for board in boards])
+        listed = [
+            replace(entry, run=name) for name, board in zip(names, boards, strict=True) for entry in board.entries
+        ]
+        problems = [problem for board in boards for problem in board.problems]
+        for board in others:
+            problems += _obstacles(first, board)
+        return cls(first.objective, _ranked(first.objective, listed), first.source, (), tuple(problems))
 
     def without_driver(self) -> Self:
         """Return the leaderboard as it is while no process drives the run: a trial that was RUNNING is INTERRUPTED."""
@@ -150,30 +179,72 @@ class Leaderboard:
         return [*(entry.to_json() for entry in self.entries), *(probe.to_json() for probe in self.probes)]
 
     def write_csv(self, path: Place) -> None:
-        """Replace the file `path` by a table: one row per entry, one column `parameters.<name>` per parameter.
+        """Replace the file `path` by the table of `to_csv`. Raises StorageFailed when it cannot be written."""
+        write_atomically(path, self.to_csv())
 
-        Raises StorageFailed when it cannot be written.
-        """
+    def to_csv(self) -> str:
+        """Return a table: one row per entry, one column `parameters.<name>` per parameter."""
         rows = [_row(values) for values in self.to_json()]
         parameters = dict.fromkeys([*_parameter_names(self.entries), *(["architecture"] if self.probes else [])])
-        names = _CSV_FIELDS + [f"parameters.{name}" for name in parameters]
+        fields = ["run"] * any(entry.run is not None for entry in self.entries) + _CSV_FIELDS
+        names = fields + [f"parameters.{name}" for name in parameters]
         text = io.StringIO()
         writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        write_atomically(path, text.getvalue())
+        return text.getvalue()
+
+    def to_markdown(self) -> str:
+        """Return a table as the terminal shows it: the settings that differ have a column each."""
+        differing, entries = columns(self.entries), self.entries
+        has_run, has_failed = (
+            any(value is not None for value in values)
+            for values in ([entry.run for entry in entries], [entry.trial.failure for entry in entries])
+        )
+        names = ["run"] * has_run + ["rank", "trial", "status", self.objective.metric, "epoch", "seconds"]
+        rows = []
+        for entry in entries:
+            trial, failure = entry.trial, entry.trial.failure
+            seconds = round(trial.seconds, 1)
+            row = [entry.run] * has_run + [entry.rank, trial.trial_id, trial.status.value, entry.objective, entry.epoch]
+            own = [trial.parameters.get(name) for name in differing]
+            rows.append([*row, seconds, *own, *([None if failure is None else failure.message] * has_failed)])
+        return markdown_table([*names, *differing, *["failure"] * has_failed], rows)
 
 
 def rank(objective: Objective, trials: Iterable[TrialResult]) -> tuple[Entry, ...]:
     """Return the entries of `trials`, best first."""
-    judged = [(trial, _best_epoch(objective, trial)) for trial in trials]
-    judged.sort(key=lambda pair: _place(objective, *pair))
-    entries = []
-    for place, (trial, best) in enumerate(judged, start=1):
+    return _ranked(objective, (Entry(None, None, None, trial) for trial in trials))
+
+
+def _ranked(objective: Objective, entries: Iterable[Entry]) -> tuple[Entry, ...]:
+    judged = [(entry, _best_epoch(objective, entry.trial)) for entry in entries]
+    judged.sort(key=lambda pair: _place(objective, pair[0].trial, pair[1]))
+    ranked = []
+    for place, (entry, best) in enumerate(judged, start=1):
         value = None if best is None else objective.value(best.metrics)
-        ranked = trial.status is Status.COMPLETED and value is not None
-        entries.append(Entry(place if ranked else None, value, None if best is None else best.epoch, trial))
-    return tuple(entries)
+        has_rank = entry.trial.status is Status.COMPLETED and value is not None
+        epoch = None if best is None else best.epoch
+        ranked.append(replace(entry, rank=place if has_rank else None, objective=value, epoch=epoch))
+    return tuple(ranked)
+
+
+def _short_names(sources: Sequence[str]) -> list[str]:
+    """Return the last part of each path, or the whole paths where two of these are equal."""
+    last = [source.rstrip("/").rpartition("/")[2] for source in sources]
+    return last if len(set(last)) == len(last) else list(sources)
+
+
+def _obstacles(first: Leaderboard, other: Leaderboard) -> list[str]:
+    """Return the reasons why the values of two runs do not compare."""
+    reasons = []
+    if None not in (first.fingerprint, other.fingerprint) and first.fingerprint != other.fingerprint:
+        reasons.append(f"{other.source}: has other data than {first.source}; values of the two do not compare")
+    if other.objective != first.objective:
+        wanted = f"{first.objective.metric} ({first.objective.mode})"
+        own = f"{other.objective.metric} ({other.objective.mode})"
+        reasons.append(f"{other.source}: was searched for {own}, and is ranked here by {wanted}, as {first.source} is")
+    return reasons
 
 
 def columns(entries: Iterable[Entry]) -> list[str]:
@@ -183,6 +254,39 @@ def columns(entries: Iterable[Entry]) -> list[str]:
     """
     listed = list(entries)
     return [name for name in _parameter_names(listed) if len({_spelled(entry, name) for entry in listed}) > 1]
+
+
+def settings(trial: TrialResult) -> dict[str, Any]:
+    """Return the settings of a trial under the names of the sweep file: `lr`, `data.image_size`."""
+    flat: dict[str, Any] = {}
+    for name, value in trial.config.to_json().items():
+        flat |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def constants(entries: Iterable[Entry]) -> dict[str, Any]:
+    """Return the settings that all entries share, without those that have their default; none without entries."""
+    listed = [settings(entry.trial) for entry in entries]
+    if not listed:
+        return {}
+    shared = {
+        name: value
+        for name, value in listed[0].items()
+        if all(name in other and other[name] == value for other in listed[1:])
+    }
+    usual = _defaults(listed[0])
+    return {name: value for name, value in shared.items() if name not in usual or usual[name] != value}
+
+
+def _defaults(known: dict[str, Any]) -> dict[str, Any]:
+    sections = (("", TrialConfig), ("data.", DataConfig), ("objective.", Objective))
+    values = {
+        f"{prefix}{name}": field.default
+        for prefix, model in sections
+        for name, field in model.model_fields.items()
+        if not field.is_required()
+    }
+    return values | {"objective.mode": Objective(metric=known["objective.metric"]).mode}
 
 
 def _best_epoch(objective: Objective, trial: TrialResult) -> EpochReport | None:
@@ -213,7 +317,7 @@ def _remedy(counts: Counter[Status]) -> str:
 def _row(values: dict[str, Any]) -> dict[str, Any]:
     # Prefixed, because `epochs` may also be a parameter of the space.
     parameters = {f"parameters.{name}": _cell(value) for name, value in values["parameters"].items()}
-    return {name: values[name] for name in _CSV_FIELDS} | parameters
+    return {name: values[name] for name in ("run", *_CSV_FIELDS) if name in values} | parameters
 
 
 def _cell(value: Any) -> Any:

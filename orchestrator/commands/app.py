@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.commands import data, plan, results, setup, sweeps, trials, wandb
+from orchestrator.commands import data, leaderboard, plan, results, setup, sweeps, trials, wandb
 
 app = typer.Typer(
     name="thaw",
@@ -20,6 +20,7 @@ data.register(app)
 plan.register(app)
 sweeps.register(app)
 trials.register(app)
+leaderboard.register(app)
 results.register(app)
 wandb.register(app)
 

@@ -15,7 +15,7 @@ from rich.markup import escape
 from search_spaces.errors import InvalidInput
 from search_spaces.paths import as_path
 from search_spaces.redaction import redact
-from trainables.storage.place import as_place
+from trainables.storage.place import Place, as_place
 
 if TYPE_CHECKING:
     from orchestrator.tracking.observer import TrackerProblem
@@ -61,6 +61,11 @@ AddressOption = Annotated[
         show_default=False,
     ),
 ]
+
+
+def as_place_or_address(text: str) -> Place | str:
+    """Return a path or bucket; the address `wandb:...` as it is."""
+    return text if text.startswith("wandb:") else as_place(text)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
-"""Commands for results and the winner: leaderboard, evaluate, retrain, export, predict."""
+"""Commands for the winner: evaluate, retrain, export, predict."""
 
-from dataclasses import replace
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
@@ -12,6 +11,7 @@ from orchestrator.commands.options import (
     Format,
     FormatOption,
     RunArgument,
+    as_place_or_address,
     errors,
     escaped,
     output,
@@ -37,44 +37,8 @@ class Augmentation(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
-    for command in (leaderboard, evaluate, retrain, export, predict):
+    for command in (evaluate, retrain, export, predict):
         app.command(rich_help_panel="Results")(command)
-
-
-def _as_place_or_address(text: str) -> Place | str:
-    return text if text.startswith("wandb:") else as_place(text)
-
-
-def leaderboard(
-    run: Annotated[
-        Any,
-        typer.Argument(
-            parser=_as_place_or_address,
-            metavar="RUN",
-            help="A run: what a sweep wrote, e.g. runs/sweep or s3://bucket/runs/sweep; or wandb:ENTITY/PROJECT/GROUP.",
-        ),
-    ],
-    top: Annotated[int | None, typer.Option(min=1, help="Show only so many, from the best.")] = None,
-    format: FormatOption = Format.TABLE,
-) -> None:
-    """Show the trials of a run, best first."""
-    from analysis.leaderboard import Leaderboard
-    from orchestrator.terminal.tables import trial_table
-
-    if isinstance(run, str):
-        from orchestrator.tracking.weights_biases.leaderboard import read_leaderboard
-
-        board = read_leaderboard(run)
-    else:
-        board = Leaderboard.from_run(run)
-    warn_of(board.problems)
-    shown = replace(board, entries=board.entries[:top])
-    if format is Format.JSON:
-        print_json(shown.to_json())
-    elif not board.entries:
-        prose(errors, f"{escaped(run)} has no trials yet; see `{escaped(thaw_command('status', run))}`")
-    else:
-        output.print(trial_table(shown.entries, board.objective, output, board.probes))
 
 
 def evaluate(
@@ -119,7 +83,7 @@ def retrain(
     run: Annotated[
         Any,
         typer.Argument(
-            parser=_as_place_or_address,
+            parser=as_place_or_address,
             metavar="RUN",
             help="A run: what a sweep wrote; or wandb:ENTITY/PROJECT/RUN_ID, a trial, which is written to runs/RUN_ID.",
         ),

@@ -71,6 +71,9 @@ def _trial_table(
     timing: bool = True,
 ) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
+    joined = any(entry.run is not None for entry in entries)
+    if joined:
+        table.add_column("run", overflow="fold")
     for name, justify in (("rank", "right"), ("trial", "left"), ("status", "left"), (objective.metric, "right")):
         table.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True)
     if timing:
@@ -93,6 +96,7 @@ def _trial_table(
             cells = ["\n".join(text for text in (short_text(own), reason) if text)]
         times = ["" if entry.epoch is None else f"{entry.epoch}/{len(trial.reports)}", f"{trial.seconds:.1f}"]
         table.add_row(
+            *([Text(entry.run or "")] if joined else []),
             "" if entry.rank is None else str(entry.rank),
             trial.trial_id,
             status_text(trial.status),
@@ -104,7 +108,7 @@ def _trial_table(
     for probe in probes:
         own = {"architecture": probe.architecture}
         cells = [own.get(name, "") for name in varying] + [""] * failed if split else [probe.architecture]
-        row = ["", "probe", "", f"{probe.objective:.4f}", *([""] * (2 * timing + probed))]
+        row = [*([""] * joined), "", "probe", "", f"{probe.objective:.4f}", *([""] * (2 * timing + probed))]
         table.add_row(*row, *map(Text, cells), style="dim")
     return table
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from analysis.markdown import markdown_table
 from orchestrator.spec.sections import TensorBoard
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tracker import TrialContext
@@ -31,8 +32,8 @@ class TensorBoardTracker:
         folder = self._folder(summary.sweep.name, summary.folder) / "sweep"
         shutil.rmtree(folder, ignore_errors=True)
         writer = _open_writer(folder)
-        writer.add_text("leaderboard", _markdown(*summary.table()))
-        writer.add_text("sweep", _markdown(["name", "value"], [[*pair] for pair in summary.values().items()]))
+        writer.add_text("leaderboard", markdown_table(*summary.table()))
+        writer.add_text("sweep", markdown_table(["name", "value"], [[*pair] for pair in summary.values().items()]))
         writer.close()
 
     def _folder(self, sweep: str, run: Path) -> Path:
@@ -79,13 +80,3 @@ def _open_writer(folder: Path, purge_step: int | None = None) -> Any:
 
     suffix = f".{len(list(folder.glob('events.*')))}"
     return SummaryWriter(str(folder), purge_step=purge_step, flush_secs=FLUSH_SECONDS, filename_suffix=suffix)
-
-
-def _markdown(columns: list[str], rows: list[list[Any]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(_cell(value) for value in line)} |" for line in lines)
-
-
-def _cell(value: Any) -> str:
-    text = "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
-    return text.replace("|", r"\|").replace("\n", " ")

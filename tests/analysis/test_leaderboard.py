@@ -2,6 +2,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.leaderboard import Leaderboard, columns
+from analysis.leaderboard import Leaderboard, columns, constants
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder
 from search_spaces.errors import InvalidInput
@@ -192,3 +193,51 @@ def test_from_run(tmp_path: Path) -> None:
 def test_light_to_import() -> None:
     code = "import analysis.leaderboard, sys; assert not {'torch', 'ray', 'pandas', 'optuna'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def board(source: str, *trials: TrialResult, objective: Objective = F1, fingerprint: str | None = "a") -> Leaderboard:
+    return replace(Leaderboard.from_trials(objective, trials, source=source), fingerprint=fingerprint)
+
+
+def test_several_runs_are_ranked_together() -> None:
+    first = board("runs/one", trial("0000", Status.COMPLETED, 0.5), trial("0001", Status.FAILED))
+    second = board("runs/two", trial("0000", Status.COMPLETED, 0.75))
+    assert Leaderboard.joined([first]) is first
+    joined = Leaderboard.joined([first, second])
+    shown = [(entry.run, entry.rank, entry.trial.trial_id) for entry in joined.entries]
+    assert shown == [("two", 1, "0000"), ("one", 2, "0000"), ("one", None, "0001")]
+    assert joined.problems == ()
+    assert joined.to_json()[0]["run"] == "two"
+    assert [row["run"] for row in csv.DictReader(joined.to_csv().splitlines())] == ["two", "one", "one"]
+    assert joined.to_markdown().startswith("| run | rank | trial | status | val/macro\\_f1 |")
+    with pytest.raises(InvalidInput, match="must be given once"):
+        Leaderboard.joined([first, second, first])
+
+
+def test_runs_that_do_not_compare_are_named() -> None:
+    same = trial("0000", Status.COMPLETED, 0.5)
+    first, unknown = board("a/x", same), board("d/x", same, fingerprint=None)
+    data, objective = board("b/x", same, fingerprint="b"), board("c/x", same, objective=LOSS)
+    joined = Leaderboard.joined([first, data, objective, unknown])
+    assert joined.problems == (
+        "b/x: has other data than a/x; values of the two do not compare",
+        "c/x: was searched for val/loss (min), and is ranked here by val/macro_f1 (max), as a/x is",
+    )
+    assert {entry.run for entry in joined.entries} == {"a/x", "b/x", "c/x", "d/x"}, "whole, as the last parts are equal"
+
+
+def test_what_all_trials_share_is_told_once() -> None:
+    def configured(number: int, **changes: Any) -> TrialResult:
+        return trial(f"{number:04d}", Status.COMPLETED, 0.5, config=CONFIG.model_copy(update=changes))
+
+    entries = Leaderboard.from_trials(F1, [configured(0, lr=0.1), configured(1, batch_size=64)]).entries
+    assert constants(entries) == {"data.root": "data", "architecture": "resnet18", "strategy": "head", "epochs": 3}
+    assert constants(entries[:1])["lr"] == 0.1
+    assert constants([]) == {}
+
+
+def test_a_failure_has_a_column_where_there_is_one() -> None:
+    failed = trial("0001", Status.FAILED, failure=Failure(message="no | room"))
+    text = board("runs/one", trial("0000", Status.COMPLETED, 0.5), failed).to_markdown().splitlines()
+    assert text[0] == "| rank | trial | status | val/macro\\_f1 | epoch | seconds | failure |"
+    assert text[2:] == ["| 1 | 0000 | COMPLETED | 0.5 | 1 | 2.5 |  |", "|  | 0001 | FAILED |  |  | 0 | no \\| room |"]

@@ -61,6 +61,6 @@ def test_the_leaderboard_is_a_table_whatever_stands_in_its_cells(trial: Trial, t
     board = Leaderboard.from_trials(Objective(), [odd, trial("0001", [], Status.FAILED, {"lr": 0.1})])
     TensorBoardTracker(TensorBoard()).publish(SweepSummary(SweepIdentity("digits"), RunFolder(tmp_path), board))
     text = events(tmp_path / "tensorboard" / "sweep").decode(errors="ignore")
-    assert "| rank | trial_id | status | objective | epoch | epochs | seconds | lr | weights |" in text
+    assert "| rank | trial\\_id | status | objective | epoch | epochs | seconds | lr | weights |" in text
     assert "| 1 | 0000 | COMPLETED | 0.5 | 1 | 1 | 1.5 | 0.01 | a\\|b c |" in text
     assert "|  | 0001 | FAILED |  |  | 0 | 0 | 0.1 |  |" in text

@@ -1,0 +1,96 @@
+"""Command that shows trials: leaderboard."""
+
+from dataclasses import replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator.commands.options import as_place_or_address, errors, escaped, output, print_json, prose, warn_of
+from search_spaces.shell import thaw_command
+from search_spaces.space import parameters_text
+from trainables.storage.place import Place
+
+if TYPE_CHECKING:
+    from analysis.leaderboard import Leaderboard
+
+
+class TableFormat(StrEnum):
+    """TableFormat: format of a printed table."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+RunsArgument = Annotated[
+    list[Any],
+    typer.Argument(
+        parser=as_place_or_address,
+        metavar="RUN...",
+        help="What sweeps wrote, e.g. runs/sweep or s3://bucket/runs/sweep; or wandb:ENTITY/PROJECT/GROUP. "
+        "The trials of several runs are ranked together.",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command(rich_help_panel="Results")(leaderboard)
+
+
+def leaderboard(
+    run: RunsArgument,
+    where: Annotated[
+        str | None,
+        typer.Option(help='Show only these, e.g. "architecture=resnet18 and lr>1e-3".', show_default=False),
+    ] = None,
+    best_per: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Show the best of each architecture, strategy, ...", show_default=False),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Order by a column, setting or metric, e.g. seconds.", show_default=False),
+    ] = None,
+    reverse: Annotated[bool, typer.Option("--reverse", help="Turn the order around.")] = False,
+    top: Annotated[int | None, typer.Option(min=1, help="Show only so many, from the first.")] = None,
+    format: Annotated[
+        TableFormat, typer.Option("--format", help="json: one JSON document on standard output.")
+    ] = TableFormat.TABLE,
+) -> None:
+    """Show the trials of a run, or of several, best first."""
+    from analysis.leaderboard import Leaderboard, constants
+    from analysis.selection import Selection
+    from orchestrator.terminal.tables import trial_table
+
+    board = Leaderboard.joined([_read(each) for each in run])
+    warn_of(board.problems)
+    entries = Selection(where, best_per, sort, reverse, top).apply(board.entries)
+    is_whole = len(entries) == len(board.entries) or (top is not None and where is None and best_per is None)
+    shown = replace(board, entries=entries, probes=board.probes if is_whole else ())
+    if format is TableFormat.JSON:
+        print_json(shown.to_json())
+    elif format is TableFormat.CSV:
+        typer.echo(shown.to_csv(), nl=False)
+    elif not board.entries:
+        prose(errors, f"{escaped(run[0])} has no trials yet; see `{escaped(thaw_command('status', run[0]))}`")
+    elif not entries:
+        prose(errors, f"none of the {len(board.entries)} trials fulfils --where {escaped(where)}")
+    elif format is TableFormat.MARKDOWN:
+        typer.echo(shown.to_markdown())
+    else:
+        if same := constants(entries):
+            prose(output, f"[dim]all: {escaped(parameters_text(same))}[/dim]\n")
+        output.print(trial_table(entries, board.objective, output, shown.probes))
+
+
+def _read(run: Place | str) -> "Leaderboard":
+    from analysis.leaderboard import Leaderboard
+
+    if isinstance(run, str):
+        from orchestrator.tracking.weights_biases.leaderboard import read_leaderboard
+
+        return read_leaderboard(run)
+    return Leaderboard.from_run(run)

@@ -1,0 +1,87 @@
+from typing import Any
+
+import pytest
+
+from analysis.leaderboard import Entry, Leaderboard
+from analysis.selection import Selection, row_of
+from search_spaces.errors import InvalidInput
+from trainables.config import Objective, TrialConfig
+from trainables.result import EpochReport, TrialResult
+from trainables.status import Status
+
+
+def trial(
+    name: str, scores: list[float], status: Status, parameters: dict[str, Any], strategy: str = "head"
+) -> TrialResult:
+    values = {"data": {"root": "photos"}, "architecture": "resnet18", "strategy": strategy, "epochs": 9, "lr": 0.1}
+    config = TrialConfig.model_validate({**values, **parameters})
+    reports = tuple(
+        EpochReport(epoch=epoch, metrics={"val/macro_f1": score}, seconds=2, checkpoint="best")
+        for epoch, score in enumerate(scores, start=1)
+    )
+    return TrialResult(trial_id=name, config=config, parameters=parameters, status=status, reports=reports)
+
+
+@pytest.fixture
+def entries() -> tuple[Entry, ...]:
+    trials = [
+        trial("0000", [0.5, 0.7], Status.COMPLETED, {"lr": 0.01}, strategy="head"),
+        trial("0001", [0.9], Status.COMPLETED, {"lr": 0.1}, strategy="full"),
+        trial("0002", [0.8], Status.COMPLETED, {"lr": 0.001}, strategy="full"),
+        trial("0003", [], Status.FAILED, {"lr": 0.02}, strategy="head"),
+    ]
+    return Leaderboard.from_trials(Objective(metric="val/macro_f1"), trials).entries
+
+
+def ids(entries: tuple[Entry, ...], **how: Any) -> list[str]:
+    return [entry.trial.trial_id for entry in Selection(**how).apply(entries)]
+
+
+def test_without_a_wish_all_are_shown_as_they_stand(entries: tuple[Entry, ...]) -> None:
+    assert ids(entries) == ["0001", "0002", "0000", "0003"]
+    assert ids(entries, is_reversed=True) == ["0003", "0000", "0002", "0001"]
+    assert ids(entries, top=2) == ["0001", "0002"]
+
+
+@pytest.mark.parametrize(
+    ("where", "shown"),
+    [
+        ("strategy=full", ["0001", "0002"]),
+        ("lr<0.05 and status=COMPLETED", ["0002", "0000"]),
+        ("val/macro_f1>0.75", ["0001", "0002"]),
+        ("rank<=2 or epochs=0", ["0001", "0002", "0003"]),
+        ("data.image_size>0", ["0001", "0002", "0000", "0003"]),
+        ("probe=1", []),
+    ],
+)
+def test_a_condition_is_asked_of_settings_metrics_and_columns(
+    entries: tuple[Entry, ...], where: str, shown: list[str]
+) -> None:
+    assert ids(entries, where=where) == shown
+
+
+def test_the_order_is_that_of_a_value_and_rows_without_it_are_last(entries: tuple[Entry, ...]) -> None:
+    assert ids(entries, sort="lr") == ["0002", "0000", "0003", "0001"]
+    assert ids(entries, sort="lr", is_reversed=True) == ["0001", "0003", "0000", "0002"]
+    assert ids(entries, sort="val/macro_f1") == ["0000", "0002", "0001", "0003"]
+    assert ids(entries, sort="val/macro_f1", is_reversed=True) == ["0001", "0002", "0000", "0003"]
+    assert ids(entries, sort="strategy") == ["0001", "0002", "0000", "0003"]
+
+
+def test_each_value_is_shown_once_with_its_best(entries: tuple[Entry, ...]) -> None:
+    assert ids(entries, best_per="strategy") == ["0001", "0000"]
+    assert ids(entries, best_per="strategy", where="lr<0.05", sort="lr") == ["0002", "0000"]
+
+
+@pytest.mark.parametrize("option", ["sort", "best_per", "where"])
+def test_an_unknown_name_is_refused_with_a_similar_one(entries: tuple[Entry, ...], option: str) -> None:
+    with pytest.raises(
+        InvalidInput, match=f"^--{option.replace('_', '-')}: unknown name 'strateg'; did you mean strat"
+    ):
+        ids(entries, **{option: "strateg" if option != "where" else "strateg=head"})
+
+
+def test_a_parameter_that_is_called_as_a_column_is_found_under_its_long_name() -> None:
+    ended = trial("0000", [0.5], Status.COMPLETED, {"epochs": 9})
+    (entry,) = Leaderboard.from_trials(Objective(metric="val/macro_f1"), [ended]).entries
+    assert (row_of(entry)["epochs"], row_of(entry)["parameters.epochs"]) == (1, 9)
