@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from analysis.predictions import read_predictions
 from analysis.run_folder import RunFolder
@@ -26,20 +27,30 @@ def class_scores(run: RunFolder, predictions: Place) -> ClassScores | None:
 
     Returns None where the file is missing or damaged, and for a task without classes.
     """
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support  # the driver does without until then
-
     table = read_predictions(RunStore(run), predictions, ("label", "predicted"))
     if table is None:
         return None
     labels, predicted = (table[name].to_pylist() for name in ("label", "predicted"))
     outputs = [name[2:-1] for name in table.column_names if name.startswith("p(") and name.endswith(")")]
     classes = outputs or sorted({*labels, *predicted})
-    scores = precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0.0)
-    counts = confusion_matrix(labels, predicted, labels=classes)
+    numbers = {name: number for number, name in enumerate(classes)}
+    pairs = [numbers[label] * len(classes) + numbers[other] for label, other in zip(labels, predicted, strict=True)]
+    counts = np.bincount(pairs, minlength=len(classes) ** 2).reshape(len(classes), len(classes))
+    columns = (column.tolist() for column in _precision_recall_f1(counts))
     return ClassScores(
-        rows=tuple(
-            (name, float(precision), float(recall), float(f1), int(images))
-            for name, precision, recall, f1, images in zip(classes, *scores, strict=True)
-        ),
+        rows=tuple(zip(classes, *columns, counts.sum(axis=1).tolist(), strict=True)),
         confusions=tuple((classes[i], classes[j], int(counts[i, j])) for i, j in np.argwhere(counts)),
+    )
+
+
+def _precision_recall_f1(counts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float64], ...]:
+    """Return the three of each class, 0 where they are not defined, from the counts of true by predicted classes.
+
+    These are scikit-learn's, whose import takes longer than the end of a small trial.
+    """
+    hits, actual, found = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
+    return (
+        hits / np.maximum(found, 1),
+        hits / np.maximum(actual, 1),
+        2 * hits / np.maximum(actual + found, 1),
     )

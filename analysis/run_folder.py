@@ -151,7 +151,7 @@ class RunFolder:
     @property
     def published(self) -> Place:
         """Ids of the pages that `thaw wandb publish` has saved; in a bucket every node finds them."""
-        return self.root / "wandb" / "published.json"
+        return self.root / "published.json"
 
     @property
     def leaderboard_csv(self) -> Place:

@@ -88,7 +88,7 @@ ADDED: dict[str, str] = {
     "environment: WANDB_SERVICE": "W&B's own, not handed to the process of an online tracker, which may be ended",
     "records: run.json uid*": "ids in W&B begin with it, so that runs of one name do not share them",
     "commands: wandb*": "a run is published to W&B as a saved workspace and a report",
-    "files: wandb/published.json": "a second publication replaces the pages of the first",
+    "files: published.json": "a second publication replaces the pages of the first",
     "commands: resume --set": "it is refused with the command that changes a run",
     "records: *status = default RUNNING": "a new trial is RUNNING; records always hold the status",
 }

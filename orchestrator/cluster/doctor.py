@@ -58,9 +58,16 @@ def examine(cache: Path | None = None, storage: Place | None = None) -> list[Che
         _folder("cache", cache_folder(cache)),
         _bucket("storage", storage) if isinstance(storage, BucketPath) else _folder("storage", storage or Path("runs")),
     ]
-    mode = resolve_mode(Wandb())
+    return [*checks, _wandb()]
+
+
+def _wandb() -> Check:
+    try:
+        mode = resolve_mode(Wandb())
+    except InvalidInput as error:
+        return Check("wandb", "unknown mode", ok=False, remedy=str(error))
     hint = "" if mode == "online" else "runs stay on this machine; `wandb login` or WANDB_API_KEY for online"
-    return [*checks, Check("wandb", mode, ok=True, remedy=hint)]
+    return Check("wandb", mode, ok=True, remedy=hint)
 
 
 def examine_data(data: DataConfig, configs: Iterable[TrialConfig]) -> list[Check]:

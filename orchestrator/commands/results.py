@@ -125,7 +125,8 @@ def _adopted(address: str, data: Path | None) -> Place:
     from orchestrator.tracking.weights_biases.runs import SentRuns
 
     entity, project, run_id = split_address(address, "RUN_ID")
-    return adopt_trial(SentRuns(project, entity).get(run_id).to_trial(address), run_id, address, data)
+    trial = SentRuns(project, entity).get(run_id).to_trial(address)
+    return adopt_trial(trial, run_id, address, data, {"wandb": {"entity": entity, "project": project}})
 
 
 def export(run: RunArgument, format: FormatOption = Format.TABLE) -> None:

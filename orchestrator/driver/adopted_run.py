@@ -1,5 +1,6 @@
 """Adopted run: a run folder for one trial that W&B holds, to retrain and export it without its sweep."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,13 @@ from trainables.storage.place import Place
 _SECTIONS = ("data", "task", "objective")
 
 
-def adopt_trial(trial: TrialResult, name: str, source: str, data: Path | None = None) -> Place:
+def adopt_trial(
+    trial: TrialResult, name: str, source: str, data: Path | None = None, tracking: Mapping[str, Any] | None = None
+) -> Place:
     """Write `runs/<name>` in the current folder, with the trial as its winner, and return it.
 
-    `data` is the folder of the photos, where it is another one on this machine. Raises InvalidInput, naming `source`,
+    `data` is the folder of the photos, where it is another one on this machine; `tracking` is that section of the
+    run's sweep file. Raises InvalidInput, naming `source`,
     for a trial that is not COMPLETED, for photos that cannot be used, and where the folder exists.
     """
     if trial.status is not Status.COMPLETED:
@@ -37,6 +41,7 @@ def adopt_trial(trial: TrialResult, name: str, source: str, data: Path | None = 
         "space": {"architecture": {"choice": [values["architecture"]]}},
         "search": {"trials": 1, "probe": False},
         "stopping": "none",
+        "tracking": dict(tracking or {}),
     }
     spec = resolve(raw, Path.cwd(), source)
     run = RunFolder(spec.storage.root / name)

@@ -109,7 +109,8 @@ def claimed_winner(folder: Place) -> Iterator[None]:
             other = heartbeat.read(place)
             who = "another process" if other is None else other.who
             raise InvalidInput(
-                f"{folder}: one process at a time may retrain or export the winner, but {who} does; wait for its end"
+                f"{folder}: one process at a time may retrain or export the winner, or send it to W&B, but {who} does; "
+                "wait for its end"
             ) from error
         yield
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.leaderboard import Leaderboard
+from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, open_run
 from analysis.run_store import RunStore, write_atomically
 from analysis.winner import RETRAIN_JSON
@@ -71,7 +72,7 @@ def retrain_winner(
     folders = TrialFolders(fresh / "checkpoints", fresh / "predictions.parquet", cache, budget)
     # Every epoch uses new views of each image: fixed views are for the search.
     config = winner.config.model_copy(update={"feature_views": 0})
-    identity = SweepIdentity.of(run)
+    identity = _next_attempt(run)
     trackers = make_trackers(spec.tracking)
     with Dispatcher(trackers, identity, run, on_problem=on_problem) as dispatcher:
         # Read when the run is finished, and by then in their place.
@@ -95,6 +96,13 @@ def retrain_winner(
         dispatcher.finish("retrain", ended, {f"test/{name}": value for name, value in test.scalars().items()})
         dispatcher.publish(lambda: SweepSummary.from_run(run))
     return RetrainedWinner(winner, run.winner / "checkpoints" / "best", test)
+
+
+def _next_attempt(run: RunFolder) -> SweepIdentity:
+    """Record that the winner is trained once more: what a service holds of the training before cannot be changed."""
+    known = SweepIdentity.of(run).attempts
+    Ledger(run).update_run(attempts={**known, "retrain": known.get("retrain", 0) + 1})
+    return SweepIdentity.of(run)
 
 
 def _replace_winner(run: RunFolder, fresh: Path, folders: TrialFolders) -> None:

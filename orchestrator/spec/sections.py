@@ -1,12 +1,13 @@
 """Sections of a sweep file: search, stopping, resources, storage, tracking."""
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, ByteSize, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, ValidationInfo, model_validator
 
 from orchestrator.spec.points import Points
 from search_spaces.errors import shown
@@ -123,6 +124,16 @@ class Storage(Frozen):
     it."""
 
 
+def _wandb_project(name: str) -> str:
+    if not name.strip() or name != name.strip() or len(name) > 128 or (wrong := set(name) & set("/\\#?%:")):
+        got = f", with {' '.join(sorted(wrong))}" if name.strip() and name == name.strip() and len(name) <= 128 else ""
+        raise ValueError(
+            f"must be at most 128 characters, none of them / \\ # ? % :, without blanks at its ends, got {shown(name)}"
+            f"{got}; choose another name"
+        )
+    return name
+
+
 class Wandb(Frozen):
     """Weights & Biases."""
 
@@ -132,7 +143,7 @@ class Wandb(Frozen):
     entity: OrAuto[str] = None
     """User or team of the project; auto: `$WANDB_ENTITY`, else that of the key."""
 
-    project: str = "thaw"
+    project: Annotated[str, AfterValidator(_wandb_project)] = "thaw"
     """Project of the runs; their group is the sweep's name and the run's uid."""
 
     log_model: Literal["none", "winner", "all"] = "none"
@@ -149,15 +160,20 @@ class TensorBoard(Frozen):
 def _mlflow_uri(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, str):
         return value
-    if not value.startswith(("http://", "https://")):
-        if "://" in value:
-            raise ValueError(f"must be a folder or an address http(s)://..., got {shown(value)}; name one of these")
-        return FromFile().resolve(value, info)
-    if "@" in urlsplit(value).netloc:
+    if "@" in urlsplit(value if "://" in value else f"//{value}").netloc:
         raise ValueError(
             "must be an address without a user name and password, got one with them; leave them in the environment, "
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         )
+    if not value.startswith(("http://", "https://")):
+        if re.match(r"[\w.+-]*:", value) or value == "databricks":
+            raise ValueError(
+                f"must be a folder or an address http(s)://..., got {shown(value)}; name one of these, a folder with a "
+                "colon in its name as ./..."
+            )
+        return FromFile().resolve(value, info)
+    if "?" in value or "#" in value:
+        raise ValueError("must be an address without ? and #, got one with them; give the address of the server alone")
     return value
 
 

@@ -18,7 +18,13 @@ from orchestrator.tracking.observer import TrackerProblem
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tensorboard_tracker import TensorBoardTracker
 from orchestrator.tracking.tracker import Tracker
-from orchestrator.tracking.weights_biases.service import REQUEST_SECONDS, SIGNS, explain_outage, resolve_mode
+from orchestrator.tracking.weights_biases.service import (
+    REQUEST_SECONDS,
+    SIGNS,
+    check_address,
+    explain_outage,
+    resolve_mode,
+)
 from orchestrator.tracking.weights_biases.tracker import WandbTracker
 from search_spaces.errors import InvalidInput
 
@@ -75,6 +81,8 @@ def check_trackers(tracking: Tracking) -> None:
             )
     if tracking.mlflow is not None:
         tracking_uri(tracking.mlflow)
+    if resolve_mode(tracking.wandb) == "online":
+        check_address()
 
 
 def publish_summary(

@@ -76,6 +76,11 @@ class Dispatcher(Observer):
     def on_trial(self, trial: TrialResult) -> None:
         """Send the news about a trial of the sweep: its start, its epochs, its end."""
         name, logged = trial.trial_id, self._logged.get(trial.trial_id, ())
+        if trial.reports[: len(logged)] != logged:
+            # Its last checkpoint is older: what it trains now takes the place of what it trained before.
+            if (last := self._open.get(name)) is not None:
+                self.finish(name, *last)
+            logged = self._logged[name] = trial.reports
         new = [report for report in trial.reports if report.epoch > len(logged)]
         if name not in self._open:
             if self._ended.get(name) is trial.status and trial.status is not Status.RUNNING and not new:

@@ -29,7 +29,7 @@ _HIDDEN = "WANDB_SERVICE"
 
 
 # Phrases of clients that have waited for an answer.
-_LATE = ("deadline exceeded", "timed out")
+_LATE = ("deadline exceeded", "timed out", "did not respond in time", "Connection refused")
 
 
 @dataclass(frozen=True)
@@ -278,7 +278,10 @@ class _Trials:
 
 def describe_outage(address: str, error: Exception) -> str:
     """Return what went wrong with a service, in one phrase, without the secrets that an address may hold."""
-    reason = _without_secrets(" ".join(str(error).split()))[:200] or type(error).__name__
+    text = " ".join(str(error).split())
+    # urllib3 has the cause at the end of a long text.
+    cause = text.rpartition("Caused by ")[2].rpartition(": ")[2].strip("')\"") if "Caused by " in text else text
+    reason = _without_secrets(cause)[:200] or type(error).__name__
     is_late = isinstance(error, TimeoutError) or any(sign in reason for sign in _LATE)
     return f"{_without_secrets(address)} {'does not answer' if is_late else 'failed'} ({reason})"
 

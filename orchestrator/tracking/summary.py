@@ -103,7 +103,8 @@ class SweepSummary:
             values |= {"best/trial": self.best.trial.trial_id, "best/epoch": self.best.trial.best.epoch}
             values |= {f"best/{name}": value for name, value in self.best.trial.best.metrics.items()}
         if self.model is not None:
-            values["export/model"] = str(self.model)
+            # Below the run, which may be moved and copied.
+            values["export/model"] = f"{self.model.parent.name}/{self.model.name}"
         return values
 
     def progress(self) -> tuple[list[str], list[list[Any]]]:

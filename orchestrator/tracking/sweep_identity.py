@@ -19,7 +19,7 @@ class SweepIdentity:
     """Random identifier of the run; None for a run of an older version."""
 
     attempts: Mapping[str, int] = field(default_factory=dict)
-    """Number of the id of each trial that was sent again under a new id; 1 for the others."""
+    """Number of the id of each trial that was sent again under a new id, and of the retraining; 1 for the others."""
 
     @classmethod
     def of(cls, run: RunFolder) -> Self:
@@ -34,5 +34,11 @@ class SweepIdentity:
 
     def id_of(self, name: str) -> str:
         """Return the id of a trial, or of another run of the sweep."""
-        attempt = self.attempts.get(name, 1)
+        return self._id(name, self.attempts.get(name, 1))
+
+    def earlier_ids(self, name: str) -> list[str]:
+        """Return the ids that a trial had before."""
+        return [self._id(name, attempt) for attempt in range(1, self.attempts.get(name, 1))]
+
+    def _id(self, name: str, attempt: int) -> str:
         return f"{self.name if self.uid is None else self.uid}-{name}" + (f"-{attempt}" if attempt > 1 else "")

@@ -159,7 +159,7 @@ class TrackerThread:
                 contexts = [context for context, _ in self._kept.values()]
                 self._fall_back(error, run or contexts[0].run)
                 return
-            sentence = f"{self.name}: {verb} failed, {type(error).__name__}: {error}; the sweep continues without it"
+            sentence = f"{self.name}: {verb} failed, {type(error).__name__}: {error}; the rest goes on without it"
             if self._has_reported:
                 log.info("%s", sentence)
             else:

@@ -65,21 +65,22 @@ class TrialStates:
         self._on_trial = on_trial
         self._give_up = give_up
         self._running: dict[str, tuple[TrialResult, optuna.Trial]] = {}
+        self._told: dict[str, int] = {}
+        """Epochs in the study; a trial that begins anew repeats some, and the study keeps the first values."""
 
     def begin(self, tune_id: str, proposal: Proposal) -> TrialResult:
         """Enter a trial as RUNNING before it starts."""
         trial = proposal.trial.model_copy(update={"status": Status.RUNNING})
         proposal.asked.set_user_attr("trial_id", trial.trial_id)
-        _report(proposal.asked, trial, since=0)
         self._running[tune_id] = (trial, proposal.asked)
+        self._tell_epochs(tune_id, trial)
         self._record(trial)
         return trial
 
     def report(self, tune_id: str, trial: TrialResult) -> None:
         """Enter the new epochs of a trial that continues."""
-        known, asked = self._running[tune_id]
-        _report(asked, trial, since=len(known.reports))
-        self._running[tune_id] = (trial, asked)
+        self._tell_epochs(tune_id, trial)
+        self._running[tune_id] = (trial, self._running[tune_id][1])
         self._record(trial)
 
     def end(self, tune_id: str, trial: TrialResult | None, end: TrialEnd) -> None:
@@ -114,8 +115,9 @@ class TrialStates:
         return interrupted
 
     def _settle(self, tune_id: str, trial: TrialResult) -> None:
-        known, asked = self._running.pop(tune_id)
-        _report(asked, trial, since=len(known.reports))
+        self._tell_epochs(tune_id, trial)
+        _, asked = self._running.pop(tune_id)
+        del self._told[tune_id]
         self._record(trial)
         tell(self._study, asked, trial)
         log.info(
@@ -134,7 +136,8 @@ class TrialStates:
         else:
             self._on_trial(trial)
 
-
-def _report(asked: optuna.Trial, trial: TrialResult, since: int) -> None:
-    for report in trial.reports[since:]:
-        asked.report(trial.config.objective.value(report.metrics), step=report.epoch)
+    def _tell_epochs(self, tune_id: str, trial: TrialResult) -> None:
+        asked, told = self._running[tune_id][1], self._told.get(tune_id, 0)
+        for report in trial.reports[told:]:
+            asked.report(trial.config.objective.value(report.metrics), step=report.epoch)
+        self._told[tune_id] = max(told, len(trial.reports))

@@ -1,9 +1,13 @@
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from analysis.class_scores import class_scores
 from analysis.run_folder import RunFolder
@@ -43,3 +47,20 @@ def test_predictions_that_cannot_be_used_have_no_scores(tmp_path: Path) -> None:
     assert class_scores(run, written(tmp_path, {"path": ["a"], "boxes": [1]})) is None
     (tmp_path / "broken.parquet").write_bytes(b"PAR1")
     assert class_scores(run, tmp_path / "broken.parquet") is None
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("abcd")), min_size=1, max_size=40))
+def test_the_scores_are_those_of_scikit_learn(pairs: list[tuple[str, str]]) -> None:
+    labels, predicted = map(list, zip(*pairs, strict=True))
+    outputs = {f"p({name})": [0.5] * len(pairs) for name in "abcde"}
+    with tempfile.TemporaryDirectory() as folder:
+        path = written(Path(folder), {"label": labels, "predicted": predicted, **outputs})
+        scores = class_scores(RunFolder(Path(folder)), path)
+    assert scores is not None
+    theirs = precision_recall_fscore_support(labels, predicted, labels=[*"abcde"], zero_division=0.0)
+    for row, *values in zip(scores.rows, *theirs, strict=True):
+        assert row[1:] == pytest.approx(tuple(values), abs=1e-12)
+    counts = confusion_matrix(labels, predicted, labels=[*"abcde"])
+    assert {(ord(a) - 97, ord(b) - 97): n for a, b, n in scores.confusions} == {
+        (i, j): counts[i, j] for i in range(5) for j in range(5) if counts[i, j]
+    }

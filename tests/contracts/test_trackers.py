@@ -189,7 +189,7 @@ class TensorBoardShown:
         }
         assert [line.split(" | ")[1] for line in texts["leaderboard"].splitlines()[2:]] == ["0001", "0000"]
         cells = [line.strip("| ").split(" | ") for line in texts["sweep"].splitlines()[2:]]
-        values = dict(cells)
+        values = {name.replace("\\_", "_"): value for name, value in cells}
         return [{name: float(v) if v[0].isdigit() and name != "best/trial" else v for name, v in values.items()}]
 
 
@@ -370,7 +370,7 @@ def test_a_summary_replaces_the_one_before(shown: Shown, sweep: Callable[..., Di
     assert values["best/val/macro_f1"] == trials[1].objective
     assert (values["trials/COMPLETED"], values["trials/PRUNED"], values["trials/FAILED"]) == (1, 1, 0)
     assert values["cost/seconds"] == 4.25
-    assert (values["test/macro_f1"], values["export/model"]) == (0.625, str(model))
+    assert (values["test/macro_f1"], values["export/model"]) == (0.625, "export/model.onnx")
 
 
 # ---- what no tracker can do to a sweep ------------------------------------------------------------------------------
@@ -423,7 +423,7 @@ def test_a_tracker_that_raises_is_reported_once_and_costs_the_others_nothing(
         lambda: SweepSummary(SweepIdentity(SWEEP), RunFolder(tmp_path), Leaderboard.from_trials(Objective(), results))
     )
     problems = dispatcher.close()
-    assert problems == (f"broken: {verb} failed, ConnectionError: out of reach; the sweep continues without it",)
+    assert problems == (f"broken: {verb} failed, ConnectionError: out of reach; the rest goes on without it",)
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == list(problems)
     assert broken.calls == calls, "a trial gets no more epochs after a failure, a sweep no more trials after two"
     for tracker in (before, after):

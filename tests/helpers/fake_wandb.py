@@ -227,7 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _graphql(self, name: str, given: dict[str, Any]) -> Any:
         """Answer an operation; None for one that is not known here."""
         fake = self.server.fake
-        entity = {"id": "e", "name": "someone", "organization": None}
+        entity = {"id": "e", "name": given.get("entity") or "someone", "organization": None}
         if name == "UpsertBucket":
             run_id = given.get("name") or str(given["id"]).removeprefix("bucket:")
             run = fake.runs[run_id]

@@ -9,12 +9,19 @@ from trainables.result import TrialResult
 
 PREFIX = "wandb:"
 
+_PAGES = ("runs", "groups")
+
 
 def split_address(address: str, last: str) -> tuple[str, str, str]:
     """Return entity, project and the last part of an address. Raises InvalidInput for any other text."""
-    parts = address.removeprefix(PREFIX).split("/", 2)
-    if not address.startswith(PREFIX) or len(parts) < 3 or not all(parts):
-        raise InvalidInput(f"{address}: must be {PREFIX}ENTITY/PROJECT/{last}; copy the three from the address in W&B")
+    parts = address.removeprefix(PREFIX).rstrip("/").split("/")
+    if len(parts) > 3 and parts[2] in _PAGES:  # as the address of its page in W&B has it
+        parts = [*parts[:2], parts[3]]
+    if not address.startswith(PREFIX) or len(parts) != 3 or not all(parts):
+        raise InvalidInput(
+            f"{address}: must be {PREFIX}ENTITY/PROJECT/{last}; the address of its page in W&B has the three, before "
+            "and after /runs/ or /groups/"
+        )
     return parts[0], parts[1], parts[2]
 
 
@@ -37,8 +44,8 @@ def read_leaderboard(address: str) -> Leaderboard:
             problems.append(str(error))
     if not trials:
         raise InvalidInput(
-            f"{address}: must be a group with trials of Thaw, got {len(runs)} runs that are none; a group is called "
-            "<name of the sweep>-<uid of the run>"
+            f"{address}: must be a group with trials of Thaw, found {len(runs) or 'no'} runs of that group"
+            f"{' that are none' if runs else ''}; a group is called <name of the sweep>-<uid of the run>"
         )
     board = Leaderboard.from_trials(trials[0].config.objective, trials, source=address)
     return replace(board, problems=tuple(problems))

@@ -14,8 +14,7 @@ from orchestrator.spec.sections import Wandb
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.weights_biases.service import (
     REQUEST_SECONDS,
-    has_key,
-    resolve_mode,
+    check_sending,
     service_address,
     service_errors,
 )
@@ -51,21 +50,13 @@ class PublishedPages:
         return asdict(self)
 
 
-def check_publishing(settings: Wandb) -> None:
+def check_publishing() -> None:
     """Raise InvalidInput when pages cannot be published: W&B disabled, package missing, no key."""
-    if resolve_mode(settings) == "disabled":
-        raise InvalidInput(
-            "tracking.wandb.mode: must be auto, online or offline for a run with pages in W&B, got disabled; "
-            "its trials are not in W&B: start a sweep with another mode"
-        )
     if importlib.util.find_spec("wandb_workspaces") is None:
         raise InvalidInput(
             "thaw wandb publish: needs the package wandb-workspaces, which is not installed; install thaw[wandb]"
         )
-    if not has_key():
-        raise InvalidInput(
-            "thaw wandb publish: needs a key of W&B, found none; set WANDB_API_KEY, or run `wandb login`"
-        )
+    check_sending()
 
 
 def publish_pages(run: RunFolder, settings: Wandb) -> PublishedPages:
@@ -73,15 +64,15 @@ def publish_pages(run: RunFolder, settings: Wandb) -> PublishedPages:
 
     Raises InvalidInput where the project has no runs yet, ThawError when the service fails.
     """
-    check_publishing(settings)
+    check_publishing()
     summary = SweepSummary.from_run(run)
     import wandb
     from wandb_workspaces._graphql import get_app_url
 
     from orchestrator.tracking.weights_biases import pages as wandb_pages
 
-    wandb.setup(wandb.Settings(silent=True))  # the package prints what it saves
     with service_errors("try again later"):
+        wandb.setup(wandb.Settings(silent=True))  # the package prints what it saves
         api = wandb.Api(timeout=math.ceil(REQUEST_SECONDS))
         owner = settings.entity or api.default_entity
         known = () if owner is None else tuple(project.name for project in api.projects(owner))

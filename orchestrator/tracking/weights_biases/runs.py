@@ -1,12 +1,12 @@
 """Runs that W&B holds: read through its public API, page by page, and put in the terms of a trial."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.tracking.flat_config import config_of
-from orchestrator.tracking.weights_biases.service import NAME, REQUEST_SECONDS, has_key, service_errors
+from orchestrator.tracking.weights_biases.service import REQUEST_SECONDS, check_sending, service_errors
 from search_spaces.errors import InvalidInput
 from trainables.result import EpochReport, TrialResult, best_report
 from trainables.status import Status
@@ -81,12 +81,11 @@ class SentRuns:
 
         Raises InvalidInput without a key or an entity, ThawError where the service cannot be used.
         """
-        if not has_key():
-            raise InvalidInput(f"{NAME}: needs a key, found none; set WANDB_API_KEY, or run `wandb login`")
-        import wandb
-
-        wandb.setup(wandb.Settings(silent=True))
+        check_sending()
         with service_errors():
+            import wandb
+
+            wandb.setup(wandb.Settings(silent=True))
             self._api = wandb.Api(timeout=math.ceil(REQUEST_SECONDS))
             owner = entity or self._api.default_entity
         if owner is None:
@@ -112,12 +111,15 @@ class SentRuns:
             raise InvalidInput(f"wandb:{self._project}/{run_id}: must be the id of a run of the project, found none")
         return found[0]
 
-    def supersede(self, run_id: str) -> None:
-        """Tag a run, in place of which another one is sent."""
-        with service_errors():
-            run: Any = self._api.run(f"{self._project}/{run_id}")
-            run.tags = [*run.tags, SUPERSEDED]
-            run.update()
+    def supersede(self, run_ids: Collection[str]) -> None:
+        """Tag those of the runs that are there, in place of which others are sent."""
+        for run_id in run_ids:
+            with service_errors():
+                self._api.flush()  # type: ignore[no-untyped-call]
+                for run in self._api.runs(self._project, filters={"name": run_id}):
+                    if SUPERSEDED not in run.tags:
+                        run.tags = [*run.tags, SUPERSEDED]
+                        run.update()
 
 
 def _sent(run: Any) -> SentRun:

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+from pydantic import ValidationError
+
 from analysis.run_folder import RunFolder
 from orchestrator.spec.sections import Wandb
 from orchestrator.tracking.isolated_tracker import OutputSigns, describe_outage
-from search_spaces.errors import ThawError
+from search_spaces.errors import InvalidInput, ThawError, one_of
 from search_spaces.shell import thaw_command
 
 NAME = "W&B"
@@ -21,14 +23,34 @@ REQUEST_SECONDS = 11.0
 SIGNS = OutputSigns(failure="Fatal error while uploading data", reason=r"\b[45]\d\d encountered")
 
 
+# W&B's own modes; two of them are old names.
+_MODES = {"online": "online", "run": "online", "offline": "offline", "dryrun": "offline", "disabled": "disabled"}
+
+
 def resolve_mode(settings: Wandb) -> str:
-    """Return online, offline or disabled: `auto` is online when a key is configured."""
+    """Return online, offline or disabled: `auto` follows `$WANDB_MODE`, else it is online when a key is configured.
+
+    Raises InvalidInput when the variable has another value.
+    """
     if settings.mode != "auto":
         return settings.mode
-    environment = os.environ.get("WANDB_MODE")
-    if environment in ("online", "offline", "disabled"):
-        return environment
-    return "online" if has_key() else "offline"
+    named = os.environ.get("WANDB_MODE")
+    if not named:
+        return "online" if has_key() else "offline"
+    if named not in _MODES:
+        raise InvalidInput(f"$WANDB_MODE: {one_of(named, _MODES)}")
+    return _MODES[named]
+
+
+def check_sending() -> None:
+    """Raise InvalidInput where a command that sends to W&B cannot: it is switched off, or there is no key.
+
+    The mode in the sweep file is for the sweep: who types the command wants it sent.
+    """
+    if resolve_mode(Wandb()) == "disabled":
+        raise InvalidInput("$WANDB_MODE: must not be disabled for a command that sends to W&B, got it; unset it")
+    if not has_key():
+        raise InvalidInput(f"{NAME}: needs a key, found none; set WANDB_API_KEY, or run `wandb login`")
 
 
 def has_key() -> bool:
@@ -47,6 +69,13 @@ def service_address() -> str:
     return os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
 
 
+def check_address() -> None:
+    """Raise InvalidInput where `$WANDB_BASE_URL` is no address."""
+    parts = urlsplit(service_address())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidInput("$WANDB_BASE_URL: must be an address http(s)://..., got another text; mend or unset it")
+
+
 def outage(error: Exception) -> str:
     """Return what went wrong with the service, in one phrase without secrets."""
     return describe_outage(service_address(), error)
@@ -60,12 +89,26 @@ def explain_outage(error: Exception, run: RunFolder) -> str:
     )
 
 
+# What the client says of a key that is none, or that the service does not know.
+_REFUSED = ("API key", "not logged in", "PERMISSION_ERROR")
+
+
 @contextmanager
 def service_errors(advice: str = "try again later") -> Iterator[None]:
-    """Turn an error of the client into one message, which ends with the advice."""
+    """Turn an error of the client into one message, which ends with the advice.
+
+    Raises InvalidInput where a key or a variable is wrong, else ThawError.
+    """
     try:
         yield
     except ThawError:
         raise
+    except ValidationError as error:  # the client reads its variables with pydantic
+        wrong = error.errors()[0]
+        name = "_".join(str(part) for part in wrong["loc"]).upper()
+        raise InvalidInput(f"$WANDB_{name}: {wrong['msg']}; mend the variable") from None
     except Exception as error:  # the client raises its own errors, and those of the network
+        if any(sign in str(error) for sign in _REFUSED):
+            advice = "check the key: WANDB_API_KEY, or that of `wandb login`"
+            raise InvalidInput(f"{NAME}: {outage(error)}; {advice}") from None
         raise ThawError(f"{NAME}: {outage(error)}; {advice}") from error

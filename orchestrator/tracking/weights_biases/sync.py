@@ -20,8 +20,8 @@ from orchestrator.tracking.sweep_identity import SweepIdentity
 from orchestrator.tracking.tracker import JobType, TrialContext
 from orchestrator.tracking.weights_biases.offline_files import mark_as_sent, unsent_files
 from orchestrator.tracking.weights_biases.runs import SUPERSEDED, SentRun, SentRuns
+from orchestrator.tracking.weights_biases.service import check_sending
 from orchestrator.tracking.weights_biases.tracker import WandbTracker, epoch_values, trial_tags
-from search_spaces.errors import InvalidInput
 from trainables.result import TrialResult
 
 # A person waits for it, and models may have to be uploaded.
@@ -58,12 +58,8 @@ class WandbSync:
     """WandbSync: one run on disk, and what W&B holds of it."""
 
     def __init__(self, run: RunFolder, settings: Wandb) -> None:
-        """Connect to the service. Raises InvalidInput without a key, ThawError where it cannot be used."""
-        if settings.mode == "disabled":
-            raise InvalidInput(
-                "tracking.wandb.mode: must not be disabled for a run that is sent to W&B, got disabled; "
-                "its user did not want it there: start a sweep with another mode"
-            )
+        """Connect to the service. Raises InvalidInput where nothing can be sent, ThawError where the service fails."""
+        check_sending()
         self._run = run
         self._tracker = WandbTracker(settings.model_copy(update={"mode": "online"}), upload_seconds=SEND_SECONDS)
         self._sent = SentRuns(settings.project, settings.entity)
@@ -92,11 +88,11 @@ class WandbSync:
             if difference is None or (difference.gap is Gap.DIFFERENT and not again):
                 continue
             if difference.gap is Gap.DIFFERENT:
-                sweep, sent = self._replaced(sweep, name, sent), None
+                sweep, sent = self._replaced(sweep, name), None
             self._send(sweep, kept, sent, tell)
             if again and sent is None and not self._sent.find({"name": sweep.id_of(name)}):
                 # W&B keeps the id of a run that was deleted, and takes no other run under it.
-                sweep = self._replaced(sweep, name, None)
+                sweep = self._replaced(sweep, name)
                 self._send(sweep, kept, None, tell)
         left = self.differences()
         if any(difference.name == "sweep" for difference in left):
@@ -118,12 +114,10 @@ class WandbSync:
         runs = [run for run in self._sent.find({"group": sweep.group}) if SUPERSEDED not in run.tags]
         return sweep, {run.run_id: run for run in runs}
 
-    def _replaced(self, sweep: SweepIdentity, name: str, old: SentRun | None) -> SweepIdentity:
-        """Give a trial its next id, before anything is sent under it."""
+    def _replaced(self, sweep: SweepIdentity, name: str) -> SweepIdentity:
+        """Give a trial its next id, before anything is sent under it; the tracker tags the run before."""
         attempts = {**sweep.attempts, name: sweep.attempts.get(name, 1) + 1}
         Ledger(self._run).update_run(attempts=attempts)
-        if old is not None:
-            self._sent.supersede(old.run_id)
         return replace(sweep, attempts=attempts)
 
     def _kept(self, summary: SweepSummary) -> list["_KeptTrial"]:

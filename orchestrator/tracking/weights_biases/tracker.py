@@ -2,7 +2,7 @@
 
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -49,18 +49,18 @@ class WandbTracker:
 
     def start(self, context: TrialContext) -> "WandbTrial":
         """Open the run of a trial, and send the earlier epochs that the service lacks."""
-        run_id = context.sweep.id_of(context.name)
-        left = [] if self._is_online else unsent_files(context.run, run_id)
+        run_id, before = context.sweep.id_of(context.name), context.sweep.earlier_ids(context.name)
+        if not self._is_online:  # the new file has the whole trial; one of a driver that was killed may be cut
+            _discard(context.run, [run_id, *before])
         run = self._open_trial(context)
         trial, sent = WandbTrial(run, context, self), 0
-        if context.earlier and run.resumed:
-            rows = [row for found in SentRuns(run.project, run.entity).find({"name": run_id}) for row in found.rows]
+        if self._is_online and (before or (context.earlier and run.resumed)):
+            service = SentRuns(run.project, run.entity)
+            service.supersede(before)
+            rows = [row for found in service.find({"name": run_id}) for row in found.rows]
             sent = max((row["epoch"] for row in rows), default=0)
         for report in context.earlier:
             trial.log(report, is_sent=report.epoch <= sent)
-        # Offline the new folder has the whole trial; one of a driver that was killed may be cut.
-        for file in left:
-            shutil.rmtree(file.parent)
         return trial
 
     def publish(self, summary: SweepSummary) -> None:
@@ -118,11 +118,9 @@ class WandbTracker:
     def _replaced(self, summary: SweepSummary, name: JobType, config: Mapping[str, Any]) -> Iterator[Any]:
         """Open a run that sums up the sweep, in place of one that was recorded offline and not sent yet."""
         run_id = summary.sweep.id_of(name)
-        left = unsent_files(summary.run, run_id)
+        _discard(summary.run, [run_id])
         with self._open(summary.sweep, summary.run, name, id=run_id, job_type=name, config=dict(config)) as run:
             yield run
-        for file in left:
-            shutil.rmtree(file.parent)
 
     def _open_trial(self, context: TrialContext, status: Status | None = None) -> Any:
         run = self._open(
@@ -165,6 +163,7 @@ class WandbTracker:
                 x_disable_meta=True,
                 # The list of installed packages takes half a second to collect; run.json has the versions that matter.
                 x_save_requirements=False,
+                symlink=False,  # to the latest run: several are open at once
                 init_timeout=self._seconds,
                 finish_timeout=self._upload_seconds,
                 finish_timeout_raises=True,
@@ -218,6 +217,13 @@ class WandbTrial:
             self._tracker.add_files(run, self._context)
         run.finish(exit_code=0 if status in (Status.COMPLETED, Status.PRUNED) else 1)
         self._tracker.check()
+
+
+def _discard(run: RunFolder, run_ids: Iterable[str]) -> None:
+    """Delete what was recorded offline and not sent: it is recorded again. The client names folders by the second."""
+    for run_id in run_ids:
+        for file in unsent_files(run, run_id):
+            shutil.rmtree(file.parent)
 
 
 def trial_tags(config: TrialConfig, status: Status | None = None) -> tuple[str, ...]:

@@ -58,7 +58,6 @@ def test_another_project_and_entity_can_be_named(
 def test_what_cannot_be_published_is_refused(
     fake: FakeWandb,
     searched: str,
-    small: Callable[..., Path],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -66,10 +65,11 @@ def test_what_cannot_be_published_is_refused(
     assert "a run must be an existing folder" in capsys.readouterr().err
     monkeypatch.delenv("WANDB_API_KEY")
     assert run(["wandb", "publish", searched]) == 2
-    assert "needs a key of W&B" in capsys.readouterr().err
-    small("sweep.yaml", tracking={"wandb": {"mode": "disabled"}})
-    assert run(["wandb", "publish", searched]) == 2
-    assert "got disabled" in capsys.readouterr().err
+    assert "W&B: needs a key, found none" in capsys.readouterr().err
+    assert run(["wandb", "sync", searched, "--check", "--replace"]) == 2
+    assert "--check: must stand without --replace" in capsys.readouterr().err
+    assert run(["wandb", "sync", searched, "--project", "a/b"]) == 2
+    assert "--entity, --project: project: must be at most 128 characters" in capsys.readouterr().err
     assert fake.requests == []
 
 

@@ -66,9 +66,13 @@ def test_a_trial_is_started_once_its_epochs_are_logged_once_and_its_end_is_its_s
     ]
 
 
-def test_a_trial_that_begins_anew_does_not_log_its_epochs_again(trial: Trial, tmp_path: Path) -> None:
-    changes = [trial("0000", scores) for scores in ([], [0.5], [0.5, 0.6], [], [0.5], [0.5, 0.6], [0.5, 0.6, 0.7])]
-    assert [call for call in calls(changes, tmp_path) if call[0] == "log"] == [("log", "0000", n) for n in (1, 2, 3)]
+def test_a_trial_that_falls_back_to_a_checkpoint_is_started_again_from_there(trial: Trial, tmp_path: Path) -> None:
+    changes = [trial("0000", scores) for scores in ([], [0.5], [0.5, 0.6], [0.5], [0.5, 0.7], [], [0.4])]
+    assert [call[:3] for call in calls(changes, tmp_path)] == [
+        *(("start", "0000", 0), ("log", "0000", 1), ("log", "0000", 2), ("finish", "0000", "RUNNING")),
+        *(("start", "0000", 1), ("log", "0000", 2), ("finish", "0000", "RUNNING")),
+        *(("start", "0000", 0), ("log", "0000", 1), ("finish", "0000", "RUNNING")),
+    ]
 
 
 def test_what_is_open_at_the_end_is_finished_with_the_status_it_has(trial: Trial, tmp_path: Path) -> None:

@@ -106,8 +106,7 @@ def test_a_project_without_runs_is_refused(service: Callable[..., FakeWandb], se
 
 def test_damaged_ids_are_not_overwritten(service: Callable[..., FakeWandb], searched: RunFolder) -> None:
     fake = service()
-    searched.wandb.mkdir()
-    (searched.wandb / "published.json").write_text("[")
+    (searched.root / "published.json").write_text("[")
     with pytest.raises(InvalidInput, match=r"published\.json: must hold the ids .* delete it"):
         publish_pages(searched, Wandb())
     assert (fake.views, searched.published.read_bytes()) == ({}, b"[")
@@ -140,14 +139,16 @@ def test_a_service_that_fails_between_the_pages_keeps_the_first(
 
 
 def test_publishing_needs_a_mode_a_package_and_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InvalidInput, match=r"tracking\.wandb\.mode: must be .*, got disabled; "):
-        check_publishing(Wandb(mode="disabled"))
-    with pytest.raises(InvalidInput, match="needs a key of W&B, found none; set WANDB_API_KEY"):
-        check_publishing(Wandb())
+    with pytest.raises(InvalidInput, match=r"W&B: needs a key, found none; set WANDB_API_KEY"):
+        check_publishing()
+    with monkeypatch.context() as patch:
+        patch.setenv("WANDB_MODE", "disabled")
+        with pytest.raises(InvalidInput, match=r"^\$WANDB_MODE: must not be disabled .*; unset it"):
+            check_publishing()
     with monkeypatch.context() as patch:
         patch.setattr(importlib.util, "find_spec", lambda name: None)
         with pytest.raises(InvalidInput, match=r"not installed; install thaw\[wandb\]"):
-            check_publishing(Wandb())
+            check_publishing()
 
 
 def test_the_addresses_are_printed_as_json() -> None:

@@ -3,9 +3,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wandb
 
-from orchestrator.spec.sections import Wandb
-from orchestrator.tracking.weights_biases.service import has_key, resolve_mode, service_errors
+from orchestrator.spec.sections import Tracking, Wandb
+from orchestrator.tracking.configured_trackers import check_trackers
+from orchestrator.tracking.weights_biases.service import (
+    check_address,
+    check_sending,
+    has_key,
+    resolve_mode,
+    service_errors,
+)
 from search_spaces.errors import InvalidInput, ThawError
 
 
@@ -32,7 +40,8 @@ def test_a_mode_that_is_set_is_kept(mode: Any, monkeypatch: pytest.MonkeyPatch) 
         ({"WANDB_MODE": "offline", "WANDB_API_KEY": "x" * 40}, "offline"),
         ({"WANDB_MODE": "disabled"}, "disabled"),
         ({"WANDB_MODE": "online"}, "online"),
-        ({"WANDB_MODE": "whatever"}, "offline"),
+        ({"WANDB_MODE": "dryrun", "WANDB_API_KEY": "x" * 40}, "offline"),
+        ({"WANDB_MODE": "", "WANDB_API_KEY": "x" * 40}, "online"),
     ],
 )
 def test_auto_follows_the_environment_then_the_key(
@@ -58,3 +67,24 @@ def test_an_error_of_the_client_is_one_message(monkeypatch: pytest.MonkeyPatch) 
     assert "secret" not in str(error.value)
     with pytest.raises(InvalidInput, match="ours"), service_errors("wait"):
         raise InvalidInput("ours")
+
+
+@pytest.mark.parametrize("text", ["API key must have 40+ characters", "user is not logged in"])
+def test_a_key_that_is_refused_is_not_tried_again(text: str) -> None:
+    advice = r"; check the key: WANDB_API_KEY, or that of `wandb login`$"
+    with pytest.raises(InvalidInput, match=advice), service_errors():
+        raise ValueError(text)
+
+
+@pytest.mark.parametrize(("name", "value"), [("WANDB_MODE", "whatever"), ("WANDB_BASE_URL", "garbage")])
+def test_a_variable_that_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InvalidInput, match=rf"^\${name}: must be"):
+        check_sending()
+        check_address()
+    field = name.removeprefix("WANDB_").lower()
+    with pytest.raises(InvalidInput, match=rf"^\${name}: "), service_errors():
+        wandb.Settings(**{field: value})
+    with pytest.raises(InvalidInput, match=rf"^\${name}: must be"):
+        check_trackers(Tracking())

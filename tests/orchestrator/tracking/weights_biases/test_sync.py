@@ -19,8 +19,10 @@ from orchestrator.tracking.configured_trackers import make_trackers
 from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.sweep_identity import SweepIdentity
+from orchestrator.tracking.tracker import TrialContext
 from orchestrator.tracking.weights_biases.leaderboard import read_leaderboard
 from orchestrator.tracking.weights_biases.sync import Gap, WandbSync, describe
+from orchestrator.tracking.weights_biases.tracker import WandbTracker
 from search_spaces.documents import dump_yaml
 from search_spaces.errors import InvalidInput
 from trainables.result import TrialResult
@@ -180,15 +182,16 @@ def test_what_users_add_is_no_difference(run: RunFolder, serve: Callable[..., Fa
     assert synced(run) == ([], [])
 
 
-def test_without_a_key_or_against_the_user_s_will_nothing_is_sent(
+def test_without_a_key_or_where_it_is_switched_off_nothing_is_sent(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
     with pytest.raises(InvalidInput, match="W&B: needs a key, found none"):
         WandbSync(run, Wandb())
-    with pytest.raises(InvalidInput, match="must not be disabled"):
-        WandbSync(run, Wandb(mode="disabled"))
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    with pytest.raises(InvalidInput, match=r"^\$WANDB_MODE: must not be disabled for .*; unset it"):
+        WandbSync(run, Wandb())
 
 
 def as_held(trial: TrialResult) -> dict[str, Any]:
@@ -242,6 +245,31 @@ def test_the_command_says_what_differs(
     assert ("0000: it is not in W&B" in out) is check
     assert ("W&B is equal to the ledger" in out) is not check
     assert bool(fake.runs) is not check
+
+
+def test_runs_are_sent_to_the_team_that_is_named(run: RunFolder, serve: Callable[..., FakeWandb]) -> None:
+    fake = serve()
+    WandbSync(run, Wandb(entity="team", project="other")).send(lambda line: None)
+    homes = {(sent.fields["entity"], sent.fields["project"]) for sent in fake.runs.values()}
+    assert homes == {("team", "other")}
+
+
+def test_a_second_retraining_takes_the_place_of_the_first(
+    run: RunFolder, trial: Trial, serve: Callable[..., FakeWandb]
+) -> None:
+    fake = serve()
+    tracker = WandbTracker(Wandb(mode="online"))
+    for attempt, scores in ((1, [0.5, 0.6]), (2, [0.7])):
+        Ledger(run).update_run(attempts={"retrain": attempt})
+        made = trial("retrain", scores, Status.COMPLETED)
+        sweep = SweepIdentity.of(run)
+        retraining = tracker.start(TrialContext(sweep, run, "retrain", "retrain", made.config))
+        for report in made.reports:
+            retraining.log(report)
+        retraining.finish(Status.COMPLETED, {})
+    first, second = (fake.runs[f"{UID}-{name}"] for name in ("retrain", "retrain-2"))
+    assert ("superseded" in first.fields["tags"], "superseded" in second.fields["tags"]) == (True, False)
+    assert ([len(first.rows), len(second.rows)]) == [2, 1]
 
 
 def test_a_retrained_winner_is_sent_too(run: RunFolder, serve: Callable[..., FakeWandb]) -> None:

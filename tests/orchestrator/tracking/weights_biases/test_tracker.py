@@ -80,7 +80,7 @@ def test_what_wandb_refuses_costs_no_trial(
 ) -> None:
     if in_the_way:
         (tmp_path / "run").write_text("a file")
-    tracker = WandbTracker(Wandb(mode="offline", project=project))
+    tracker = WandbTracker(Wandb(mode="offline").model_copy(update={"project": project}))
     with (
         caplog.at_level(logging.WARNING),
         Dispatcher([tracker], SweepIdentity("digits"), RunFolder(tmp_path / "run")) as dispatcher,
@@ -90,4 +90,4 @@ def test_what_wandb_refuses_costs_no_trial(
         dispatcher.finish("0007", Status.COMPLETED, {})
     (message,) = [record.message for record in caplog.records if record.name == "orchestrator.tracking.dispatcher"]
     assert message.startswith(f"W&B: start failed, {error}: ")
-    assert message.endswith("the sweep continues without it")
+    assert message.endswith("the rest goes on without it")
