@@ -31,7 +31,8 @@ _GROUPS = {
     Status.FAILED: 3,
 }
 
-_CSV_FIELDS = ["rank", "trial_id", "status", "objective", "epoch", "epochs", "seconds", "probe", "failure"]
+_SIZES = ("total_parameters", "trainable_parameters")
+_CSV_FIELDS = ["rank", "trial_id", "status", "objective", "epoch", "epochs", "seconds", *_SIZES, "probe", "failure"]
 _JSON_FIELDS = [*_CSV_FIELDS[:-1], "parameters", "config", "failure"]
 
 PROBE = "PROBE"
@@ -60,6 +61,16 @@ class Entry:
     run: str | None = None
     """Run of the trial, where several runs are ranked together."""
 
+    @property
+    def total_parameters(self) -> int | None:
+        """Parameters of the model; None where the record does not say."""
+        return max((report.total_parameters or 0 for report in self.trial.reports), default=0) or None
+
+    @property
+    def trainable_parameters(self) -> int | None:
+        """Parameters that were trained, at most at once; None where the record does not say."""
+        return max((report.trainable_parameters or 0 for report in self.trial.reports), default=0) or None
+
     def to_json(self) -> dict[str, Any]:
         """Return the entry as every `--format json` prints it."""
         return {
@@ -71,6 +82,8 @@ class Entry:
             "epoch": self.epoch,
             "epochs": len(self.trial.reports),
             "seconds": self.trial.seconds,
+            "total_parameters": self.total_parameters,
+            "trainable_parameters": self.trainable_parameters,
             "probe": self.probe,
             "parameters": to_jsonable_python(self.trial.parameters),
             "config": self.trial.config.to_json(),
@@ -91,7 +104,7 @@ class ProbeEntry:
     def to_json(self) -> dict[str, Any]:
         """Return the row with the fields of an entry."""
         own = {"trial_id": probe_id(self.architecture), "status": PROBE, "objective": self.objective}
-        empty = dict.fromkeys(("rank", "epoch", "epochs", "seconds", "probe", "failure"))
+        empty = dict.fromkeys(("rank", "epoch", "epochs", "seconds", *_SIZES, "probe", "failure"))
         parameters = {"architecture": self.architecture}
         values = {**empty, **own, "parameters": parameters, "config": parameters}
         return {name: values[name] for name in _JSON_FIELDS}

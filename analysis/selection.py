@@ -10,7 +10,8 @@ from analysis.conditions import parse_condition
 from analysis.leaderboard import Entry, settings
 from search_spaces.errors import InvalidInput, closest, shown
 
-_COLUMNS = ("run", "rank", "trial_id", "status", "objective", "epoch", "epochs", "seconds", "probe")
+_SIZES = ("total_parameters", "trainable_parameters")
+_COLUMNS = ("run", "rank", "trial_id", "status", "objective", "epoch", "epochs", "seconds", *_SIZES, "probe")
 
 
 @dataclass(frozen=True)

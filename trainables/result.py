@@ -35,6 +35,12 @@ class EpochReport(_Record):
     checkpoint: str
     """Name of the newest checkpoint folder that holds this epoch: `best` when the objective improved, else `last`."""
 
+    total_parameters: int | None = None
+    """Parameters of the model; None in a record of an older version."""
+
+    trainable_parameters: int | None = None
+    """Parameters that were trained in this epoch; None in a record of an older version."""
+
     ended_by: EndedBy | None = None
     """Reason why this was the last epoch; None while the trial continues."""
 

@@ -1,4 +1,4 @@
-"""Command that shows trials: leaderboard."""
+"""Commands that show trials: leaderboard, compare."""
 
 from dataclasses import replace
 from enum import StrEnum
@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.commands.options import as_place_or_address, errors, escaped, output, print_json, prose, warn_of
+from orchestrator.commands.options import (
+    Format,
+    FormatOption,
+    RunArgument,
+    as_place_or_address,
+    errors,
+    escaped,
+    output,
+    print_json,
+    prose,
+    warn_of,
+)
 from search_spaces.shell import thaw_command
 from search_spaces.space import parameters_text
 from trainables.storage.place import Place
@@ -36,8 +47,9 @@ RunsArgument = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command to the app."""
+    """Add the commands to the app."""
     app.command(rich_help_panel="Results")(leaderboard)
+    app.command("compare", rich_help_panel="Results")(side_by_side)
 
 
 def leaderboard(
@@ -84,6 +96,32 @@ def leaderboard(
         if same := constants(entries):
             prose(output, f"[dim]all: {escaped(parameters_text(same))}[/dim]\n")
         output.print(trial_table(entries, board.objective, output, shown.probes))
+
+
+def side_by_side(
+    run: RunArgument,
+    first: Annotated[str, typer.Argument(metavar="TRIAL", help="A trial of the run, e.g. 0007.")],
+    second: Annotated[str, typer.Argument(metavar="OTHER", help="Another trial of it.")],
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Show where two trials differ: settings, curves, and whether one is better on the validation images."""
+    from analysis.comparison import compare_trials
+    from analysis.leaderboard import Leaderboard
+    from analysis.run_folder import open_run
+    from orchestrator.terminal.comparison import comparison_text, curve_table, setting_table
+
+    folder = open_run(run)
+    board = Leaderboard.from_run(folder)
+    warn_of(board.problems)
+    found = compare_trials(folder, board, first, second)
+    if format is Format.JSON:
+        print_json(found.to_json())
+        return
+    if found.settings:
+        output.print(setting_table(found))
+        output.print()
+    output.print(curve_table(found))
+    prose(output, f"\n{escaped(comparison_text(found))}")
 
 
 def _read(run: Place | str) -> "Leaderboard":

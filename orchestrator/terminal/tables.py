@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
@@ -41,15 +41,16 @@ def trial_table(
 ) -> Table:
     """Return entries in order, with the parameters that differ: one column each, or one for all where that is too wide.
 
-    Where that one column would be too narrow, the columns of epoch and seconds are left out. The linear probes follow,
-    without a rank.
+    The numbers of parameters are shown where there is room. Where that one column would be too narrow, the columns of
+    epoch and seconds are left out. The linear probes follow, without a rank.
     """
     varying = columns(entries)
     if probes and "architecture" not in varying:
         varying = ["architecture", *varying]
-    wide = _trial_table(entries, objective, varying, probes, split=True)
-    if _width(wide, console) <= console.width:
-        return wide
+    for sized in (True, False):
+        wide = _trial_table(entries, objective, varying, probes, split=True, sized=sized)
+        if _width(wide, console) <= console.width:
+            return wide
     bare = _trial_table(entries, objective, varying, probes, split=False)
     bare.columns.pop()
     timing = console.width - _width(bare, console) >= ENOUGH_ROOM
@@ -69,19 +70,12 @@ def _trial_table(
     *,
     split: bool,
     timing: bool = True,
+    sized: bool = False,
 ) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    joined = any(entry.run is not None for entry in entries)
-    if joined:
-        table.add_column("run", overflow="fold")
-    for name, justify in (("rank", "right"), ("trial", "left"), ("status", "left"), (objective.metric, "right")):
-        table.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True)
-    if timing:
-        table.add_column("epoch", justify="right", no_wrap=True)
-        table.add_column("seconds", justify="right", no_wrap=True)
-    probed = any(entry.probe is not None for entry in entries)
-    if probed:
-        table.add_column("probe", justify="right", no_wrap=True)
+    shown = _leading_columns(entries, objective, timing=timing, sized=sized)
+    for name, is_number, _ in shown:
+        table.add_column(name, justify="right" if is_number else "left", no_wrap=name != "run")
     failed = any(entry.trial.failure for entry in entries)
     for name in [*varying, *(["failure"] if failed else [])] if split else ["parameters"]:
         table.add_column(name, overflow="fold")
@@ -94,23 +88,52 @@ def _trial_table(
             cells = [value_text(own[name]) if name in own else "" for name in varying] + [reason] * failed
         else:
             cells = ["\n".join(text for text in (short_text(own), reason) if text)]
-        times = ["" if entry.epoch is None else f"{entry.epoch}/{len(trial.reports)}", f"{trial.seconds:.1f}"]
-        table.add_row(
-            *([Text(entry.run or "")] if joined else []),
-            "" if entry.rank is None else str(entry.rank),
-            trial.trial_id,
-            status_text(trial.status),
-            "" if entry.objective is None else f"{entry.objective:.4f}",
-            *(times if timing else []),
-            *(["" if entry.probe is None else f"{entry.probe:.4f}"] if probed else []),
-            *map(Text, cells),
-        )
+        table.add_row(*(cell(entry) for _, _, cell in shown), *map(Text, cells))
     for probe in probes:
         own = {"architecture": probe.architecture}
         cells = [own.get(name, "") for name in varying] + [""] * failed if split else [probe.architecture]
-        row = [*([""] * joined), "", "probe", "", f"{probe.objective:.4f}", *([""] * (2 * timing + probed))]
-        table.add_row(*row, *map(Text, cells), style="dim")
+        row = {"trial": "probe", objective.metric: f"{probe.objective:.4f}"}
+        table.add_row(*(row.get(name, "") for name, _, _ in shown), *map(Text, cells), style="dim")
     return table
+
+
+def _leading_columns(
+    entries: Sequence[Entry], objective: Objective, *, timing: bool, sized: bool
+) -> list[tuple[str, bool, Callable[[Entry], str | Text]]]:
+    """Return name, whether it holds numbers, and cell of each column before those of the settings."""
+    listed: list[tuple[bool, str, bool, Callable[[Entry], str | Text]]] = [
+        (any(entry.run is not None for entry in entries), "run", False, lambda entry: Text(entry.run or "")),
+        (True, "rank", True, lambda entry: "" if entry.rank is None else str(entry.rank)),
+        (True, "trial", False, lambda entry: entry.trial.trial_id),
+        (True, "status", False, lambda entry: status_text(entry.trial.status)),
+        (True, objective.metric, True, lambda entry: _decimals(entry.objective)),
+        (timing, "epoch", True, _epoch_text),
+        (timing, "seconds", True, lambda entry: f"{entry.trial.seconds:.1f}"),
+        (sized and any(map(size_text, entries)), "trained", True, size_text),
+        (any(entry.probe is not None for entry in entries), "probe", True, lambda entry: _decimals(entry.probe)),
+    ]
+    return [(name, is_number, cell) for is_shown, name, is_number, cell in listed if is_shown]
+
+
+def _epoch_text(entry: Entry) -> str:
+    return "" if entry.epoch is None else f"{entry.epoch}/{len(entry.trial.reports)}"
+
+
+def _decimals(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def size_text(entry: Entry) -> str:
+    """Return the parameters that were trained, of all, e.g. 7.69k/2.23M; empty where they are not known."""
+    trained, total = entry.trainable_parameters, entry.total_parameters
+    return "" if trained is None or total is None else f"{_count_text(trained)}/{_count_text(total)}"
+
+
+def _count_text(count: int) -> str:
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return str(count)
 
 
 def against_probe(found: Baseline) -> str:

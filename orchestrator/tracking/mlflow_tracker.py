@@ -30,7 +30,10 @@ from trainables.storage.place import Place
 ADDRESS_VARIABLE = "MLFLOW_TRACKING_URI"
 
 # MLflow's limits for one request, one name and one value.
-_PARAMETERS, _NAME, _VALUE = 100, 250, 6000
+_PARAMETERS, _METRICS, _NAME, _VALUE = 100, 1000, 250, 6000
+
+# Seconds between two requests with the epochs of a trial; shorter epochs are sent together.
+_PAUSE = 1.0
 
 _SECONDS = "time/epoch_s"
 
@@ -116,18 +119,28 @@ class MlflowTrial:
         self._client = client
         self._run_id = run_id
         self._epoch = epoch
+        self._waiting: dict[int, dict[str, float]] = {}
+        self._sent = -math.inf
 
     def log(self, report: EpochReport) -> None:
         """Send the metrics of an epoch, under its own number."""
         self._epoch = report.epoch
         # The seconds come last, where metrics are written one after another: they stand for a whole row.
-        values = {**report.metrics, _SECONDS: report.seconds}
-        _log(self._client, self._run_id, values, report.epoch)
+        self._waiting[report.epoch] = {**report.metrics, _SECONDS: report.seconds}
+        if time.monotonic() - self._sent >= _PAUSE:
+            self._send()
 
     def finish(self, status: Status, summary: Mapping[str, float]) -> None:
         """Send the final values, under the number of the last epoch, and close the run with its status as a tag."""
+        self._send()
         _log(self._client, self._run_id, summary, self._epoch, {"status": status.value})
         self._client.set_terminated(self._run_id, _STATUSES[status])
+
+    def _send(self) -> None:
+        rows, self._waiting = self._waiting, {}
+        if rows:
+            _log_rows(self._client, self._run_id, rows)
+            self._sent = time.monotonic()
 
 
 class _SweepRuns:
@@ -269,14 +282,23 @@ def _search(client: Any, experiment: str, tags: str) -> Iterator[Any]:
 def _log(
     client: Any, run_id: str, values: Mapping[str, float], step: int, tags: Mapping[str, str] | None = None
 ) -> None:
-    from mlflow.entities import Metric, RunTag
+    from mlflow.entities import RunTag
+
+    texts = [RunTag(_allowed(name), value[:_VALUE]) for name, value in (tags or {}).items()]
+    client.log_batch(run_id, metrics=_metrics(values, step), tags=texts)
+
+
+def _log_rows(client: Any, run_id: str, rows: Mapping[int, Mapping[str, float]]) -> None:
+    metrics = [metric for step, values in rows.items() for metric in _metrics(values, step)]
+    for first in range(0, len(metrics), _METRICS):
+        client.log_batch(run_id, metrics=metrics[first : first + _METRICS])
+
+
+def _metrics(values: Mapping[str, float], step: int) -> list[Any]:
+    from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    client.log_batch(
-        run_id,
-        metrics=[Metric(_allowed(name), value, now, step) for name, value in values.items()],
-        tags=[RunTag(_allowed(name), value[:_VALUE]) for name, value in (tags or {}).items()],
-    )
+    return [Metric(_allowed(name), value, now, step) for name, value in values.items()]
 
 
 def _log_parameters(client: Any, run_id: str, values: Mapping[str, str]) -> None:

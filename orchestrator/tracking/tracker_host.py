@@ -60,4 +60,5 @@ def _receive(connection: Connection, calls: "queue.SimpleQueue[Any]", on_end: Ca
 
 
 if __name__ == "__main__":
+    os.nice(10)  # trials come first
     sys.exit(host(Connection(int(sys.argv[1])), end_late))

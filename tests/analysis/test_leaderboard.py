@@ -36,7 +36,14 @@ BEST_FIRST = [
 def trial(trial_id: str, status: Status, *scores: float, **changes: Any) -> TrialResult:
     """A trial that reported `scores`, under every metric."""
     reports = tuple(
-        EpochReport(epoch=epoch, metrics={"val/macro_f1": s, "val/loss": s}, seconds=2.5, checkpoint="best")
+        EpochReport(
+            epoch=epoch,
+            metrics={"val/macro_f1": s, "val/loss": s},
+            seconds=2.5,
+            checkpoint="best",
+            total_parameters=90,
+            trainable_parameters=min(80, 40 * epoch),
+        )
         for epoch, s in enumerate(scores, start=1)
     )
     values = {"trial_id": trial_id, "config": CONFIG, "parameters": {}, "status": status, "reports": reports}
@@ -107,11 +114,13 @@ def test_json_fields_are_frozen() -> None:
     assert json.loads(json.dumps(written)) == [
         {
             "rank": 1, "trial_id": "0001", "status": "COMPLETED", "objective": 0.6, "epoch": 2, "epochs": 3,
-            "seconds": 7.5, "probe": None, "parameters": {"lr": 0.01}, "config": CONFIG.to_json(), "failure": None,
+            "seconds": 7.5, "total_parameters": 90, "trainable_parameters": 80, "probe": None,
+            "parameters": {"lr": 0.01}, "config": CONFIG.to_json(), "failure": None,
         },
         {
             "rank": None, "trial_id": "0002", "status": "FAILED", "objective": None, "epoch": None, "epochs": 0,
-            "seconds": 0, "probe": None, "parameters": {}, "config": CONFIG.to_json(), "failure": "loss is not finite",
+            "seconds": 0, "total_parameters": None, "trainable_parameters": None, "probe": None, "parameters": {},
+            "config": CONFIG.to_json(), "failure": "loss is not finite",
         },
     ]  # fmt: skip
 
@@ -126,12 +135,12 @@ def test_csv(tmp_path: Path) -> None:
     with path.open(newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     assert header == [
-        "rank", "trial_id", "status", "objective", "epoch", "epochs", "seconds", "probe", "failure",
-        "parameters.lr", "parameters.epochs", "parameters.k",
+        "rank", "trial_id", "status", "objective", "epoch", "epochs", "seconds",
+        "total_parameters", "trainable_parameters", "probe", "failure", "parameters.lr", "parameters.epochs", "parameters.k",
     ]  # fmt: skip
     assert rows == [
-        ["1", "0001", "COMPLETED", "0.6", "1", "1", "2.5", "", "", "0.01", "6", ""],
-        ["", "0002", "FAILED", "", "", "0", "0", "", 'a, "b"\nc', "", "", "[1, 2]"],
+        ["1", "0001", "COMPLETED", "0.6", "1", "1", "2.5", "90", "40", "", "", "0.01", "6", ""],
+        ["", "0002", "FAILED", "", "", "0", "0", "", "", "", 'a, "b"\nc', "", "", "[1, 2]"],
     ]
     assert list(tmp_path.iterdir()) == [path]
 

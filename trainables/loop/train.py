@@ -45,7 +45,7 @@ def train(config: TrialConfig, folders: TrialFolders, resume_from: Path | None =
         metrics = learner.train_epoch(epoch, count_plateaus(_objectives(config, reports, since), config.objective))
         outputs = learner.validate()
         metrics |= _validation(learner.task.measure(outputs, targets), epoch, metrics["lr/head"])
-        reports.append(_report(config, reports, metrics, tuple(learner.notes), started))
+        reports.append(_report(learner, reports, metrics, started))
         learner.notes.clear()
         if learner.is_main:
             _write(learner, arrays, folders, reports, outputs)
@@ -64,10 +64,9 @@ def _validation(measured: Mapping[str, float], epoch: int, rate: float) -> dict[
     return {f"val/{name}": value for name, value in measured.items()}
 
 
-def _report(
-    config: TrialConfig, reports: list[EpochReport], metrics: dict[str, float], notes: tuple[str, ...], started: float
-) -> EpochReport:
+def _report(learner: Learner, reports: list[EpochReport], metrics: dict[str, float], started: float) -> EpochReport:
     """Return the report of the epoch after `reports`, which began at `started`."""
+    config, weights = learner.config, list(learner.model.parameters())
     value = config.objective.value(metrics)
     best = best_report(reports, config.objective)
     improved = best is None or config.objective.better(value, config.objective.value(best.metrics))
@@ -77,7 +76,9 @@ def _report(
         seconds=time.perf_counter() - started,
         checkpoint="best" if improved else "last",
         ended_by=_ended_by(config, reports, value),
-        notes=notes,
+        total_parameters=sum(weight.numel() for weight in weights),
+        trainable_parameters=sum(weight.numel() for weight in weights if weight.requires_grad),
+        notes=tuple(learner.notes),
     )
 
 

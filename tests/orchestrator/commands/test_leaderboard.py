@@ -1,4 +1,4 @@
-"""`thaw leaderboard` on ledgers alone."""
+"""`thaw leaderboard` and `thaw compare` on ledgers alone."""
 
 import csv
 import json
@@ -77,3 +77,14 @@ def test_a_run_without_trials_says_so(empty_run: RunFolder, capsys: pytest.Captu
     assert f"{empty_run.root} has no trials yet; see `thaw status {empty_run.root}`" in capsys.readouterr().err
     assert run(["leaderboard", str(empty_run.root), "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out) == []
+
+
+def test_two_trials_are_compared(searched: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["compare", searched, "0001", "0002"]) == 0
+    printed = capsys.readouterr().out
+    assert [" ".join(line.split()) for line in printed.splitlines()[:2]] == ["setting 0001 0002", "lr 0.1 0.01"]
+    assert "no interval of their difference" in printed
+    assert run(["compare", searched, "0001", "0002", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["objectives"] == [0.75, 0.5]
+    assert run(["compare", searched, "0001", "0009"]) == 2
+    assert "must have the trial, got '0009'" in capsys.readouterr().err

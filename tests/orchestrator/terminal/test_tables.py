@@ -23,7 +23,7 @@ from orchestrator.terminal.tables import (
 from search_spaces.space import parameters_text, value_text
 from trainables.bundle.parity import Parity
 from trainables.bundle.predict import Prediction
-from trainables.config import TrialConfig
+from trainables.config import Objective, TrialConfig
 from trainables.result import TrialResult
 from trainables.status import Status
 from trainables.task.bootstrap import Difference, Interval
@@ -224,6 +224,8 @@ def test_field_names_of_json_are_frozen(board: Leaderboard) -> None:
         "epoch",
         "epochs",
         "seconds",
+        "total_parameters",
+        "trainable_parameters",
         "probe",
         "parameters",
         "config",
@@ -262,3 +264,18 @@ def test_metrics_and_parity_are_told_in_a_line() -> None:
     assert parity_text(parity) == (
         "9 of 9 validation images: same label in onnxruntime and PyTorch; largest difference of a logit 2.0e-07"
     )
+
+
+def test_the_parameters_are_shown_where_there_is_room(trial: Callable[..., TrialResult]) -> None:
+    done = trial("0000", [0.5, 0.75], Status.COMPLETED, {"lr": 0.01})
+    sizes = ((2_230_000, 7_686), (2_230_000, 2_230_000))
+    reports = tuple(
+        report.model_copy(update={"total_parameters": total, "trainable_parameters": trained})
+        for report, (total, trained) in zip(done.reports, sizes, strict=True)
+    )
+    frozen = done.model_copy(update={"trial_id": "0001", "reports": reports[:1]})
+    board = Leaderboard.from_trials(Objective(), [done.model_copy(update={"reports": reports}), frozen])
+    text = shown(trial_table(board.entries, board.objective, console(120)), 120)
+    assert "2.23M/2.23M" in text
+    assert "7.69k/2.23M" in text
+    assert "trained" not in shown(trial_table(board.entries, board.objective, console(40)), 40)

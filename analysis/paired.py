@@ -1,0 +1,52 @@
+"""Paired comparison: how much two trials of a run differ on the same validation images, from their predictions."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from analysis.predictions import read_predictions
+from analysis.run_folder import RunFolder
+from analysis.run_store import RunStore
+from trainables.task.bootstrap import STATISTICS, Difference, paired_bootstrap
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """PairedDifference: the objective of one trial minus that of another, on the same images."""
+
+    difference: Difference
+    """Difference with the interval of other validation images."""
+
+    images: int
+    """Images of the validation split."""
+
+
+def paired_difference(run: RunFolder, first: str, second: str, metric: str) -> PairedDifference | None:
+    """Compare two trials, or probes, of a run by a metric `val/...`.
+
+    The interval covers the choice of the validation images alone. Returns None for a metric without a bootstrap, and
+    where predictions are missing, unreadable or of other images.
+    """
+    statistic = next((name for name in STATISTICS if f"val/{name}" == metric), None)
+    if statistic is None:
+        return None
+    store = RunStore(run)
+    columns = []
+    for name in (first, second):
+        found = _columns(store, name)
+        if found is None:
+            return None
+        columns.append(found)
+    (paths, labels, ours), (other_paths, other_labels, theirs) = columns
+    if not np.array_equal(paths, other_paths) or not np.array_equal(labels, other_labels):
+        return None
+    classes = np.unique(np.concatenate([labels, ours, theirs]))
+    a, b = (np.equal.outer(predicted, classes).astype(np.float32) for predicted in (ours, theirs))
+    return PairedDifference(paired_bootstrap(a, b, np.searchsorted(classes, labels), statistic), len(labels))
+
+
+def _columns(store: RunStore, name: str) -> list[np.ndarray[Any, Any]] | None:
+    names = ("path", "label", "predicted")
+    table = read_predictions(store, store.newest(lambda layer: layer.predictions(name)), names)
+    return None if table is None else [np.array(table[column].to_pylist(), dtype=str) for column in names]
