@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from analysis.leaderboard import Leaderboard
+    from analysis.report.panels import figures
     from orchestrator.driver.sweep import run_sweep
     from orchestrator.spec.loading import load
     from trainables.bundle.predict import Predictor
 
-__all__ = ["Leaderboard", "Predictor", "load", "run_sweep"]
+__all__ = ["Leaderboard", "Predictor", "figures", "load", "run_sweep"]
 
 _HOMES = {
     "Leaderboard": "analysis.leaderboard",
     "Predictor": "trainables.bundle.predict",
+    "figures": "analysis.report.panels",
     "load": "orchestrator.spec.loading",
     "run_sweep": "orchestrator.driver.sweep",
 }

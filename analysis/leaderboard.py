@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic_core import to_jsonable_python
 
@@ -14,11 +14,14 @@ from analysis.ledger import Ledger, by_id
 from analysis.markdown import markdown_table
 from analysis.run_folder import RunFolder, open_run, probe_id
 from analysis.run_store import write_atomically
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInput, ThawError
 from trainables.config import DataConfig, Objective, TrialConfig
 from trainables.result import EpochReport, TrialResult, best_report
 from trainables.status import Status
 from trainables.storage.place import Place, as_place
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 # Order of the groups of trials. Statuses of one group are equal.
 _GROUPS = {
@@ -34,6 +37,9 @@ _GROUPS = {
 _SIZES = ("total_parameters", "trainable_parameters")
 _CSV_FIELDS = ["rank", "trial_id", "status", "objective", "epoch", "epochs", "seconds", *_SIZES, "probe", "failure"]
 _JSON_FIELDS = [*_CSV_FIELDS[:-1], "parameters", "config", "failure"]
+
+COLUMNS = ("run", "rank", "trial_id", "status", "objective", "epoch", "epochs", "seconds", *_SIZES, "probe")
+"""Columns of a row that are no settings and no metrics."""
 
 PROBE = "PROBE"
 """Stands in place of a status in the row of a linear probe."""
@@ -70,6 +76,21 @@ class Entry:
     def trainable_parameters(self) -> int | None:
         """Parameters that were trained, at most at once; None where the record does not say."""
         return max((report.trainable_parameters or 0 for report in self.trial.reports), default=0) or None
+
+    def row(self) -> dict[str, Any]:
+        """Return what the trial has to show, under one name each; what it lacks is absent.
+
+        Settings have the names of the sweep file (`lr`, `data.image_size`), metrics are those of the best epoch
+        (`val/accuracy`), the columns of the leaderboard have their own. A setting that is called as a column is
+        (`epochs`) is found as `parameters.epochs`.
+        """
+        row = settings(self.trial)
+        for name, value in to_jsonable_python(self.trial.parameters).items():
+            row |= {name: value, f"parameters.{name}": value} if name in COLUMNS else {name: value}
+        best = next((report for report in self.trial.reports if report.epoch == self.epoch), None)
+        row |= {} if best is None else best.metrics
+        columns = self.to_json()
+        return row | {name: columns[name] for name in COLUMNS if columns.get(name) is not None}
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry as every `--format json` prints it."""
@@ -178,6 +199,20 @@ class Leaderboard:
     def without_driver(self) -> Self:
         """Return the leaderboard as it is while no process drives the run: a trial that was RUNNING is INTERRUPTED."""
         return replace(self, entries=rank(self.objective, (entry.trial.without_driver() for entry in self.entries)))
+
+    @property
+    def frame(self) -> "DataFrame":
+        """Table for notebooks: a row per trial, best first, with the columns of `Entry.row`; a gap is NaN or None.
+
+        Raises ThawError without pandas, which comes with thaw[report].
+        """
+        try:
+            import pandas as pd
+        except ModuleNotFoundError:
+            raise ThawError("Leaderboard.frame: needs pandas, which is not installed; install thaw[report]") from None
+        rows = [entry.row() for entry in self.entries]
+        names = dict.fromkeys([*(name for name in COLUMNS if name != "run"), *(name for row in rows for name in row)])
+        return pd.DataFrame(rows, columns=[*names])
 
     def winner(self) -> TrialResult:
         """Return the best COMPLETED trial. Raises InvalidInput with the counts by status when there is none."""

@@ -4,14 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic_core import to_jsonable_python
-
 from analysis.conditions import parse_condition
-from analysis.leaderboard import Entry, settings
+from analysis.leaderboard import COLUMNS, Entry
 from search_spaces.errors import InvalidInput, closest, shown
-
-_SIZES = ("total_parameters", "trainable_parameters")
-_COLUMNS = ("run", "rank", "trial_id", "status", "objective", "epoch", "epochs", "seconds", *_SIZES, "probe")
 
 
 @dataclass(frozen=True)
@@ -35,8 +30,8 @@ class Selection:
 
     def apply(self, entries: Sequence[Entry]) -> tuple[Entry, ...]:
         """Return the entries that are shown. Raises InvalidInput for a condition or a name that does not fit them."""
-        rows = [(entry, row_of(entry)) for entry in entries]
-        names = {name for _, row in rows for name in row} | {*_COLUMNS}
+        rows = [(entry, entry.row()) for entry in entries]
+        names = {name for _, row in rows for name in row} | {*COLUMNS}
         if self.where is not None:
             holds = parse_condition(self.where, names, "--where")
             rows = [(entry, row) for entry, row in rows if holds(row)]
@@ -47,22 +42,6 @@ class Selection:
         elif self.is_reversed:
             rows.reverse()
         return tuple(entry for entry, _ in rows[: self.top])
-
-
-def row_of(entry: Entry) -> dict[str, Any]:
-    """Return what a trial has to show under one name each; what it lacks is absent.
-
-    Settings have the names of the sweep file (`lr`, `data.image_size`), metrics those of the best epoch
-    (`val/accuracy`), the columns of the leaderboard their own. Where a setting is called as a column is (`epochs`), it
-    is found as `parameters.epochs`.
-    """
-    row = settings(entry.trial)
-    for name, value in to_jsonable_python(entry.trial.parameters).items():
-        row |= {name: value, f"parameters.{name}": value}
-    best = next((report for report in entry.trial.reports if report.epoch == entry.epoch), None)
-    row |= {} if best is None else best.metrics
-    columns = entry.to_json()
-    return row | {name: columns[name] for name in _COLUMNS if columns.get(name) is not None}
 
 
 def _known(name: str, names: set[str], option: str) -> str:

@@ -58,6 +58,8 @@ trial.
 {table}
 | target | | 3 % | | |
 
+A trial takes 0.4 s here. W&B's client takes 25 ms of a core for each, MLflow's 12 ms and a second for its import.
+
 {left_out([each for sides in found.values() for each in sides], "all")}.
 """
 

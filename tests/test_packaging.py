@@ -22,6 +22,8 @@ TRAINING = {
         "huggingface_hub",
         "onnx",
         "optuna",
+        "pandas",
+        "plotly",
         "ray",
         "safetensors",
         "scikit-learn",
@@ -78,7 +80,7 @@ def test_the_wheel_names_its_extras_and_licence(wheel: zipfile.ZipFile) -> None:
     metadata = message_from_string(read(wheel, ".dist-info/METADATA"))
     assert metadata["Name"] == "thaw"
     assert metadata["License-Expression"] == "Apache-2.0"
-    assert set(metadata.get_all("Provides-Extra", [])) == {"train", "serve", "tensorboard", "wandb", "mlflow"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {"train", "serve", "report", "tensorboard", "wandb", "mlflow"}
     assert "Apache License" in read(wheel, "licenses/LICENSE")
 
 

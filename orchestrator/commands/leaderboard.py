@@ -100,8 +100,8 @@ def leaderboard(
 
 def side_by_side(
     run: RunArgument,
-    first: Annotated[str, typer.Argument(metavar="TRIAL", help="A trial of the run, e.g. 0007.")],
-    second: Annotated[str, typer.Argument(metavar="OTHER", help="Another trial of it.")],
+    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="A trial of the run, e.g. 0007.")],
+    other: Annotated[str, typer.Argument(metavar="OTHER", help="Another trial of it.")],
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show where two trials differ: settings, curves, and whether one is better on the validation images."""
@@ -113,7 +113,7 @@ def side_by_side(
     folder = open_run(run)
     board = Leaderboard.from_run(folder)
     warn_of(board.problems)
-    found = compare_trials(folder, board, first, second)
+    found = compare_trials(folder, board, trial, other)
     if format is Format.JSON:
         print_json(found.to_json())
         return

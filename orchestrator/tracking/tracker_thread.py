@@ -31,13 +31,15 @@ class TrackerThread:
     ) -> None:
         """Start the thread; `on_problem` gets one sentence per tracker, in this thread. Later ones are logged.
 
-        `on_finish` is called with each trial whose end the tracker has recorded, in this thread.
+        `on_finish` is called with each trial whose end the tracker has recorded, in this thread; the local tracker of
+        a service does not count.
         """
         self._tracker = tracker
         self._online = tracker if isinstance(tracker, OnlineTracker) else None
         self._on_problem = on_problem
         self._on_finish = on_finish
         self._has_reported = False
+        self._is_replaced = False
         self._open: dict[str, TrackedTrial] = {}
         self._kept: dict[str, tuple[TrialContext, list[EpochReport]]] = {}
         self._failed: set[str] = set()
@@ -117,7 +119,7 @@ class TrackerThread:
         was_online = self._online is not None
         with self._harmless("finish"):
             self._open[name].finish(status, summary)
-            if name not in self._failed:
+            if name not in self._failed and not self._is_replaced:
                 self._on_finish(name, status)
         if was_online and self._online is None:  # opened again by the local tracker
             self._finish(name, status, summary)
@@ -140,7 +142,7 @@ class TrackerThread:
         assert online is not None
         self._on_problem(online.explain(error, run))
         online.kill()
-        self._tracker = online.local
+        self._tracker, self._is_replaced = online.local, True
         kept, self._kept, self._open = self._kept, {}, {}
         self._failed.clear()
         self._failed_starts = 0

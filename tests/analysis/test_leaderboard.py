@@ -136,7 +136,8 @@ def test_csv(tmp_path: Path) -> None:
         header, *rows = csv.reader(file)
     assert header == [
         "rank", "trial_id", "status", "objective", "epoch", "epochs", "seconds",
-        "total_parameters", "trainable_parameters", "probe", "failure", "parameters.lr", "parameters.epochs", "parameters.k",
+        "total_parameters", "trainable_parameters", "probe", "failure",
+        "parameters.lr", "parameters.epochs", "parameters.k",
     ]  # fmt: skip
     assert rows == [
         ["1", "0001", "COMPLETED", "0.6", "1", "1", "2.5", "90", "40", "", "", "0.01", "6", ""],
@@ -250,3 +251,19 @@ def test_a_failure_has_a_column_where_there_is_one() -> None:
     text = board("runs/one", trial("0000", Status.COMPLETED, 0.5), failed).to_markdown().splitlines()
     assert text[0] == "| rank | trial | status | val/macro\\_f1 | epoch | seconds | failure |"
     assert text[2:] == ["| 1 | 0000 | COMPLETED | 0.5 | 1 | 2.5 |  |", "|  | 0001 | FAILED |  |  | 0 | no \\| room |"]
+
+
+def test_a_notebook_gets_a_frame() -> None:
+    trials = [
+        trial("0000", Status.COMPLETED, 0.5, parameters={"lr": 0.01, "epochs": 3}),
+        trial("0001", Status.COMPLETED, 0.75, parameters={"lr": 0.1}),
+        trial("0002", Status.FAILED),
+    ]
+    frame = board("runs/one", *trials).frame
+    assert list(frame["trial_id"]) == ["0001", "0000", "0002"]
+    assert list(frame["rank"])[:2] == [1, 2]
+    assert frame["objective"].max() == 0.75
+    assert frame["val/macro_f1"].isna().tolist() == [False, False, True]
+    assert frame["data.root"].tolist() == ["data"] * 3
+    assert frame["parameters.epochs"].dropna().tolist() == [3]
+    assert board("runs/one").frame.empty

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from analysis.leaderboard import Entry, Leaderboard
-from analysis.selection import Selection, row_of
+from analysis.selection import Selection
 from search_spaces.errors import InvalidInput
 from trainables.config import Objective, TrialConfig
 from trainables.result import EpochReport, TrialResult
@@ -84,4 +84,4 @@ def test_an_unknown_name_is_refused_with_a_similar_one(entries: tuple[Entry, ...
 def test_a_parameter_that_is_called_as_a_column_is_found_under_its_long_name() -> None:
     ended = trial("0000", [0.5], Status.COMPLETED, {"epochs": 9})
     (entry,) = Leaderboard.from_trials(Objective(metric="val/macro_f1"), [ended]).entries
-    assert (row_of(entry)["epochs"], row_of(entry)["parameters.epochs"]) == (1, 9)
+    assert (entry.row()["epochs"], entry.row()["parameters.epochs"]) == (1, 9)

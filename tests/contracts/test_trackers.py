@@ -284,19 +284,18 @@ def live(dispatcher: Dispatcher, result: TrialResult, first: int = 0) -> None:
 # ---- what every tracker keeps ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", list(Status))
-def test_every_epoch_is_shown_once_and_then_the_status(
-    shown: Shown, sweep: Callable[..., Dispatcher], status: Status
-) -> None:
-    result = trial("0000", 3, status)
+def test_every_epoch_is_shown_once_and_then_the_status(shown: Shown, sweep: Callable[..., Dispatcher]) -> None:
+    results = [trial(f"{number:04}", 3, status, seed=number / 16) for number, status in enumerate(Status)]
     dispatcher = sweep(shown.tracker())
-    live(dispatcher, result)
+    for result in results:
+        live(dispatcher, result)
     assert dispatcher.close() == ()
-    seen = shown.trial("0000")
-    assert seen.rows == rows(result)
-    assert seen.statuses == [status.value], "RUNNING: its driver ended, and the ledger says the same"
-    if not status.unfinished:
-        assert seen.summary["best/val/macro_f1"] == result.objective
+    for result in results:
+        seen, status = shown.trial(result.trial_id), result.status
+        assert seen.rows == rows(result)
+        assert seen.statuses == [status.value], "RUNNING: its driver ended, and the ledger says the same"
+        if not status.unfinished:
+            assert seen.summary["best/val/macro_f1"] == result.objective
 
 
 def test_trials_that_run_at_once_do_not_mix(shown: Shown, sweep: Callable[..., Dispatcher]) -> None:

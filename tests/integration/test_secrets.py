@@ -1,4 +1,4 @@
-"""Ten secrets in the environment of a sweep, a retraining and an export: none is left on a disk, nor shown by `ps`."""
+"""Thirteen secrets in the environment of a sweep, a retraining and an export: none is on a disk or shown by `ps`."""
 
 import base64
 import gzip
@@ -36,13 +36,15 @@ SECRETS = {
     "AWS_SESSION_TOKEN": "FwoGZXIvYXdzPlantedSessionToken0123456789==",
     "HOOK_TOKEN": "hook-planted-93b1d7",
     "HF_TOKEN": "hf_PlantedTokenOfTheHub0123456789",
+    "MLFLOW_TRACKING_TOKEN": "mlflow-planted-4c6",
 }
-# Passwords, each within a URL: of the proxy, of S3, of a database, of W&B; and one in a netrc file.
+# Passwords, each within a URL: of the proxy, of S3, of a database, of W&B, of MLflow; and one in a netrc file.
 PASSWORDS = {
     "HTTPS_PROXY": "pr0xy-planted-5d2",
     "AWS_ENDPOINT_URL": "s3rvice-planted-8e4",
     "DATABASE_URL": "d4tabase-planted-1c7",
     "WANDB_BASE_URL": "w4ndb-planted-6a9",
+    "MLFLOW_TRACKING_URI": "mlfl0w-planted-2b8",
     "NETRC": "n3trc-planted-0f3",
 }
 
@@ -99,7 +101,8 @@ def environment(folder: Path, ray_folder: Path) -> dict[str, str]:
     netrc = home / "netrc"
     netrc.touch(0o600)
     netrc.write_text(f"machine api.wandb.ai\n login user\n password {PASSWORDS['NETRC']}\n")
-    urls = {name: f"http://someone:{PASSWORDS[name]}@{nowhere}" for name in ("HTTPS_PROXY", "WANDB_BASE_URL")}
+    of_services = ("HTTPS_PROXY", "WANDB_BASE_URL", "MLFLOW_TRACKING_URI")
+    urls = {name: f"http://someone:{PASSWORDS[name]}@{nowhere}" for name in of_services}
     return {
         **SECRETS,
         **urls,
@@ -136,6 +139,7 @@ def commands(
         tracking={
             "wandb": {"mode": "offline"},
             "tensorboard": {},
+            "mlflow": {},
             "notify": {"command": 'echo "cannot send with $HOOK_TOKEN"; exit 3', "wandb_alert": True},
         },
     )
@@ -171,6 +175,7 @@ def test_the_commands_have_met_the_secrets(commands: dict[str, str], folder: Pat
     for pattern in (
         "wandb/offline-run-*/*.wandb",
         "tensorboard/*/events.*",
+        "mlruns/*/*/tags/status",
         "export/model.onnx",
         "winner/retrain.json",
     ):

@@ -49,16 +49,13 @@ def only(store: Path, name: str) -> MlflowRun:
     return run
 
 
-@pytest.mark.parametrize(
-    ("status", "theirs"), [(Status.PRUNED, 3), (Status.PRUNED_OOM, 4), (Status.INTERRUPTED, 5), (Status.RUNNING, 5)]
-)
-def test_the_status_is_a_tag_and_one_of_mlflow(
-    trial: Trial, tracker: Any, tmp_path: Path, status: Status, theirs: int
-) -> None:
+def test_the_status_is_a_tag_and_one_of_mlflow(trial: Trial, tracker: Any, tmp_path: Path) -> None:
     before = "mlflow" in sys.modules
-    tracker.start(context(trial("0007"), tmp_path)).finish(status, {})
-    run = only(tmp_path / "store", "0007")
-    assert (run.tags["status"], run.meta["status"]) == (status.value, theirs)
+    theirs = {Status.PRUNED: 3, Status.PRUNED_OOM: 4, Status.INTERRUPTED: 5, Status.RUNNING: 5}
+    for status, number in theirs.items():
+        tracker.start(context(trial(status.value), tmp_path)).finish(status, {})
+        run = only(tmp_path / "store", status.value)
+        assert (run.tags["status"], run.meta["status"]) == (status.value, number)
     assert ("mlflow" in sys.modules) == before, "it is imported in the child process alone"
 
 

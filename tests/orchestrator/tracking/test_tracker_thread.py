@@ -134,8 +134,8 @@ CALLS = ["start a", "log a 1", "start b", "log b 1", "log a 2", "finish a", "log
 def test_whatever_call_fails_the_local_tracker_gets_the_open_trials_from_their_start(
     context: Callable[[str], TrialContext], tmp_path: Path, failing: int | None
 ) -> None:
-    service, problems = Service(failing), list[str]()
-    thread = TrackerThread(service, problems.append, lambda name, status: None)
+    service, problems, recorded = Service(failing), list[str](), set[str]()
+    thread = TrackerThread(service, problems.append, lambda name, status: recorded.add(name))
     for call in CALLS:
         verb, *words = call.split()
         if verb == "start":
@@ -152,11 +152,13 @@ def test_whatever_call_fails_the_local_tracker_gets_the_open_trials_from_their_s
     assert thread.join(10) is None
     if failing is None:
         assert (service.calls, service.local.calls, service.ended, problems) == (CALLS, [], ["close"], [])
+        assert recorded == {"a", "b"}
         return
     assert service.calls == CALLS[:failing], "nothing is sent after the first failure"
     assert problems == [f"out of reach, see {tmp_path.name}"]
     assert service.ended == ["kill"]
     ended = {call.split()[1] for call in service.calls if call.startswith("finish")}
+    assert recorded == ended, "the service lacks the others, and gets them when the run is resumed"
     wanted = [call for call in CALLS if call.split()[-1] == "publish" or call.split()[1] not in ended]
     assert sorted(service.local.calls) == sorted(wanted)
     for name in "ab":

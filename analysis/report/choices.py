@@ -1,0 +1,184 @@
+"""Panels on the settings: which of them mattered, and which values were good."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from analysis.leaderboard import Entry
+from analysis.report.importance import MINIMUM_TRIALS, importances
+from analysis.report.panel import COLORS, Panel, RunData, color_of, figure, hover, plain
+
+_ABSENT = "does not apply"
+# Lines of one color are one trace: thousands of trials are drawn as quickly as a few.
+_SHADES = 8
+_COLUMNS = 3
+
+
+def importance(data: RunData) -> Panel | None:
+    """Importance of each setting, within each branch of the space."""
+    if data.space is None:
+        return None
+    found = importances(data.space, data.board.objective, [entry.trial for entry in data.board.entries])
+    if not found:
+        return None
+    traces = []
+    for branch in dict.fromkeys(tuple(each.branch.items()) for each in found):
+        own = [each for each in found if tuple(each.branch.items()) == branch][::-1]
+        label = ", ".join(f"{plain(name)}: {plain(value)}" for name, value in branch) or "all trials"
+        traces.append(
+            go.Bar(
+                x=[each.share if each.matters else 0.0 for each in own],
+                y=[[f"{label} ({each.trials})" for each in own], [plain(each.parameter) for each in own]],
+                text=[str(each) for each in own],
+                textposition="auto",
+                orientation="h",
+                marker={"color": COLORS[0]},
+                showlegend=False,
+            )
+        )
+    note = (
+        "The share of the trials' order that a setting explains by itself; in brackets the trials of the branch. Below "
+        f"{MINIMUM_TRIALS} trials nothing is said."
+    )
+    height = 120 + 26 * len(found)
+    made = figure("share of the order", "", traces, height=height, xaxis={"range": [0, 1]}, margin={"l": 220})
+    return Panel("importance", "What mattered", note, made)
+
+
+def slices(data: RunData) -> Panel | None:
+    """Objective against each setting."""
+    names = data.parameters
+    if not names:
+        return None
+    rows = -(-len(names) // _COLUMNS)
+    made = make_subplots(rows=rows, cols=_COLUMNS, shared_yaxes=True, subplot_titles=[plain(name) for name in names])
+    for place, name in enumerate(names):
+        own = [entry for entry in data.judged if name in entry.trial.parameters]
+        values = [entry.trial.parameters[name] for entry in own]
+        trace = go.Scatter(
+            x=values if _are_numbers(values) else [plain(value) for value in values],
+            y=[entry.objective for entry in own],
+            mode="markers",
+            marker={"color": COLORS[0], "size": 6, "opacity": 0.7},
+            text=[hover(entry) for entry in own],
+            showlegend=False,
+        )
+        made.add_trace(trace, row=place // _COLUMNS + 1, col=place % _COLUMNS + 1)
+        if _are_numbers(values) and min(values) > 0 and max(values) / min(values) >= 20:
+            made.update_xaxes(type="log", row=place // _COLUMNS + 1, col=place % _COLUMNS + 1)
+    made.update_layout(template="plotly_white", height=260 * rows + 60, margin={"l": 60, "r": 20, "t": 40, "b": 40})
+    made.update_yaxes(title_text=plain(data.metric), col=1)
+    note = "Each point is a trial; the best values lie where the points are high and close together."
+    return Panel("slices", "Each setting by itself", note, made)
+
+
+def strategies(data: RunData) -> Panel | None:
+    """Objective by strategy and architecture."""
+    return _distribution(
+        data, "strategy", "architecture", "strategies", "Strategy and architecture", "how far each may come"
+    )
+
+
+def balance(data: RunData) -> Panel | None:
+    """Objective by what is done about rare classes."""
+    return _distribution(
+        data, "balance", "strategy", "balance", "Sampler against weighted loss", "whether rare classes need help"
+    )
+
+
+def tradeoff(data: RunData) -> Panel | None:
+    """Objective against the size of the model."""
+    sized = [entry for entry in data.judged if entry.total_parameters is not None]
+    if not sized:
+        return None
+    names = sorted({entry.trial.config.architecture for entry in sized})
+    traces = [
+        go.Scatter(
+            x=[entry.total_parameters for entry in own],
+            y=[entry.objective for entry in own],
+            mode="markers",
+            name=plain(name),
+            marker={"color": color_of(name, names), "size": 8},
+            text=[hover(entry) for entry in own],
+        )
+        for name in names
+        for own in [[entry for entry in sized if entry.trial.config.architecture == name]]
+    ]
+    note = "A point to the upper left is better and smaller at once."
+    made = figure("parameters of the model", data.metric, traces, xaxis={"type": "log"})
+    return Panel("tradeoff", "Quality against size", note, made)
+
+
+def parallel(data: RunData) -> Panel | None:
+    """All settings of all trials, as one line each."""
+    names = [*data.parameters, data.metric]
+    if len(names) < 3:
+        return None
+    places = {name: _places(data.judged, name, data.metric) for name in names}
+    groups = np.array_split(np.arange(len(data.judged)), min(_SHADES, len(data.judged)))
+    traces = []
+    for shade, group in reversed(list(enumerate(groups))):
+        x: list[Any] = []
+        y: list[Any] = []
+        for index in group:
+            x += [*map(plain, names), None]
+            y += [*(places[name][0][index] for name in names), None]
+        weight = 1 - shade / max(len(groups), 2)
+        line = {"color": COLORS[5] if shade == 0 else COLORS[0], "width": 2 if shade == 0 else 1}
+        label = f"best {len(group)}" if shade == 0 else f"next {len(group)}"
+        traces.append(go.Scatter(x=x, y=y, mode="lines", line=line, opacity=max(0.15, weight), name=label))
+    made = figure("", "", traces, yaxis={"visible": False}, xaxis={"type": "category"})
+    for name in names:
+        for place, label in places[name][1]:
+            made.add_annotation(x=plain(name), y=place, text=plain(label), showarrow=False, xshift=4, xanchor="left")
+    note = f"Follow the best lines: where they meet is a good value. A setting that {_ABSENT} is at the bottom."
+    return Panel("parallel", "Settings of all trials", note, made)
+
+
+def _places(entries: Sequence[Entry], name: str, metric: str) -> tuple[list[float], list[tuple[float, str]]]:
+    """Return the height of each trial on an axis, from 0 to 1, and the labels of the axis."""
+    values = [entry.objective if name == metric else entry.trial.parameters.get(name) for entry in entries]
+    known = [value for value in values if value is not None]
+    bottom = -0.15
+    labels = [(bottom, _ABSENT)] if len(known) < len(values) else []
+    if _are_numbers(known):
+        is_log = name != metric and min(known) > 0 and max(known) / min(known) >= 20
+        scaled = [float(np.log10(value)) if is_log else float(value) for value in known]
+        low, width = min(scaled), (max(scaled) - min(scaled)) or 1.0
+        found = iter([(value - low) / width for value in scaled])
+        labels += [(0.0, f"{min(known):.3g}"), (1.0, f"{max(known):.3g}")]
+    else:
+        kinds = sorted({str(value) for value in known})
+        height = {kind: place / max(len(kinds) - 1, 1) for place, kind in enumerate(kinds)}
+        found = iter([height[str(value)] for value in known])
+        labels += [(height[kind], kind) for kind in kinds]
+    return [bottom if value is None else next(found) for value in values], labels
+
+
+def _distribution(data: RunData, by: str, color: str, name: str, title: str, see: str) -> Panel | None:
+    pairs = [(getattr(entry.trial.config, by), getattr(entry.trial.config, color), entry) for entry in data.judged]
+    if len({first for first, _, _ in pairs}) < 2:
+        return None
+    colors = sorted({second for _, second, _ in pairs})
+    traces = [
+        go.Box(
+            x=[plain(first) for first, second, _ in pairs if second == value],
+            y=[entry.objective for _, second, entry in pairs if second == value],
+            name=plain(value),
+            boxpoints="all",
+            jitter=0.4,
+            pointpos=0,
+            marker={"color": color_of(value, colors), "size": 5},
+            text=[hover(entry) for _, second, entry in pairs if second == value],
+        )
+        for value in colors
+    ]
+    note = f"Each point is a trial: {see}. Trials that were stopped early are among them."
+    return Panel(name, title, note, figure(by, data.metric, traces, boxmode="group"))
+
+
+def _are_numbers(values: Sequence[Any]) -> bool:
+    return bool(values) and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)

@@ -1,0 +1,73 @@
+"""Panels on the classes: what the winner takes for what, on the validation images."""
+
+import plotly.graph_objects as go
+
+from analysis.class_scores import ClassScores, class_scores
+from analysis.report.panel import COLORS, Panel, RunData, figure, plain
+from analysis.run_store import RunStore
+from search_spaces.errors import InvalidInput
+
+
+def confused_classes(data: RunData) -> Panel | None:
+    """Matrix of true and predicted classes of the winner."""
+    scores = _scores(data)
+    if scores is None:
+        return None
+    names = [name for name, *_ in scores.rows]
+    counts = {(true, predicted): count for true, predicted, count in scores.confusions}
+    shares = [
+        [counts.get((true, predicted), 0) / max(images, 1) for predicted in names]
+        for true, _, _, _, images in scores.rows
+    ]
+    texts = [[str(counts.get((true, predicted), "")) for predicted in names] for true in names]
+    labels = [plain(name) for name in names]
+    trace = go.Heatmap(
+        z=shares, x=labels, y=labels, text=texts, texttemplate="%{text}" if len(names) <= 20 else None,
+        colorscale="Blues", zmin=0, zmax=1, colorbar={"title": "share of the class"},
+    )  # fmt: skip
+    made = figure("predicted", "true", [trace], yaxis={"autorange": "reversed"}, height=max(420, 22 * len(names) + 160))
+    note = "A dark cell off the diagonal is a pair of classes that the winner confuses."
+    return Panel("confusion", "What the winner takes for what", note, made)
+
+
+def recall(data: RunData) -> Panel | None:
+    """Recall of each class of the winner with its interval."""
+    scores = _scores(data)
+    if scores is None:
+        return None
+    rows = sorted(scores.rows, key=lambda row: row[2])
+    bounds = [_wilson(value, images) for _, _, value, _, images in rows]
+    values = [value for _, _, value, _, _ in rows]
+    trace = go.Scatter(
+        x=values,
+        y=[f"{plain(name)} ({images})" for name, _, _, _, images in rows],
+        mode="markers",
+        marker={"color": COLORS[0], "size": 9},
+        error_x={
+            "type": "data",
+            "array": [high - value for value, (_, high) in zip(values, bounds, strict=True)],
+            "arrayminus": [value - low for value, (low, _) in zip(values, bounds, strict=True)],
+        },
+    )
+    layout = {"xaxis": {"range": [0, 1.02]}, "height": max(300, 26 * len(rows) + 120), "margin": {"l": 180}}
+    note = "The classes at the bottom fail most often; a wide bar says that there are few images of the class."
+    return Panel("recall", "Each class", note, figure("recall, 95 % interval", "", [trace], **layout))
+
+
+def _scores(data: RunData) -> ClassScores | None:
+    try:
+        winner = data.board.winner()
+    except InvalidInput:
+        return None
+    place = RunStore(data.run).newest(lambda layer: layer.predictions(winner.trial_id))
+    return class_scores(data.run, place)
+
+
+def _wilson(share: float, count: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share (Wilson 1927), which stays within 0 and 1 and has a width at both ends."""
+    if count == 0:
+        return 0.0, 1.0
+    z = 1.959964
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * (share * (1 - share) / count + z**2 / (4 * count**2)) ** 0.5
+    return max(0.0, middle - half), min(1.0, middle + half)

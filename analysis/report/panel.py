@@ -1,0 +1,123 @@
+"""Panel: one figure of a run, with the sentence that says what to see in it, and the run's data that panels read."""
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import plotly.graph_objects as go
+
+from analysis.leaderboard import Entry, Leaderboard
+from analysis.ledger import Ledger, RunRecord
+from analysis.run_folder import RunFolder, open_run
+from search_spaces.errors import InvalidInput
+from search_spaces.space import SearchSpace
+from trainables.storage.place import Place, as_place
+
+# Okabe and Ito 2008, Color Universal Design: told apart by people with any kind of color vision.
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F", "#B5A642")
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Panel: one figure of a run."""
+
+    name: str
+    """Name of the figure, e.g. `curves`."""
+
+    title: str
+    """What the figure is about."""
+
+    note: str
+    """What to see in it, in one sentence."""
+
+    figure: go.Figure
+    """Figure, as notebooks get it."""
+
+
+@dataclass(frozen=True)
+class RunData:
+    """RunData: what the panels read of a run, from its records alone."""
+
+    run: RunFolder
+    """Run."""
+
+    record: RunRecord
+    """Facts that all its trials share."""
+
+    board: Leaderboard
+    """Its trials, best first."""
+
+    @classmethod
+    def of(cls, run: RunFolder | Place | str) -> "RunData":
+        """Read a run. Raises InvalidInput when there is none or a record cannot be used."""
+        folder = run if isinstance(run, RunFolder) else open_run(as_place(run))
+        return cls(folder, Ledger(folder).read_run(), Leaderboard.from_run(folder))
+
+    @property
+    def metric(self) -> str:
+        """Name of the objective."""
+        return self.board.objective.metric
+
+    @property
+    def judged(self) -> list[Entry]:
+        """Entries that have an objective, best first."""
+        return [entry for entry in self.board.entries if entry.objective is not None]
+
+    @cached_property
+    def space(self) -> SearchSpace | None:
+        """Space of the search; None where it cannot be read, as in a run without one."""
+        try:
+            return SearchSpace.parse(self.record.space, self._fixed)
+        except InvalidInput:
+            return None
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names of the settings that were searched and vary."""
+        names = dict.fromkeys(name for entry in self.judged for name in entry.trial.parameters)
+        return [name for name in names if len({repr(entry.trial.parameters.get(name)) for entry in self.judged}) > 1]
+
+    @property
+    def _fixed(self) -> Mapping[str, Any]:
+        if not self.board.entries:
+            return {}
+        config = self.board.entries[0].trial.config.to_json()
+        return {name: value for name, value in config.items() if name not in self.record.space}
+
+
+def plain(value: object) -> str:
+    """Return a text that Plotly shows as it is: it reads tags, and a formula between dollar signs."""
+    text = _CONTROL.sub("\ufffd", str(value))
+    return html.escape(text, quote=False).replace("$", "&#36;")
+
+
+def figure(x: str, y: str, traces: Sequence[Any], **layout: Any) -> go.Figure:
+    """Return a figure with axes of these titles, in the look that all share."""
+    made = go.Figure(data=list(traces))
+    made.update_layout(
+        template="plotly_white",
+        colorway=COLORS,
+        margin={"l": 60, "r": 20, "t": 30, "b": 50},
+        height=420,
+        hovermode="closest",
+        xaxis_title=plain(x),
+        yaxis_title=plain(y),
+        legend={"orientation": "h", "y": -0.2},
+    )
+    return made.update_layout(**layout)
+
+
+def color_of(value: object, values: Sequence[object]) -> str:
+    """Return the color of one of several values, the same in all figures."""
+    return COLORS[list(values).index(value) % len(COLORS)]
+
+
+def hover(entry: Entry) -> str:
+    """Return the lines that a trial shows under the pointer."""
+    settings = (f"{plain(name)}: {plain(value)}" for name, value in entry.trial.parameters.items())
+    return "<br>".join([f"trial {plain(entry.trial.trial_id)} ({entry.trial.status})", *settings])
