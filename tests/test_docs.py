@@ -178,7 +178,7 @@ def _check_what_was_said(folder: Path, said: dict[str, str]) -> None:
     named = re.findall(r"(?m)^  (\S+)  ", listing)
     assert len(named) > 8
     absent = [name for name in named if not (folder / "runs/sweep" / name).exists()]
-    assert set(absent) <= {"wandb/", "tensorboard/", "mlruns/", "warm_start.json"}
+    assert set(absent) <= {"wandb/", "tracked.jsonl", "tensorboard/", "mlruns/", "warm_start.json"}
     (exported,) = re.findall(r"(?m)^  export/ +(.*)$", listing)
     assert sorted(exported.split(", ")) == sorted(path.name for path in (folder / "runs/sweep/export").iterdir())
 
