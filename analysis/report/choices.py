@@ -33,7 +33,8 @@ def importance(data: RunData) -> Panel | None:
                 x=[each.share if each.matters else 0.0 for each in own],
                 y=[[f"{label} ({each.trials})" for each in own], [plain(each.parameter) for each in own]],
                 text=[str(each) for each in own],
-                textposition="auto",
+                textposition="outside",  # a bar without length has no inside
+                cliponaxis=False,
                 orientation="h",
                 marker={"color": COLORS[0]},
                 showlegend=False,
@@ -68,7 +69,11 @@ def slices(data: RunData) -> Panel | None:
         )
         made.add_trace(trace, row=place // _COLUMNS + 1, col=place % _COLUMNS + 1)
         if _are_numbers(values) and min(values) > 0 and max(values) / min(values) >= 20:
-            made.update_xaxes(type="log", row=place // _COLUMNS + 1, col=place % _COLUMNS + 1)
+            made.update_xaxes(
+                type="log", dtick=1, tickformat=".0e", row=place // _COLUMNS + 1, col=place % _COLUMNS + 1
+            )
+        elif all(isinstance(value, int) for value in values) and max(values) - min(values) <= 10:
+            made.update_xaxes(dtick=1, row=place // _COLUMNS + 1, col=place % _COLUMNS + 1)
     made.update_layout(template="plotly_white", height=260 * rows + 60, margin={"l": 60, "r": 20, "t": 40, "b": 40})
     made.update_yaxes(title_text=plain(data.metric), col=1)
     note = "Each point is a trial; the best values lie where the points are high and close together."
@@ -78,14 +83,24 @@ def slices(data: RunData) -> Panel | None:
 def strategies(data: RunData) -> Panel | None:
     """Objective by strategy and architecture."""
     return _distribution(
-        data, "strategy", "architecture", "strategies", "Strategy and architecture", "how far each may come"
+        data,
+        "strategy",
+        "architecture",
+        "strategies",
+        "Strategy and architecture",
+        "a high box is a safe choice, a high point shows how far it may come",
     )
 
 
 def balance(data: RunData) -> Panel | None:
     """Objective by what is done about rare classes."""
     return _distribution(
-        data, "balance", "strategy", "balance", "Sampler against weighted loss", "whether rare classes need help"
+        data,
+        "balance",
+        "strategy",
+        "balance",
+        "Sampler against weighted loss",
+        "where the boxes are equally high, balance does not matter here",
     )
 
 
@@ -128,12 +143,16 @@ def parallel(data: RunData) -> Panel | None:
             y += [*(places[name][0][index] for name in names), None]
         weight = 1 - shade / max(len(groups), 2)
         line = {"color": COLORS[5] if shade == 0 else COLORS[0], "width": 2 if shade == 0 else 1}
-        label = f"best {len(group)}" if shade == 0 else f"next {len(group)}"
-        traces.append(go.Scatter(x=x, y=y, mode="lines", line=line, opacity=max(0.15, weight), name=label))
+        look = {"name": f"best {len(group)} trials" if shade == 0 else "others, the better the darker"}
+        shown = {"mode": "lines", "line": line, "opacity": max(0.15, weight), "showlegend": shade < 2}
+        traces.append(go.Scatter(x=x, y=y, **look, **shown))
     made = figure("", "", traces, yaxis={"visible": False}, xaxis={"type": "category"})
     for name in names:
         for place, label in places[name][1]:
-            made.add_annotation(x=plain(name), y=place, text=plain(label), showarrow=False, xshift=4, xanchor="left")
+            made.add_annotation(
+                x=plain(name), y=place, text=plain(label), showarrow=False, xshift=4, xanchor="left",
+                bgcolor="rgba(255, 255, 255, 0.8)", font={"size": 11},
+            )  # fmt: skip
     note = f"Follow the best lines: where they meet is a good value. A setting that {_ABSENT} is at the bottom."
     return Panel("parallel", "Settings of all trials", note, made)
 
@@ -176,7 +195,7 @@ def _distribution(data: RunData, by: str, color: str, name: str, title: str, see
         )
         for value in colors
     ]
-    note = f"Each point is a trial: {see}. Trials that were stopped early are among them."
+    note = f"Each point is a trial, those that were stopped early among them: {see}."
     return Panel(name, title, note, figure(by, data.metric, traces, boxmode="group"))
 
 

@@ -14,10 +14,21 @@ from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder, open_run
 from search_spaces.errors import InvalidInput
 from search_spaces.space import SearchSpace
+from trainables.status import Status
 from trainables.storage.place import Place, as_place
 
 # Okabe and Ito 2008, Color Universal Design: told apart by people with any kind of color vision.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F", "#B5A642")
+
+STATUS_COLORS = {
+    Status.COMPLETED: "#0072B2",
+    Status.RUNNING: "#56B4E9",
+    Status.PRUNED: "#E69F00",
+    Status.INTERRUPTED: "#7F7F7F",
+    Status.PRUNED_OOM: "#D55E00",
+    Status.TIMED_OUT: "#CC79A7",
+    Status.FAILED: "#B22222",
+}
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 

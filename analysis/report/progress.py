@@ -5,7 +5,7 @@ from collections import defaultdict
 import plotly.graph_objects as go
 
 from analysis.ledger import by_id
-from analysis.report.panel import COLORS, Panel, RunData, color_of, figure, hover, plain
+from analysis.report.panel import COLORS, STATUS_COLORS, Panel, RunData, color_of, figure, hover, plain
 from trainables.model.freeze_plan import freeze_plan
 from trainables.status import Status
 
@@ -59,7 +59,7 @@ def search(data: RunData) -> Panel | None:
             y=[entry.objective for entry in ordered if entry.trial.status is status],
             mode="markers",
             name=status.value,
-            marker={"color": color_of(status, list(Status)), "size": 8},
+            marker={"color": STATUS_COLORS[status], "size": 8},
             text=[hover(entry) for entry in ordered if entry.trial.status is status],
         )
         for status in statuses
@@ -73,7 +73,7 @@ def search(data: RunData) -> Panel | None:
     line = {"shape": "hv", "color": COLORS[6]}
     names = [entry.trial.trial_id for entry in ordered]
     traces.append(go.Scatter(x=names, y=steps, mode="lines", name="best so far", line=line))
-    layout = {"xaxis": {"type": "category", "categoryarray": names, "categoryorder": "array"}}
+    layout = {"xaxis": {"type": "category", "categoryarray": names, "categoryorder": "array", "nticks": 12}}
     note = "If the line still rises at its end, more trials may find more."
     return Panel("search", "The search over time", note, figure("trial", data.metric, traces, **layout))
 
@@ -92,7 +92,7 @@ def cost(data: RunData) -> Panel | None:
             y=[plain(strategy) for strategy in strategies],
             name=status.value,
             orientation="h",
-            marker={"color": color_of(status, list(Status))},
+            marker={"color": STATUS_COLORS[status]},
         )
         for status in Status
         if any(found is status and total for (_, found), total in seconds.items())
