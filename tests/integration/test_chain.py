@@ -42,6 +42,8 @@ LEADERBOARD_FIELDS = [
     "epoch",
     "epochs",
     "seconds",
+    "total_parameters",
+    "trainable_parameters",
     "probe",
     "parameters",
     "config",
@@ -151,7 +153,8 @@ def test_leaderboard(searched: tuple[SweepOutcome, list[TrialResult]], capsys: p
     assert printed(capsys, "leaderboard", run.root, "--top", "2") == entries[:2]
 
     assert cli(["leaderboard", str(run.root)]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    same, _, *lines = capsys.readouterr().out.splitlines()
+    assert same.startswith("all: data.root=")
     assert lines[0].split()[:4] == ["rank", "trial", "status", "val/macro_f1"]
     assert lines[1].split()[:4] == ["1", entries[0]["trial_id"], "COMPLETED", f"{values[0]:.4f}"]
 
@@ -183,7 +186,7 @@ def test_trackers_have_the_retrained_winner_and_one_summary(exported: RunFolder)
         assert len(list(exported.wandb.glob(f"offline-run-*/run-{uid}-{name}.wandb"))) == 1
     assert b"test/macro_f1" in b"".join(file.read_bytes() for file in boards(exported, "retrain"))
     (board,) = boards(exported, "sweep")
-    for text in (b"test/macro_f1", b"export/model", b"leaderboard"):
+    for text in (rb"test/macro\_f1", b"export/model", b"leaderboard"):
         assert text in board.read_bytes()
 
 

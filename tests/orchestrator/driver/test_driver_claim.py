@@ -116,7 +116,9 @@ def test_one_process_at_a_time_works_on_the_winner(empty_run: RunFolder) -> None
     root = empty_run.root
     assert isinstance(root, Path)
     before = sorted(root.rglob("*"))
-    message = f"may retrain or export the winner, but process {os.getpid()} on .* does; wait for its end"
+    message = (
+        f"may retrain or export the winner, or send it to W&B, but process {os.getpid()} on .* does; wait for its end"
+    )
     with claimed_winner(root), pytest.raises(InvalidInput, match=message), claimed_winner(root):
         pytest.fail("claimed twice")
     assert sorted(root.rglob("*")) == before
