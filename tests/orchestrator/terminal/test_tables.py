@@ -279,3 +279,10 @@ def test_the_parameters_are_shown_where_there_is_room(trial: Callable[..., Trial
     assert "2.23M/2.23M" in text
     assert "7.69k/2.23M" in text
     assert "trained" not in shown(trial_table(board.entries, board.objective, console(40)), 40)
+
+
+@pytest.mark.parametrize("width", range(60, 130, 3))
+def test_a_table_is_never_cut_where_another_form_fits(width: int, board: Leaderboard) -> None:
+    lines = shown(trial_table(board.entries, board.objective, console(width)), width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert "…" not in "".join(lines)
