@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.commands.options import errors, escaped, output, prose
+from orchestrator.commands.options import errors, escaped, hint_of_sync, output, prose
 from search_spaces.errors import InvalidInput, ThawError
 from search_spaces.shell import thaw_command
 from trainables.storage.place import Place
@@ -150,9 +150,7 @@ def _show(outcome: "SweepOutcome", *, hints: bool) -> None:
     elif outcome.interrupted:
         prose(errors, f"\nstopped; nothing is lost. Go on with: {escaped(thaw_command('resume', root))}")
     if hints and not outcome.interrupted:
-        if any(outcome.run.wandb.glob("offline-run-*")):
-            command = thaw_command("wandb", "sync", outcome.run.root)
-            prose(errors, f"\nsend the runs to W&B:      {escaped(command)}")
+        hint_of_sync(outcome.run)
         prose(
             errors,
             f"\nsee all trials:            {escaped(thaw_command('leaderboard', root))}\n"

@@ -15,9 +15,11 @@ from rich.markup import escape
 from search_spaces.errors import InvalidInput
 from search_spaces.paths import as_path
 from search_spaces.redaction import redact
+from search_spaces.shell import thaw_command
 from trainables.storage.place import Place, as_place
 
 if TYPE_CHECKING:
+    from analysis.run_folder import RunFolder
     from orchestrator.tracking.observer import TrackerProblem
 
 # Results are printed on standard output, progress and messages on standard error.
@@ -119,6 +121,14 @@ def warn_of(problems: Iterable[str]) -> None:
 def show_problem(problem: "TrackerProblem") -> None:
     """Print a problem of a tracker in one line."""
     warn_of([problem.message])
+
+
+def hint_of_sync(run: "RunFolder") -> None:
+    """Print how what was recorded offline reaches W&B, where there is some of it."""
+    from orchestrator.tracking.weights_biases.offline_files import unsent_files
+
+    if unsent_files(run, "*"):
+        prose(errors, f"\nsend it to W&B:            {escaped(thaw_command('wandb', 'sync', run.root))}")
 
 
 def escaped(value: object) -> str:

@@ -14,6 +14,7 @@ from orchestrator.commands.options import (
     as_place_or_address,
     errors,
     escaped,
+    hint_of_sync,
     output,
     print_json,
     prose,
@@ -95,6 +96,7 @@ def retrain(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Train the winner's configuration again, and measure it once on the test split: never seen by the search."""
+    from analysis.run_folder import open_run
     from orchestrator.driver.driver_claim import claimed_winner
     from orchestrator.driver.retrain import retrain_winner
     from orchestrator.terminal.tables import epoch_text, evaluation_tables, metrics_text
@@ -115,7 +117,8 @@ def retrain(
         return
     output.print(evaluation_tables(retrained.test, output))
     prose(output, metrics_text(retrained.test))
-    prose(errors, f"\nexport it to ONNX: {escaped(thaw_command('export', run))}")
+    hint_of_sync(open_run(run))
+    prose(errors, f"\nexport it to ONNX:         {escaped(thaw_command('export', run))}")
 
 
 def _adopted(address: str, data: Path | None) -> Place:
@@ -131,7 +134,7 @@ def _adopted(address: str, data: Path | None) -> Place:
 
 def export(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     """Export the winner to ONNX, and prove on the validation images that it predicts what PyTorch predicts."""
-    from analysis.run_folder import RunFolder
+    from analysis.run_folder import RunFolder, open_run
     from orchestrator.driver.driver_claim import claimed_winner
     from orchestrator.results.export import export_winner
     from orchestrator.terminal.tables import parity_text
@@ -146,7 +149,8 @@ def export(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
         return
     prose(output, f"{escaped(place)} ({origin}, opset {bundle.opset})")
     prose(output, parity_text(bundle.parity))
-    prose(errors, f"\nuse it: {escaped(thaw_command('predict', place, 'photo.jpg'))}")
+    hint_of_sync(open_run(run))
+    prose(errors, f"\nuse it:                    {escaped(thaw_command('predict', place, 'photo.jpg'))}")
 
 
 def predict(

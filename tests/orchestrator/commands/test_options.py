@@ -3,8 +3,10 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from analysis.run_folder import RunFolder
 from orchestrator.commands import options
 from orchestrator.tracking.observer import TrackerProblem
+from orchestrator.tracking.weights_biases.offline_files import mark_as_sent
 
 
 @pytest.fixture
@@ -51,3 +53,18 @@ def test_a_problem_of_a_tracker_is_one_line(terminal: StringIO) -> None:
     options.show_problem(TrackerProblem("W&B", "W&B: [b] does not answer, " + "x " * 100))
     assert terminal.getvalue().count("\n") == 1
     assert "[b] does not answer" in terminal.getvalue()
+
+
+def test_what_is_recorded_offline_has_a_hint_until_it_is_sent(
+    empty_run: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options.hint_of_sync(empty_run)
+    assert capsys.readouterr().err == ""
+    file = empty_run.wandb / "offline-run-1-a" / "run-a.wandb"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    options.hint_of_sync(empty_run)
+    assert f"thaw wandb sync {empty_run.root}" in capsys.readouterr().err.replace("\n", "")
+    mark_as_sent(file)
+    options.hint_of_sync(empty_run)
+    assert capsys.readouterr().err == ""
