@@ -20,6 +20,8 @@ TRAINING = {
         "boto3",
         "botocore",
         "huggingface_hub",
+        "jinja2",
+        "markupsafe",
         "onnx",
         "optuna",
         "pandas",

@@ -27,7 +27,7 @@ def importance(data: RunData) -> Panel | None:
     traces = []
     for branch in dict.fromkeys(tuple(each.branch.items()) for each in found):
         own = [each for each in found if tuple(each.branch.items()) == branch][::-1]
-        label = ", ".join(f"{plain(name)}: {plain(value)}" for name, value in branch) or "all trials"
+        label = "<br>".join(f"{plain(name)}:<br>{plain(value)}" for name, value in branch) or "all trials"
         traces.append(
             go.Bar(
                 x=[each.share if each.matters else 0.0 for each in own],
@@ -45,7 +45,7 @@ def importance(data: RunData) -> Panel | None:
         f"{MINIMUM_TRIALS} trials nothing is said."
     )
     height = 120 + 26 * len(found)
-    made = figure("share of the order", "", traces, height=height, xaxis={"range": [0, 1]}, margin={"l": 220})
+    made = figure("share of the order", "", traces, height=height, xaxis={"range": [0, 1]}, yaxis={"automargin": True})
     return Panel("importance", "What mattered", note, made)
 
 

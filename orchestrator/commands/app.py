@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.commands import data, leaderboard, plan, results, setup, sweeps, trials, wandb
+from orchestrator.commands import data, leaderboard, plan, report, results, setup, sweeps, trials, wandb
 
 app = typer.Typer(
     name="thaw",
@@ -22,6 +22,7 @@ sweeps.register(app)
 trials.register(app)
 leaderboard.register(app)
 results.register(app)
+report.register(app)
 wandb.register(app)
 
 

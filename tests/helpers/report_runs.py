@@ -53,7 +53,7 @@ def trial(number: int, status: Status = Status.COMPLETED, epochs: int = 4) -> Tr
 def predicted(run: RunFolder, name: str, label: str = "cat") -> None:
     path = run.predictions(name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    columns = {"label": [label, label, "dog"], "predicted": [label, "dog", "dog"]}
+    columns = {"path": ["1.jpg", "2.jpg", "3.jpg"], "label": [label, label, "dog"], "predicted": [label, "dog", "dog"]}
     outputs = {f"p({kind})": [0.5] * 3 for kind in (label, "dog")}
     pq.write_table(pa.table({**columns, **outputs}), path)
 

@@ -1,0 +1,118 @@
+"""Page of a run: one file that shows everything without a network; `page.html` is its template."""
+
+import base64
+import gzip
+import importlib.resources
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from analysis.leaderboard import Entry, columns, constants
+from analysis.report.answer import SearchAnswer, answer
+from analysis.report.panel import Panel, RunData
+from analysis.report.panels import panels
+from analysis.run_store import write_atomically
+from search_spaces.space import parameters_text, value_text
+from trainables.storage.place import Place
+
+
+@dataclass(frozen=True)
+class _Column:
+    """_Column: one column of the page's table."""
+
+    title: str
+    is_number: bool
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """_Cell: what is shown, and the number by which the column is sorted."""
+
+    text: str
+    number: float | None = None
+
+
+@dataclass(frozen=True)
+class _Section:
+    """_Section: all that the page shows of one run."""
+
+    name: str
+    metric: str
+    answer: SearchAnswer | None
+    constants: str
+    columns: Sequence[_Column]
+    rows: Sequence[Sequence[_Cell]]
+    panels: Sequence[Panel]
+    problems: Sequence[str]
+
+
+def write_page(runs: Sequence[RunData], path: Place) -> None:
+    """Write the page of one run or several. Raises StorageFailed when it cannot be written."""
+    write_atomically(path, render_page(runs))
+
+
+def render_page(runs: Sequence[RunData]) -> str:
+    """Return the page as HTML: names are escaped, nothing is fetched."""
+    folder = importlib.resources.files(__package__)
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters["figure"] = _embedded
+    template = environment.from_string(folder.joinpath("page.html").read_text(encoding="utf-8"))
+    library = base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
+    return template.render(runs=[_section(data) for data in runs], library=library)
+
+
+def _section(data: RunData) -> _Section:
+    entries = data.board.entries
+    differing = columns(entries)
+    titles = [
+        *(_Column("rank", True), _Column("trial", False), _Column("status", False), _Column(data.metric, True)),
+        *(_Column("epoch", True), _Column("seconds", True), _Column("trained", True), _Column("parameters", True)),
+        *(_Column(name, _is_number(entries, name)) for name in differing),
+    ]
+    return _Section(
+        data.record.name,
+        data.metric,
+        answer(data),
+        parameters_text(constants(entries)),
+        titles,
+        [_row(entry, differing) for entry in entries],
+        panels(data),
+        data.board.problems,
+    )
+
+
+def _row(entry: Entry, differing: Sequence[str]) -> list[_Cell]:
+    trial = entry.trial
+    numbers = [
+        (entry.rank, ""),
+        (entry.objective, ".4f"),
+        (entry.epoch, ""),
+        (trial.seconds, ".1f"),
+        (entry.trainable_parameters, ","),
+        (entry.total_parameters, ","),
+    ]
+    rank, objective, *others = [
+        _Cell("" if value is None else format(value, how), None if value is None else float(value))
+        for value, how in numbers
+    ]
+    own = [_setting(trial.parameters.get(name)) for name in differing]
+    return [rank, _Cell(trial.trial_id), _Cell(trial.status.value), objective, *others, *own]
+
+
+def _setting(value: Any) -> _Cell:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return _Cell("" if value is None else value_text(value), float(value) if is_number else None)
+
+
+def _is_number(entries: Sequence[Entry], name: str) -> bool:
+    values = [entry.trial.parameters[name] for entry in entries if name in entry.trial.parameters]
+    return all(_setting(value).number is not None for value in values)
+
+
+def _embedded(panel: Panel) -> str:
+    """Return a figure as JSON that no tag can end."""
+    return Markup(panel.figure.to_json().replace("<", "\\u003c"))

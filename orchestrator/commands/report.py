@@ -1,0 +1,49 @@
+"""Command that writes the page of a run: report."""
+
+import importlib.util
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from orchestrator.commands.options import escaped, output, prose, warn_of
+from search_spaces.errors import InvalidInput, StorageFailed
+from search_spaces.paths import as_path
+from trainables.storage.place import as_place
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the app."""
+    app.command("report", rich_help_panel="Results")(write_report)
+
+
+def write_report(
+    run: Annotated[
+        list[Any],
+        typer.Argument(parser=as_place, metavar="RUN...", help="What sweeps wrote, e.g. runs/sweep; all on one page."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=as_path, metavar="FILE", help="Place of the page; of one run RUN/report.html by default."),
+    ] = None,
+) -> None:
+    """Write a page with the answer of a search, all its trials and its figures: one file, without a network."""
+    missing = [name for name in ("jinja2", "pandas", "plotly") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InvalidInput(f"thaw report: needs {', '.join(missing)}, not installed; install thaw[report]")
+    if out is None and len(run) > 1:
+        raise InvalidInput(f"--out: must be given for several runs, got {len(run)} runs without it; name a file")
+    from analysis.report.page import write_page
+    from analysis.report.panel import RunData
+
+    runs = [RunData.of(place) for place in run]
+    for data in runs:
+        warn_of(data.board.problems)
+    place = runs[0].run.report_html if out is None else out
+    try:
+        write_page(runs, place)
+    except StorageFailed as error:
+        if out is None:
+            raise
+        raise InvalidInput(f"--out: must be writable, got {out}: {error}; choose another place") from None
+    prose(output, escaped(place))

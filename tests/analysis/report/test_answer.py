@@ -1,0 +1,60 @@
+import pytest
+from report_runs import predicted, trial
+
+from analysis.ledger import Ledger
+from analysis.report.answer import answer
+from analysis.report.panel import RunData
+from analysis.run_folder import RunFolder, probe_id
+from trainables.status import Status
+
+
+def test_the_winner_leads_with_its_interval(run: RunFolder) -> None:
+    found = answer(RunData.of(run))
+    assert found is not None
+    assert found.lead.startswith("Trial 0023 leads with val/macro_f1 0.794 (95 % interval on 3 validation images: ")
+    assert found.lead.endswith(": architecture=vgg16, strategy=progressive, lr=0.0001, balance=loss, unfreeze_epoch=2.")
+    assert found.reasons == (
+        "It is followed by the runner-up, trial 0022 (0.789); whether the difference is real is not known without "
+        "predictions of both.",
+    )
+    assert found.advice == "The best trial came late: more may find a better one."
+    assert found.command == f"thaw extend {run.root} --trials 10"
+
+
+def test_equal_predictions_cannot_be_told_apart(run: RunFolder) -> None:
+    predicted(run, "0022")
+    found = answer(RunData.of(run))
+    assert found is not None
+    (reason,) = found.reasons
+    assert reason.startswith("These images cannot tell it apart from the runner-up, trial 0022 (0.789): +0.000, 95 %")
+
+
+def test_the_probe_is_named_where_there_is_one(run: RunFolder) -> None:
+    Ledger(run).update_run(probe={"resnet18": 0.7})
+    predicted(run, probe_id("resnet18"))
+    found = answer(RunData.of(run))
+    assert found is not None
+    assert found.reasons[1].startswith("It does not beat the best linear probe, that of resnet18 (0.700): +0.000, ")
+
+
+@pytest.mark.parametrize(
+    ("status", "advice", "command"),
+    [
+        (Status.INTERRUPTED, "1 of 9 trials have not ended.", "thaw resume"),
+        (Status.FAILED, "The search has settled: train", "thaw retrain"),
+    ],
+)
+def test_the_next_step_depends_on_what_is_left(empty: RunFolder, status: Status, advice: str, command: str) -> None:
+    Ledger(empty).write_trial(trial(0).model_copy(update={"trial_id": "0000"}))
+    for number in range(1, 8):
+        Ledger(empty).write_trial(trial(number, Status.PRUNED, epochs=1))
+    Ledger(empty).write_trial(trial(8, status, epochs=0))
+    found = answer(RunData.of(empty))
+    assert found is not None
+    assert found.advice.startswith(advice)
+    assert found.command.startswith(command)
+
+
+def test_without_a_completed_trial_there_is_none(empty: RunFolder) -> None:
+    Ledger(empty).write_trial(trial(0, Status.PRUNED))
+    assert answer(RunData.of(empty)) is None

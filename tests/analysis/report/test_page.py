@@ -1,0 +1,94 @@
+"""The page as a reader without scripts has it, and what it hands to a browser with them."""
+
+import base64
+import gzip
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+from plotly.offline import get_plotlyjs
+from report_runs import HOSTILE, NAMES, trial
+
+from analysis.ledger import Ledger
+from analysis.report.page import render_page, write_page
+from analysis.report.panel import RunData
+from analysis.run_folder import RunFolder
+
+
+class Reader(HTMLParser):
+    """The texts of the page by tag, without styles and scripts, and the attributes that could fetch something."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.texts: dict[str, list[str]] = {}
+        self.scripts: list[tuple[dict[str, str | None], str]] = []
+        self.fetched: list[str] = []
+        self.open: list[str] = []
+        self.given: dict[str, str | None] = {}
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.fetched += [f"{tag} {name}" for name, _ in attrs if name in ("src", "href", "srcset", "action")]
+        self.open.append(tag)
+        self.given = dict(attrs)
+        self.texts.setdefault(tag, []).append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        while self.open and self.open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "script":
+            self.scripts.append((self.given, data))
+        elif self.open:
+            self.texts[self.open[-1]][-1] += data
+
+
+def test_everything_stands_in_one_file(run: RunFolder) -> None:
+    reader = Reader(render_page([RunData.of(run)]))
+    assert reader.fetched == []
+    (lead, *_) = [text for text in reader.texts["p"] if text]
+    assert lead.startswith("Trial 0023 leads")
+    assert len(reader.texts["tr"]) == 27, "a row for each trial, and the head"
+    titles = reader.texts["th"]
+    assert titles[:5] == ["rank", "trial", "status", "val/macro_f1", "epoch"]
+    assert reader.texts["td"][:4] == ["1", "0023", "COMPLETED", "0.7944"]
+    figures = [json.loads(text) for given, text in reader.scripts if given.get("type") == "application/json"]
+    assert len(figures) == len(NAMES)
+    assert all({"data", "layout"} <= figure.keys() for figure in figures)
+    (packed,) = [text for given, text in reader.scripts if given.get("id") == "library"]
+    assert gzip.decompress(base64.b64decode(packed)).decode() == get_plotlyjs()
+
+
+def test_names_are_text(empty: RunFolder) -> None:
+    for number in range(4):
+        given = trial(number)
+        parameters = {**given.parameters, HOSTILE: HOSTILE if number % 2 else "</script><b>x"}
+        Ledger(empty).write_trial(given.model_copy(update={"parameters": parameters}))
+    Ledger(empty).update_run(name=HOSTILE)
+    page = render_page([RunData.of(empty)])
+    assert "<b>" not in page
+    assert "alert(1)</script>" not in page
+    reader = Reader(page)
+    assert reader.texts["h1"] == [HOSTILE.replace("\x07", "\ufffd")] or HOSTILE in reader.texts["h1"][0]
+    assert len([given for given, _ in reader.scripts if given.get("type") == "application/json"]) == 8
+
+
+def test_a_hundred_trials_take_three_megabytes(empty: RunFolder) -> None:
+    for number in range(100):
+        Ledger(empty).write_trial(trial(number, epochs=20))
+    write_page([RunData.of(empty)], empty.report_html)
+    assert isinstance(empty.report_html, Path)
+    assert empty.report_html.stat().st_size < 3_000_000
+
+
+def test_several_runs_share_a_page(run: RunFolder, empty: RunFolder, tmp_path: Path) -> None:
+    page = render_page([RunData.of(run), RunData.of(run)])
+    assert len(re.findall("<article>", page)) == 2
+    assert page.count('id="library"') == 1
+
+
+def test_a_run_without_trials_has_a_page(empty: RunFolder) -> None:
+    reader = Reader(render_page([RunData.of(empty)]))
+    assert "No trial has completed yet." in reader.texts["p"]

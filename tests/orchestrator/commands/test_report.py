@@ -1,0 +1,42 @@
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from analysis.ledger import Ledger
+from analysis.run_folder import RunFolder
+from orchestrator.cli import run
+from trainables.result import TrialResult
+from trainables.status import Status
+
+
+@pytest.fixture
+def searched(empty_run: RunFolder, trial: Callable[..., TrialResult]) -> Path:
+    Ledger(empty_run).write_trial(trial("0000", [0.5, 0.75], Status.COMPLETED, {"lr": 0.1}))
+    assert isinstance(empty_run.root, Path)
+    return empty_run.root
+
+
+def test_a_page_is_written_into_the_run(searched: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["report", str(searched)]) == 0
+    assert capsys.readouterr().out.replace("\n", "") == str(searched / "report.html")
+    assert "Trial 0000 leads" in (searched / "report.html").read_text()
+
+
+def test_or_elsewhere_for_several(searched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["report", str(searched), str(searched), "--out", str(tmp_path / "both.html")]) == 0
+    assert (tmp_path / "both.html").read_text().count("Trial 0000 leads") == 2
+    assert run(["report", str(searched), str(searched)]) == 2
+    assert "--out: must be given for several runs" in capsys.readouterr().err
+    assert run(["report", str(searched), "--out", str(tmp_path / "both.html" / "page.html")]) == 2
+    assert "--out: must be writable" in capsys.readouterr().err
+
+
+def test_without_its_packages_it_says_what_to_install(
+    searched: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert run(["report", str(searched)]) == 2
+    assert "needs jinja2, pandas, plotly, not installed; install thaw[report]" in capsys.readouterr().err
+    assert not (searched / "report.html").exists()
