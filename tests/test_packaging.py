@@ -86,6 +86,10 @@ def test_the_wheel_names_its_extras_and_licence(wheel: zipfile.ZipFile) -> None:
     assert "Apache License" in read(wheel, "licenses/LICENSE")
 
 
+def test_the_template_of_the_page_is_shipped(wheel: zipfile.ZipFile) -> None:
+    assert "analysis/report/page.html" in wheel.namelist()
+
+
 def test_the_base_brings_what_its_commands_import_and_no_more(wheel: zipfile.ZipFile) -> None:
     requirements = message_from_string(read(wheel, ".dist-info/METADATA")).get_all("Requires-Dist", [])
     base = {re.split(r"[^\w.-]", line)[0] for line in requirements if "extra ==" not in line}
