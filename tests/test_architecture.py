@@ -386,3 +386,11 @@ def test_a_reason_names_the_file_of_tests_that_covers_the_module(module: str) ->
     file, _, reason = WITHOUT_MIRROR[module].partition(": ")
     assert reason
     assert (ROOT / file).is_file()
+
+
+def test_a_page_is_written_without_the_training_stack(run_folder: Path) -> None:
+    others = [name for name in HEAVY if name != "pandas"]
+    code = f"import sys; sys.modules.update(dict.fromkeys({others!r})); from orchestrator.cli import main; main()"
+    result = run_python(code, "report", str(run_folder))
+    assert result.returncode == 0, result.stderr
+    assert "Trial 0001 leads with val/macro_f1 0.750" in (run_folder / "report.html").read_text()
