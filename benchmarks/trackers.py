@@ -1,4 +1,4 @@
-"""What a tracker costs a sweep of 64 frozen-backbone trials: nothing, W&B offline, TensorBoard, MLflow in a folder.
+"""Cost of a tracker in a sweep of 64 frozen-backbone trials: none, W&B offline, TensorBoard, MLflow in a folder.
 
 The sides alternate within each repeat and begin it in turn; every side is a process of its own with empty caches. The
 trials are over in about a second each, so this is close to the worst case. Target: at most 3 % each.

@@ -27,7 +27,7 @@ class SearchAnswer:
     """The winner and its objective."""
 
     reasons: tuple[str, ...]
-    """How it compares with the runner-up and with the linear probe, where that is known."""
+    """Comparison with the runner-up and with the linear probe, where that is known."""
 
     advice: str
     """The next step."""

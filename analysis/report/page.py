@@ -41,7 +41,6 @@ class _Section:
     """_Section: all that the page shows of one run."""
 
     name: str
-    metric: str
     answer: SearchAnswer | None
     constants: str
     columns: Sequence[_Column]
@@ -75,7 +74,6 @@ def _section(data: RunData) -> _Section:
     ]
     return _Section(
         data.record.name,
-        data.metric,
         answer(data),
         parameters_text(constants(entries)),
         titles,

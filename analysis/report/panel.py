@@ -41,10 +41,10 @@ class Panel:
     """Name of the figure, e.g. `curves`."""
 
     title: str
-    """What the figure is about."""
+    """Subject of the figure."""
 
     note: str
-    """What to see in it, in one sentence."""
+    """Sentence on the point to look at."""
 
     figure: go.Figure
     """Figure, as notebooks get it."""

@@ -1,4 +1,4 @@
-"""What is refused; what needs trained models is in `tests/integration/test_chain.py`."""
+"""Refusals; what needs trained models is in `tests/integration/test_chain.py`."""
 
 from pathlib import Path
 
