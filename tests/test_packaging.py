@@ -87,7 +87,8 @@ def test_the_wheel_names_its_extras_and_licence(wheel: zipfile.ZipFile) -> None:
 
 
 def test_the_template_of_the_page_is_shipped(wheel: zipfile.ZipFile) -> None:
-    assert "analysis/report/page.html" in wheel.namelist()
+    templates = {f"analysis/report/templates/{name}" for name in ("page.html", "run.html", "page.css", "page.js")}
+    assert templates <= set(wheel.namelist())
 
 
 def test_the_base_brings_what_its_commands_import_and_no_more(wheel: zipfile.ZipFile) -> None:

@@ -1,8 +1,7 @@
-"""Page of a run: one file that shows everything without a network; `page.html` is its template."""
+"""Page of a run: one file that shows everything without a network; `templates/` holds its parts."""
 
 import base64
 import gzip
-import importlib.resources
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,12 +55,11 @@ def write_page(runs: Sequence[RunData], path: Place) -> None:
 
 def render_page(runs: Sequence[RunData]) -> str:
     """Return the page as HTML: names are escaped, nothing is fetched."""
-    folder = importlib.resources.files(__package__)
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    loader = jinja2.PackageLoader("analysis.report")
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["figure"] = _embedded
-    template = environment.from_string(folder.joinpath("page.html").read_text(encoding="utf-8"))
     library = base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
-    return template.render(runs=[_section(data) for data in runs], library=library)
+    return environment.get_template("page.html").render(runs=[_section(data) for data in runs], library=library)
 
 
 def _section(data: RunData) -> _Section:

@@ -85,7 +85,7 @@ def test_a_chain_beside_a_hanging_server(chain: Callable[..., Ended], tmp_path: 
     assert [message.partition(" ")[0] for message in warnings] == ["W&B:", "tracking.notify.command:"]
     assert f"thaw wandb sync {hanging.run.root.resolve()}" in warnings[0]
     for text in (retrained, exported):
-        assert [line.partition(" ")[0] for line in text.splitlines() if "W&B" in line] == ["warning:"]
+        assert [line.partition(" ")[0] for line in text.splitlines() if "W&B" in line] == ["warning:", "send"]
         assert "Traceback" not in text
         assert "wandb:" not in text
     assert processes_of(tmp_path / "hanging") == []

@@ -1,0 +1,61 @@
+"use strict";
+for (const each of document.querySelectorAll(".scripted")) each.style.display = "block";
+for (const table of document.querySelectorAll("table")) {
+  const body = table.tBodies[0];
+  const input = table.closest("article").querySelector("input");
+  input.addEventListener("input", () => {
+    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    for (const row of body.rows) {
+      const text = row.textContent.toLowerCase();
+      row.hidden = !words.every(word => text.includes(word));
+    }
+  });
+  [...table.tHead.rows[0].cells].forEach((head, column) => {
+    let ascending = true;
+    head.addEventListener("click", () => {
+      const key = row => { const number = row.cells[column].dataset.number; return number === undefined ? null : Number(number); };
+      const rows = [...body.rows].sort((a, b) => {
+        const [x, y] = [key(a), key(b)];
+        if (x !== null && y !== null) return ascending ? x - y : y - x;
+        if (x !== null || y !== null) return x === null ? 1 : -1;
+        const order = a.cells[column].textContent.localeCompare(b.cells[column].textContent);
+        return ascending ? order : -order;
+      });
+      ascending = !ascending;
+      body.append(...rows);
+    });
+  });
+}
+let loading = null;
+function library() {
+  loading ??= (async () => {
+    const packed = Uint8Array.from(atob(document.getElementById("library").textContent), each => each.charCodeAt(0));
+    const text = await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).blob();
+    await new Promise((done, failed) => {
+      const script = document.createElement("script");
+      script.src = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+      script.onload = done; script.onerror = failed;
+      document.head.append(script);
+    });
+  })();
+  return loading;
+}
+const dark = matchMedia("(prefers-color-scheme: dark)");
+function look(layout) {
+  if (!dark.matches) return layout;
+  const axis = { gridcolor: "#30363d", zerolinecolor: "#30363d", linecolor: "#30363d" };
+  const changed = { ...layout, paper_bgcolor: "#0f1318", plot_bgcolor: "#0f1318", font: { color: "#e6edf3" } };
+  const washed = each => each.bgcolor ? { ...each, bgcolor: "rgba(15, 19, 24, 0.8)" } : each;
+  if (layout.annotations) changed.annotations = layout.annotations.map(washed);
+  for (const name of Object.keys(layout)) if (/^[xy]axis/.test(name)) changed[name] = { ...layout[name], ...axis };
+  return changed;
+}
+async function draw(place) {
+  const figure = JSON.parse(place.parentElement.querySelector('script[type="application/json"]').textContent);
+  await library();
+  await Plotly.newPlot(place, figure.data, look(figure.layout), { responsive: true, displaylogo: false });
+}
+const seen = new IntersectionObserver(entries => {
+  for (const entry of entries) if (entry.isIntersecting) { seen.unobserve(entry.target); draw(entry.target); }
+}, { rootMargin: "200px" });
+for (const place of document.querySelectorAll(".figure")) seen.observe(place);
