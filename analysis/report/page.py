@@ -4,6 +4,7 @@ import base64
 import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import jinja2
@@ -55,14 +56,26 @@ def write_page(runs: Sequence[RunData], path: Place) -> None:
 
 def render_page(runs: Sequence[RunData]) -> str:
     """Return the page as HTML: names are escaped, nothing is fetched."""
+    library = base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
+    sections = [_section(data, panels(data)) for data in runs]
+    return templates().get_template("page.html").render(runs=sections, library=library)
+
+
+def render_run(data: RunData, shown: Sequence[Panel]) -> str:
+    """Return the part of a page about one run, with these panels."""
+    return templates().get_template("run.html").render(run=_section(data, shown))
+
+
+@cache
+def templates() -> jinja2.Environment:
+    """Return the templates of pages: they escape what they are given, and refuse a name that they are not given."""
     loader = jinja2.PackageLoader("analysis.report")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["figure"] = _embedded
-    library = base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
-    return environment.get_template("page.html").render(runs=[_section(data) for data in runs], library=library)
+    return environment
 
 
-def _section(data: RunData) -> _Section:
+def _section(data: RunData, shown: Sequence[Panel]) -> _Section:
     entries = data.board.entries
     differing = columns(entries)
     titles = [
@@ -76,7 +89,7 @@ def _section(data: RunData) -> _Section:
         parameters_text(constants(entries)),
         titles,
         [_row(entry, differing) for entry in entries],
-        panels(data),
+        shown,
         data.board.problems,
     )
 

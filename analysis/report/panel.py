@@ -30,7 +30,8 @@ STATUS_COLORS = {
     Status.FAILED: "#B22222",
 }
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+"""Characters that a page does not show as they are; a tab and a line feed are none of them."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,9 @@ class RunData:
 
     board: Leaderboard
     """Its trials, best first."""
+
+    is_driven: bool = False
+    """True where a process is known to run its trials."""
 
     @classmethod
     def of(cls, run: RunFolder | Place | str) -> "RunData":
@@ -103,7 +107,7 @@ class RunData:
 
 def plain(value: object) -> str:
     """Return a text that Plotly shows as it is: it reads tags, and a formula between dollar signs."""
-    text = _CONTROL.sub("\ufffd", str(value))
+    text = CONTROL.sub("\ufffd", str(value))
     return html.escape(text, quote=False).replace("$", "&#36;")
 
 

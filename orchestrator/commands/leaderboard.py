@@ -105,10 +105,10 @@ def side_by_side(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show where two trials differ: settings, curves, and whether one is better on the validation images."""
-    from analysis.comparison import compare_trials
+    from analysis.comparison import compare_trials, comparison_text
     from analysis.leaderboard import Leaderboard
     from analysis.run_folder import open_run
-    from orchestrator.terminal.comparison import comparison_text, curve_table, setting_table
+    from orchestrator.terminal.comparison import curve_table, setting_table
 
     folder = open_run(run)
     board = Leaderboard.from_run(folder)

@@ -22,7 +22,7 @@ from orchestrator.commands.options import (
     prose,
     warn_of,
 )
-from search_spaces.errors import InvalidInput, ThawError
+from search_spaces.errors import InvalidInput
 from search_spaces.shell import thaw_command
 
 STOP_TIMEOUT = 120.0
@@ -239,23 +239,9 @@ def logs(
 
 def stop(run: RunArgument) -> None:
     """Stop a running sweep from any terminal: its trials end, results are kept, `thaw resume` continues it."""
-    from analysis import heartbeat
-    from analysis.run_folder import RunFolder, open_run
+    from orchestrator.driver.stop_request import request_stop
 
-    driver = heartbeat.read(run)
-    if driver is None:
-        open_run(run)  # names what is wrong with a folder that is no run
-    if driver is None or not heartbeat.is_alive(run):
-        raise InvalidInput(f"{run}: must be running to be stopped, but it is not; see `{thaw_command('status', run)}`")
-    request = RunFolder(run, driver=driver.driver).stop_request
-    request.touch()
-    deadline = time.monotonic() + STOP_TIMEOUT
+    request = request_stop(run)
     with errors.status("waiting for the driver to stop"):
-        while not ((now := heartbeat.read(run)) is None or now.driver != driver.driver or now.is_over):
-            if time.monotonic() > deadline:
-                raise ThawError(
-                    f"{run}: asked to stop, but still running after {STOP_TIMEOUT:.0f} s; see its own terminal"
-                )
-            time.sleep(0.2)
-    request.unlink(missing_ok=True)  # the driver may have left before it was made
+        request.wait(STOP_TIMEOUT)
     prose(errors, f"stopped; go on with: {escaped(thaw_command('resume', run))}")

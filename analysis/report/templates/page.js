@@ -1,9 +1,9 @@
 "use strict";
 for (const each of document.querySelectorAll(".scripted")) each.style.display = "block";
-for (const table of document.querySelectorAll("table")) {
+function enliven(table) {
   const body = table.tBodies[0];
   const input = table.closest("article").querySelector("input");
-  input.addEventListener("input", () => {
+  input?.addEventListener("input", () => {
     const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
     for (const row of body.rows) {
       const text = row.textContent.toLowerCase();
@@ -26,6 +26,7 @@ for (const table of document.querySelectorAll("table")) {
     });
   });
 }
+for (const table of document.querySelectorAll("table")) enliven(table);
 let loading = null;
 function library() {
   loading ??= (async () => {

@@ -1,0 +1,67 @@
+"""LivePart: a part of a page that all who have it open share."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+
+from orchestrator.serve.refresher import Lane, Refresher
+
+INTERVAL = 0.9
+"""Seconds between two renewals: a little less than a page waits, so that a page that is early need not wait again."""
+# What is not ready by then, the page gets at its next turn.
+_PATIENCE = 0.5
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Rendered: a text and its version."""
+
+    text: str
+    """HTML of the part."""
+
+    tag: str
+    """Entity tag, as in HTTP: equal for equal texts."""
+
+    @classmethod
+    def of(cls, text: str) -> "Rendered":
+        """Return the text with the tag of its bytes."""
+        return cls(text, f'"{hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:20]}"')
+
+
+class LivePart:
+    """LivePart: renewed while someone asks for it, at most once per interval."""
+
+    def __init__(self, refresher: Refresher, renew: Callable[[], str], interval: float = INTERVAL) -> None:
+        """Keep the thread on which `renew` is called, which returns the text, and the least seconds between calls."""
+        self._refresher = refresher
+        self._renew = renew
+        self._interval = interval
+        self._lock = threading.Lock()
+        self._rendered: Rendered | None = None
+        self._renewal: Future[None] | None = None
+        self._asked = 0.0
+
+    def current(self) -> Rendered:
+        """Return the newest text; the first caller waits for it. Raises what renewing it has raised."""
+        with self._lock:
+            now = time.monotonic()
+            if self._renewal is None or (self._renewal.done() and now - self._asked >= self._interval):
+                lane = Lane.FIRST if self._rendered is None else Lane.QUICK
+                self._renewal, self._asked = self._refresher.ask(lane, self._update), now
+            renewal = self._renewal
+        wait([renewal], None if self._rendered is None else _PATIENCE)
+        if renewal.done():
+            renewal.result()
+        assert self._rendered is not None
+        return self._rendered
+
+    def put(self, text: str) -> None:
+        """Replace the text."""
+        if self._rendered is None or text != self._rendered.text:
+            self._rendered = Rendered.of(text)
+
+    def _update(self) -> None:
+        self.put(self._renew())
