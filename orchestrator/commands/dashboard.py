@@ -46,7 +46,7 @@ def dashboard(
     from orchestrator.serve.access_token import read_token
     from orchestrator.serve.dashboard_app import Dashboard
     from orchestrator.serve.live_list import LiveList
-    from orchestrator.serve.loopback import listen, serve
+    from orchestrator.serve.loopback import listen, server_of
     from orchestrator.serve.refresher import Refresher
 
     token, refresher = read_token(token_file), Refresher()
@@ -59,4 +59,4 @@ def dashboard(
     server = listen(port)
     can = "shows, stops and resumes" if token is not None else "shows"
     prose(errors, f"http://127.0.0.1:{server.getsockname()[1]}/ {can} {escaped(root)}; Ctrl-C ends it")
-    serve(Dashboard(runs, refresher, token).app(), server)
+    server_of(Dashboard(runs, refresher, token).app()).run(sockets=[server])

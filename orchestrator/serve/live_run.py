@@ -35,7 +35,7 @@ class LiveRun:
         state = self.watch.state()
         if state is self._shown:
             return self._text
-        is_first = not self._panels
+        is_first = self._shown is None
         self._draw(state, PANELS if is_first else _QUICK)
         if not is_first and (self._others is None or self._others.done()):
             self._others = self._refresher.ask(Lane.SLOW, self._draw_all)
@@ -52,6 +52,6 @@ class LiveRun:
             self._text = broken_part(state.problem)
         else:
             self._panels |= {make: make(state.data) for make in makers}
-            shown = [panel for make in PANELS if (panel := self._panels[make]) is not None]
+            shown = [panel for make in PANELS if (panel := self._panels.get(make)) is not None]
             self._text = run_part(state.data, shown, state.driver, state.problem)
         self._shown = state

@@ -29,9 +29,10 @@ def listen(port: int) -> socket.socket:
     return server
 
 
-def serve(app: FastAPI, server: socket.socket) -> None:
-    """Answer requests until Ctrl-C."""
+def server_of(app: FastAPI) -> uvicorn.Server:
+    """Return a server, whose `run(sockets=...)` answers requests until Ctrl-C."""
     # An open page asks again each second: it need not be waited for.
-    uvicorn.Server(
-        uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1)
-    ).run(sockets=[server])
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1
+    )
+    return uvicorn.Server(config)

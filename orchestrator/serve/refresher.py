@@ -31,12 +31,14 @@ class Lane(Enum):
 
 
 _SHARES = {Lane.FIRST: 1.0, Lane.QUICK: 0.05, Lane.SLOW: 0.05}
+_SAVED_SECONDS = 10.0
 
 
 class Refresher:
     """Refresher: does one piece of work at a time, the oldest of the first lane that is due.
 
-    After a piece that took `used` seconds of the processor its lane rests, so that it takes no more than its share.
+    After a piece that took `used` seconds of the processor its lane rests, so that it takes no more than its share. A
+    lane that had nothing to do has saved some seconds of that rest, for the first use of a library and the like.
     """
 
     def __init__(self) -> None:
@@ -64,7 +66,8 @@ class Refresher:
                 done.set_result(work())
             except Exception as error:  # raised again by whoever asks for the result
                 done.set_exception(error)
-            self._due[lane] = time.monotonic() + (time.process_time() - before) * (1 / _SHARES[lane] - 1)
+            rest = (time.process_time() - before) / _SHARES[lane]
+            self._due[lane] = max(self._due[lane], time.monotonic() - _SAVED_SECONDS) + rest
 
     def _next(self) -> tuple[Lane, Callable[[], Any], Future[Any]]:
         """Wait for a piece of work that is due, and take it from its queue."""
