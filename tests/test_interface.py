@@ -74,6 +74,8 @@ ADDED: dict[str, str] = {
     "records: run.json attempts": "a trial that W&B cannot be made to hold is sent again under a new id",
     "*_parameters": "the size of a model, and of what was trained of it, belongs to a leaderboard",
     "commands: report*": "a run is shown as a page",
+    "commands: dashboard*": "runs are shown while they run",
+    "environment: THAW_DASHBOARD_TOKEN": "a token lets a page of the dashboard stop and resume runs",
     "commands: compare*": "two trials of a run stand side by side",
     "commands: leaderboard --*": "a leaderboard can be filtered, ordered, and printed for other programs",
     "files: tracked.jsonl": "a resumed run gives each tracker what a kill has kept from it",

@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def dashboard(
-    root: Annotated[
+    runs: Annotated[
         Any,
         typer.Argument(
             parser=as_place, metavar="RUNS_ROOT", help="A folder or bucket of runs, or one run, e.g. runs/sweep."
@@ -51,12 +51,12 @@ def dashboard(
 
     token, refresher = read_token(token_file), Refresher()
     try:
-        if not root.is_dir():
-            raise InvalidInput(f"RUNS_ROOT: must be an existing folder, got {root}; give the `storage.root` of sweeps")
-        runs = LiveList(root, refresher)
+        if not runs.is_dir():
+            raise InvalidInput(f"RUNS_ROOT: must be an existing folder, got {runs}; give the `storage.root` of sweeps")
+        found = LiveList(runs, refresher)
     except StorageFailed as error:  # nothing has been done yet
         raise InvalidInput(str(error)) from error
     server = listen(port)
     can = "shows, stops and resumes" if token is not None else "shows"
-    prose(errors, f"http://127.0.0.1:{server.getsockname()[1]}/ {can} {escaped(root)}; Ctrl-C ends it")
-    server_of(Dashboard(runs, refresher, token).app()).run(sockets=[server])
+    prose(errors, f"http://127.0.0.1:{server.getsockname()[1]}/ {can} {escaped(runs)}; Ctrl-C ends it")
+    server_of(Dashboard(found, refresher, token).app()).run(sockets=[server])

@@ -5,11 +5,10 @@ from collections.abc import Callable
 from functools import cache
 from urllib.parse import urlsplit
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import RedirectResponse
 from plotly.offline import get_plotlyjs
-from starlette.exceptions import HTTPException
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from analysis.comparison import compare_trials
 from analysis.report.live_page import PageLink, comparison_part, live_page, live_script, log_part, message_part
@@ -67,8 +66,8 @@ class Dashboard:
         if self._token is not None:
             app.add_api_route("/runs/{key}/stop", self.stop, methods=["POST"])
             app.add_api_route("/runs/{key}/resume", self.resume, methods=["POST"])
-        app.add_exception_handler(HTTPException, _refusal)
-        app.add_exception_handler(ThawError, _refusal)
+        for refused in (404, 405, HTTPException, ThawError):
+            app.add_exception_handler(refused, _refusal)
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=_HOSTS, www_redirect=False)
         return app
 
@@ -181,9 +180,11 @@ def _sentence(text: str, status: int = 200) -> Response:
 
 def _refusal(request: Request, error: Exception) -> Response:
     """Return the message of an error: as a page, or as text to the script that has sent a command."""
-    status, text = 409 if request.method == "POST" else 404, str(error)
+    status, text = 404, "There is no such page."
     if isinstance(error, HTTPException):
         status, text = error.status_code, error.detail
+    elif isinstance(error, ThawError):
+        status, text = 409 if request.method == "POST" else 404, str(error)
     if request.method == "POST":
         return _sentence(text, status)
     return _page(live_page("Not found", message_part("Not found", text), up=PageLink("/", "All runs")), status)

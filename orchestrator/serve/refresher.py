@@ -11,7 +11,7 @@ from contextlib import suppress
 from enum import Enum, auto
 from typing import Any, TypeVar
 
-Result = TypeVar("Result")
+Made = TypeVar("Made")
 
 # A sweep on the same machine comes first.
 _NICENESS = 10
@@ -47,9 +47,9 @@ class Refresher:
         self._changed = threading.Condition()
         threading.Thread(target=self._run, name="refresher", daemon=True).start()
 
-    def ask(self, lane: Lane, work: Callable[[], Result]) -> Future[Result]:
+    def ask(self, lane: Lane, work: Callable[[], Made]) -> Future[Made]:
         """Add a piece of work; the future has its result, or the exception that it raised."""
-        done: Future[Result] = Future()
+        done: Future[Made] = Future()
         with self._changed:
             self._queues[lane].append((work, done))
             self._changed.notify()
