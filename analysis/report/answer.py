@@ -98,7 +98,7 @@ def _next_step(data: RunData, ranked: list[Entry]) -> tuple[str, str]:
     root, entries = data.run.root, data.board.entries
     unfinished = sum(entry.trial.status.unfinished for entry in entries)
     if data.is_driven:
-        return f"The sweep is running; {unfinished} of its {len(entries)} trials train.", thaw_command("stop", root)
+        return "The sweep is running, and another trial may take the lead.", thaw_command("stop", root)
     if unfinished:
         return f"{unfinished} of {len(entries)} trials have not ended.", thaw_command("resume", root)
     names = sorted((entry.trial.trial_id for entry in entries), key=by_id)

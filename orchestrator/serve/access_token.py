@@ -17,7 +17,7 @@ _REMEDY = "make one, e.g. with `openssl rand -hex 32`"
 
 
 class AccessToken:
-    """AccessToken: compares what a request brings, in constant time."""
+    """AccessToken: the token of a dashboard, compared with that of a request in constant time."""
 
     def __init__(self, text: str, source: str) -> None:
         """Keep the token. Raises InvalidInput, which names the source, where it is short or no header can hold it."""

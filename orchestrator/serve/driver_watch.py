@@ -1,4 +1,4 @@
-"""DriverWatch: state of a run's driver, for a reader that asks again and again and never waits."""
+"""DriverWatch: state of a run's driver, read again and again without waiting."""
 
 import time
 

@@ -10,7 +10,7 @@ from orchestrator.serve.live_part import INTERVAL, LivePart
 from orchestrator.serve.live_run import LiveRun
 from orchestrator.serve.record_versions import is_run
 from orchestrator.serve.refresher import Refresher
-from search_spaces.errors import ThawError
+from search_spaces.errors import InvalidInput, ThawError
 from trainables.storage.bucket import BucketPath
 from trainables.storage.place import Place
 
@@ -37,22 +37,29 @@ class LiveList:
         self._looked: dict[str, float] = {}
 
     def run(self, key: str) -> LiveRun | None:
-        """Return the run with this key; None where the folder has none. Raises as listing does."""
+        """Return the run with this key; None where the folder has none.
+
+        Raises InvalidInput or StorageFailed when it cannot be listed.
+        """
         if key not in self._runs:
             places = {key_of(self.root.name): self.root} if self.is_one_run else self._places()
-            if key not in places or not is_run(places[key]):
+            if key not in places or not _may_be_run(places[key]):
                 return None
             self._runs.setdefault(key, LiveRun(places[key], self._refresher))
         return self._runs[key]
 
     def _places(self) -> dict[str, Place]:
-        return {key_of(child.name): child for child in self.root.iterdir()}
+        try:
+            return {key_of(child.name): child for child in self.root.iterdir()}
+        except OSError as error:
+            rule = f"{self.root}: must be a readable folder, got: {error.strerror or error}"
+            raise InvalidInput(f"{rule}; restore it, or start the dashboard on another one") from error
 
     def _renew(self) -> str:
         try:
-            found = {key: place for key, place in self._places().items() if is_run(place)}
-        except (ThawError, OSError) as error:
-            return list_part(str(self.root), list(self._rows.values()), f"{self.root}: must be readable, got: {error}")
+            found = {key: place for key, place in self._places().items() if _may_be_run(place)}
+        except ThawError as error:
+            return list_part(str(self.root), list(self._rows.values()), str(error))
         deadline = time.monotonic() + _LOOK_SECONDS
         for key in sorted(found, key=lambda key: self._looked.get(key, 0.0)):
             if self._looked and time.monotonic() > deadline:
@@ -69,6 +76,14 @@ def key_of(name: str) -> str:
     if _PLAIN.fullmatch(name):
         return name
     return f"~{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
+
+
+def _may_be_run(place: Place) -> bool:
+    """Return whether a folder is a run, or cannot be listed, which its row then says."""
+    try:
+        return is_run(place)
+    except (ThawError, OSError):
+        return True
 
 
 def _row(key: str, run: LiveRun) -> ListedRun:

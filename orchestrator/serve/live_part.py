@@ -1,4 +1,4 @@
-"""LivePart: a part of a page that all who have it open share."""
+"""LivePart: part of a page, shared by all browsers that have it open."""
 
 import hashlib
 import threading
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from orchestrator.serve.refresher import Lane, Refresher
 
 INTERVAL = 0.9
-"""Seconds between two renewals: a little less than a page waits, so that a page that is early need not wait again."""
-# What is not ready by then, the page gets at its next turn.
+"""Seconds between two renewals: a little less than the second between two requests of a page."""
+# A text that takes longer is sent with the next request.
 _PATIENCE = 0.5
 
 
@@ -32,7 +32,7 @@ class Rendered:
 
 
 class LivePart:
-    """LivePart: renewed while someone asks for it, at most once per interval."""
+    """LivePart: part of a page, renewed on request, at most once per interval."""
 
     def __init__(self, refresher: Refresher, renew: Callable[[], str], interval: float = INTERVAL) -> None:
         """Keep the thread on which `renew` is called, which returns the text, and the least seconds between calls."""
@@ -45,7 +45,7 @@ class LivePart:
         self._asked = 0.0
 
     def current(self) -> Rendered:
-        """Return the newest text; the first caller waits for it. Raises what renewing it has raised."""
+        """Return the newest text; the first caller waits for it. Raises the error of a renewal that failed."""
         with self._lock:
             now = time.monotonic()
             if self._renewal is None or (self._renewal.done() and now - self._asked >= self._interval):

@@ -31,7 +31,7 @@ def listen(port: int) -> socket.socket:
 
 def server_of(app: FastAPI) -> uvicorn.Server:
     """Return a server, whose `run(sockets=...)` answers requests until Ctrl-C."""
-    # An open page asks again each second: it need not be waited for.
+    # An open page repeats its request each second: one that is cut off is not lost.
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=1
     )

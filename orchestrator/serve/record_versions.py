@@ -1,6 +1,7 @@
 """Versions of the records of a run: equal while none of them has changed."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from analysis.run_folder import HEARTBEAT, RUN_RECORD, RunFolder
@@ -39,11 +40,18 @@ def _versions(folder: Place) -> dict[str, tuple[int, int]]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                try:
-                    state = entry.stat()
-                except FileNotFoundError:  # deleted since it was listed
-                    continue
-                found[entry.name] = (state.st_mtime_ns, state.st_size)
+                with suppress(FileNotFoundError):  # deleted since it was listed
+                    found[entry.name] = _version(entry)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     return found
+
+
+def _version(entry: os.DirEntry[str]) -> tuple[int, int]:
+    try:
+        state = entry.stat()
+    except FileNotFoundError:
+        raise
+    except OSError:  # as of a link to itself: reading it says what is wrong
+        return (0, 0)
+    return state.st_mtime_ns, state.st_size

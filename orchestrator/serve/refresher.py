@@ -38,7 +38,7 @@ class Refresher:
     """Refresher: does one piece of work at a time, the oldest of the first lane that is due.
 
     After a piece that took `used` seconds of the processor its lane rests, so that it takes no more than its share. A
-    lane that had nothing to do has saved some seconds of that rest, for the first use of a library and the like.
+    lane without work saves some seconds of rest, so that the first use of a library delays no page.
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class Refresher:
             before = time.process_time()
             try:
                 done.set_result(work())
-            except Exception as error:  # raised again by whoever asks for the result
+            except Exception as error:  # raised again where the result is read
                 done.set_exception(error)
             rest = (time.process_time() - before) / _SHARES[lane]
             self._due[lane] = max(self._due[lane], time.monotonic() - _SAVED_SECONDS) + rest

@@ -25,7 +25,7 @@ _COMMAND = (sys.executable, "-P", "-c", "from orchestrator.cli import main; main
 def stop_run(run: Place) -> str:
     """Stop a run as `thaw stop` does; return a sentence for the user. Raises InvalidInput or ThawError as it does."""
     request_stop(run).wait(_STOP_SECONDS)
-    return f"Stopped. Go on with: {thaw_command('resume', run)}"
+    return f"Stopped; continue with: {thaw_command('resume', run)}"
 
 
 def resume_run(run: Place) -> str:

@@ -48,7 +48,7 @@ class RunWatch:
         return self._state
 
     def _look_at_driver(self) -> tuple[str | None, str]:
-        """Return who drives the run, and what is wrong with its heartbeat."""
+        """Return the phrase that names the driver, and the reason why its heartbeat cannot be read."""
         try:
             driver = self._driver.at_work()
         except (ThawError, OSError) as error:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from report_runs import predicted, trial
 
@@ -53,6 +55,13 @@ def test_the_next_step_depends_on_what_is_left(empty: RunFolder, status: Status,
     assert found is not None
     assert found.advice.startswith(advice)
     assert found.command.startswith(command)
+
+
+def test_a_run_that_is_driven_may_change_its_answer(run: RunFolder) -> None:
+    found = answer(replace(RunData.of(run), is_driven=True))
+    assert found is not None
+    assert found.advice == "The sweep is running, and another trial may take the lead."
+    assert found.command == f"thaw stop {run.root}"
 
 
 def test_without_a_completed_trial_there_is_none(empty: RunFolder) -> None:

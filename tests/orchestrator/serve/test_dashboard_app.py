@@ -172,7 +172,7 @@ def test_a_run_is_stopped_with_the_token_alone(runs: Path, open_dashboard: Open)
     driver.start()
     answer = browser.ask("/runs/first/stop", "POST", X_Thaw_Token=TOKEN, Origin=browser.address)
     driver.join()
-    assert (answer.status, answer.text) == (200, f"Stopped. Go on with: thaw resume {runs / 'first'}")
+    assert (answer.status, answer.text) == (200, f"Stopped; continue with: thaw resume {runs / 'first'}")
     again = browser.ask("/runs/first/stop", "POST", X_Thaw_Token=TOKEN)
     assert again.status == 409
     assert "must be running to be stopped" in again.text

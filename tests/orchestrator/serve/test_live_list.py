@@ -1,7 +1,10 @@
 from pathlib import Path
 
+import pytest
+
 from orchestrator.serve.live_list import LiveList, key_of
 from orchestrator.serve.refresher import Refresher
+from search_spaces.errors import InvalidInput
 
 
 def test_a_key_is_the_name_or_stands_for_it() -> None:
@@ -28,4 +31,14 @@ def test_a_folder_without_runs(tmp_path: Path, refresher: Refresher) -> None:
     (tmp_path / "later").mkdir()
     gone = LiveList(tmp_path / "later", refresher)
     (tmp_path / "later").rmdir()
-    assert "must be readable, got:" in gone.part.current().text
+    assert "must be a readable folder, got: No such file" in gone.part.current().text
+    with pytest.raises(InvalidInput, match="must be a readable folder"):
+        gone.run("first")
+
+
+def test_a_folder_that_cannot_be_listed_is_a_row(runs: Path, refresher: Refresher) -> None:
+    (runs / "loop").symlink_to("loop")
+    found = LiveList(runs, refresher)
+    text = found.part.current().text
+    assert "Too many levels of symbolic links" in text
+    assert "4 of 4" in text

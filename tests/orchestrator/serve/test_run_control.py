@@ -31,7 +31,7 @@ def test_a_resumed_run_outlives_the_one_who_asked(runs: Path, monkeypatch: pytes
     assert resume_run(Path("first")).startswith("Resumed by process ")
     with pytest.raises(InvalidInput, match="must not be running to be resumed"):
         resume_run(runs / "first")
-    assert stop_run(runs / "first").startswith("Stopped. Go on with: thaw resume")
+    assert stop_run(runs / "first").startswith("Stopped; continue with: thaw resume")
     assert not RunFolder(runs / "first").stop_request.exists()
 
 
