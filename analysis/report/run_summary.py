@@ -12,7 +12,7 @@ from trainables.status import Status
 
 
 class RunCourse(StrEnum):
-    """RunCourse: how far a run has come."""
+    """RunCourse: state of a run as a whole."""
 
     RUNNING = "running"
     STOPPED = "stopped"
@@ -30,7 +30,7 @@ class RunSummary:
     """Name of the sweep."""
 
     course: RunCourse
-    """How far it has come."""
+    """Course of the run."""
 
     planned: int
     """Trials that the sweep asked for."""

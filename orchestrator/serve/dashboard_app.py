@@ -171,7 +171,7 @@ def _part(request: Request, now: Rendered) -> Response:
     headers = {**_HEADERS, "ETag": now.tag}
     if request.headers.get("if-none-match") == now.tag:
         return Response(status_code=304, headers=headers)
-    return Response(_bytes(now.text), headers=headers, media_type="text/html; charset=utf-8")
+    return Response(now.content, headers=headers, media_type="text/html; charset=utf-8")
 
 
 def _sentence(text: str, status: int = 200) -> Response:

@@ -22,13 +22,17 @@ class Rendered:
     text: str
     """HTML of the part."""
 
+    content: bytes
+    """The text as it is sent; a name on a disk may hold bytes that are no UTF-8."""
+
     tag: str
     """Entity tag, as in HTTP: equal for equal texts."""
 
     @classmethod
     def of(cls, text: str) -> "Rendered":
         """Return the text with the tag of its bytes."""
-        return cls(text, f'"{hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:20]}"')
+        content = text.encode("utf-8", "backslashreplace")
+        return cls(text, content, f'"{hashlib.sha256(content).hexdigest()[:20]}"')
 
 
 class LivePart:

@@ -24,13 +24,13 @@ class Lane(Enum):
     """Work that a user waits for, as the first page of a run."""
 
     QUICK = auto()
-    """What changes with each epoch: the table of the trials and their curves."""
+    """Table of the trials and their curves, which change with each epoch."""
 
     SLOW = auto()
     """All other figures."""
 
 
-_SHARES = {Lane.FIRST: 1.0, Lane.QUICK: 0.05, Lane.SLOW: 0.05}
+_SHARES = {Lane.FIRST: 1.0, Lane.QUICK: 0.05, Lane.SLOW: 0.03}
 _SAVED_SECONDS = 10.0
 
 
