@@ -12,6 +12,8 @@ from analysis.report.importance import MINIMUM_TRIALS, importances
 from analysis.report.panel import COLORS, Panel, RunData, color_of, figure, hover, plain
 
 _ABSENT = "does not apply"
+# Height of what does not apply, below the axes.
+_BOTTOM = -0.15
 # Lines of one color are one trace: thousands of trials are drawn as quickly as a few.
 _SHADES = 8
 _COLUMNS = 3
@@ -104,29 +106,6 @@ def balance(data: RunData) -> Panel | None:
     )
 
 
-def tradeoff(data: RunData) -> Panel | None:
-    """Objective against the size of the model."""
-    sized = [entry for entry in data.judged if entry.total_parameters is not None]
-    if not sized:
-        return None
-    names = sorted({entry.trial.config.architecture for entry in sized})
-    traces = [
-        go.Scatter(
-            x=[entry.total_parameters for entry in own],
-            y=[entry.objective for entry in own],
-            mode="markers",
-            name=plain(name),
-            marker={"color": color_of(name, names), "size": 8},
-            text=[hover(entry) for entry in own],
-        )
-        for name in names
-        for own in [[entry for entry in sized if entry.trial.config.architecture == name]]
-    ]
-    note = "A point to the upper left is better and smaller at once."
-    made = figure("parameters of the model", data.metric, traces, xaxis={"type": "log"})
-    return Panel("tradeoff", "Quality against size", note, made)
-
-
 def parallel(data: RunData) -> Panel | None:
     """All settings of all trials, as one line each."""
     names = [*data.parameters, data.metric]
@@ -147,8 +126,11 @@ def parallel(data: RunData) -> Panel | None:
         shown = {"mode": "lines", "line": line, "opacity": max(0.15, weight), "showlegend": shade < 2}
         traces.append(go.Scatter(x=x, y=y, **look, **shown))
     made = figure("", "", traces, yaxis={"visible": False}, xaxis={"type": "category"})
+    lacking = [name for name in names if (_BOTTOM, _ABSENT) in places[name][1]]
     for name in names:
         for place, label in places[name][1]:
+            if label == _ABSENT and name != lacking[0]:
+                continue  # once says it for all axes, whose labels would cover one another
             made.add_annotation(
                 x=plain(name), y=place, text=plain(label), showarrow=False, xshift=4, xanchor="left",
                 bgcolor="rgba(255, 255, 255, 0.8)", font={"size": 11},
@@ -161,8 +143,7 @@ def _places(entries: Sequence[Entry], name: str, metric: str) -> tuple[list[floa
     """Return the height of each trial on an axis, from 0 to 1, and the labels of the axis."""
     values = [entry.objective if name == metric else entry.trial.parameters.get(name) for entry in entries]
     known = [value for value in values if value is not None]
-    bottom = -0.15
-    labels = [(bottom, _ABSENT)] if len(known) < len(values) else []
+    labels = [(_BOTTOM, _ABSENT)] if len(known) < len(values) else []
     if _are_numbers(known):
         is_log = name != metric and min(known) > 0 and max(known) / min(known) >= 20
         scaled = [float(np.log10(value)) if is_log else float(value) for value in known]
@@ -174,7 +155,7 @@ def _places(entries: Sequence[Entry], name: str, metric: str) -> tuple[list[floa
         height = {kind: place / max(len(kinds) - 1, 1) for place, kind in enumerate(kinds)}
         found = iter([height[str(value)] for value in known])
         labels += [(height[kind], kind) for kind in kinds]
-    return [bottom if value is None else next(found) for value in values], labels
+    return [_BOTTOM if value is None else next(found) for value in values], labels
 
 
 def _distribution(data: RunData, by: str, color: str, name: str, title: str, see: str) -> Panel | None:

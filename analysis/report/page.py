@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from analysis.leaderboard import Entry, columns, constants
 from analysis.report.answer import SearchAnswer, answer
 from analysis.report.panel import Panel, RunData
 from analysis.report.panels import panels
+from analysis.report.picture import svg
 from analysis.run_store import write_atomically
 from search_spaces.space import parameters_text, value_text
 from trainables.storage.place import Place
@@ -57,8 +58,8 @@ def render_page(runs: Sequence[RunData]) -> str:
     """Return the page as HTML: names are escaped, nothing is fetched."""
     loader = jinja2.PackageLoader("analysis.report")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters["figure"] = _embedded
-    library = base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
+    environment.filters |= {"packed": _packed, "picture": _picture, "base64": _base64, "table_cell": _table_cell}
+    library = _packed(get_plotlyjs())
     return environment.get_template("page.html").render(runs=[_section(data) for data in runs], library=library)
 
 
@@ -109,6 +110,21 @@ def _is_number(entries: Sequence[Entry], name: str) -> bool:
     return all(_setting(value).number is not None for value in values)
 
 
-def _embedded(panel: Panel) -> str:
-    """Return a figure as JSON that no tag can end."""
-    return Markup(panel.figure.to_json().replace("<", "\\u003c"))
+def _table_cell(value: str | int | float | None) -> _Cell:
+    if value is None or isinstance(value, str):
+        return _Cell(value or "")
+    return _Cell(f"{value:,}" if isinstance(value, int) else f"{value:.4g}", float(value))
+
+
+def _packed(text: str) -> str:
+    """Return a text compressed, in letters; the page's script inflates it."""
+    return _base64(gzip.compress(text.encode(), mtime=0))
+
+
+def _picture(figure: go.Figure) -> str:
+    """Return the picture of a figure as the address of an image that lies in the page."""
+    return f"data:image/svg+xml;base64,{_base64(svg(figure).encode())}"
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()

@@ -1,4 +1,4 @@
-"""Panel: one figure of a run, with the sentence that says what to see in it, and the run's data that panels read."""
+"""Panel: one section of a page, with the sentence that says what to see in it, and the run's data that panels read."""
 
 import html
 import re
@@ -34,20 +34,45 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True)
+class Table:
+    """Table: numbers to be read one by one."""
+
+    columns: tuple[str, ...]
+    """Names of the columns."""
+
+    rows: tuple[tuple[str | int | float | None, ...], ...]
+    """Values of each row, None where there is none."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """Photo: an image of the data, small."""
+
+    path: str
+    """Name of the image in its data set."""
+
+    caption: str
+    """Words under the image."""
+
+    jpeg: bytes | None
+    """JPEG; None where the image is not at hand, as for a run that was copied without its data."""
+
+
+@dataclass(frozen=True)
 class Panel:
-    """Panel: one figure of a run."""
+    """Panel: one section of a page on a run."""
 
     name: str
-    """Name of the figure, e.g. `curves`."""
+    """Name of the section, e.g. `curves`."""
 
     title: str
-    """Subject of the figure."""
+    """Subject of the section."""
 
     note: str
     """Sentence on the point to look at."""
 
-    figure: go.Figure
-    """Figure, as notebooks get it."""
+    content: go.Figure | Table | tuple[Photo, ...]
+    """Figure, as notebooks get it, or table, or photos."""
 
 
 @dataclass(frozen=True)

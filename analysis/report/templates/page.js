@@ -2,8 +2,8 @@
 for (const each of document.querySelectorAll(".scripted")) each.style.display = "block";
 for (const table of document.querySelectorAll("table")) {
   const body = table.tBodies[0];
-  const input = table.closest("article").querySelector("input");
-  input.addEventListener("input", () => {
+  const input = table.parentElement.previousElementSibling;
+  if (input.matches("input")) input.addEventListener("input", () => {
     const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
     for (const row of body.rows) {
       const text = row.textContent.toLowerCase();
@@ -26,11 +26,14 @@ for (const table of document.querySelectorAll("table")) {
     });
   });
 }
+function inflated(script) {
+  const packed = Uint8Array.from(atob(script.textContent), each => each.charCodeAt(0));
+  return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip")));
+}
 let loading = null;
 function library() {
   loading ??= (async () => {
-    const packed = Uint8Array.from(atob(document.getElementById("library").textContent), each => each.charCodeAt(0));
-    const text = await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).blob();
+    const text = await inflated(document.getElementById("library")).blob();
     await new Promise((done, failed) => {
       const script = document.createElement("script");
       script.src = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
@@ -51,9 +54,13 @@ function look(layout) {
   return changed;
 }
 async function draw(place) {
-  const figure = JSON.parse(place.parentElement.querySelector('script[type="application/json"]').textContent);
+  const figure = await inflated(place.nextElementSibling).json();
   await library();
-  await Plotly.newPlot(place, figure.data, look(figure.layout), { responsive: true, displaylogo: false });
+  const drawn = document.createElement("div");
+  drawn.className = "drawn";
+  place.append(drawn);
+  await Plotly.newPlot(drawn, figure.data, look(figure.layout), { responsive: true, displaylogo: false });
+  place.classList.add("done");
 }
 const seen = new IntersectionObserver(entries => {
   for (const entry of entries) if (entry.isIntersecting) { seen.unobserve(entry.target); draw(entry.target); }
