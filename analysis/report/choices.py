@@ -12,6 +12,8 @@ from analysis.report.importance import MINIMUM_TRIALS, importances
 from analysis.report.panel import COLORS, Panel, RunData, color_of, figure, hover, plain
 
 _ABSENT = "does not apply"
+# Side by side in small print, before the labels of neighboring axes meet.
+_LETTERS = 130
 # Height of what does not apply, below the axes.
 _BOTTOM = -0.15
 # Lines of one color are one trace: thousands of trials are drawn as quickly as a few.
@@ -26,28 +28,28 @@ def importance(data: RunData) -> Panel | None:
     found = importances(data.space, data.board.objective, [entry.trial for entry in data.board.entries])
     if not found:
         return None
-    traces = []
-    for branch in dict.fromkeys(tuple(each.branch.items()) for each in found):
-        own = [each for each in found if tuple(each.branch.items()) == branch][::-1]
-        label = "<br>".join(f"{plain(name)}:<br>{plain(value)}" for name, value in branch) or "all trials"
-        traces.append(
-            go.Bar(
-                x=[each.share if each.matters else 0.0 for each in own],
-                y=[[f"{label} ({each.trials})" for each in own], [plain(each.parameter) for each in own]],
-                text=[str(each) for each in own],
-                textposition="outside",  # a bar without length has no inside
-                cliponaxis=False,
-                orientation="h",
-                marker={"color": COLORS[0]},
-                showlegend=False,
-            )
-        )
-    note = (
-        "The share of the trials' order that a setting explains by itself; in brackets the trials of the branch. Below "
-        f"{MINIMUM_TRIALS} trials nothing is said."
+    bars: dict[str, tuple[float, str]] = {}
+    for each in reversed(found):
+        branch = ", ".join(f"{name}: {value}" for name, value in each.branch.items()) or "all trials"
+        where = f"{branch} ({each.trials})"
+        # Where nothing can be said, once is enough.
+        name = where if each.share is None else f"{each.parameter} | {where}"
+        bars[plain(name)] = (each.share or 0.0) if each.matters else 0.0, str(each)
+    trace = go.Bar(
+        x=[share for share, _ in bars.values()],
+        y=list(bars),
+        text=[text for _, text in bars.values()],
+        textposition="outside",  # a bar without length has no inside
+        cliponaxis=False,
+        orientation="h",
+        marker={"color": COLORS[0]},
     )
-    height = 120 + 26 * len(found)
-    made = figure("share of the order", "", traces, height=height, xaxis={"range": [0, 1]}, yaxis={"automargin": True})
+    note = (
+        "The share of the trials' order that a setting explains by itself, in all trials and in each branch, whose "
+        f"trials stand in brackets. Below {MINIMUM_TRIALS} trials nothing is said."
+    )
+    look = {"height": 120 + 26 * len(bars), "xaxis": {"range": [0, 1]}, "yaxis": {"automargin": True}}
+    made = figure("share of the order", "", [trace], **look)
     return Panel("importance", "What mattered", note, made)
 
 
@@ -57,7 +59,7 @@ def slices(data: RunData) -> Panel | None:
     if not names:
         return None
     rows = -(-len(names) // _COLUMNS)
-    made = make_subplots(rows=rows, cols=_COLUMNS, shared_yaxes=True, subplot_titles=[plain(name) for name in names])
+    made = make_subplots(rows=rows, cols=_COLUMNS, shared_yaxes="all", subplot_titles=[plain(name) for name in names])
     for place, name in enumerate(names):
         own = [entry for entry in data.judged if name in entry.trial.parameters]
         values = [entry.trial.parameters[name] for entry in own]
@@ -131,12 +133,17 @@ def parallel(data: RunData) -> Panel | None:
         for place, label in places[name][1]:
             if label == _ABSENT and name != lacking[0]:
                 continue  # once says it for all axes, whose labels would cover one another
+            short = _shortened(label, _LETTERS // len(names))
             made.add_annotation(
-                x=plain(name), y=place, text=plain(label), showarrow=False, xshift=4, xanchor="left",
-                bgcolor="rgba(255, 255, 255, 0.8)", font={"size": 11},
+                x=plain(name), y=place, text=plain(short), hovertext=plain(label), showarrow=False, xshift=4,
+                xanchor="left", bgcolor="rgba(255, 255, 255, 0.8)", font={"size": 11},
             )  # fmt: skip
     note = f"Follow the best lines: where they meet is a good value. A setting that {_ABSENT} is at the bottom."
     return Panel("parallel", "Settings of all trials", note, made)
+
+
+def _shortened(label: str, letters: int) -> str:
+    return label if len(label) <= letters or label == _ABSENT else f"{label[: letters - 1]}\u2026"
 
 
 def _places(entries: Sequence[Entry], name: str, metric: str) -> tuple[list[float], list[tuple[float, str]]]:

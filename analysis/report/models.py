@@ -10,28 +10,32 @@ from analysis.report.panel import Panel, RunData, Table, color_of, hover, plain
 from analysis.winner import retrain_record
 from search_spaces.errors import InvalidInput
 
-_COLUMNS = ("model", "strategy", "trials", "best validation", "test", "loss", "parameters", "trained", "seconds")
+_COLUMNS = (
+    *(("model", ""), ("strategy", ""), ("trials", ","), ("epochs", ",")),
+    *(("best validation", ".4f"), ("test", ".4f"), ("loss", ".4f")),
+    *(("parameters", ","), ("trained", ","), ("seconds", ",.1f")),
+)
 
 
 def comparison(data: RunData) -> Panel | None:
     """Best trial of each model with each strategy: the table of the fine-tuning guides."""
     best: dict[tuple[str, str], list[Entry]] = {}
-    for entry in data.judged:
-        if entry.rank is not None:
-            best.setdefault((entry.trial.config.architecture, entry.trial.config.strategy), []).append(entry)
+    for entry in sorted(data.judged, key=lambda entry: -data.board.objective.score(entry.objective or 0.0)):
+        best.setdefault((entry.trial.config.architecture, entry.trial.config.strategy), []).append(entry)
     if not best:
         return None
     tested = _test(data)
     rows = [
         (
-            *(*names, len(entries), entries[0].objective, tested.get(entries[0].trial.trial_id)),
-            _loss(entries[0]),
-            *(entries[0].total_parameters, entries[0].trainable_parameters, entries[0].trial.seconds),
+            *(*names, len(entries), len(first.trial.reports)),
+            *(first.objective, tested.get(first.trial.trial_id), _loss(first)),
+            *(first.total_parameters, first.trainable_parameters, first.trial.seconds),
         )
         for names, entries in best.items()
+        for first in entries[:1]
     ]
     metric = data.metric.removeprefix("val/")
-    note = f"The best completed trial of each model and strategy, by {metric}; seconds are those of its training. "
+    note = f"The best trial of each model and strategy by {metric}, stopped early or not; the rest is its own. "
     note += "Only the winner has a test value: it alone is trained again and measured on the test split."
     return Panel("models", "Model by model", note, Table(_COLUMNS, tuple(rows)))
 

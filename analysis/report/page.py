@@ -4,20 +4,30 @@ import base64
 import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 import plotly.graph_objects as go
+from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from analysis.leaderboard import Entry, columns, constants
 from analysis.report.answer import SearchAnswer, answer
 from analysis.report.panel import Panel, RunData
 from analysis.report.panels import panels
-from analysis.report.picture import svg
+from analysis.report.picture import png, svg
 from analysis.run_store import write_atomically
 from search_spaces.space import parameters_text, value_text
-from trainables.storage.place import Place
+from trainables.storage.place import Place, storage_errors
+
+# Letters of an address that need no escape within double quotes.
+_SAFE = " !$'()*+,/:;<=>?@[]^`{|}~"
+
+
+# Letters of a drawing beyond which its pixels are fewer.
+_LARGE = 60_000
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,18 @@ class _Section:
 def write_page(runs: Sequence[RunData], path: Place) -> None:
     """Write the page of one run or several. Raises StorageFailed when it cannot be written."""
     write_atomically(path, render_page(runs))
+
+
+def write_pictures(data: RunData, folder: Path) -> list[Path]:
+    """Write each figure of a run as PNG into a folder; return the files. Raises StorageFailed when that fails."""
+    written = []
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for panel in panels(data):
+            if isinstance(panel.content, go.Figure):
+                written.append(folder / f"{panel.name}.png")
+                written[-1].write_bytes(png(panel.content))
+    return written
 
 
 def render_page(runs: Sequence[RunData]) -> str:
@@ -110,10 +132,10 @@ def _is_number(entries: Sequence[Entry], name: str) -> bool:
     return all(_setting(value).number is not None for value in values)
 
 
-def _table_cell(value: str | int | float | None) -> _Cell:
+def _table_cell(value: str | int | float | None, how: str) -> _Cell:
     if value is None or isinstance(value, str):
         return _Cell(value or "")
-    return _Cell(f"{value:,}" if isinstance(value, int) else f"{value:.4g}", float(value))
+    return _Cell(format(value, how), float(value))
 
 
 def _packed(text: str) -> str:
@@ -123,7 +145,10 @@ def _packed(text: str) -> str:
 
 def _picture(figure: go.Figure) -> str:
     """Return the picture of a figure as the address of an image that lies in the page."""
-    return f"data:image/svg+xml;base64,{_base64(svg(figure).encode())}"
+    drawing = quote(svg(figure), safe=_SAFE)
+    if len(drawing) > _LARGE:
+        return f"data:image/png;base64,{_base64(png(figure))}"
+    return Markup(f"data:image/svg+xml,{drawing}")  # no letter in it ends the attribute
 
 
 def _base64(content: bytes) -> str:

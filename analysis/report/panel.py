@@ -9,6 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from analysis.heartbeat import seems_alive
 from analysis.leaderboard import Entry, Leaderboard
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder, open_run
@@ -37,8 +38,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 class Table:
     """Table: numbers to be read one by one."""
 
-    columns: tuple[str, ...]
-    """Names of the columns."""
+    columns: tuple[tuple[str, str], ...]
+    """Name of each column, and how its numbers are written, as in `format`."""
 
     rows: tuple[tuple[str | int | float | None, ...], ...]
     """Values of each row, None where there is none."""
@@ -88,11 +89,15 @@ class RunData:
     board: Leaderboard
     """Its trials, best first."""
 
+    is_driven: bool = False
+    """True while a driver is at work on the run."""
+
     @classmethod
     def of(cls, run: RunFolder | Place | str) -> "RunData":
         """Read a run. Raises InvalidInput when there is none or a record cannot be used."""
         folder = run if isinstance(run, RunFolder) else open_run(as_place(run))
-        return cls(folder, Ledger(folder).read_run(), Leaderboard.from_run(folder))
+        record, board, is_driven = Ledger(folder).read_run(), Leaderboard.from_run(folder), seems_alive(folder.root)
+        return cls(folder, record, board if is_driven else board.without_driver(), is_driven)
 
     @property
     def metric(self) -> str:

@@ -35,11 +35,12 @@ def mistakes(data: RunData) -> Panel | None:
     if not len(shown):
         return None
     photos = [
-        _photo(data, found.paths[i], f"{found.labels[i]}, taken for {found.predicted[i]} ({found.confidence[i]:.0%})")
+        _photo(data, found.paths[i], f"{found.labels[i]}, taken for {found.predicted[i]} ({sure} %)")
         for i in shown
+        for sure in [round(100 * found.confidence[i])]
     ]
-    note = f"{len(wrong)} of {len(found.paths)} validation images are labeled otherwise than by you; "
-    note += "these with the most confidence. Look for what they have in common."
+    note = f"The winner gives {len(wrong)} of {len(found.paths)} validation images another class than their label; "
+    note += "those where it is most sure. Look for what they have in common."
     return Panel("mistakes", "Most confident mistakes", note, tuple(photos))
 
 

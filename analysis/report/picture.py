@@ -18,12 +18,17 @@ import plotly.graph_objects as go
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MultipleLocator, NullFormatter
+from PIL import Image
 
 _WIDTH, _DPI = 900, 100
+# Numbers of which the eye does not see all digits.
+_LONG = re.compile(r"\d+\.\d{2,}")
 # That stand side by side on the whole width.
 _LETTERS = 130
-# Beyond this a cloud of points is smaller as pixels than as shapes.
-_RASTER = 400
+# Of two that lie over one another, the higher is seen.
+_POINTS, _LINES, _WORDS = 2, 3, 4
+# More are not told apart in a drawing.
+_COLORS = 64
 _MARKERS = {"circle": "o", "diamond": "D", "diamond-open": "D", "circle-open": "o", "x": "x", "square": "s"}
 _thousands = EngFormatter(sep="")
 _LOOK: dict[Any, Any] = {
@@ -31,6 +36,10 @@ _LOOK: dict[Any, Any] = {
     "svg.fonttype": "none",  # the reader's browser has the letters of the reader's language
     "svg.hashsalt": "thaw",  # equal figures make equal files
     "font.size": 9,
+    "font.sans-serif": ["DejaVu Sans", "sans-serif"],  # every word of the file names them
+    "xtick.major.size": 0,
+    "xtick.minor.size": 0,
+    "ytick.major.size": 0,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": "#d8dee4",
@@ -44,15 +53,20 @@ def svg(figure: go.Figure) -> str:
     """Return the picture as SVG, `_WIDTH` pixels wide."""
     with _look():
         file = io.StringIO()
-        _drawn(figure).savefig(file, format="svg", metadata={"Date": None}, dpi=2 * _DPI)
-    return file.getvalue()
+        nothing: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Type", "Format"))
+        _drawn(figure).savefig(file, format="svg", metadata=nothing)
+    text = file.getvalue()
+    tags = re.compile("<[^>]+>")
+    rounded = tags.sub(lambda tag: _LONG.sub(lambda number: f"{float(number[0]):.1f}", tag[0]), text)
+    return " ".join(rounded[rounded.index("<svg") :].split())
 
 
 def png(figure: go.Figure) -> bytes:
-    """Return the picture as PNG with two pixels for each of the SVG's."""
+    """Return the picture as PNG, of two pixels for each of the SVG's, which is smaller where there are many points."""
     with _look():
-        file = io.BytesIO()
-        _drawn(figure).savefig(file, format="png", dpi=2 * _DPI)
+        drawn, file = io.BytesIO(), io.BytesIO()
+        _drawn(figure).savefig(drawn, format="png", dpi=2 * _DPI)
+    Image.open(drawn).convert("RGB").quantize(_COLORS, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
     return file.getvalue()
 
 
@@ -69,10 +83,14 @@ def _drawn(figure: go.Figure) -> Figure:
     places = _places(figure)
     rows, columns = (1 + max(place[axis] for place in places.values()) for axis in (0, 1))
     grid = drawn.add_gridspec(rows, columns)
+    of_axis: dict[str, Axes] = {}
     for (x, y), (row, column) in places.items():
-        axes = drawn.add_subplot(grid[row, column])
+        axes = drawn.add_subplot(grid[row, column], sharey=of_axis.get(_axis(layout, y).matches))
+        of_axis[y] = axes
         own = [trace for trace in figure.data if ((trace.xaxis or "x"), (trace.yaxis or "y")) == (x, y)]
         _Plot(axes, layout, x, y).draw(own)
+        if _axis(layout, y).showticklabels is False:
+            axes.tick_params(labelleft=False)
     handles = {
         label: handle for axes in drawn.axes for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
@@ -120,13 +138,13 @@ class _Plot:
     def _scatter(self, trace: Any) -> None:
         x, y = self.x.positions(trace.x), self.y.positions(trace.y)
         mode: str = trace.mode or "lines"
-        look: dict[str, Any] = {"alpha": trace.opacity or 1, "zorder": 3}
+        look: dict[str, Any] = {"alpha": trace.opacity or 1}
         label = _text(trace.name) if trace.name and trace.showlegend is not False else None
         if "lines" in mode:
             style = "steps-post" if trace.line.shape == "hv" else "default"
             dash = {"dot": ":", "dash": "--"}.get(trace.line.dash or "", "-")
-            width = (trace.line.width or 1.5) * 0.8
-            self.axes.plot(x, y, dash, color=trace.line.color, lw=width, drawstyle=style, label=label, **look)
+            line = {"color": trace.line.color, "lw": (trace.line.width or 1.5) * 0.8, "drawstyle": style}
+            self.axes.plot(x, y, dash, label=label, zorder=_LINES, **line, **look)
         if "markers" in mode:
             marker = trace.marker
             sizes = np.square(np.asarray(marker.size if marker.size is not None else 6, dtype=float) * 0.75)
@@ -138,7 +156,7 @@ class _Plot:
                 )
                 self.axes.scatter(
                     x[own], y[own], np.broadcast_to(sizes, x.shape)[own], marker=_MARKERS[symbol], **filled,
-                    label=label if "lines" not in mode else None, rasterized=len(x) > _RASTER, linewidths=1, **look,
+                    label=label if "lines" not in mode else None, linewidths=1, zorder=_POINTS, **look,
                 )  # fmt: skip
         if trace.error_x.array is not None:
             errors = [trace.error_x.arrayminus, trace.error_x.array]
@@ -148,7 +166,7 @@ class _Plot:
         lengths, places = np.asarray(trace.x, dtype=float), self.y.positions(trace.y)
         starts = np.array([self.ends.get(place, 0.0) if self.stacked else 0.0 for place in places])
         label = _text(trace.name) if trace.name and trace.showlegend is not False else None
-        self.axes.barh(places, lengths, left=starts, color=trace.marker.color, label=label, height=0.7, zorder=3)
+        self.axes.barh(places, lengths, left=starts, color=trace.marker.color, label=label, height=0.7, zorder=_LINES)
         self.ends |= dict(zip(places.tolist(), (starts + lengths).tolist(), strict=True))
         if trace.text is None:
             return
@@ -183,7 +201,7 @@ class _Plot:
                 boxprops=line, medianprops=line, whiskerprops=line, capprops=line,
             )  # fmt: skip
             jitter = generator.uniform(-width / 5, width / 5, len(values))
-            self.axes.scatter(middle + jitter, values, 14, c=color, alpha=0.6, rasterized=len(values) > _RASTER)
+            self.axes.scatter(middle + jitter, values, 14, c=color, alpha=0.6, zorder=_POINTS)
         self.axes.plot([], [], "s", color=color, label=_text(trace.name))
 
     def _annotate(self) -> None:
@@ -196,7 +214,8 @@ class _Plot:
                 place = (float(self.x.positions([note.x])[0]), float(self.y.positions([note.y])[0]))
                 self.axes.annotate(
                     _text(note.text), place, (note.xshift or 0, note.yshift or 0), textcoords="offset points",
-                    fontsize=8, va="center", ha=note.xanchor or "center", bbox=box if note.bgcolor else None, zorder=4,
+                    fontsize=8, va="center", ha=note.xanchor or "center", bbox=box if note.bgcolor else None,
+                    zorder=_WORDS,
                 )  # fmt: skip
 
     def _holds(self, title: Any) -> bool:
@@ -215,9 +234,7 @@ class _Axis:
             self.names.setdefault(str(name), len(self.names))
 
     def positions(self, values: Any) -> Any:
-        """Return the positions, NaN for None. Names in two levels are joined."""
-        if len(values) == 2 and not isinstance(values[0], str) and np.ndim(values[0]) == 1:
-            values = [f"{outer.replace('<br>', ' ')}, {inner}" for outer, inner in zip(*values, strict=True)]
+        """Return the positions, NaN for None."""
         if not self.names and not any(isinstance(value, str) for value in values) and self.axis.type != "category":
             return np.array([np.nan if value is None else value for value in values], dtype=float)
         places = [None if value is None else self.names.setdefault(str(value), len(self.names)) for value in values]
@@ -259,7 +276,7 @@ def _width(axes: Axes) -> float:
     return 1.0 if place is None else 1 / place.get_gridspec().ncols
 
 
-def _decades(value: float, _: int) -> str:
+def _decades(value: float, _: float) -> str:
     return f"{value:.0e}" if value < 1 else _thousands(value)
 
 

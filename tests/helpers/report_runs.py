@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from analysis.run_folder import RunFolder
 from trainables.config import TrialConfig
-from trainables.result import EpochReport, TrialResult
+from trainables.result import EpochReport, Rung, TrialResult
 from trainables.status import Status
 
 SPACE = {
@@ -19,10 +19,11 @@ SPACE = {
     "lr": {"log": [1e-4, 1e-1]},
     "balance": {"choice": ["none", "loss"]},
 }
-NAMES = [
+FIGURES = [
     *("curves", "importance", "strategies", "balance", "parallel", "slices"),
     *("search", "tradeoff", "confusion", "recall", "cost"),
 ]
+PANELS = ["curves", "models", *FIGURES[1:-1], "mistakes", "labels", "cost"]
 HOSTILE = "<b>&\x07</b><script>alert(1)</script> $x^2$"
 
 
@@ -44,10 +45,14 @@ def trial(number: int, status: Status = Status.COMPLETED, epochs: int = 4) -> Tr
             checkpoint="best",
             total_parameters=1000 * (1 + number % 2),
             trainable_parameters=10,
+            cached=point["strategy"] == "head",
         )
         for epoch in range(1, epochs + 1)
     )
-    return TrialResult(trial_id=f"{number:04d}", config=config, parameters=point, status=status, reports=reports)
+    is_frozen = point["strategy"] == "progressive"
+    rungs = (Rung(epoch=1, rung=1, judged=not is_frozen), Rung(epoch=2, rung=2, judged=True))
+    made = {"trial_id": f"{number:04d}", "config": config, "parameters": point, "status": status, "reports": reports}
+    return TrialResult(**made, flops=1e6 * (1 + number % 2), rungs=rungs)
 
 
 def predicted(run: RunFolder, name: str, label: str = "cat") -> None:

@@ -46,7 +46,7 @@ function library() {
 const dark = matchMedia("(prefers-color-scheme: dark)");
 function look(layout) {
   if (!dark.matches) return layout;
-  const axis = { gridcolor: "#30363d", zerolinecolor: "#30363d", linecolor: "#30363d" };
+  const axis = { gridcolor: "#21262d", zerolinecolor: "#30363d", linecolor: "#30363d" };
   const changed = { ...layout, paper_bgcolor: "#0f1318", plot_bgcolor: "#0f1318", font: { color: "#e6edf3" } };
   const washed = each => each.bgcolor ? { ...each, bgcolor: "rgba(15, 19, 24, 0.8)" } : each;
   if (layout.annotations) changed.annotations = layout.annotations.map(washed);
@@ -66,3 +66,5 @@ const seen = new IntersectionObserver(entries => {
   for (const entry of entries) if (entry.isIntersecting) { seen.unobserve(entry.target); draw(entry.target); }
 }, { rootMargin: "200px" });
 for (const place of document.querySelectorAll(".figure")) seen.observe(place);
+// Read before the first figure is looked at, where the browser has time for it.
+if (document.querySelector(".figure")) (window.requestIdleCallback ?? setTimeout)(library);
