@@ -21,6 +21,7 @@ TRAINING = {
         "botocore",
         "huggingface_hub",
         "jinja2",
+        "matplotlib",
         "markupsafe",
         "onnx",
         "optuna",

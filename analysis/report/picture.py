@@ -23,6 +23,7 @@ from PIL import Image
 _WIDTH, _DPI = 900, 100
 # Numbers of which the eye does not see all digits.
 _LONG = re.compile(r"\d+\.\d{2,}")
+_KINDS = ("scatter", "bar", "heatmap", "box")
 # That stand side by side on the whole width.
 _LETTERS = 130
 # Of two that lie over one another, the higher is seen.
@@ -78,6 +79,9 @@ def _look() -> Iterator[None]:
 
 
 def _drawn(figure: go.Figure) -> Figure:
+    unknown = {trace.type for trace in figure.data} - {*_KINDS}
+    if unknown:
+        raise ValueError(f"a picture can be drawn of {', '.join(_KINDS)}, got {', '.join(sorted(unknown))}")
     layout = figure.layout
     drawn = Figure(figsize=(_WIDTH / _DPI, (layout.height or 420) / _DPI), dpi=_DPI, layout="constrained")
     places = _places(figure)
@@ -123,11 +127,8 @@ class _Plot:
         """Draw all traces, then the axes, whose names are known only then."""
         kinds: dict[str, Callable[[Any], None]] = {"scatter": self._scatter, "bar": self._bar, "heatmap": self._heatmap}
         for trace in traces:
-            if trace.type == "box":
-                continue
-            if trace.type not in kinds:
-                raise ValueError(f"a picture can be drawn of {', '.join([*kinds, 'box'])}, got {trace.type}")
-            kinds[trace.type](trace)
+            if trace.type in kinds:
+                kinds[trace.type](trace)
         boxes = [trace for trace in traces if trace.type == "box"]
         for number, trace in enumerate(boxes):
             self._box(trace, number, len(boxes))

@@ -8,7 +8,7 @@ from analysis.run_folder import probe_id
 from analysis.run_store import RunStore
 from orchestrator.driver.probe import probe_architectures
 from orchestrator.search import warm_start
-from orchestrator.search.proposals import Foresee, Proposals
+from orchestrator.search.proposals import Proposals
 from orchestrator.search.random_points import price_function
 from orchestrator.search.rungs import Rungs, make_rungs, unstoppable_warning
 from orchestrator.search.starting_points import starting_points
@@ -18,7 +18,7 @@ from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tuner.scheduler import PlanAwareAsha
 from orchestrator.tuner.searcher import LedgerSearcher
 from orchestrator.tuner.stopper import SweepStopper
-from orchestrator.tuner.trial_states import TrialStates
+from orchestrator.tuner.trial_states import Foresee, TrialStates
 from orchestrator.worker.assignment import Assignment
 from trainables.estimate.flops import forward_flops
 from trainables.estimate.linear_probe import Probe
@@ -52,8 +52,8 @@ def make_searcher(
         log.warning("%s", late)
     scores = _probe_scores(spec, ledger, stopper.stop_all, warn)
     starting = starting_points(problem, spec.given_points(), list(scores))
-    proposals = Proposals(problem, study, known, starting, price_function(rungs), ledger.next_number(), foresee(rungs))
-    states = TrialStates(ledger, study, on_trial, stopper.give_up)
+    proposals = Proposals(problem, study, known, starting, price_function(rungs), ledger.next_number())
+    states = TrialStates(ledger, study, on_trial, stopper.give_up, foresee(rungs))
     pruned_at_end = asha.pruned_at_end if asha else ()
     return LedgerSearcher(proposals, states, _assigner(spec, ledger), stopper.is_over, pruned_at_end), asha
 

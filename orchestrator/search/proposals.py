@@ -1,7 +1,7 @@
 """Proposals: the one place that decides which point is tried next."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,6 @@ from orchestrator.search.samplers import make_sampler, seed_of
 from orchestrator.search.study import locate_trial
 from orchestrator.spec.search_problem import SearchProblem
 from search_spaces.space import Point
-from trainables.config import TrialConfig
 from trainables.result import TrialResult
 
 
@@ -27,15 +26,6 @@ class Proposal:
 
     asked: optuna.Trial
     """Same trial in the study."""
-
-
-Foresee = Callable[[TrialConfig], Mapping[str, Any]]
-"""Fields of a trial's record that are known before it starts, besides its configuration."""
-
-
-def nothing_foreseen(_: TrialConfig) -> Mapping[str, Any]:
-    """Return no field."""
-    return {}
 
 
 class Proposals:
@@ -60,14 +50,11 @@ class Proposals:
         starting: Iterable[Point],
         price: Price,
         first_number: int = 0,
-        foresee: Foresee = nothing_foreseen,
     ) -> None:
         """Keep the sources; `known` are the trials of the run so far, `starting` the points of sources 2 to 4.
 
-        A new trial has at least the number `first_number`: the record of an earlier one may be damaged. Its record
-        holds what `foresee` says.
+        A new trial has at least the number `first_number`: the record of an earlier one may be damaged.
         """
-        self._foresee = foresee
         self._problem = problem
         self._study = study
         self._price = price
@@ -96,8 +83,7 @@ class Proposals:
         given = given or random_point(self._problem, number, self._price, self._study)
         asked, point = self._ask(given, number)
         config = self._problem.configure(point)
-        known = {"trial_id": f"{number:04d}", "config": config, "parameters": dict(point)}
-        return Proposal(TrialResult(**known, **self._foresee(config)), asked)
+        return Proposal(TrialResult(trial_id=f"{number:04d}", config=config, parameters=dict(point)), asked)
 
     def _ask(self, point: Mapping[str, Any] | None, number: int) -> tuple[optuna.Trial, Point]:
         """Ask the study for a trial at the given point, or at the sampler's choice for trial `number`."""
