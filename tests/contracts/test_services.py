@@ -281,7 +281,8 @@ def test_a_thousand_runs_of_one_name_share_no_id(tmp_path: Path) -> None:
     spec = load(file)
     arrays: Any = SimpleNamespace(classes=("a", "b"), fingerprint="f", dataset=SimpleNamespace(splits={}))
     sets = []
-    with mock.patch("wandb.init") as init, mock.patch("wandb.Table"), mock.patch("wandb.setup"):
+    media = mock.patch.multiple("wandb", Table=mock.DEFAULT, Plotly=mock.DEFAULT)
+    with mock.patch("wandb.init") as init, media, mock.patch("wandb.setup"):
         for number in range(1000):
             run = RunFolder(tmp_path / str(number) / SWEEP)
             create_run(run, spec, arrays)
