@@ -8,7 +8,6 @@ import typer
 
 from orchestrator.commands.options import escaped, output, prose, warn_of
 from search_spaces.errors import InvalidInput, StorageFailed
-from search_spaces.paths import as_path
 from trainables.storage.place import as_place
 
 
@@ -23,8 +22,8 @@ def write_report(
         typer.Argument(parser=as_place, metavar="RUN...", help="What sweeps wrote, e.g. runs/sweep; all on one page."),
     ],
     out: Annotated[
-        Path | None,
-        typer.Option(parser=as_path, metavar="FILE", help="Place of the page; of one run RUN/report.html by default."),
+        Any,
+        typer.Option(parser=as_place, metavar="FILE", help="Place of the page; of one run RUN/report.html by default."),
     ] = None,
 ) -> None:
     """Write a page with the answer of a search, all its trials and its figures: one file, without a network."""
@@ -33,6 +32,10 @@ def write_report(
         raise InvalidInput(f"thaw report: needs {', '.join(missing)}, not installed; install thaw[report]")
     if out is None and len(run) > 1:
         raise InvalidInput(f"--out: must be given for several runs, got {len(run)} runs without it; name a file")
+    if isinstance(out, Path) and out.is_dir():
+        raise InvalidInput(
+            f"--out: must be a file, got the folder {out}; name a file in it, e.g. {out / 'report.html'}"
+        )
     from analysis.report.page import write_page
     from analysis.report.panel import RunData
 

@@ -17,9 +17,11 @@ from unittest import mock
 import psutil
 import pytest
 from fake_wandb import FAULTS, KEY, PHASES, FakeWandb
+from run_records import run_record
 from tracker_files import wandb_records, wandb_values
 
 from analysis.leaderboard import Leaderboard
+from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator.driver.sweep import create_run
 from orchestrator.spec.loading import load
@@ -89,8 +91,10 @@ class Swept:
 
     def __init__(self, fake: FakeWandb, folder: Path, trackers: tuple[Any, ...]) -> None:
         self.problems: list[TrackerProblem] = []
+        run = RunFolder(folder)
+        Ledger(run).write_run(run_record(uid=UID))
         began = time.monotonic()
-        dispatcher = Dispatcher(trackers, SweepIdentity(SWEEP, UID), RunFolder(folder), (), self.problems.append)
+        dispatcher = Dispatcher(trackers, SweepIdentity(SWEEP, UID), run, (), self.problems.append)
         for epochs in range(EPOCHS + 1):
             for name in NAMES[:2]:
                 dispatcher.on_trial(result(name, epochs))
@@ -103,7 +107,7 @@ class Swept:
             dispatcher.on_trial(result(NAMES[2], epochs))
         done = [result(name, status=Status.COMPLETED) for name in NAMES]
         dispatcher.on_trial(done[2])
-        summary = SweepSummary(SweepIdentity(SWEEP, UID), RunFolder(folder), Leaderboard.from_trials(Objective(), done))
+        summary = SweepSummary(SweepIdentity(SWEEP, UID), run, Leaderboard.from_trials(Objective(), done))
         dispatcher.publish(lambda: summary)
         dispatcher.close()
         self.seconds = time.monotonic() - began
