@@ -129,7 +129,8 @@ def offline(folder: Path) -> dict[str, tuple[list[tuple[int, float]], str]]:
         for record in wandb_records(file):
             if record.HasField("history"):
                 values = wandb_values(record.history.item)
-                rows.append((record.history.step.num, values["val/macro_f1"]))
+                if "val/macro_f1" in values:  # the sweep's own row has its figures
+                    rows.append((record.history.step.num, values["val/macro_f1"]))
             elif record.HasField("summary"):
                 status = wandb_values(record.summary.update).get("status", status)
         found[file.stem.removeprefix("run-")] = rows, status
