@@ -25,8 +25,8 @@ def write_report(
         typer.Argument(parser=as_place, metavar="RUN...", help="What sweeps wrote, e.g. runs/sweep; all on one page."),
     ],
     out: Annotated[
-        Path | None,
-        typer.Option(parser=as_path, metavar="FILE", help="Place of the page; of one run RUN/report.html by default."),
+        Any,
+        typer.Option(parser=as_place, metavar="FILE", help="Place of the page; of one run RUN/report.html by default."),
     ] = None,
     png: Annotated[
         Path | None,
@@ -41,6 +41,10 @@ def write_report(
         raise InvalidInput(f"--png: takes the figures of one run, got {len(run)} runs; call it for each")
     if out is None and len(run) > 1:
         raise InvalidInput(f"--out: must be given for several runs, got {len(run)} runs without it; name a file")
+    if isinstance(out, Path) and out.is_dir():
+        raise InvalidInput(
+            f"--out: must be a file, got the folder {out}; name a file in it, e.g. {out / 'report.html'}"
+        )
     from analysis.report.page import write_page, write_pictures
     from analysis.report.panel import RunData
 

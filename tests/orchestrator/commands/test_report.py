@@ -10,6 +10,7 @@ from analysis.run_folder import RunFolder
 from orchestrator.cli import run
 from trainables.result import TrialResult
 from trainables.status import Status
+from trainables.storage.place import as_place
 
 
 @pytest.fixture
@@ -45,6 +46,27 @@ def test_figures_are_written_as_pictures(searched: Path, tmp_path: Path, capsys:
     assert "--png: must be writable" in capsys.readouterr().err
     assert run(["report", str(searched), str(searched), "--out", str(tmp_path / "x"), "--png", str(tmp_path)]) == 2
     assert "--png: takes the figures of one run, got 2 runs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        (".", "--out: must be a file, got the folder .; name a file in it, e.g. report.html"),
+        ("", "got ''; name one"),
+        ("gs://bucket/page.html", "other services are not supported"),
+    ],
+)
+def test_a_place_that_is_no_file_is_refused(
+    searched: Path, out: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["report", str(searched), "--out", out]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_page_can_lie_in_a_bucket(searched: Path, bucket: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["report", str(searched), "--out", f"{bucket}/pages/page.html"]) == 0
+    page = as_place(f"{bucket}/pages/page.html")
+    assert b"leads: val/macro_f1 0.750" in page.read_bytes()
 
 
 def test_without_its_packages_it_says_what_to_install(
