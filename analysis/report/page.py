@@ -15,7 +15,7 @@ from plotly.offline import get_plotlyjs
 
 from analysis.leaderboard import Entry, columns, constants
 from analysis.report.answer import SearchAnswer, answer
-from analysis.report.panel import Panel, RunData
+from analysis.report.panel import Panel, RunData, printable
 from analysis.report.panels import panels
 from analysis.report.picture import png, svg
 from analysis.run_store import write_atomically
@@ -79,7 +79,9 @@ def write_pictures(data: RunData, folder: Path) -> list[Path]:
 def render_page(runs: Sequence[RunData]) -> str:
     """Return the page as HTML: names are escaped, nothing is fetched."""
     loader = jinja2.PackageLoader("analysis.report")
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, finalize=_finalized
+    )
     environment.filters |= {"packed": _packed, "picture": _picture, "base64": _base64, "table_cell": _table_cell}
     library = _packed(get_plotlyjs())
     return environment.get_template("page.html").render(runs=[_section(data) for data in runs], library=library)
@@ -130,6 +132,10 @@ def _setting(value: Any) -> _Cell:
 def _is_number(entries: Sequence[Entry], name: str) -> bool:
     values = [entry.trial.parameters[name] for entry in entries if name in entry.trial.parameters]
     return all(_setting(value).number is not None for value in values)
+
+
+def _finalized(value: Any) -> Any:
+    return printable(value) if type(value) is str else value
 
 
 def _table_cell(value: str | int | float | None, how: str) -> _Cell:

@@ -133,8 +133,12 @@ class RunData:
 
 def plain(value: object) -> str:
     """Return a text that Plotly shows as it is: it reads tags, and a formula between dollar signs."""
-    text = _CONTROL.sub("\ufffd", str(value))
-    return html.escape(text, quote=False).replace("$", "&#36;")
+    return html.escape(printable(str(value)), quote=False).replace("$", "&#36;")
+
+
+def printable(text: str) -> str:
+    """Return a text with a sign in place of each control character, which a browser would not show."""
+    return _CONTROL.sub("\ufffd", text)
 
 
 def figure(x: str, y: str, traces: Sequence[Any], **layout: Any) -> go.Figure:

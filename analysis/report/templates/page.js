@@ -1,5 +1,5 @@
 "use strict";
-for (const each of document.querySelectorAll(".scripted")) each.style.display = "block";
+for (const each of [...document.querySelectorAll(".scripted")]) each.classList.remove("scripted");
 for (const table of document.querySelectorAll("table")) {
   const body = table.tBodies[0];
   const input = table.parentElement.previousElementSibling;
