@@ -11,9 +11,9 @@ from orchestrator.tracking.summary import SweepSummary
 if TYPE_CHECKING:
     from analysis.report.panel import Panel
 
-PREFIX_OF_FIGURES = "figures/"
+FIGURE_PREFIX = "figures/"
 
-_DIGEST = f"{PREFIX_OF_FIGURES}digest"
+_DIGEST = f"{FIGURE_PREFIX}digest"
 
 
 def page_panels(summary: SweepSummary) -> list["Panel"]:
@@ -33,5 +33,5 @@ def log_figures(run: Any, panels: Sequence["Panel"]) -> None:
     digest = hashlib.sha256("".join(panel.figure.to_json() for panel in panels).encode()).hexdigest()
     if panels and run.summary.get(_DIGEST) != digest:
         # As a row: W&B draws media of the history, and none of the summary alone.
-        run.log({PREFIX_OF_FIGURES + panel.name: wandb.Plotly(panel.figure) for panel in panels})
+        run.log({FIGURE_PREFIX + panel.name: wandb.Plotly(panel.figure) for panel in panels})
         run.summary[_DIGEST] = digest
