@@ -12,9 +12,9 @@ from orchestrator.tracking.weights_biases.media import table
 if TYPE_CHECKING:
     from analysis.report.panel import Panel
 
-PREFIX_OF_FIGURES = "figures/"
+FIGURE_PREFIX = "figures/"
 
-_DIGEST = f"{PREFIX_OF_FIGURES}digest"
+_DIGEST = f"{FIGURE_PREFIX}digest"
 
 
 def page_panels(summary: SweepSummary) -> list["Panel"]:
@@ -36,7 +36,7 @@ def log_figures(run: Any, panels: Sequence["Panel"]) -> None:
     digest = hashlib.sha256("".join(_text(panel) for panel in panels).encode()).hexdigest()
     if panels and run.summary.get(_DIGEST) != digest:
         # As a row: W&B draws media of the history, and none of the summary alone.
-        run.log({PREFIX_OF_FIGURES + panel.name: _media(panel) for panel in panels})
+        run.log({FIGURE_PREFIX + panel.name: _media(panel) for panel in panels})
         run.summary[_DIGEST] = digest
 
 

@@ -19,7 +19,7 @@ from wandb_workspaces.reports.v2.interface import Panel
 
 from analysis.leaderboard import Entry, columns
 from orchestrator.tracking.summary import SweepSummary
-from orchestrator.tracking.weights_biases.figures import PREFIX_OF_FIGURES
+from orchestrator.tracking.weights_biases.figures import FIGURE_PREFIX
 from orchestrator.tracking.weights_biases.runs import SUPERSEDED
 
 _CURVES = ("val/loss", "train/loss", "lr/head")
@@ -109,7 +109,7 @@ def _figure_blocks(summary: SweepSummary, project: PageProject, figures: Mapping
         name="Summary of the sweep",
         filters=f"Metric('Group') == {_literal(summary.sweep.group)} and Metric('JobType') == 'sweep'",
     )
-    panels = [wr.MediaBrowser(title=title, media_keys=[PREFIX_OF_FIGURES + name]) for name, title in figures.items()]
+    panels = [wr.MediaBrowser(title=title, media_keys=[FIGURE_PREFIX + name]) for name, title in figures.items()]
     return [wr.H2("Figures"), wr.PanelGrid(runsets=[runs], panels=_placed(panels, columns=1, height=14))]
 
 

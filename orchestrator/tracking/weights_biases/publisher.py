@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 from analysis.run_folder import RunFolder
 from analysis.run_store import write_atomically
 from orchestrator.spec.sections import Wandb
-from orchestrator.tracking.isolated_tracker import HostedObject
+from orchestrator.tracking.isolated_tracker import CALL_SECONDS, HostedObject
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.weights_biases.figures import page_panels
 from orchestrator.tracking.weights_biases.service import (
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import wandb_workspaces.workspaces as ws
 
 # A user waits for it, and the figures of thousands of trials are megabytes.
-_FIGURE_SECONDS = 120.0
+_UPLOAD_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def publish_pages(run: RunFolder, settings: Wandb) -> PublishedPages:
 def _send_figures(summary: SweepSummary, settings: Wandb) -> None:
     """Send the figures from a process of their own: the client writes to the terminal, and may hang."""
     online = settings.model_copy(update={"mode": "online"})
-    host = HostedObject(WandbTracker(online, upload_seconds=_FIGURE_SECONDS), _FIGURE_SECONDS, SIGNS)
+    host = HostedObject(WandbTracker(online, upload_seconds=_UPLOAD_SECONDS), CALL_SECONDS + _UPLOAD_SECONDS, SIGNS)
     try:
         with service_errors():
             host.call("publish_figures", summary)

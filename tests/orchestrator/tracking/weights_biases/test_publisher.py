@@ -10,10 +10,13 @@ import pytest
 from fake_wandb import FakeWandb
 
 from analysis.ledger import Ledger
-from analysis.report.panel import RunData
+from analysis.report.panel import Panel, RunData
 from analysis.report.panels import panels
 from analysis.run_folder import RunFolder
 from orchestrator.spec.sections import Wandb
+from orchestrator.tracking.summary import SweepSummary
+from orchestrator.tracking.weights_biases import publisher
+from orchestrator.tracking.weights_biases.figures import page_panels
 from orchestrator.tracking.weights_biases.publisher import PublishedPages, check_publishing, publish_pages
 from search_spaces.errors import InvalidInput, ThawError
 from trainables.result import TrialResult
@@ -151,6 +154,23 @@ def test_a_service_that_fails_between_the_pages_keeps_the_first(
             publish_pages(empty_run, Wandb())
     publish_pages(empty_run, Wandb())
     assert fake.views.keys() == {"view0", "view1"}
+
+
+def test_a_service_that_fails_with_the_figures_saves_no_page(
+    service: Callable[..., FakeWandb], searched: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = service("401")
+
+    def failing(summary: SweepSummary) -> list[Panel]:
+        fake.fail()
+        return page_panels(summary)
+
+    monkeypatch.setattr(publisher, "page_panels", failing)
+    with pytest.raises(ThawError) as raised:
+        publish_pages(searched, Wandb())
+    assert str(raised.value).startswith(f"W&B: {fake.url} failed (")
+    assert "\n" not in str(raised.value)
+    assert (fake.views, fake.runs) == ({}, {})
 
 
 def test_publishing_needs_a_mode_a_package_and_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
