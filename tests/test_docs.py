@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import typer
-from report_runs import FIGURES, SPACE, trial
+from report_runs import PANELS, SPACE, trial
 from run_records import run_record
 
 from analysis.ledger import Ledger
@@ -204,7 +204,7 @@ def test_predictions_have_the_fields_that_the_readme_names(folder: Path) -> None
 
 def test_the_commands_that_inspect_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (ROOT / "docs/inspect.md").read_text()
-    assert re.findall(r"(?m)^\| `(\w+)` \|", section("Page", text)) == FIGURES
+    assert re.findall(r"(?m)^\| `(\w+)` \|", section("Page", text)) == PANELS
     written = RunFolder(tmp_path / "runs/sweep")
     Ledger(written).write_run(run_record(space=SPACE))
     for number in range(2):
