@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 PACKAGES := search_spaces trainables analysis orchestrator
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test soak faults bench format lock clean
+.PHONY: help install browser demo check test soak faults bench format lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,13 +29,21 @@ $(INSTALLED): pyproject.toml requirements.lock | $(UV)
 demo: install  ## the whole chain on handwritten digits, in about two minutes
 	$(BIN)/thaw demo
 
+# Without one, the tests of pages say that they are skipped.
+browser:
+	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
+	  if command -v $$name >/dev/null; then exit 0; fi; \
+	done; \
+	{ apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium; } >/dev/null 2>&1 \
+	  || echo "no browser: install Chromium or Chrome to test the pages"
+
 check: install  ## ruff, formatting, strict types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: install  ## the test suite, under 12 minutes on two cores
+test: install browser  ## the test suite, under 12 minutes on two cores
 	$(BIN)/pytest -m "not soak" -n 3 --dist loadfile --no-loadscope-reorder
 
 soak: install  ## slow tests of faults and scale, under 35 minutes

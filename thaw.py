@@ -7,17 +7,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from analysis.comparison import compare_trials
     from analysis.leaderboard import Leaderboard
     from analysis.report.panels import figures
     from orchestrator.driver.sweep import run_sweep
     from orchestrator.spec.loading import load
     from trainables.bundle.predict import Predictor
 
-__all__ = ["Leaderboard", "Predictor", "figures", "load", "run_sweep"]
+__all__ = ["Leaderboard", "Predictor", "compare_trials", "figures", "load", "run_sweep"]
 
 _HOMES = {
     "Leaderboard": "analysis.leaderboard",
     "Predictor": "trainables.bundle.predict",
+    "compare_trials": "analysis.comparison",
     "figures": "analysis.report.panels",
     "load": "orchestrator.spec.loading",
     "run_sweep": "orchestrator.driver.sweep",

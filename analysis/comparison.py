@@ -6,10 +6,11 @@ from typing import Any
 
 from analysis.leaderboard import Leaderboard, settings
 from analysis.paired import PairedDifference, paired_difference
-from analysis.run_folder import RunFolder
+from analysis.run_folder import RunFolder, open_run
 from search_spaces.errors import InvalidInput, closest, shown
 from trainables.config import Objective
 from trainables.result import TrialResult
+from trainables.storage.place import Place, as_place
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,12 @@ class TrialComparison:
         }
 
 
-def compare_trials(run: RunFolder, board: Leaderboard, first: str, second: str) -> TrialComparison:
-    """Compare two trials of a run. Raises InvalidInput where the run lacks one, or both are the same."""
+def compare_trials(run: RunFolder | Place | str, board: Leaderboard, first: str, second: str) -> TrialComparison:
+    """Compare two trials of a run by its leaderboard and the predictions of both.
+
+    Raises InvalidInput where the run lacks one, or both are the same.
+    """
+    folder = run if isinstance(run, RunFolder) else open_run(as_place(run))
     if first == second:
         raise InvalidInput(f"trials: must be two, got {shown(first)} twice; name another one")
     trials = (_find(board, first), _find(board, second))
@@ -64,7 +69,7 @@ def compare_trials(run: RunFolder, board: Leaderboard, first: str, second: str) 
     names = dict.fromkeys([*own, *other])
     differing = {name: (own.get(name), other.get(name)) for name in names if own.get(name) != other.get(name)}
     return TrialComparison(
-        board.objective, trials, differing, paired_difference(run, first, second, board.objective.metric)
+        board.objective, trials, differing, paired_difference(folder, first, second, board.objective.metric)
     )
 
 
@@ -86,6 +91,8 @@ def comparison_text(found: TrialComparison) -> str:
 
 def _find(board: Leaderboard, name: str) -> TrialResult:
     known = {entry.trial.trial_id: entry.trial for entry in board.entries}
+    if not known:
+        raise InvalidInput(f"{board.source}: must have the trial {shown(name)}, got a run without trials; wait for it")
     if name not in known:
         raise InvalidInput(f"{board.source}: must have the trial, got {shown(name)}; {closest(name, sorted(known))}")
     return known[name]

@@ -30,6 +30,7 @@ _ORDERED: Mapping[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
 }
+_DEEPEST = 50
 _EXAMPLE = 'write for instance "architecture=resnet18 and lr>1e-3"'
 
 
@@ -63,33 +64,48 @@ class _Parser:
     def __init__(self, tokens: list[tuple[str, str]], text: str, names: Set[str], source: str) -> None:
         self._tokens, self._text, self._names, self._source = tokens, text, names, source
         self._position = 0
+        self._depth = 0
 
     def alternatives(self) -> Condition:
-        first = self._all()
+        parts = [self._all()]
         while self._takes("word", "or"):
-            first = _either(first, self._all())
-        return first
+            parts.append(self._all())
+        return lambda row: any(part(row) for part in parts)
 
     def end(self) -> None:
         if self._position < len(self._tokens):
             raise self._unexpected("`and` or `or`")
 
     def _all(self) -> Condition:
-        first = self._one()
+        parts = [self._one()]
         while self._takes("word", "and"):
-            first = _both(first, self._one())
-        return first
+            parts.append(self._one())
+        return lambda row: all(part(row) for part in parts)
 
     def _one(self) -> Condition:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise InvalidInput(
+                f"{self._source}: must nest `not` and parentheses at most {_DEEPEST} deep, got more; leave some out"
+            )
         if self._takes("word", "not"):
-            negated = self._one()
-            return lambda row: not negated(row)
-        if self._takes("sign", "("):
-            inner = self.alternatives()
-            if not self._takes("sign", ")"):
-                raise self._unexpected("a closing parenthesis")
-            return inner
-        return self._comparison()
+            found = self._negation()
+        elif self._takes("sign", "("):
+            found = self._enclosed()
+        else:
+            found = self._comparison()
+        self._depth -= 1
+        return found
+
+    def _negation(self) -> Condition:
+        inner = self._one()
+        return lambda row: not inner(row)
+
+    def _enclosed(self) -> Condition:
+        inner = self.alternatives()
+        if not self._takes("sign", ")"):
+            raise self._unexpected("a closing parenthesis")
+        return inner
 
     def _comparison(self) -> Condition:
         name = self._next(("word", "quoted"), "a name")[1]
@@ -125,14 +141,6 @@ class _Parser:
         rest = self._tokens[self._position :]
         got = shown(rest[0][1]) if rest else "the end"
         return InvalidInput(f"{self._source}: must have {wanted} after what it can read, got {got}; {_EXAMPLE}")
-
-
-def _either(first: Condition, second: Condition) -> Condition:
-    return lambda row: first(row) or second(row)
-
-
-def _both(first: Condition, second: Condition) -> Condition:
-    return lambda row: first(row) and second(row)
 
 
 def _plain(text: str) -> Any:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -180,13 +181,17 @@ class Leaderboard:
     def joined(cls, boards: Sequence[Self]) -> Self:
         """Rank the trials of several runs together, by the objective of the first; one run is returned as it is.
 
-        Raises InvalidInput where one is given twice.
+        Raises InvalidInput where one is given twice, also by two paths.
         """
         first, *others = boards
         if not others:
             return first
-        if twice := [source for source, count in Counter(board.source for board in boards).items() if count > 1]:
-            raise InvalidInput(f"{twice[0]}: must be given once, got it several times; leave the others out")
+        known: dict[str, str] = {}
+        for source in (board.source for board in boards):
+            place = os.path.realpath(source)
+            if place in known:
+                raise InvalidInput(f"{source}: must be given once, got {known[place]} too; leave one of them out")
+            known[place] = source
         names = _short_names([board.source for board in boards])
         listed = [
             replace(entry, run=name) for name, board in zip(names, boards, strict=True) for entry in board.entries

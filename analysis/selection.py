@@ -29,7 +29,12 @@ class Selection:
     """Number of rows, from the first."""
 
     def apply(self, entries: Sequence[Entry]) -> tuple[Entry, ...]:
-        """Return the entries that are shown. Raises InvalidInput for a condition or a name that does not fit them."""
+        """Return the entries that are shown. Raises InvalidInput for a condition or a name that does not fit them.
+
+        Without entries no name is known, and none is refused.
+        """
+        if not entries:
+            return ()
         rows = [(entry, entry.row()) for entry in entries]
         names = {name for _, row in rows for name in row} | {*COLUMNS}
         if self.where is not None:

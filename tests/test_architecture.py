@@ -394,4 +394,4 @@ def test_a_page_is_written_without_the_training_stack(run_folder: Path) -> None:
     code = f"import sys; sys.modules.update(dict.fromkeys({others!r})); from orchestrator.cli import main; main()"
     result = run_python(code, "report", str(run_folder))
     assert result.returncode == 0, result.stderr
-    assert "Trial 0001 leads with val/macro_f1 0.750" in (run_folder / "report.html").read_text()
+    assert "leads: val/macro_f1 0.750" in (run_folder / "report.html").read_text()

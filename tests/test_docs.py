@@ -16,7 +16,11 @@ from typing import Any
 
 import pytest
 import typer
+from report_runs import PANELS, SPACE, trial
+from run_records import run_record
 
+from analysis.ledger import Ledger
+from analysis.run_folder import RunFolder
 from orchestrator.cli import run
 from orchestrator.commands.app import app
 from orchestrator.spec.loading import load
@@ -26,7 +30,7 @@ pytestmark = pytest.mark.seconds(90)
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "clusters/README.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "clusters/README.md", "docs/inspect.md", "docs/wandb.md")
 # What these import takes a shell's process seconds; they run in this one, in the reader's folder and environment.
 DEAR = ("data", "resume", "extend", "retrain", "evaluate", "export", "explain", "trial", "doctor")
 ROOMS = ("search_spaces", "trainables", "analysis", "orchestrator")
@@ -195,6 +199,24 @@ def test_predictions_have_the_fields_that_the_readme_names(folder: Path) -> None
     assert list(prediction["top"][0]) == named[len(prediction) :]
 
 
+# ---- the other pages ------------------------------------------------------------------------------------------------
+
+
+def test_the_commands_that_inspect_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs/inspect.md").read_text()
+    assert re.findall(r"(?m)^\| `(\w+)` \|", section("Page", text)) == PANELS
+    written = RunFolder(tmp_path / "runs/sweep")
+    Ledger(written).write_run(run_record(space=SPACE))
+    for number in range(2):
+        Ledger(written).write_trial(trial(number))
+    monkeypatch.chdir(tmp_path)
+    for line in command_lines(text):
+        assert run(shlex.split(line)[1:]) == 0, line
+    assert (tmp_path / "page.html").is_file()
+    (python,) = blocks("python", text)
+    exec(python, {})
+
+
 # ---- what the documents name ----------------------------------------------------------------------------------------
 
 
@@ -256,7 +278,9 @@ def test_help_explains_every_parameter(
         assert re.sub(r"\W+", "", parameter.help)[:40] in re.sub(r"\W+", "", shown), f"{name}: {parameter.name}"
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "clusters/README.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "CONTRIBUTING.md", "clusters/README.md", "docs/inspect.md", "docs/wandb.md"]
+)
 def test_every_link_leads_somewhere(document: str) -> None:
     text = (ROOT / document).read_text()
     anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in re.findall(r"(?m)^#+ (.*)$", text)}

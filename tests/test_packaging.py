@@ -22,6 +22,7 @@ TRAINING = {
         "fastapi",
         "huggingface_hub",
         "jinja2",
+        "matplotlib",
         "markupsafe",
         "onnx",
         "optuna",

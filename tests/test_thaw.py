@@ -14,7 +14,7 @@ from trainables.bundle.predict import Predictor
 
 
 def test_its_names() -> None:
-    assert dir(thaw) == thaw.__all__ == ["Leaderboard", "Predictor", "figures", "load", "run_sweep"]
+    assert dir(thaw) == thaw.__all__ == ["Leaderboard", "Predictor", "compare_trials", "figures", "load", "run_sweep"]
     assert (thaw.Leaderboard, thaw.Predictor, thaw.load) == (Leaderboard, Predictor, load)
     assert thaw.run_sweep.__module__ == "orchestrator.driver.sweep"
 

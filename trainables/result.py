@@ -41,6 +41,9 @@ class EpochReport(_Record):
     trainable_parameters: int | None = None
     """Parameters that were trained in this epoch; None in a record of an older version."""
 
+    cached: bool | None = None
+    """Whether the features of what is frozen came from the cache; None in a record of an older version."""
+
     ended_by: EndedBy | None = None
     """Reason why this was the last epoch; None while the trial continues."""
 
@@ -54,6 +57,19 @@ class EpochReport(_Record):
         if wrong:
             raise ValueError(f"metrics must be finite, got {wrong}")
         return metrics
+
+
+class Rung(_Record):
+    """Rung of ASHA that a trial passes if it is trained to its end."""
+
+    epoch: int = Field(ge=1)
+    """Epoch, from 1, after which the trial passes it."""
+
+    rung: int = Field(ge=1)
+    """Number of the rung, in the units of `orchestrator/search/rungs.py`."""
+
+    judged: bool
+    """Whether the trial is compared with others there; one that has hardly thawed is exempt."""
 
 
 class Failure(_Record):
@@ -89,6 +105,12 @@ class TrialResult(_Record):
 
     reports: tuple[EpochReport, ...] = ()
     """One report per epoch, in order."""
+
+    flops: float | None = None
+    """Floating-point operations of the model's forward pass on one image; None in a record of an older version."""
+
+    rungs: tuple[Rung, ...] = ()
+    """Rungs on its way, in order; none without ASHA and in a record of an older version."""
 
     failure: Failure | None = None
     """Set when status is FAILED, PRUNED_OOM or TIMED_OUT."""

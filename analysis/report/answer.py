@@ -24,7 +24,10 @@ class SearchAnswer:
     """SearchAnswer: the sentences with which a page begins."""
 
     lead: str
-    """The winner and its objective."""
+    """Winner and its objective."""
+
+    settings: str
+    """Settings of the winner."""
 
     reasons: tuple[str, ...]
     """Comparison with the runner-up and with the linear probe, where that is known."""
@@ -42,14 +45,15 @@ def answer(data: RunData) -> SearchAnswer | None:
     if not ranked:
         return None
     winner = ranked[0]
-    settings = {"architecture": winner.trial.config.architecture, **winner.trial.parameters}
-    lead = f"Trial {winner.trial.trial_id} leads with {data.metric} {winner.objective:.3f}"
+    config = winner.trial.config
+    lead = f"{config.architecture} with strategy {config.strategy} leads: {data.metric} {winner.objective:.3f}"
     bounds = _interval(data, winner)
     if bounds is not None:
         images, interval = bounds
         lead += f" (95 % interval on {images} validation images: {interval.low:.3f} to {interval.high:.3f})"
     reasons = [text for text in (_against_runner_up(data, ranked), _against_probe(data, winner)) if text]
-    return SearchAnswer(f"{lead}: {parameters_text(settings)}.", tuple(reasons), *_next_step(data, ranked))
+    settings_text = f"Trial {winner.trial.trial_id}: {parameters_text(winner.trial.parameters)}"
+    return SearchAnswer(f"{lead}.", settings_text, tuple(reasons), *_next_step(data, ranked))
 
 
 def _interval(data: RunData, winner: Entry) -> tuple[int, Interval] | None:
@@ -98,7 +102,8 @@ def _next_step(data: RunData, ranked: list[Entry]) -> tuple[str, str]:
     root, entries = data.run.root, data.board.entries
     unfinished = sum(entry.trial.status.unfinished for entry in entries)
     if data.is_driven:
-        return "The sweep is running, and another trial may take the lead.", thaw_command("stop", root)
+        done = f"{len(entries) - unfinished} of {data.record.trials_planned} trials have ended"
+        return f"The search goes on: {done}.", thaw_command("status", root)
     if unfinished:
         return f"{unfinished} of {len(entries)} trials have not ended.", thaw_command("resume", root)
     names = sorted((entry.trial.trial_id for entry in entries), key=by_id)

@@ -12,6 +12,10 @@ from analysis.report.importance import MINIMUM_TRIALS, importances
 from analysis.report.panel import COLORS, Panel, RunData, color_of, figure, hover, plain
 
 _ABSENT = "does not apply"
+# Side by side in small print, before the labels of neighboring axes meet.
+_LETTERS = 130
+# Height of what does not apply, below the axes.
+_BOTTOM = -0.15
 # Lines of one color are one trace: thousands of trials are drawn as quickly as a few.
 _SHADES = 8
 _COLUMNS = 3
@@ -24,28 +28,28 @@ def importance(data: RunData) -> Panel | None:
     found = importances(data.space, data.board.objective, [entry.trial for entry in data.board.entries])
     if not found:
         return None
-    traces = []
-    for branch in dict.fromkeys(tuple(each.branch.items()) for each in found):
-        own = [each for each in found if tuple(each.branch.items()) == branch][::-1]
-        label = "<br>".join(f"{plain(name)}:<br>{plain(value)}" for name, value in branch) or "all trials"
-        traces.append(
-            go.Bar(
-                x=[each.share if each.matters else 0.0 for each in own],
-                y=[[f"{label} ({each.trials})" for each in own], [plain(each.parameter) for each in own]],
-                text=[str(each) for each in own],
-                textposition="outside",  # a bar without length has no inside
-                cliponaxis=False,
-                orientation="h",
-                marker={"color": COLORS[0]},
-                showlegend=False,
-            )
-        )
-    note = (
-        "The share of the trials' order that a setting explains by itself; in brackets the trials of the branch. Below "
-        f"{MINIMUM_TRIALS} trials nothing is said."
+    bars: dict[str, tuple[float, str]] = {}
+    for each in reversed(found):
+        branch = ", ".join(f"{name}: {value}" for name, value in each.branch.items()) or "all trials"
+        where = f"{branch} ({each.trials})"
+        # Where nothing can be said, once is enough.
+        name = where if each.share is None else f"{each.parameter} | {where}"
+        bars[plain(name)] = (each.share or 0.0) if each.matters else 0.0, str(each)
+    trace = go.Bar(
+        x=[share for share, _ in bars.values()],
+        y=list(bars),
+        text=[text for _, text in bars.values()],
+        textposition="outside",  # a bar without length has no inside
+        cliponaxis=False,
+        orientation="h",
+        marker={"color": COLORS[0]},
     )
-    height = 120 + 26 * len(found)
-    made = figure("share of the order", "", traces, height=height, xaxis={"range": [0, 1]}, yaxis={"automargin": True})
+    note = (
+        "The share of the trials' order that a setting explains by itself, in all trials and in each branch, whose "
+        f"trials stand in brackets. Below {MINIMUM_TRIALS} trials nothing is said."
+    )
+    look = {"height": 120 + 26 * len(bars), "xaxis": {"range": [0, 1]}, "yaxis": {"automargin": True}}
+    made = figure("share of the order", "", [trace], **look)
     return Panel("importance", "What mattered", note, made)
 
 
@@ -55,7 +59,7 @@ def slices(data: RunData) -> Panel | None:
     if not names:
         return None
     rows = -(-len(names) // _COLUMNS)
-    made = make_subplots(rows=rows, cols=_COLUMNS, shared_yaxes=True, subplot_titles=[plain(name) for name in names])
+    made = make_subplots(rows=rows, cols=_COLUMNS, shared_yaxes="all", subplot_titles=[plain(name) for name in names])
     for place, name in enumerate(names):
         own = [entry for entry in data.judged if name in entry.trial.parameters]
         values = [entry.trial.parameters[name] for entry in own]
@@ -104,29 +108,6 @@ def balance(data: RunData) -> Panel | None:
     )
 
 
-def tradeoff(data: RunData) -> Panel | None:
-    """Objective against the size of the model."""
-    sized = [entry for entry in data.judged if entry.total_parameters is not None]
-    if not sized:
-        return None
-    names = sorted({entry.trial.config.architecture for entry in sized})
-    traces = [
-        go.Scatter(
-            x=[entry.total_parameters for entry in own],
-            y=[entry.objective for entry in own],
-            mode="markers",
-            name=plain(name),
-            marker={"color": color_of(name, names), "size": 8},
-            text=[hover(entry) for entry in own],
-        )
-        for name in names
-        for own in [[entry for entry in sized if entry.trial.config.architecture == name]]
-    ]
-    note = "A point to the upper left is better and smaller at once."
-    made = figure("parameters of the model", data.metric, traces, xaxis={"type": "log"})
-    return Panel("tradeoff", "Quality against size", note, made)
-
-
 def parallel(data: RunData) -> Panel | None:
     """All settings of all trials, as one line each."""
     names = [*data.parameters, data.metric]
@@ -147,22 +128,29 @@ def parallel(data: RunData) -> Panel | None:
         shown = {"mode": "lines", "line": line, "opacity": max(0.15, weight), "showlegend": shade < 2}
         traces.append(go.Scatter(x=x, y=y, **look, **shown))
     made = figure("", "", traces, yaxis={"visible": False}, xaxis={"type": "category"})
+    lacking = [name for name in names if (_BOTTOM, _ABSENT) in places[name][1]]
     for name in names:
         for place, label in places[name][1]:
+            if label == _ABSENT and name != lacking[0]:
+                continue  # once says it for all axes, whose labels would cover one another
+            short = _shortened(label, _LETTERS // len(names))
             made.add_annotation(
-                x=plain(name), y=place, text=plain(label), showarrow=False, xshift=4, xanchor="left",
-                bgcolor="rgba(255, 255, 255, 0.8)", font={"size": 11},
+                x=plain(name), y=place, text=plain(short), hovertext=plain(label), showarrow=False, xshift=4,
+                xanchor="left", bgcolor="rgba(255, 255, 255, 0.8)", font={"size": 11},
             )  # fmt: skip
     note = f"Follow the best lines: where they meet is a good value. A setting that {_ABSENT} is at the bottom."
     return Panel("parallel", "Settings of all trials", note, made)
+
+
+def _shortened(label: str, letters: int) -> str:
+    return label if len(label) <= letters or label == _ABSENT else f"{label[: letters - 1]}\u2026"
 
 
 def _places(entries: Sequence[Entry], name: str, metric: str) -> tuple[list[float], list[tuple[float, str]]]:
     """Return the height of each trial on an axis, from 0 to 1, and the labels of the axis."""
     values = [entry.objective if name == metric else entry.trial.parameters.get(name) for entry in entries]
     known = [value for value in values if value is not None]
-    bottom = -0.15
-    labels = [(bottom, _ABSENT)] if len(known) < len(values) else []
+    labels = [(_BOTTOM, _ABSENT)] if len(known) < len(values) else []
     if _are_numbers(known):
         is_log = name != metric and min(known) > 0 and max(known) / min(known) >= 20
         scaled = [float(np.log10(value)) if is_log else float(value) for value in known]
@@ -174,7 +162,7 @@ def _places(entries: Sequence[Entry], name: str, metric: str) -> tuple[list[floa
         height = {kind: place / max(len(kinds) - 1, 1) for place, kind in enumerate(kinds)}
         found = iter([height[str(value)] for value in known])
         labels += [(height[kind], kind) for kind in kinds]
-    return [bottom if value is None else next(found) for value in values], labels
+    return [_BOTTOM if value is None else next(found) for value in values], labels
 
 
 def _distribution(data: RunData, by: str, color: str, name: str, title: str, see: str) -> Panel | None:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from analysis.comparison import TrialComparison, comparison_text
 from analysis.report.page import render_run, templates
-from analysis.report.panel import COLORS, CONTROL, Panel, RunData, figure, plain
+from analysis.report.panel import COLORS, Panel, RunData, figure, plain, printable
 from analysis.report.run_summary import RunSummary
 from search_spaces.space import value_text
 
@@ -78,7 +78,7 @@ def list_part(root: str, rows: Sequence[ListedRun], problem: str = "") -> str:
 
 def log_part(title: str, log: bytes, command: str, *, is_cut: bool) -> str:
     """Return the part of a page that shows a log, or the end of one; `command` prints all of it."""
-    text = CONTROL.sub("\ufffd", log.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n"))
+    text = printable(log.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n"))
     return _rendered("log", title=title, text=text, command=command, is_cut=is_cut)
 
 
@@ -93,7 +93,7 @@ def comparison_part(name: str, found: TrialComparison) -> str:
         second=second,
         verdict=comparison_text(found),
         settings=settings,
-        panel=_curves(found),
+        curves=_curves(found),
     )
 
 
@@ -129,7 +129,7 @@ def _setting(value: Any) -> str:
     return "" if value is None else value_text(value)
 
 
-def _curves(found: TrialComparison) -> Panel:
+def _curves(found: TrialComparison) -> go.Figure:
     metric = found.objective.metric
     traces = [
         go.Scatter(
@@ -141,4 +141,4 @@ def _curves(found: TrialComparison) -> Panel:
         )
         for place, trial in enumerate(found.trials)
     ]
-    return Panel("compared", "Curves", "", figure("epoch", metric, traces))
+    return figure("epoch", metric, traces)

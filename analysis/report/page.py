@@ -5,19 +5,30 @@ import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
+import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from analysis.leaderboard import Entry, columns, constants
 from analysis.report.answer import SearchAnswer, answer
-from analysis.report.panel import Panel, RunData
+from analysis.report.panel import Panel, RunData, printable
 from analysis.report.panels import panels
+from analysis.report.picture import png, svg
 from analysis.run_store import write_atomically
 from search_spaces.space import parameters_text, value_text
-from trainables.storage.place import Place
+from trainables.storage.place import Place, storage_errors
+
+# Letters of an address that need no escape within double quotes.
+_SAFE = " !$'()*+,/:;<=>?@[]^`{|}~"
+
+
+# Letters of a drawing beyond which its pixels are fewer.
+_LARGE = 60_000
 
 
 @dataclass(frozen=True)
@@ -54,24 +65,38 @@ def write_page(runs: Sequence[RunData], path: Place) -> None:
     write_atomically(path, render_page(runs))
 
 
+def write_pictures(data: RunData, folder: Path) -> list[Path]:
+    """Write each figure of a run as PNG into a folder; return the files. Raises StorageFailed when that fails."""
+    written = []
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for panel in panels(data):
+            if isinstance(panel.content, go.Figure):
+                written.append(folder / f"{panel.name}.png")
+                written[-1].write_bytes(png(panel.content))
+    return written
+
+
 def render_page(runs: Sequence[RunData]) -> str:
     """Return the page as HTML: names are escaped, nothing is fetched."""
-    library = base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
     sections = [_section(data, panels(data)) for data in runs]
-    return templates().get_template("page.html").render(runs=sections, library=library)
+    library = _packed(get_plotlyjs())
+    return templates().get_template("page.html").render(runs=sections, library=library, has_pictures=True)
 
 
 def render_run(data: RunData, shown: Sequence[Panel]) -> str:
-    """Return the part of a page about one run, with these panels."""
-    return templates().get_template("run.html").render(run=_section(data, shown))
+    """Return the part of a page about one run, with these panels; scripts draw all figures."""
+    return templates().get_template("run.html").render(run=_section(data, shown), has_pictures=False)
 
 
 @cache
 def templates() -> jinja2.Environment:
     """Return the templates of pages: they escape what they are given, and refuse a name that they are not given."""
     loader = jinja2.PackageLoader("analysis.report")
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters["figure"] = _embedded
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, finalize=_finalized
+    )
+    environment.filters |= {"packed": _packed, "picture": _picture, "base64": _base64, "table_cell": _table_cell}
     return environment
 
 
@@ -122,6 +147,28 @@ def _is_number(entries: Sequence[Entry], name: str) -> bool:
     return all(_setting(value).number is not None for value in values)
 
 
-def _embedded(panel: Panel) -> str:
-    """Return a figure as JSON that no tag can end."""
-    return Markup(panel.figure.to_json().replace("<", "\\u003c"))
+def _finalized(value: Any) -> Any:
+    return printable(value) if type(value) is str else value
+
+
+def _table_cell(value: str | int | float | None, how: str) -> _Cell:
+    if value is None or isinstance(value, str):
+        return _Cell(value or "")
+    return _Cell(format(value, how), float(value))
+
+
+def _packed(text: str) -> str:
+    """Return a text compressed, in letters; the page's script inflates it."""
+    return _base64(gzip.compress(text.encode(), mtime=0))
+
+
+def _picture(figure: go.Figure) -> str:
+    """Return the picture of a figure as the address of an image that lies in the page."""
+    drawing = quote(svg(figure), safe=_SAFE)
+    if len(drawing) > _LARGE:
+        return f"data:image/png;base64,{_base64(png(figure))}"
+    return Markup(f"data:image/svg+xml,{drawing}")  # no letter in it ends the attribute
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()

@@ -1,4 +1,4 @@
-"""Panel: one figure of a run, with the sentence that says what to see in it, and the run's data that panels read."""
+"""Panel: one section of a page, with the sentence that says what to see in it, and the run's data that panels read."""
 
 import html
 import re
@@ -9,6 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from analysis.heartbeat import seems_alive
 from analysis.leaderboard import Entry, Leaderboard
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder, open_run
@@ -30,25 +31,49 @@ STATUS_COLORS = {
     Status.FAILED: "#B22222",
 }
 
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
-"""Characters that a page does not show as they are; a tab and a line feed are none of them."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Table: numbers to be read one by one."""
+
+    columns: tuple[tuple[str, str], ...]
+    """Name of each column, and how its numbers are written, as in `format`."""
+
+    rows: tuple[tuple[str | int | float | None, ...], ...]
+    """Values of each row, None where there is none."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """Photo: an image of the data, small."""
+
+    path: str
+    """Name of the image in its data set."""
+
+    caption: str
+    """Words under the image."""
+
+    jpeg: bytes | None
+    """JPEG; None where the image is not at hand, as for a run that was copied without its data."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Panel: one figure of a run."""
+    """Panel: one section of a page on a run."""
 
     name: str
-    """Name of the figure, e.g. `curves`."""
+    """Name of the section, e.g. `curves`."""
 
     title: str
-    """Subject of the figure."""
+    """Subject of the section."""
 
     note: str
     """Sentence on the point to look at."""
 
-    figure: go.Figure
-    """Figure, as notebooks get it."""
+    content: go.Figure | Table | tuple[Photo, ...]
+    """Figure, as notebooks get it, or table, or photos."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +90,14 @@ class RunData:
     """Its trials, best first."""
 
     is_driven: bool = False
-    """True where a process is known to run its trials."""
+    """True while a driver is at work on the run."""
 
     @classmethod
     def of(cls, run: RunFolder | Place | str) -> "RunData":
         """Read a run. Raises InvalidInput when there is none or a record cannot be used."""
         folder = run if isinstance(run, RunFolder) else open_run(as_place(run))
-        return cls(folder, Ledger(folder).read_run(), Leaderboard.from_run(folder))
+        record, board, is_driven = Ledger(folder).read_run(), Leaderboard.from_run(folder), seems_alive(folder.root)
+        return cls(folder, record, board if is_driven else board.without_driver(), is_driven)
 
     @property
     def metric(self) -> str:
@@ -107,8 +133,12 @@ class RunData:
 
 def plain(value: object) -> str:
     """Return a text that Plotly shows as it is: it reads tags, and a formula between dollar signs."""
-    text = CONTROL.sub("\ufffd", str(value))
-    return html.escape(text, quote=False).replace("$", "&#36;")
+    return html.escape(printable(str(value)), quote=False).replace("$", "&#36;")
+
+
+def printable(text: str) -> str:
+    """Return a text with a sign in place of each control character, which a browser would not show."""
+    return _CONTROL.sub("\ufffd", text)
 
 
 def figure(x: str, y: str, traces: Sequence[Any], **layout: Any) -> go.Figure:

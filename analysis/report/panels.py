@@ -4,22 +4,25 @@ from collections.abc import Callable
 
 import plotly.graph_objects as go
 
-from analysis.report import choices, classes, progress
+from analysis.report import choices, classes, models, photos, progress
 from analysis.report.panel import Panel, RunData
 from analysis.run_folder import RunFolder
 from trainables.storage.place import Place
 
 PANELS: tuple[Callable[[RunData], Panel | None], ...] = (
     progress.curves,
+    models.comparison,
     choices.importance,
     choices.strategies,
     choices.balance,
     choices.parallel,
     choices.slices,
     progress.search,
-    choices.tradeoff,
+    models.tradeoff,
     classes.confused_classes,
     classes.recall,
+    photos.mistakes,
+    photos.doubtful_labels,
     progress.cost,
 )
 """Each returns nothing where a run lacks what it shows."""
@@ -35,4 +38,5 @@ def figures(run: RunFolder | Place | str) -> dict[str, go.Figure]:
 
     A figure whose data are missing is absent. Raises InvalidInput when there is no run or a record cannot be used.
     """
-    return {panel.name: panel.figure for panel in panels(RunData.of(run))}
+    found = {panel.name: panel.content for panel in panels(RunData.of(run))}
+    return {name: content for name, content in found.items() if isinstance(content, go.Figure)}

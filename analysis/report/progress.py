@@ -1,12 +1,16 @@
 """Panels on the course of a search: curves, the best value over time, what the trials cost."""
 
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
 
 import plotly.graph_objects as go
 
 from analysis.ledger import by_id
 from analysis.report.panel import COLORS, STATUS_COLORS, Panel, RunData, color_of, figure, hover, plain
 from trainables.model.freeze_plan import freeze_plan
+from trainables.result import Rung, TrialResult
 from trainables.status import Status
 
 # More curves are not told apart, and make a large figure.
@@ -14,17 +18,19 @@ _CURVES = 60
 
 
 def curves(data: RunData) -> Panel | None:
-    """Objective by epoch of each trial; a mark where the trial thaws."""
+    """Objective by epoch of each trial, with marks where it thaws and where it passes a rung."""
     shown = [entry for entry in data.judged if len(entry.trial.reports) > 1][:_CURVES]
     if not shown:
         return None
     strategies = sorted({entry.trial.config.strategy for entry in shown})
     seen: set[str] = set()
+    seen_marks: set[_Mark] = set()
     traces = []
     for entry in reversed(shown):
         trial, strategy = entry.trial, entry.trial.config.strategy
         reports = [report for report in trial.reports if data.metric in report.metrics]
-        thaws = {epoch for epoch in freeze_plan(trial.config).boundaries if epoch}
+        marks = [_mark(trial, report.epoch) for report in reports]
+        seen_marks |= {*marks}
         traces.append(
             go.Scatter(
                 x=[report.epoch for report in reports],
@@ -34,17 +40,45 @@ def curves(data: RunData) -> Panel | None:
                 legendgroup=strategy,
                 showlegend=strategy not in seen,
                 line={"color": color_of(strategy, strategies), "width": 3 if entry.rank == 1 else 1},
-                marker={"size": [10 if report.epoch - 1 in thaws else 3 for report in reports], "symbol": "diamond"},
+                marker={"size": [mark.size for mark in marks], "symbol": [mark.symbol for mark in marks]},
                 opacity=1 if entry.rank == 1 else 0.55,
                 text=hover(entry),
             )
         )
         seen.add(strategy)
+    for mark in _MARKS:
+        if mark in seen_marks and mark.name:
+            look = {"color": COLORS[6], "size": mark.size, "symbol": mark.symbol}
+            traces.append(go.Scatter(x=[None], y=[None], mode="markers", name=mark.name, marker=look))
     left_out = len(data.judged) - len(shown)
-    note = "Where a line bends after a diamond, thawing has paid; the thick line is the winner."
+    note = "Where a line rises from a diamond, thawing has paid; the thick line is the winner."
     if left_out:
         note += f" The best {len(shown)} trials with more than one epoch; {left_out} are left out."
     return Panel("curves", "Learning curves", note, figure("epoch", data.metric, traces))
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """_Mark: what a point of a curve looks like."""
+
+    name: str
+    symbol: str
+    size: int
+
+
+_THAWS = _Mark("first epoch after a thaw", "diamond", 10)
+_JUDGED = _Mark("judged at a rung", "square", 6)
+_EXEMPT = _Mark("passes a rung unjudged", "circle-open", 8)
+_PLAIN = _Mark("", "circle", 3)
+_MARKS = (_THAWS, _JUDGED, _EXEMPT, _PLAIN)
+
+
+def _mark(trial: TrialResult, epoch: int) -> _Mark:
+    """Return the mark of an epoch, counted from 1."""
+    if epoch > 1 and epoch - 1 in freeze_plan(trial.config).boundaries:
+        return _THAWS
+    rung = next((rung for rung in trial.rungs if rung.epoch == epoch), None)
+    return _PLAIN if rung is None else _JUDGED if rung.judged else _EXEMPT
 
 
 def search(data: RunData) -> Panel | None:
@@ -55,14 +89,19 @@ def search(data: RunData) -> Panel | None:
     statuses = [status for status in Status if any(entry.trial.status is status for entry in ordered)]
     traces = [
         go.Scatter(
-            x=[entry.trial.trial_id for entry in ordered if entry.trial.status is status],
-            y=[entry.objective for entry in ordered if entry.trial.status is status],
+            x=[entry.trial.trial_id for entry in own],
+            y=[entry.objective for entry in own],
             mode="markers",
             name=status.value,
-            marker={"color": STATUS_COLORS[status], "size": 8},
-            text=[hover(entry) for entry in ordered if entry.trial.status is status],
+            marker={
+                "color": STATUS_COLORS[status],
+                "size": 8,
+                "symbol": ["circle-open" if _is_exempt(entry.trial) else "circle" for entry in own],
+            },
+            text=[f"{hover(entry)}<br>{_passed(entry.trial)}" for entry in own],
         )
         for status in statuses
+        for own in [[entry for entry in ordered if entry.trial.status is status]]
     ]
     best, steps = None, []
     for entry in ordered:
@@ -74,8 +113,37 @@ def search(data: RunData) -> Panel | None:
     names = [entry.trial.trial_id for entry in ordered]
     traces.append(go.Scatter(x=names, y=steps, mode="lines", name="best so far", line=line))
     layout = {"xaxis": {"type": "category", "categoryarray": names, "categoryorder": "array", "nticks": 12}}
-    note = "If the line still rises at its end, more trials may find more."
+    note = f"If the line still rises at its end, more trials may find more. {_rungs([each.trial for each in ordered])}"
     return Panel("search", "The search over time", note, figure("trial", data.metric, traces, **layout))
+
+
+def _passes(trial: TrialResult) -> list[Rung]:
+    """Return the rungs that a trial has passed so far."""
+    return [rung for rung in trial.rungs if rung.epoch <= len(trial.reports)]
+
+
+def _is_exempt(trial: TrialResult) -> bool:
+    return any(not rung.judged for rung in _passes(trial))
+
+
+def _passed(trial: TrialResult) -> str:
+    texts = [f"{rung.rung}{'' if rung.judged else ' (unjudged)'}" for rung in _passes(trial)]
+    return f"rungs: {', '.join(texts)}" if texts else "no rung so far"
+
+
+def _rungs(trials: Sequence[TrialResult]) -> str:
+    """Return how many trials each rung has judged, stopped, and let pass because they had hardly thawed."""
+    texts = []
+    for number in sorted({rung.rung for trial in trials for rung in _passes(trial)}):
+        passing = [(trial, rung) for trial in trials for rung in _passes(trial) if rung.rung == number]
+        judged = sum(rung.judged for _, rung in passing)
+        stopped = sum(trial.status is Status.PRUNED and rung.epoch == len(trial.reports) for trial, rung in passing)
+        exempt = len(passing) - judged
+        texts.append(f"rung {number}: {judged} judged, {stopped} stopped" + (f", {exempt} exempt" if exempt else ""))
+    if not texts:
+        return ""
+    text = f"{'; '.join(texts)}.".capitalize()
+    return text + (" An open circle is a trial that was exempt while it was frozen." if "exempt" in text else "")
 
 
 def cost(data: RunData) -> Panel | None:
@@ -97,7 +165,23 @@ def cost(data: RunData) -> Panel | None:
         for status in Status
         if any(found is status and total for (_, found), total in seconds.items())
     ]
-    trials = [entry.trial for entry in data.board.entries if entry.trial.status is Status.PRUNED]
-    saved = sum(trial.config.epochs - len(trial.reports) for trial in trials)
-    note = f"Of all seconds of training; stopping {len(trials)} trials early has saved {saved} epochs."
+    note = f"All seconds of training. {_saved([entry.trial for entry in data.board.entries])}"
     return Panel("cost", "What it cost", note, figure("seconds", "", traces, barmode="stack"))
+
+
+def _saved(trials: Sequence[TrialResult]) -> str:
+    """Return what stopping and the cache of features have saved, in numbers that the records hold."""
+    stopped = [trial for trial in trials if trial.status is Status.PRUNED and trial.reports]
+    epochs = sum(trial.config.epochs - len(trial.reports) for trial in stopped)
+    seconds = sum((trial.config.epochs / len(trial.reports) - 1) * trial.seconds for trial in stopped)
+    texts = []
+    if stopped:
+        texts.append(f"Stopping {len(stopped)} trials early has saved {epochs} epochs, about {seconds:,.0f} s.")
+    taken: dict[bool | None, list[float]] = defaultdict(list)
+    for report in (report for trial in trials for report in trial.reports):
+        taken[report.cached].append(report.seconds)
+    if taken[True]:
+        text = f"{len(taken[True])} of {sum(map(len, taken.values()))} epochs took their features from the cache"
+        compared = f", {median(taken[True]):.2g} s each against {median(taken[False]):.2g} s" if taken[False] else ""
+        texts.append(f"{text}{compared}.")
+    return " ".join(texts)

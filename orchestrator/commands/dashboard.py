@@ -11,7 +11,7 @@ from search_spaces.errors import InvalidInput, StorageFailed
 from search_spaces.paths import as_path
 from trainables.storage.place import as_place
 
-_NEEDED = ("fastapi", "uvicorn", "jinja2", "pandas", "plotly")
+_NEEDED = ("fastapi", "uvicorn", "jinja2", "matplotlib", "pandas", "plotly")
 
 
 def register(app: typer.Typer) -> None:

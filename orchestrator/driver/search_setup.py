@@ -10,7 +10,7 @@ from orchestrator.driver.probe import probe_architectures
 from orchestrator.search import warm_start
 from orchestrator.search.proposals import Proposals
 from orchestrator.search.random_points import price_function
-from orchestrator.search.rungs import make_rungs, unstoppable_warning
+from orchestrator.search.rungs import Rungs, make_rungs, unstoppable_warning
 from orchestrator.search.starting_points import starting_points
 from orchestrator.search.study import build_study
 from orchestrator.spec.sections import cache_budget
@@ -18,8 +18,9 @@ from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tuner.scheduler import PlanAwareAsha
 from orchestrator.tuner.searcher import LedgerSearcher
 from orchestrator.tuner.stopper import SweepStopper
-from orchestrator.tuner.trial_states import TrialStates
+from orchestrator.tuner.trial_states import Foresee, TrialStates
 from orchestrator.worker.assignment import Assignment
+from trainables.estimate.flops import forward_flops
 from trainables.estimate.linear_probe import Probe
 from trainables.result import TrialResult
 from trainables.storage.folders import cache_folder
@@ -52,9 +53,17 @@ def make_searcher(
     scores = _probe_scores(spec, ledger, stopper.stop_all, warn)
     starting = starting_points(problem, spec.given_points(), list(scores))
     proposals = Proposals(problem, study, known, starting, price_function(rungs), ledger.next_number())
-    states = TrialStates(ledger, study, on_trial, stopper.give_up)
+    states = TrialStates(ledger, study, on_trial, stopper.give_up, foresee(rungs))
     pruned_at_end = asha.pruned_at_end if asha else ()
     return LedgerSearcher(proposals, states, _assigner(spec, ledger), stopper.is_over, pruned_at_end), asha
+
+
+def foresee(rungs: Rungs | None) -> Foresee:
+    """Return what is known of a trial before it starts: the FLOPs of its model, and the rungs on its way."""
+    return lambda config: {
+        "flops": forward_flops(config),
+        "rungs": () if rungs is None else tuple(rungs.passing(config)),
+    }
 
 
 def _probe_scores(

@@ -25,7 +25,7 @@ import numpy as np
 from orchestrator.spec.sections import Asha, Stopping
 from trainables.config import TrialConfig
 from trainables.model.freeze_plan import freeze_plan
-from trainables.result import TrialResult, best_report
+from trainables.result import Rung, TrialResult, best_report
 
 Flops = Callable[[TrialConfig], Sequence[float]]
 
@@ -59,10 +59,10 @@ class Rungs:
         self._seen[trial.trial_id] = len(trial.reports)
         new = range(seen + 1, len(trial.reports) + 1)
         verdicts = []
-        for epoch, rung, judged in self._passing(trial.config):
-            if epoch in new:
-                self.passed[rung][trial.trial_id] = epoch
-                verdicts.append(not judged or self._keeps_at(trial, epoch, rung))
+        for each in self.passing(trial.config):
+            if each.epoch in new:
+                self.passed[each.rung][trial.trial_id] = each.epoch
+                verdicts.append(not each.judged or self._keeps_at(trial, each.epoch, each.rung))
         return all(verdicts)
 
     def emptied(self) -> "Rungs":
@@ -79,14 +79,14 @@ class Rungs:
 
     def judging(self, config: TrialConfig) -> Iterator[tuple[int, int]]:
         """Yield the epochs (from 1) after which a trial is judged, each with its rung."""
-        return ((epoch, rung) for epoch, rung, judged in self._passing(config) if judged)
+        return ((each.epoch, each.rung) for each in self.passing(config) if each.judged)
 
     def first_judged_epoch(self, config: TrialConfig) -> int | None:
         """Return the first epoch (from 1) after which a trial of this configuration may be stopped; None if never."""
         return min((epoch for epoch, _ in self.judging(config) if epoch < config.epochs), default=None)
 
-    def _passing(self, config: TrialConfig) -> Iterator[tuple[int, int, bool]]:
-        """Yield the epochs (from 1) after which a trial has passed a rung, each with the rung and whether it is judged.
+    def passing(self, config: TrialConfig) -> Iterator[Rung]:
+        """Yield the rungs that a trial passes if it is trained to its end, in order.
 
         An epoch that passes several rungs is judged at the last: at the others the trial has had more than its rivals.
         At its end a trial has had more than its rivals too, and is not judged, unless it ends exactly at the rung.
@@ -95,7 +95,8 @@ class Rungs:
         for epoch, (before, after) in enumerate(pairwise(self._spent(config)), start=1):
             passed = [rung for rung in self.values if before < rung <= after]
             if passed:
-                yield epoch, passed[-1], epoch >= first and (epoch < config.epochs or after == passed[-1])
+                judged = epoch >= first and (epoch < config.epochs or after == passed[-1])
+                yield Rung(epoch=epoch, rung=passed[-1], judged=judged)
 
     def _spent(self, config: TrialConfig) -> list[float]:
         """Return the resource that a trial has had before its first epoch, after it, after its second, and so on."""

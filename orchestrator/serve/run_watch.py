@@ -1,8 +1,11 @@
 """RunWatch: the records of one run, read again only when they have changed."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from analysis.leaderboard import Leaderboard
+from analysis.ledger import Ledger
 from analysis.report.panel import RunData
+from analysis.run_folder import open_run
 from orchestrator.serve.driver_watch import DriverWatch
 from orchestrator.serve.record_versions import RecordVersions, record_versions
 from search_spaces.errors import ThawError
@@ -56,8 +59,9 @@ class RunWatch:
         return None if driver is None else driver.who, ""
 
     def _read(self, is_driven: bool) -> RunData:
-        data = RunData.of(self.place)
-        return replace(data, is_driven=True) if is_driven else replace(data, board=data.board.without_driver())
+        run = open_run(self.place)
+        record, board = Ledger(run).read_run(), Leaderboard.from_run(run)
+        return RunData(run, record, board if is_driven else board.without_driver(), is_driven)
 
 
 def _reason(place: Place, error: ThawError | OSError) -> str:

@@ -1,8 +1,9 @@
 """TrialStates: the only code that sets the status of a trial. Ledger, study and observers are updated together."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from typing import Any
 
 import optuna
 
@@ -11,6 +12,7 @@ from orchestrator.search.proposals import Proposal
 from orchestrator.search.study import tell
 from orchestrator.worker.assignment import EndKind, TrialEnd
 from search_spaces.errors import StorageFailed
+from trainables.config import TrialConfig
 from trainables.result import Failure, TrialResult
 from trainables.status import Status
 
@@ -49,6 +51,15 @@ _BY_STOP = {
 }
 
 
+Foresee = Callable[[TrialConfig], Mapping[str, Any]]
+"""Fields of a trial's record that are known before it starts, besides its configuration."""
+
+
+def nothing_foreseen(_: TrialConfig) -> Mapping[str, Any]:
+    """Return no field."""
+    return {}
+
+
 class TrialStates:
     """TrialStates: running trials of a sweep, by Tune's id."""
 
@@ -58,8 +69,10 @@ class TrialStates:
         study: optuna.Study,
         on_trial: Callable[[TrialResult], None],
         give_up: Callable[[StorageFailed], None],
+        foresee: Foresee = nothing_foreseen,
     ) -> None:
         """Keep the parts; `on_trial` is called with every change; `give_up` when a record cannot be written."""
+        self._foresee = foresee
         self._ledger = ledger
         self._study = study
         self._on_trial = on_trial
@@ -70,7 +83,8 @@ class TrialStates:
 
     def begin(self, tune_id: str, proposal: Proposal) -> TrialResult:
         """Enter a trial as RUNNING before it starts."""
-        trial = proposal.trial.model_copy(update={"status": Status.RUNNING})
+        known = self._foresee(proposal.trial.config)
+        trial = proposal.trial.model_copy(update={"status": Status.RUNNING, **known})
         proposal.asked.set_user_attr("trial_id", trial.trial_id)
         self._running[tune_id] = (trial, proposal.asked)
         self._tell_epochs(tune_id, trial)

@@ -35,6 +35,13 @@ def test_what_differs_is_listed_and_the_curves_stand_side_by_side(run: RunFolder
     assert shown["curves"][1] == {"epoch": 2, "objectives": [0.2, None]}
 
 
+def test_a_run_without_trials_has_none_to_compare(run: RunFolder) -> None:
+    for path in run.trials.iterdir():
+        path.unlink()
+    with pytest.raises(InvalidInput, match="must have the trial '0000', got a run without trials; wait for it"):
+        compare_trials(run, Leaderboard.from_run(run), "0000", "0001")
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [

@@ -94,3 +94,12 @@ SIGNS = {"=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.l
 @given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from([*SIGNS]), st.floats(-1e9, 1e9))
 def test_numbers_compare_as_numbers(found: float, sign: str, value: float) -> None:
     assert holds(f"lr{sign}{value!r}", {"lr": found}) is SIGNS[sign](found, value)
+
+
+def test_a_condition_may_be_long_but_not_deep() -> None:
+    assert holds(" or ".join(["lr>1"] * 5000 + ["lr<1"]))
+    assert not holds(" and ".join(["lr<1"] * 5000 + ["lr>1"]))
+    assert holds("not (" * 20 + "lr<1" + ")" * 20)
+    for deep in ("not " * 5000 + "lr>1", "(" * 5000 + "lr>1" + ")" * 5000):
+        with pytest.raises(InvalidInput, match=r"--where: must nest `not` and parentheses at most 50 deep, got more"):
+            holds(deep)

@@ -220,8 +220,10 @@ def test_several_runs_are_ranked_together() -> None:
     assert joined.to_json()[0]["run"] == "two"
     assert [row["run"] for row in csv.DictReader(joined.to_csv().splitlines())] == ["two", "one", "one"]
     assert joined.to_markdown().startswith("| run | rank | trial | status | val/macro\\_f1 |")
-    with pytest.raises(InvalidInput, match="must be given once"):
-        Leaderboard.joined([first, second, first])
+    again = board("./runs/../runs/one", trial("0000", Status.COMPLETED, 0.5))
+    for twice in (first, again):
+        with pytest.raises(InvalidInput, match="must be given once, got runs/one too"):
+            Leaderboard.joined([first, second, twice])
 
 
 def test_runs_that_do_not_compare_are_named() -> None:

@@ -37,6 +37,10 @@ def ids(entries: tuple[Entry, ...], **how: Any) -> list[str]:
     return [entry.trial.trial_id for entry in Selection(**how).apply(entries)]
 
 
+def test_a_run_without_trials_refuses_no_name() -> None:
+    assert ids((), where="lr>1", best_per="lr", sort="seconds") == []
+
+
 def test_without_a_wish_all_are_shown_as_they_stand(entries: tuple[Entry, ...]) -> None:
     assert ids(entries) == ["0001", "0002", "0000", "0003"]
     assert ids(entries, is_reversed=True) == ["0003", "0000", "0002", "0001"]

@@ -17,9 +17,11 @@ from unittest import mock
 import psutil
 import pytest
 from fake_wandb import FAULTS, KEY, PHASES, FakeWandb
+from run_records import run_record
 from tracker_files import wandb_records, wandb_values
 
 from analysis.leaderboard import Leaderboard
+from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator.driver.sweep import create_run
 from orchestrator.spec.loading import load
@@ -89,8 +91,10 @@ class Swept:
 
     def __init__(self, fake: FakeWandb, folder: Path, trackers: tuple[Any, ...]) -> None:
         self.problems: list[TrackerProblem] = []
+        run = RunFolder(folder)
+        Ledger(run).write_run(run_record(uid=UID))
         began = time.monotonic()
-        dispatcher = Dispatcher(trackers, SweepIdentity(SWEEP, UID), RunFolder(folder), (), self.problems.append)
+        dispatcher = Dispatcher(trackers, SweepIdentity(SWEEP, UID), run, (), self.problems.append)
         for epochs in range(EPOCHS + 1):
             for name in NAMES[:2]:
                 dispatcher.on_trial(result(name, epochs))
@@ -103,7 +107,7 @@ class Swept:
             dispatcher.on_trial(result(NAMES[2], epochs))
         done = [result(name, status=Status.COMPLETED) for name in NAMES]
         dispatcher.on_trial(done[2])
-        summary = SweepSummary(SweepIdentity(SWEEP, UID), RunFolder(folder), Leaderboard.from_trials(Objective(), done))
+        summary = SweepSummary(SweepIdentity(SWEEP, UID), run, Leaderboard.from_trials(Objective(), done))
         dispatcher.publish(lambda: summary)
         dispatcher.close()
         self.seconds = time.monotonic() - began
@@ -125,7 +129,8 @@ def offline(folder: Path) -> dict[str, tuple[list[tuple[int, float]], str]]:
         for record in wandb_records(file):
             if record.HasField("history"):
                 values = wandb_values(record.history.item)
-                rows.append((record.history.step.num, values["val/macro_f1"]))
+                if "val/macro_f1" in values:  # the sweep's own row has its figures
+                    rows.append((record.history.step.num, values["val/macro_f1"]))
             elif record.HasField("summary"):
                 status = wandb_values(record.summary.update).get("status", status)
         found[file.stem.removeprefix("run-")] = rows, status
@@ -281,7 +286,8 @@ def test_a_thousand_runs_of_one_name_share_no_id(tmp_path: Path) -> None:
     spec = load(file)
     arrays: Any = SimpleNamespace(classes=("a", "b"), fingerprint="f", dataset=SimpleNamespace(splits={}))
     sets = []
-    with mock.patch("wandb.init") as init, mock.patch("wandb.Table"), mock.patch("wandb.setup"):
+    media = mock.patch.multiple("wandb", Table=mock.DEFAULT, Plotly=mock.DEFAULT)
+    with mock.patch("wandb.init") as init, media, mock.patch("wandb.setup"):
         for number in range(1000):
             run = RunFolder(tmp_path / str(number) / SWEEP)
             create_run(run, spec, arrays)

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from run_records import run_record
 from tracker_files import MlflowRun, mlflow_runs, tensorboard_events, wandb_records, wandb_values
 
 from analysis.leaderboard import Leaderboard
+from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator.spec.sections import Mlflow, TensorBoard, Tracking, Wandb
 from orchestrator.tracking.configured_trackers import make_trackers
@@ -355,7 +357,9 @@ def test_a_trial_without_an_epoch_is_shown_with_its_status(shown: Shown, sweep: 
 
 def test_a_summary_replaces_the_one_before(shown: Shown, sweep: Callable[..., Dispatcher], tmp_path: Path) -> None:
     trials = [trial("0000", 2, Status.PRUNED, seed=0.5), trial("0001", 4, Status.COMPLETED)]
-    summary = SweepSummary(SweepIdentity(SWEEP), RunFolder(tmp_path), Leaderboard.from_trials(Objective(), trials))
+    run = RunFolder(tmp_path)
+    Ledger(run).write_run(run_record())
+    summary = SweepSummary(SweepIdentity(SWEEP), run, Leaderboard.from_trials(Objective(), trials))
     model = tmp_path / "export" / "model.onnx"
     model.parent.mkdir()
     model.write_bytes(b"a model")

@@ -1,6 +1,9 @@
 """Ledgers for figures, written by hand: settings with a condition, hostile names, predictions."""
 
+import base64
+import gzip
 import json
+import re
 from typing import Any
 
 import plotly.graph_objects as go
@@ -9,7 +12,7 @@ import pyarrow.parquet as pq
 
 from analysis.run_folder import RunFolder
 from trainables.config import TrialConfig
-from trainables.result import EpochReport, TrialResult
+from trainables.result import EpochReport, Rung, TrialResult
 from trainables.status import Status
 
 SPACE = {
@@ -19,10 +22,11 @@ SPACE = {
     "lr": {"log": [1e-4, 1e-1]},
     "balance": {"choice": ["none", "loss"]},
 }
-NAMES = [
+FIGURES = [
     *("curves", "importance", "strategies", "balance", "parallel", "slices"),
     *("search", "tradeoff", "confusion", "recall", "cost"),
 ]
+PANELS = ["curves", "models", *FIGURES[1:-1], "mistakes", "labels", "cost"]
 HOSTILE = "<b>&\x07</b><script>alert(1)</script> $x^2$"
 
 
@@ -44,10 +48,14 @@ def trial(number: int, status: Status = Status.COMPLETED, epochs: int = 4) -> Tr
             checkpoint="best",
             total_parameters=1000 * (1 + number % 2),
             trainable_parameters=10,
+            cached=point["strategy"] == "head",
         )
         for epoch in range(1, epochs + 1)
     )
-    return TrialResult(trial_id=f"{number:04d}", config=config, parameters=point, status=status, reports=reports)
+    is_frozen = point["strategy"] == "progressive"
+    rungs = (Rung(epoch=1, rung=1, judged=not is_frozen), Rung(epoch=2, rung=2, judged=True))
+    made = {"trial_id": f"{number:04d}", "config": config, "parameters": point, "status": status, "reports": reports}
+    return TrialResult(**made, flops=1e6 * (1 + number % 2), rungs=rungs)
 
 
 def predicted(run: RunFolder, name: str, label: str = "cat") -> None:
@@ -61,3 +69,9 @@ def predicted(run: RunFolder, name: str, label: str = "cat") -> None:
 def texts(made: go.Figure) -> str:
     """All that a figure hands to the browser."""
     return str(json.loads(made.to_json()))
+
+
+def unpacked(page: str) -> str:
+    """A page, or a part of one, with its figures as the JSON that its script inflates."""
+    packed = re.compile(r'(?<=<script type="text/plain">)[^<]+')
+    return packed.sub(lambda found: gzip.decompress(base64.b64decode(found[0])).decode(), page)

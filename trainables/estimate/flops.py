@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -33,6 +33,11 @@ def training_flops(config: TrialConfig) -> tuple[float, ...]:
     return tuple(per_stages[plan.stages_at(epoch)] for epoch in range(config.epochs))
 
 
+def forward_flops(config: TrialConfig) -> float:
+    """Floating-point operations of the model's forward pass on one image, counted as `training_flops` counts them."""
+    return _forward_flops(_deciding(config))
+
+
 def _deciding(config: TrialConfig) -> TrialConfig:
     """Keep what decides the arithmetic alone: trials that differ in nothing else are counted once."""
     data = DataConfig(root=Path(), image_size=config.data.image_size)
@@ -41,15 +46,28 @@ def _deciding(config: TrialConfig) -> TrialConfig:
 
 @functools.lru_cache(maxsize=1024)
 def _flops(config: TrialConfig, stages: Stages, cached: bool) -> float:
-    size = config.data.image_size
-    with torch.device("meta"):
-        model = load_task(config.task).build(config, _CLASSES, bare=True)
-        images = torch.empty(_IMAGES, 3, size, size)
+    model, images = _meta_model(config)
     set_trainable(model, stage_table(model).trainable(stages))
     set_train_mode(model)
     with FlopCounterMode(display=False) as forward, _Training(forward, cached) as training:
         model(images)
     return float(training.flops / _IMAGES)
+
+
+@functools.lru_cache(maxsize=1024)
+def _forward_flops(config: TrialConfig) -> float:
+    model, images = _meta_model(config)
+    with FlopCounterMode(display=False) as forward, torch.inference_mode():
+        model(images)
+    return float(forward.get_total_flops() / _IMAGES)
+
+
+def _meta_model(config: TrialConfig) -> tuple[nn.Module, Tensor]:
+    """Return the model without weights, and a batch of images without pixels."""
+    size = config.data.image_size
+    with torch.device("meta"):
+        model = load_task(config.task).build(config, _CLASSES, bare=True)
+        return model, torch.empty(_IMAGES, 3, size, size)
 
 
 class _Training(TorchFunctionMode):

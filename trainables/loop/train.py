@@ -78,6 +78,7 @@ def _report(learner: Learner, reports: list[EpochReport], metrics: dict[str, flo
         ended_by=_ended_by(config, reports, value),
         total_parameters=sum(weight.numel() for weight in weights),
         trainable_parameters=sum(weight.numel() for weight in weights if weight.requires_grad),
+        cached=learner.phase.features is not None,
         notes=tuple(learner.notes),
     )
 

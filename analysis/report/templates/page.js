@@ -1,9 +1,9 @@
 "use strict";
-for (const each of document.querySelectorAll(".scripted")) each.style.display = "block";
+for (const each of [...document.querySelectorAll(".scripted")]) each.classList.remove("scripted");
 function enliven(table) {
   const body = table.tBodies[0];
-  const input = table.closest("article").querySelector("input");
-  input?.addEventListener("input", () => {
+  const input = table.parentElement.previousElementSibling;
+  if (input.matches("input")) input.addEventListener("input", () => {
     const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
     for (const row of body.rows) {
       const text = row.textContent.toLowerCase();
@@ -27,11 +27,14 @@ function enliven(table) {
   });
 }
 for (const table of document.querySelectorAll("table")) enliven(table);
+function inflated(script) {
+  const packed = Uint8Array.from(atob(script.textContent), each => each.charCodeAt(0));
+  return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip")));
+}
 let loading = null;
 function library() {
   loading ??= (async () => {
-    const packed = Uint8Array.from(atob(document.getElementById("library").textContent), each => each.charCodeAt(0));
-    const text = await new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).blob();
+    const text = await inflated(document.getElementById("library")).blob();
     await new Promise((done, failed) => {
       const script = document.createElement("script");
       script.src = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
@@ -44,7 +47,7 @@ function library() {
 const dark = matchMedia("(prefers-color-scheme: dark)");
 function look(layout) {
   if (!dark.matches) return layout;
-  const axis = { gridcolor: "#30363d", zerolinecolor: "#30363d", linecolor: "#30363d" };
+  const axis = { gridcolor: "#21262d", zerolinecolor: "#30363d", linecolor: "#30363d" };
   const changed = { ...layout, paper_bgcolor: "#0f1318", plot_bgcolor: "#0f1318", font: { color: "#e6edf3" } };
   const washed = each => each.bgcolor ? { ...each, bgcolor: "rgba(15, 19, 24, 0.8)" } : each;
   if (layout.annotations) changed.annotations = layout.annotations.map(washed);
@@ -52,11 +55,17 @@ function look(layout) {
   return changed;
 }
 async function draw(place) {
-  const figure = JSON.parse(place.parentElement.querySelector('script[type="application/json"]').textContent);
+  const figure = await inflated(place.nextElementSibling).json();
   await library();
-  await Plotly.newPlot(place, figure.data, look(figure.layout), { responsive: true, displaylogo: false });
+  const drawn = document.createElement("div");
+  drawn.className = "drawn";
+  place.append(drawn);
+  await Plotly.newPlot(drawn, figure.data, look(figure.layout), { responsive: true, displaylogo: false });
+  place.classList.add("done");
 }
 const seen = new IntersectionObserver(entries => {
   for (const entry of entries) if (entry.isIntersecting) { seen.unobserve(entry.target); draw(entry.target); }
 }, { rootMargin: "200px" });
 for (const place of document.querySelectorAll(".figure")) seen.observe(place);
+// Read before the first figure is looked at, where the browser has time for it.
+if (document.querySelector(".figure")) (window.requestIdleCallback ?? setTimeout)(library);

@@ -7,7 +7,7 @@ a second: import it where pages are made.
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +19,7 @@ from wandb_workspaces.reports.v2.interface import Panel
 
 from analysis.leaderboard import Entry, columns
 from orchestrator.tracking.summary import SweepSummary
+from orchestrator.tracking.weights_biases.figures import FIGURE_PREFIX
 from orchestrator.tracking.weights_biases.runs import SUPERSEDED
 
 _CURVES = ("val/loss", "train/loss", "lr/head")
@@ -69,8 +70,11 @@ def build_workspace(summary: SweepSummary, project: PageProject) -> ws.Workspace
     )
 
 
-def build_report(summary: SweepSummary, project: PageProject) -> wr.Report:
-    """Return the report of a sweep; neither saved nor known to the service yet."""
+def build_report(summary: SweepSummary, project: PageProject, figures: Mapping[str, str]) -> wr.Report:
+    """Return the report of a sweep; neither saved nor known to the service yet.
+
+    `figures` are the titles of the figures that the run with the summary holds, by name.
+    """
     objective, names = summary.leaderboard.objective, columns(summary.leaderboard.entries)
     trials = wr.Runset(
         entity=project.entity,
@@ -90,9 +94,23 @@ def build_report(summary: SweepSummary, project: PageProject) -> wr.Report:
             wr.MarkdownBlock(describe_winner(summary, project)),
             wr.H2("Trials"),
             wr.PanelGrid(runsets=[trials], panels=panels),
+            *_figure_blocks(summary, project, figures),
         ],
         width="fluid",
     )
+
+
+def _figure_blocks(summary: SweepSummary, project: PageProject, figures: Mapping[str, str]) -> list[Any]:
+    if not figures:
+        return []
+    runs = wr.Runset(
+        entity=project.entity,
+        project=project.project,
+        name="Summary of the sweep",
+        filters=f"Metric('Group') == {_literal(summary.sweep.group)} and Metric('JobType') == 'sweep'",
+    )
+    panels = [wr.MediaBrowser(title=title, media_keys=[FIGURE_PREFIX + name]) for name, title in figures.items()]
+    return [wr.H2("Figures"), wr.PanelGrid(runsets=[runs], panels=_placed(panels, columns=1, height=14))]
 
 
 def page_title(summary: SweepSummary) -> str:

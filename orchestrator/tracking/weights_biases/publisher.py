@@ -11,19 +11,26 @@ from urllib.parse import quote, urlsplit
 from analysis.run_folder import RunFolder
 from analysis.run_store import write_atomically
 from orchestrator.spec.sections import Wandb
+from orchestrator.tracking.isolated_tracker import CALL_SECONDS, HostedObject
 from orchestrator.tracking.summary import SweepSummary
+from orchestrator.tracking.weights_biases.figures import page_panels
 from orchestrator.tracking.weights_biases.service import (
     REQUEST_SECONDS,
+    SIGNS,
     check_sending,
     service_address,
     service_errors,
 )
+from orchestrator.tracking.weights_biases.tracker import WandbTracker
 from search_spaces.errors import InvalidInput
 from search_spaces.shell import thaw_command
 
 if TYPE_CHECKING:
     import wandb_workspaces.reports.v2 as wr
     import wandb_workspaces.workspaces as ws
+
+# A user waits for it, and the figures of thousands of trials are megabytes.
+_UPLOAD_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,8 @@ def check_publishing() -> None:
 def publish_pages(run: RunFolder, settings: Wandb) -> PublishedPages:
     """Save the workspace and the report of a run in `settings.project`; replace those of an earlier call.
 
+    Where thaw[report] is installed, the run with the summary gets the figures, and the report shows them.
+
     Raises InvalidInput where the project has no runs yet, ThawError when the service fails.
     """
     check_publishing()
@@ -85,12 +94,28 @@ def publish_pages(run: RunFolder, settings: Wandb) -> PublishedPages:
         )
     project = wandb_pages.PageProject(_without_login(get_app_url(api)), owner, settings.project)
     pages = _PageIds(run, f"{urlsplit(service_address()).hostname}/{owner}/{settings.project}")
-    workspace, report = wandb_pages.build_workspace(summary, project), wandb_pages.build_report(summary, project)
+    figures = page_panels(summary)
+    workspace = wandb_pages.build_workspace(summary, project)
+    report = wandb_pages.build_report(summary, project, {panel.name: panel.title for panel in figures})
+    if figures:
+        _send_figures(summary, settings)
     with service_errors(f"try again; if one of the pages is broken, delete {run.published} to save new ones"):
         _save_workspace(api, workspace, pages)
         _save_report(api, report, pages)
         addresses = [quote(_without_login(page.url), safe=":/?=&") for page in (workspace, report)]
     return PublishedPages(owner, settings.project, summary.sweep.group, *addresses)
+
+
+def _send_figures(summary: SweepSummary, settings: Wandb) -> None:
+    """Send the figures from a process of their own: the client writes to the terminal, and may hang."""
+    online = settings.model_copy(update={"mode": "online"})
+    host = HostedObject(WandbTracker(online, upload_seconds=_UPLOAD_SECONDS), CALL_SECONDS + _UPLOAD_SECONDS, SIGNS)
+    try:
+        with service_errors():
+            host.call("publish_figures", summary)
+            host.close(REQUEST_SECONDS)
+    finally:
+        host.kill()
 
 
 class _PageIds:

@@ -12,6 +12,7 @@ from orchestrator.tracking.flat_config import flat_config
 from orchestrator.tracking.summary import SweepSummary, TrialFiles
 from orchestrator.tracking.sweep_identity import SweepIdentity
 from orchestrator.tracking.tracker import JobType, TrialContext
+from orchestrator.tracking.weights_biases.figures import log_figures, page_panels
 from orchestrator.tracking.weights_biases.media import (
     class_tables,
     model_artifact,
@@ -69,8 +70,16 @@ class WandbTracker:
             run.summary["leaderboard"] = table(*summary.table())
             run.summary["progress"] = table(*summary.progress())
             run.summary.update(summary.values())
+            if self._is_online:  # else `thaw wandb publish` adds them: drawing takes seconds, and a sweep waits
+                log_figures(run, page_panels(summary))
         if summary.best is not None and summary.files is not None:
             self._publish_models(summary, summary.best.trial, summary.files)
+        self.check()
+
+    def publish_figures(self, summary: SweepSummary) -> None:
+        """Write the figures of the run's page to the summary run, and nothing else."""
+        with self._open_summary(summary, "sweep", {"space": summary.space}) as run:
+            log_figures(run, page_panels(summary))
         self.check()
 
     def add_files(self, run: Any, context: TrialContext) -> None:
@@ -117,10 +126,13 @@ class WandbTracker:
     @contextmanager
     def _replaced(self, summary: SweepSummary, name: JobType, config: Mapping[str, Any]) -> Iterator[Any]:
         """Open a run that sums up the sweep, in place of one that was recorded offline and not sent yet."""
-        run_id = summary.sweep.id_of(name)
-        _discard(summary.run, [run_id])
-        with self._open(summary.sweep, summary.run, name, id=run_id, job_type=name, config=dict(config)) as run:
+        _discard(summary.run, [summary.sweep.id_of(name)])
+        with self._open_summary(summary, name, config) as run:
             yield run
+
+    def _open_summary(self, summary: SweepSummary, name: JobType, config: Mapping[str, Any]) -> Any:
+        settings = {"id": summary.sweep.id_of(name), "job_type": name, "config": dict(config)}
+        return self._open(summary.sweep, summary.run, name, **settings)
 
     def _open_trial(self, context: TrialContext, status: Status | None = None) -> Any:
         run = self._open(

@@ -23,5 +23,6 @@ def run(empty: RunFolder) -> RunFolder:
         Ledger(empty).write_trial(trial(number))
     Ledger(empty).write_trial(trial(24, Status.PRUNED, epochs=1))
     Ledger(empty).write_trial(trial(25, Status.FAILED, epochs=0))
-    predicted(empty, "0023")
+    for name in ("0023", "0021", "0020"):
+        predicted(empty, name)
     return empty

@@ -13,8 +13,9 @@ from trainables.status import Status
 def test_the_winner_leads_with_its_interval(run: RunFolder) -> None:
     found = answer(RunData.of(run))
     assert found is not None
-    assert found.lead.startswith("Trial 0023 leads with val/macro_f1 0.794 (95 % interval on 3 validation images: ")
-    assert found.lead.endswith(": architecture=vgg16, strategy=progressive, lr=0.0001, balance=loss, unfreeze_epoch=2.")
+    assert found.lead.startswith("vgg16 with strategy progressive leads: val/macro_f1 0.794 (95 % interval on 3 valid")
+    settings = "architecture=vgg16, strategy=progressive, lr=0.0001, balance=loss, unfreeze_epoch=2"
+    assert found.settings == f"Trial 0023: {settings}"
     assert found.reasons == (
         "It is followed by the runner-up, trial 0022 (0.789); whether the difference is real is not known without "
         "predictions of both.",
@@ -57,11 +58,15 @@ def test_the_next_step_depends_on_what_is_left(empty: RunFolder, status: Status,
     assert found.command.startswith(command)
 
 
-def test_a_run_that_is_driven_may_change_its_answer(run: RunFolder) -> None:
-    found = answer(replace(RunData.of(run), is_driven=True))
+def test_while_it_is_driven_the_search_goes_on(empty: RunFolder) -> None:
+    Ledger(empty).write_trial(trial(0))
+    Ledger(empty).write_trial(trial(1, Status.RUNNING, epochs=1))
+    found = answer(replace(RunData.of(empty), is_driven=True))
     assert found is not None
-    assert found.advice == "The sweep is running, and another trial may take the lead."
-    assert found.command == f"thaw stop {run.root}"
+    assert (found.advice, found.command) == (
+        "The search goes on: 1 of 3 trials have ended.",
+        f"thaw status {empty.root}",
+    )
 
 
 def test_without_a_completed_trial_there_is_none(empty: RunFolder) -> None:

@@ -6,9 +6,11 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 from plotly.offline import get_plotlyjs
-from report_runs import HOSTILE, NAMES, trial
+from report_runs import FIGURES, HOSTILE, trial
 
 from analysis.ledger import Ledger
 from analysis.report.page import render_page, write_page
@@ -24,12 +26,15 @@ class Reader(HTMLParser):
         self.texts: dict[str, list[str]] = {}
         self.scripts: list[tuple[dict[str, str | None], str]] = []
         self.fetched: list[str] = []
+        self.pictures: list[str] = []
         self.open: list[str] = []
         self.given: dict[str, str | None] = {}
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.fetched += [f"{tag} {name}" for name, _ in attrs if name in ("src", "href", "srcset", "action")]
+        addresses = [value or "" for name, value in attrs if name in ("src", "href", "srcset", "action")]
+        self.fetched += [address for address in addresses if not address.startswith("data:image/")]
+        self.pictures += [unquote(address) for address in addresses if address.startswith("data:image/")]
         self.open.append(tag)
         self.given = dict(attrs)
         self.texts.setdefault(tag, []).append("")
@@ -37,6 +42,10 @@ class Reader(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         while self.open and self.open.pop() != tag:
             pass
+
+    def figures(self) -> list[dict[str, Any]]:
+        packed = [text for given, text in self.scripts if given == {"type": "text/plain"}]
+        return [json.loads(gzip.decompress(base64.b64decode(text))) for text in packed]
 
     def handle_data(self, data: str) -> None:
         if self.open and self.open[-1] == "script":
@@ -49,14 +58,15 @@ def test_everything_stands_in_one_file(run: RunFolder) -> None:
     reader = Reader(render_page([RunData.of(run)]))
     assert reader.fetched == []
     (lead, *_) = [text for text in reader.texts["p"] if text]
-    assert lead.startswith("Trial 0023 leads")
-    assert len(reader.texts["tr"]) == 27, "a row for each trial, and the head"
+    assert lead.startswith("vgg16 with strategy progressive leads")
+    assert len(reader.texts["tr"]) == 27 + 5, "a row for each trial and for each model with its strategy, and two heads"
     titles = reader.texts["th"]
     assert titles[:5] == ["rank", "trial", "status", "val/macro_f1", "epoch"]
     assert reader.texts["td"][:4] == ["1", "0023", "COMPLETED", "0.7944"]
-    figures = [json.loads(text) for given, text in reader.scripts if given.get("type") == "application/json"]
-    assert len(figures) == len(NAMES)
-    assert all({"data", "layout"} <= figure.keys() for figure in figures)
+    assert len(reader.figures()) == len(reader.pictures) == len(FIGURES)
+    assert all({"data", "layout"} <= figure.keys() for figure in reader.figures())
+    assert "val/macro_f1" in reader.pictures[0], "also without scripts"
+    assert reader.texts["figcaption"] == ["cat, taken for dog (50 %)", "cat; 3 of 3 trials say otherwise"]
     (packed,) = [text for given, text in reader.scripts if given.get("id") == "library"]
     assert gzip.decompress(base64.b64decode(packed)).decode() == get_plotlyjs()
 
@@ -71,8 +81,9 @@ def test_names_are_text(empty: RunFolder) -> None:
     assert "<b>" not in page
     assert "alert(1)</script>" not in page
     reader = Reader(page)
-    assert reader.texts["h1"] == [HOSTILE.replace("\x07", "\ufffd")] or HOSTILE in reader.texts["h1"][0]
-    assert len([given for given, _ in reader.scripts if given.get("type") == "application/json"]) == 8
+    assert reader.texts["h1"] == [HOSTILE.replace("\x07", "\ufffd")]
+    assert len(reader.figures()) == len(reader.pictures) == 8
+    assert not any("<b>" in picture or "<script" in picture for picture in reader.pictures)
 
 
 def test_a_hundred_trials_take_three_megabytes(empty: RunFolder) -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
-from report_runs import NAMES, trial
+from report_runs import FIGURES, PANELS, trial
 
 from analysis.ledger import Ledger
 from analysis.report.panel import RunData
@@ -14,10 +14,10 @@ from trainables.status import Status
 
 def test_a_run_has_all_figures_in_the_order_in_which_they_are_read(run: RunFolder) -> None:
     made = figures(run.root)
-    assert list(made) == NAMES
+    assert list(made) == FIGURES
     assert all(isinstance(figure, go.Figure) for figure in made.values())
     shown = panels(RunData.of(run))
-    assert [panel.name for panel in shown] == NAMES
+    assert [panel.name for panel in shown] == PANELS
     assert all(panel.title and panel.note.endswith(".") for panel in shown)
 
 

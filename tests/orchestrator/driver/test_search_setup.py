@@ -92,6 +92,16 @@ def test_a_trial_that_falls_behind_as_a_budget_ends_is_pruned(parts: Any, empty_
     assert [trial.status for trial in Ledger(empty_run).trials()] == [Status.INTERRUPTED, Status.PRUNED]
 
 
+def test_a_record_says_before_it_starts_what_is_known_of_a_trial(parts: Any, empty_run: RunFolder) -> None:
+    searcher, _, _ = parts(stopping={"asha": {"grace": 1, "reduction": 2, "resource": "epochs"}})
+    begun = begin(searcher, "a").trial
+    assert [(rung.epoch, rung.rung) for rung in begun.rungs] == [(1, 1), (2, 2), (4, 4)]
+    assert all(rung.judged for rung in begun.rungs)
+    assert begun.flops is not None and begun.flops > 1e6
+    (kept,) = Ledger(empty_run).trials()
+    assert (kept.rungs, kept.flops) == (begun.rungs, begun.flops)
+
+
 def test_a_storage_that_fails_stops_the_sweep(parts: Any) -> None:
     searcher, _, stopper = parts()
     trial = begin(searcher, "a").trial

@@ -5,12 +5,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import uvicorn
-from report_runs import SPACE, trial
+from report_runs import SPACE, trial, unpacked
 from run_records import run_record
 
 from analysis.ledger import Ledger
@@ -53,6 +53,7 @@ class Browser:
         deadline = time.monotonic() + 3
         while True:
             answer = self.ask(path)
+            answer = replace(answer, text=unpacked(answer.text))
             if all(text in answer.text for text in texts):
                 return answer
             assert time.monotonic() < deadline, f"{texts} not in {answer.text[:2000]}"

@@ -34,14 +34,14 @@ def test_runs_are_listed_and_lead_to_their_pages(runs: Path, new_run: Open, open
     assert "4 of 4" in page
     assert "done" in page
     run = browser.ask("/runs/first/").text
-    assert "Trial 0003 leads" in run
+    assert "Trial 0003:" in run
     assert run.count("<section>") >= 5
     assert "Stop the sweep" not in run
 
 
 def test_one_run_alone_needs_no_list(runs: Path, open_dashboard: Open) -> None:
     browser = open_dashboard(runs / "first")
-    assert "Trial 0003 leads" in browser.ask("/").text
+    assert "Trial 0003:" in browser.ask("/").text
     assert "All runs" not in browser.ask("/").text
     assert browser.ask("/runs/second/").status == 404
 
@@ -53,7 +53,7 @@ def test_a_page_follows_its_run(runs: Path, open_dashboard: Open) -> None:
     before = browser.wait_for("/runs/first/part", "running", "driven by process")
     assert browser.ask("/runs/first/part", If_None_Match=before.headers["etag"]).status == 304
     ledger.write_trial(trial(4, Status.RUNNING, epochs=1))
-    browser.wait_for("/runs/first/part", "<td>0004</td><td>RUNNING</td>", "thaw stop")
+    browser.wait_for("/runs/first/part", "<td>0004</td><td>RUNNING</td>", "The search goes on")
     ledger.write_trial(trial(4, Status.RUNNING, epochs=3))
     grown = browser.wait_for("/runs/first/part", "trial 0004 (RUNNING)").text
     assert grown.index("<h2>Learning curves") < grown.index("trial 0004 (RUNNING)")
@@ -82,9 +82,9 @@ def test_broken_runs_are_text(runs: Path, new_run: Open, open_dashboard: Open) -
     browser = open_dashboard(runs)
     assert "a record must be JSON" in browser.ask("/").text
     assert "a record must be JSON" in browser.ask("/runs/half/").text
-    assert "leads" in browser.ask("/runs/gone/").text
+    assert " leads: " in browser.ask("/runs/gone/").text
     (runs / "gone" / "trials" / "0000.json").write_text("")
-    browser.wait_for("/runs/gone/part", "0000.json: a record must be JSON", "Trial 0001 leads")
+    browser.wait_for("/runs/gone/part", "0000.json: a record must be JSON", "Trial 0001:")
     shutil.rmtree(runs / "gone")
     browser.wait_for("/runs/gone/part", "a run must be an existing folder, got none")
     assert browser.ask("/runs/never/").status == 404
@@ -103,7 +103,7 @@ def test_names_are_text(runs: Path, new_run: Open, open_dashboard: Open) -> None
     assert "&lt;b&gt;{{ 7*7 }}&#39; \\udcff#%2F" in listed
     address = listed.partition('<a href="/runs/~')[2].partition('"')[0]
     page = browser.ask(f"/runs/~{address}").text
-    assert "0001 leads" in page
+    assert "Trial 0001:" in page
     comparison = browser.ask(f"/runs/~{address}compare/0000/0001").text
     for text in (listed, page, comparison):
         assert "<b>" not in text
@@ -182,7 +182,7 @@ def test_a_bucket_is_followed(bucket: str, new_run: Open, open_dashboard: Open) 
     ledger = new_run(as_place(f"{bucket}/runs/first"), 1)
     browser = open_dashboard(as_place(f"{bucket}/runs"))
     assert "1 of 1" in browser.ask("/").text
-    assert "Trial 0000 leads" in browser.ask("/runs/first/").text
+    assert "Trial 0000:" in browser.ask("/runs/first/").text
     ledger.write_trial(trial(1, Status.FAILED, epochs=0))
     browser.wait_for("/runs/first/part", "<td>0001</td><td>FAILED</td>")
     assert "No lines yet" in browser.ask("/runs/first/trials/0000").text

@@ -1,7 +1,7 @@
 import time
 from pathlib import Path
 
-from report_runs import trial
+from report_runs import trial, unpacked
 
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
@@ -17,7 +17,7 @@ def test_curves_follow_at_once_and_other_figures_later(runs: Path, refresher: Re
     counts = []
     while not counts or counts[-1] < 4:
         assert time.monotonic() < deadline
-        counts.append(live.part.current().text.count("trial 0004 (COMPLETED)"))
+        counts.append(unpacked(live.part.current().text).count("trial 0004 (COMPLETED)"))
         time.sleep(0.1)
     assert 1 in counts, "the curves alone, before the others are drawn"
 

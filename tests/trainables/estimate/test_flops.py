@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainables.config import TrialConfig
-from trainables.estimate.flops import training_flops
+from trainables.estimate.flops import forward_flops, training_flops
 from trainables.model.build import bare_model
 from trainables.model.freeze import set_train_mode, set_trainable
 from trainables.model.stages import stage_table
@@ -63,3 +63,11 @@ def test_a_depthwise_convolution_is_not_a_dense_one() -> None:
 def test_larger_images_cost_more() -> None:
     small, large = (flops(data={"root": "photos", "image_size": size})[0] for size in (64, 128))
     assert large / small == pytest.approx(4, rel=0.05)
+
+
+def test_a_forward_pass_is_a_third_of_training_everything() -> None:
+    given = {"data": {"root": "photos", "image_size": 224}, "epochs": 1, "lr": 1e-3, "strategy": "full"}
+    config = TrialConfig.model_validate({**given, "architecture": "resnet18"})
+    assert forward_flops(config) == pytest.approx(3.63e9, rel=0.01), "1.8e9 multiplications and their additions"
+    (trained,) = training_flops(config)
+    assert trained / forward_flops(config) == pytest.approx(3, rel=0.03), "the first layer needs no gradient of images"

@@ -31,17 +31,22 @@ function merge(old, fresh) {
     waiting.delete(key);
     if (own === undefined) { old.insertBefore(each, place); keys.set(each, key); prepare(each); continue; }
     if (own === place) place = place.nextElementSibling; else old.insertBefore(own, place);
-    if (own.matches("section")) mergeFigure(own, each);
+    if (own.matches("section")) mergeSection(own, each);
     else if (own.matches(".scroll")) mergeTable(own.querySelector("table"), each.querySelector("table"));
     else if (own.matches("article")) merge(own, each);
   }
 }
 function prepare(element) {
-  for (const each of [element, ...element.querySelectorAll("*")]) if (each.matches(".scripted")) each.style.display = "block";
+  for (const each of [element, ...element.querySelectorAll("*")]) each.classList.remove("scripted");
+  for (const each of [element, ...element.querySelectorAll("section")]) remember(each);
   for (const table of element.querySelectorAll("table")) { enliven(table); follow(table); }
   for (const place of element.querySelectorAll(".figure")) { seen.observe(place); shown.observe(place); }
 }
 
+// A table or photos of a section as they came; the user may have sorted them since.
+function remember(section) {
+  if (section.matches("section") && !section.querySelector(".figure") && !keys.has(section.lastElementChild)) keys.set(section.lastElementChild, section.lastElementChild.outerHTML);
+}
 function mergeTable(old, fresh) {
   const heads = table => [...table.tHead.rows[0].cells].map(each => each.textContent).join("\n");
   if (heads(old) !== heads(fresh)) {
@@ -68,29 +73,36 @@ const shown = new IntersectionObserver(entries => {
     if (isIntersecting && stale.delete(target)) redraw(target);
   }
 }, { rootMargin: "200px" });
-function mergeFigure(old, fresh) {
-  const [own, other] = [old, fresh].map(each => each.querySelector('script[type="application/json"]'));
+function mergeSection(old, fresh) {
+  const [place, other] = [old, fresh].map(each => each.querySelector(".figure"));
   for (const name of ["h2", ".note"]) {
     const [before, after] = [old, fresh].map(each => each.querySelector(name));
     if (before && after && before.textContent !== after.textContent) before.textContent = after.textContent;
   }
-  if (own.textContent === other.textContent) return;
-  own.textContent = other.textContent;
-  const place = old.querySelector(".figure");
-  if (!place.classList.contains("js-plotly-plot")) return;
+  if (!place || !other) {  // a table or photos
+    if (keys.get(old.lastElementChild) === fresh.lastElementChild.outerHTML) return;
+    keys.set(fresh.lastElementChild, fresh.lastElementChild.outerHTML);
+    old.replaceChildren(...fresh.children);
+    prepare(old);
+    return;
+  }
+  const [own, newer] = [place, other].map(each => each.nextElementSibling);
+  if (own.textContent === newer.textContent) return;
+  own.textContent = newer.textContent;
+  if (!place.classList.contains("done")) return;
   if (inSight.has(place)) redraw(place); else stale.add(place);
 }
-function redraw(place) {
-  const figure = JSON.parse(place.parentElement.querySelector('script[type="application/json"]').textContent);
+async function redraw(place) {
+  const figure = await inflated(place.nextElementSibling).json();
   const layout = { ...look(figure.layout), uirevision: "live" };  // keeps what the user has zoomed
-  Plotly.react(place, figure.data, layout, { responsive: true, displaylogo: false });
+  Plotly.react(place.querySelector(".drawn"), figure.data, layout, { responsive: true, displaylogo: false });
 }
 
 // Rows of trials: the number leads to the log, two boxes to a comparison.
 const chosen = new Set();
 function link(table) {
   const column = [...table.tHead.rows[0].cells].findIndex(each => each.textContent === "trial");
-  if (column < 0 || !part.querySelector("#chosen")) return;
+  if (column < 0 || table.closest("section") || !part.querySelector("#chosen")) return;
   for (const row of table.tBodies[0].rows) {
     const cell = row.cells[column], name = cell.textContent;
     if (cell.firstElementChild) continue;
@@ -161,6 +173,7 @@ async function renew() {
   } catch { signal.textContent = "The dashboard does not answer; this is what it showed last."; }
 }
 for (const each of part.querySelectorAll("#chosen")) keys.set(each, each.outerHTML);
+for (const section of part.querySelectorAll("section")) remember(section);
 for (const table of part.querySelectorAll("table")) follow(table);
 for (const place of part.querySelectorAll(".figure")) shown.observe(place);
 if (source) {

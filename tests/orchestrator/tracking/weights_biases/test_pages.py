@@ -66,7 +66,7 @@ def saved_view(summary: SweepSummary) -> dict[str, Any]:
 
 
 def saved_report(summary: SweepSummary) -> dict[str, Any]:
-    model = build_report(summary, PROJECT)._to_model()
+    model = build_report(summary, PROJECT, {})._to_model()
     read = ReportViewspec.model_validate_json(model.model_dump_json(by_alias=True, exclude_none=True))
     again = wr.Report._from_model(read)._to_model()
     # Of an empty list of comments in a heading the package makes none.
@@ -211,3 +211,18 @@ def test_a_thousand_trials_with_conditions_get_a_plot_per_condition(trial: Trial
     found = sections(saved_view(summary))["Search"]
     assert [kind for kind, _ in found] == ["Parallel Coordinates Plot"] * 3 + ["Parameter Importance"]
     assert len(panels(saved_report(summary)["panelBankSectionConfig"])) == 8
+
+
+def test_the_report_shows_the_figures_of_the_run_with_the_summary(pair: list[TrialResult]) -> None:
+    model = build_report(make_summary(pair), PROJECT, {"curves": "Learning curves", "cost": "What it cost"})._to_model()
+    read = ReportViewspec.model_validate_json(model.model_dump_json(by_alias=True, exclude_none=True))
+    _trials, summary = [block for block in read.spec.blocks if block.type == "panel-grid"]
+    found = summary.metadata.model_dump(mode="json", by_alias=True, exclude_none=True)
+    assert [filters(run_set) for run_set in found["runSets"]] == [
+        [("run", "group", "=", "digits-0123456789ab"), ("run", "jobType", "=", "sweep")]
+    ]
+    shown = [each["config"] for each in found["panelBankSectionConfig"]["panels"]]
+    assert [(config["chartTitle"], config["mediaKeys"]) for config in shown] == [
+        ("Learning curves", ["figures/curves"]),
+        ("What it cost", ["figures/cost"]),
+    ]

@@ -10,8 +10,13 @@ import pytest
 from fake_wandb import FakeWandb
 
 from analysis.ledger import Ledger
+from analysis.report.panel import Panel, RunData
+from analysis.report.panels import panels
 from analysis.run_folder import RunFolder
 from orchestrator.spec.sections import Wandb
+from orchestrator.tracking.summary import SweepSummary
+from orchestrator.tracking.weights_biases import publisher
+from orchestrator.tracking.weights_biases.figures import page_panels
 from orchestrator.tracking.weights_biases.publisher import PublishedPages, check_publishing, publish_pages
 from search_spaces.errors import InvalidInput, ThawError
 from trainables.result import TrialResult
@@ -66,6 +71,19 @@ def test_a_second_call_replaces_the_pages_of_the_first(
     assert first.report == f"{fake.url}/someone/thaw/reports/Sweep-small--view1"
 
 
+def test_the_run_with_the_summary_gets_the_figures_and_the_report_shows_them(
+    service: Callable[..., FakeWandb], searched: RunFolder
+) -> None:
+    fake = service()
+    publish_pages(searched, Wandb())
+    assert fake.runs.keys() == {"small-sweep"}, "no other run is opened"
+    (row,) = fake.runs["small-sweep"].rows
+    shown = sorted(name for name in row if name.startswith("figures/"))
+    assert shown == sorted(f"figures/{panel.name}" for panel in panels(RunData.of(searched)))
+    (report,) = [view["spec"] for view in fake.views.values() if view["type"] == "runs"]
+    assert [name for name in shown if f'"{name}"' not in report] == []
+
+
 def test_a_password_in_the_address_of_the_service_is_on_no_page(
     service: Callable[..., FakeWandb], searched: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,11 +93,11 @@ def test_a_password_in_the_address_of_the_service_is_on_no_page(
     assert "secret" not in f"{pages}{fake.views}{searched.published.read_text()}"
 
 
-def test_each_project_has_its_own_pages(service: Callable[..., FakeWandb], searched: RunFolder) -> None:
+def test_each_project_has_its_own_pages(service: Callable[..., FakeWandb], empty_run: RunFolder) -> None:
     fake = service()
     fake.projects.append("other")
-    publish_pages(searched, Wandb())
-    assert publish_pages(searched, Wandb(project="other", entity="team")).entity == "team"
+    publish_pages(empty_run, Wandb())
+    assert publish_pages(empty_run, Wandb(project="other", entity="team")).entity == "team"
     assert {view["entityName"] + "/" + view["projectName"] for view in fake.views.values()} == {
         "someone/thaw",
         "team/other",
@@ -87,12 +105,12 @@ def test_each_project_has_its_own_pages(service: Callable[..., FakeWandb], searc
     assert len(fake.views) == 4
 
 
-def test_pages_that_were_deleted_there_are_saved_anew(service: Callable[..., FakeWandb], searched: RunFolder) -> None:
+def test_pages_that_were_deleted_there_are_saved_anew(service: Callable[..., FakeWandb], empty_run: RunFolder) -> None:
     fake = service()
-    publish_pages(searched, Wandb())
+    publish_pages(empty_run, Wandb())
     del fake.views["view0"]
     fake.views["spare"] = {}
-    publish_pages(searched, Wandb())
+    publish_pages(empty_run, Wandb())
     assert {"view1", "view2"} == fake.views.keys() - {"spare"}
 
 
@@ -125,7 +143,7 @@ def test_a_service_that_fails_costs_one_message(
 
 
 def test_a_service_that_fails_between_the_pages_keeps_the_first(
-    service: Callable[..., FakeWandb], searched: RunFolder, monkeypatch: pytest.MonkeyPatch
+    service: Callable[..., FakeWandb], empty_run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import wandb_workspaces.reports.v2 as wr
 
@@ -133,9 +151,26 @@ def test_a_service_that_fails_between_the_pages_keeps_the_first(
     with monkeypatch.context() as patch:
         patch.setattr(wr.Report, "save", lambda self: fake.views["none"])
         with pytest.raises(ThawError, match=r"try again; if one of the pages is broken, delete .*published\.json"):
-            publish_pages(searched, Wandb())
-    publish_pages(searched, Wandb())
+            publish_pages(empty_run, Wandb())
+    publish_pages(empty_run, Wandb())
     assert fake.views.keys() == {"view0", "view1"}
+
+
+def test_a_service_that_fails_with_the_figures_saves_no_page(
+    service: Callable[..., FakeWandb], searched: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = service("401")
+
+    def failing(summary: SweepSummary) -> list[Panel]:
+        fake.fail()
+        return page_panels(summary)
+
+    monkeypatch.setattr(publisher, "page_panels", failing)
+    with pytest.raises(ThawError) as raised:
+        publish_pages(searched, Wandb())
+    assert str(raised.value).startswith(f"W&B: {fake.url} failed (")
+    assert "\n" not in str(raised.value)
+    assert (fake.views, fake.runs) == ({}, {})
 
 
 def test_publishing_needs_a_mode_a_package_and_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
