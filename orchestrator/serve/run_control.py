@@ -45,7 +45,9 @@ def resume_run(run: Place) -> str:
         if now is not None and now.driver != (before and before.driver):
             return f"Resumed by {now.who}; its messages are in {messages}."
         if process.poll() is not None:
-            raise ThawError(f"thaw resume has ended with exit code {process.returncode}: {_end_of(messages)}")
+            said = _end_of(messages)
+            messages.unlink()
+            raise ThawError(f"thaw resume has ended with exit code {process.returncode}: {said}")
         time.sleep(_POLL_SECONDS)
     return f"Started as process {process.pid}; its messages are in {messages}."
 
