@@ -11,6 +11,7 @@ from analysis.predictions import read_predictions
 from analysis.report.panel import RunData
 from analysis.run_folder import probe_id
 from analysis.run_store import RunStore
+from analysis.winner import exported_model
 from search_spaces.shell import thaw_command
 from search_spaces.space import parameters_text
 from trainables.task.bootstrap import STATISTICS, Interval, intervals
@@ -51,7 +52,8 @@ def answer(data: RunData) -> SearchAnswer | None:
     if bounds is not None:
         images, interval = bounds
         lead += f" (95 % interval on {images} validation images: {interval.low:.3f} to {interval.high:.3f})"
-    reasons = [text for text in (_against_runner_up(data, ranked), _against_probe(data, winner)) if text]
+    texts = (_against_runner_up(data, ranked), _against_probe(data, winner), _on_test(data))
+    reasons = [text for text in texts if text]
     settings_text = f"Trial {winner.trial.trial_id}: {parameters_text(winner.trial.parameters)}"
     return SearchAnswer(f"{lead}.", settings_text, tuple(reasons), *_next_step(data, ranked))
 
@@ -98,6 +100,17 @@ def _against_probe(data: RunData, winner: Entry) -> str:
     return f"It does not beat {name}: {figures}; fine-tuning has not paid."
 
 
+def _on_test(data: RunData) -> str:
+    if data.retrained is None or not data.retrained["test"]:
+        return ""
+    test, metric = data.retrained["test"], data.metric.removeprefix("val/")
+    if metric not in test["metrics"]:
+        return ""
+    bounds = test.get("intervals", {}).get(metric)
+    interval = f" (95 % interval {bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else ""
+    return f"Trained again, it reaches {metric} {test['metrics'][metric]:.3f}{interval} on the test split."
+
+
 def _next_step(data: RunData, ranked: list[Entry]) -> tuple[str, str]:
     root, entries = data.run.root, data.board.entries
     unfinished = sum(entry.trial.status.unfinished for entry in entries)
@@ -106,6 +119,10 @@ def _next_step(data: RunData, ranked: list[Entry]) -> tuple[str, str]:
         return f"The search goes on: {done}.", thaw_command("status", root)
     if unfinished:
         return f"{unfinished} of {len(entries)} trials have not ended.", thaw_command("resume", root)
+    if data.retrained is not None:
+        if (model := exported_model(data.run)) is not None:
+            return "The winner is exported: let it label photos.", f"{thaw_command('predict', model)} PHOTOS"
+        return "Export the winner, to use it without PyTorch.", thaw_command("export", root)
     names = sorted((entry.trial.trial_id for entry in entries), key=by_id)
     if len(names) >= 8 and names.index(ranked[0].trial.trial_id) >= _LATE * len(names):
         return "The best trial came late: more may find a better one.", f"{thaw_command('extend', root)} --trials 10"

@@ -7,8 +7,6 @@ from plotly.subplots import make_subplots
 
 from analysis.leaderboard import Entry
 from analysis.report.panel import Panel, RunData, Table, color_of, hover, plain
-from analysis.winner import retrain_record
-from search_spaces.errors import InvalidInput
 
 _COLUMNS = (
     *(("model", ""), ("strategy", ""), ("trials", ","), ("epochs", ",")),
@@ -81,10 +79,7 @@ def _loss(entry: Entry) -> float | None:
 
 def _test(data: RunData) -> dict[str, float]:
     """Return the objective on the test split of the trial that was trained again, by its id."""
-    try:
-        winner = data.board.winner()
-        record = retrain_record(data.run, winner)
-    except InvalidInput:  # the page says elsewhere what cannot be read
+    if data.retrained is None or not data.retrained["test"]:
         return {}
-    value = ((record or {}).get("test") or {}).get("metrics", {}).get(data.metric.removeprefix("val/"))
-    return {} if value is None else {winner.trial_id: float(value)}
+    value = data.retrained["test"]["metrics"].get(data.metric.removeprefix("val/"))
+    return {} if value is None else {data.retrained["trial_id"]: float(value)}

@@ -13,6 +13,7 @@ from analysis.heartbeat import seems_alive
 from analysis.leaderboard import Entry, Leaderboard
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder, open_run
+from analysis.winner import retrain_record
 from search_spaces.errors import InvalidInput
 from search_spaces.space import SearchSpace
 from trainables.status import Status
@@ -115,6 +116,14 @@ class RunData:
         try:
             return SearchSpace.parse(self.record.space, self._fixed)
         except InvalidInput:
+            return None
+
+    @cached_property
+    def retrained(self) -> Mapping[str, Any] | None:
+        """Record of the winner's retraining; None without one, and where it cannot be used."""
+        try:
+            return retrain_record(self.run, self.board.winner())
+        except InvalidInput:  # the commands that need the record say what is wrong with it
             return None
 
     @property

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from field_cases import field_case as field_case
 
 from orchestrator.driver.sweep import SweepOutcome, run_sweep
 from orchestrator.spec.loading import load

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pytest
@@ -56,6 +57,21 @@ def test_the_next_step_depends_on_what_is_left(empty: RunFolder, status: Status,
     assert found is not None
     assert found.advice.startswith(advice)
     assert found.command.startswith(command)
+
+
+def test_a_winner_that_was_trained_again_is_exported_next(run: RunFolder) -> None:
+    run.winner.mkdir()
+    test = {"metrics": {"macro_f1": 0.75}, "intervals": {"macro_f1": [0.5, 0.875]}}
+    (run.winner / "retrain.json").write_text(json.dumps({"trial_id": "0023", "test": test}))
+    found = answer(RunData.of(run))
+    assert found is not None
+    expected = "Trained again, it reaches macro_f1 0.750 (95 % interval 0.500 to 0.875) on the test split."
+    assert found.reasons[-1] == expected
+    assert (found.advice, found.command) == ("Export the winner, to use it without PyTorch.", f"thaw export {run.root}")
+    (run.winner / "retrain.json").write_text(json.dumps({"trial_id": "0023", "test": None}))
+    found = answer(RunData.of(run))
+    assert found is not None
+    assert (found.command, found.reasons[-1] == expected) == (f"thaw export {run.root}", False)
 
 
 def test_while_it_is_driven_the_search_goes_on(empty: RunFolder) -> None:
