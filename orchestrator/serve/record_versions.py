@@ -19,13 +19,13 @@ def record_versions(root: Place) -> RecordVersions:
     """
     run = RunFolder(root)
     trials = {name: found for name, found in _versions(run.trials).items() if not name.startswith(".")}
-    predictions = _versions(run.predictions("0000").parent)
+    others = [_versions(folder) for folder in (run.predictions("0000").parent, run.winner, run.export)]
     # The times of a bucket are whole seconds: a heartbeat every few seconds tells two changes in one second apart.
     beats = isinstance(root, BucketPath)
     files = _versions(root)
     own = {name: found for name, found in files.items() if RUN_RECORD.fullmatch(name)}
     own |= {name: found if beats else (0, 0) for name, found in files.items() if HEARTBEAT.fullmatch(name)}
-    return tuple((name, *found) for files in (own, trials, predictions) for name, found in sorted(files.items()))
+    return tuple((name, *found) for files in (own, trials, *others) for name, found in sorted(files.items()))
 
 
 def is_run(place: Place) -> bool:

@@ -24,8 +24,12 @@ def test_a_record_that_changes_has_another_version(runs: Path, new_run: NewRun) 
     (root / "trials" / ".0001.json.draft.tmp").write_text("half")
     (root / "logs").mkdir()
     assert record_versions(root) == second
+    (root / "winner").mkdir()
+    (root / "winner" / "retrain.json").touch()
+    third = record_versions(root)
+    assert third != second
     os.utime(root / "run.json", ns=(1, 1))
-    assert record_versions(root) != second
+    assert record_versions(root) != third
 
 
 def test_a_heartbeat_on_a_disk_does_not_change_it(runs: Path) -> None:
