@@ -71,6 +71,7 @@ ADDED: dict[str, str] = {
     "files: export/export.json": "an export says of which trial it is",
     "records: *reports.cached": "an epoch says whether its features came from the cache",
     "records: *flops": "a trial says what a forward pass of its model costs",
+    "printed: * fingerprint": "two measurements compare where they are of the same images",
     "records: *rungs*": "a trial says which rungs are on its way, and where it is exempt",
     "metrics: val/classes": "the scores by class are a table of a trial in W&B",
     "metrics: val/confusion_matrix": "the confusion matrix is a table of a trial in W&B",

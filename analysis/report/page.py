@@ -19,6 +19,7 @@ from analysis.report.answer import SearchAnswer, answer
 from analysis.report.panel import Panel, RunData, printable
 from analysis.report.panels import panels
 from analysis.report.picture import png, svg
+from analysis.report.several import compare_runs
 from analysis.run_store import write_atomically
 from search_spaces.space import parameters_text, value_text
 from trainables.storage.place import Place, storage_errors
@@ -80,8 +81,15 @@ def write_pictures(data: RunData, folder: Path) -> list[Path]:
 def render_page(runs: Sequence[RunData]) -> str:
     """Return the page as HTML: names are escaped, nothing is fetched."""
     sections = [_section(data, panels(data)) for data in runs]
-    library = _packed(get_plotlyjs())
-    return templates().get_template("page.html").render(runs=sections, library=library, has_pictures=True)
+    comparison = render_several(runs, has_pictures=True) if len(runs) > 1 else ""
+    values = {"runs": sections, "comparison": Markup(comparison), "library": _packed(get_plotlyjs())}
+    return templates().get_template("page.html").render(**values, has_pictures=True)
+
+
+def render_several(runs: Sequence[RunData], *, has_pictures: bool = False) -> str:
+    """Return the part of a page that compares several runs. Raises InvalidInput where one is given twice."""
+    template = templates().get_template("several.html")
+    return template.render(vars(compare_runs(runs)), has_pictures=has_pictures)
 
 
 def render_run(data: RunData, shown: Sequence[Panel]) -> str:

@@ -11,7 +11,15 @@ from fastapi.responses import RedirectResponse
 from plotly.offline import get_plotlyjs
 
 from analysis.comparison import compare_trials
-from analysis.report.live_page import PageLink, comparison_part, live_page, live_script, log_part, message_part
+from analysis.report.live_page import (
+    PageLink,
+    comparison_part,
+    live_page,
+    live_script,
+    log_part,
+    message_part,
+    several_part,
+)
 from orchestrator.serve.access_token import AccessToken
 from orchestrator.serve.live_list import LiveList, key_of
 from orchestrator.serve.live_part import Rendered
@@ -53,6 +61,7 @@ class Dashboard:
         pages: dict[str, Callable[..., Response]] = {
             "/": self.front,
             "/part": self.front_part,
+            "/compare": self.several,
             "/runs/{key}/": self.run,
             "/runs/{key}/part": self.run_part,
             "/runs/{key}/trials/{trial}": self.log,
@@ -81,6 +90,14 @@ class Dashboard:
     def front_part(self, request: Request) -> Response:
         """Return the list of all runs, unless the page has it."""
         return _part(request, self._runs.part.current())
+
+    def several(self) -> Response:
+        """Return the page that compares all runs that can be read."""
+        states = self._refresher.ask(Lane.FIRST, self._runs.states).result()
+        runs = [state.data for state in states if state.data is not None]
+        if not runs:
+            raise HTTPException(404, f"There is no run in {self._runs.root} that can be read.")
+        return _page(live_page("All runs", several_part(runs), up=PageLink("/", "All runs")))
 
     def run(self, key: str) -> Response:
         """Return the page of one run."""

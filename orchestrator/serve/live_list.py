@@ -10,6 +10,7 @@ from orchestrator.serve.live_part import INTERVAL, LivePart
 from orchestrator.serve.live_run import LiveRun
 from orchestrator.serve.record_versions import is_run
 from orchestrator.serve.refresher import Refresher
+from orchestrator.serve.run_watch import RunState
 from search_spaces.errors import InvalidInput, ThawError
 from trainables.storage.bucket import BucketPath
 from trainables.storage.place import Place
@@ -47,6 +48,12 @@ class LiveList:
                 return None
             self._runs.setdefault(key, LiveRun(places[key], self._refresher))
         return self._runs[key]
+
+    def states(self) -> list[RunState]:
+        """Return the newest state of each run. Raises InvalidInput or StorageFailed when they cannot be listed."""
+        keys = [key for key, place in self._places().items() if _may_be_run(place)]
+        found = [run for key in sorted(keys) if (run := self.run(key)) is not None]
+        return [run.watch.state() for run in found]
 
     def _places(self) -> dict[str, Place]:
         try:

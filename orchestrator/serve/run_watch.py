@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from analysis.leaderboard import Leaderboard
-from analysis.ledger import Ledger
+from analysis.ledger import WatchedLedger
 from analysis.report.panel import RunData
 from analysis.run_folder import open_run
 from orchestrator.serve.driver_watch import DriverWatch
@@ -34,6 +34,7 @@ class RunWatch:
         self._driver = DriverWatch(place)
         self._seen: tuple[RecordVersions, str | None, str] | None = None
         self._state: RunState | None = None
+        self._ledger: WatchedLedger | None = None
 
     def state(self) -> RunState:
         """Return the state of the run; the same object while nothing has changed."""
@@ -60,7 +61,9 @@ class RunWatch:
 
     def _read(self, is_driven: bool) -> RunData:
         run = open_run(self.place)
-        record, board = Ledger(run).read_run(), Leaderboard.from_run(run)
+        if self._ledger is None or self._ledger.run != run:  # a new generation has other files
+            self._ledger = WatchedLedger(run)
+        record, board = self._ledger.read_run(), Leaderboard.from_ledger(self._ledger)
         return RunData(run, record, board if is_driven else board.without_driver(), is_driven)
 
 

@@ -355,7 +355,7 @@ def test_an_empty_run(
 def test_a_run_whose_data_has_changed(sweep_file: Callable[..., Path], photos: Path, tmp_path: Path, refused: Refused):
     spec = load(sweep_file())
     run = RunFolder(spec.run_root)
-    write_run(run, fingerprint=preflight(spec).fingerprint)
+    write_run(run, fingerprint=preflight(spec).fingerprints.trained)
     run.sweep_yaml.write_text(spec.to_yaml())
     image = photos / "train" / "cat" / "0.png"
     content = image.read_bytes()

@@ -122,6 +122,15 @@ def test_two_trials_are_compared(runs: Path, open_dashboard: Open) -> None:
     assert "must have the trial, got &#39;0009&#39;" in browser.ask("/runs/first/compare/0000/0009").text
 
 
+def test_runs_are_compared(runs: Path, new_run: Open, open_dashboard: Open) -> None:
+    new_run(runs / "second", 2)
+    browser = open_dashboard(runs)
+    assert '<a href="/compare">' in browser.wait_for("/", "second").text
+    page = browser.ask("/compare")
+    assert (page.status, "The best trial is" in page.text) == (200, True)
+    assert "What each search had found" in page.text
+
+
 def test_a_log_is_followed(runs: Path, open_dashboard: Open) -> None:
     browser = open_dashboard(runs)
     assert "No lines yet" in browser.ask("/runs/first/trials/0000").text

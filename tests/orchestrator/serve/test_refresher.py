@@ -24,14 +24,12 @@ def test_work_has_its_result_or_its_error(refresher: Refresher) -> None:
 
 
 def test_a_lane_rests_in_proportion_while_others_work(refresher: Refresher) -> None:
-    begun = time.monotonic()
     pieces = [refresher.ask(Lane.SLOW, busy) for _ in range(2)]
     fourth = refresher.ask(Lane.SLOW, time.monotonic)
-    ended = pieces[-1].result(5)
-    assert ended - begun < 2, "ten seconds of rest were saved"
-    assert refresher.ask(Lane.QUICK, time.monotonic).result(1) - ended < 1
-    assert refresher.ask(Lane.FIRST, time.monotonic).result(1) - ended < 1
-    assert fourth.result(10) - ended > 1, "three hundredths of a core: twice 0.2 s in 13 s"
+    ended = pieces[-1].result(60)
+    quick, first = (refresher.ask(lane, time.monotonic).result(60) for lane in (Lane.QUICK, Lane.FIRST))
+    assert fourth.result(60) - ended > 1, "three hundredths of a core: twice 0.2 s in 13 s"
+    assert max(quick, first) < fourth.result()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a thread has a priority of its own on Linux alone")

@@ -50,8 +50,12 @@ function remember(section) {
 function mergeTable(old, fresh) {
   const heads = table => [...table.tHead.rows[0].cells].map(each => each.textContent).join("\n");
   if (heads(old) !== heads(fresh)) {
+    const { sortedBy } = old;
     old.replaceWith(fresh);
     prepare(fresh.parentElement);
+    // The order of the user stays where the column does: each click on a head turns it around.
+    const head = sortedBy && [...fresh.tHead.rows[0].cells].find(each => each.textContent === sortedBy.textContent);
+    for (let clicks = sortedBy?.clicks % 2 ? 1 : 2; head && clicks > 0; clicks--) head.click();
   } else {
     merge(old.tBodies[0], fresh.tBodies[0]);
     // A second click on the head turns the order around once more: the order of the user stays.
@@ -61,7 +65,7 @@ function mergeTable(old, fresh) {
   part.querySelector("article input")?.dispatchEvent(new Event("input"));
 }
 function follow(table) {
-  for (const head of table.tHead.rows[0].cells) head.addEventListener("click", () => { table.sortedBy = head; });
+  for (const head of table.tHead.rows[0].cells) head.addEventListener("click", () => { table.sortedBy = head; head.clicks = (head.clicks ?? 0) + 1; });
   link(table);
 }
 
