@@ -24,7 +24,10 @@ def _cell(value: Any) -> str:
 
 
 def csv_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return a table with a line per row; what a row lacks is empty. A text like a formula gets an apostrophe, line breaks are line feeds."""
+    """Return a table with a line per row; what a row lacks is empty.
+
+    A text like a formula gets an apostrophe, and line breaks are line feeds.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(map(_csv_cell, columns))
