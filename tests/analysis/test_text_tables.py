@@ -35,6 +35,4 @@ def test_every_text_is_read_back_but_for_the_apostrophe(texts: list[str]) -> Non
     _, row = csv.reader(io.StringIO(written, newline=""))
     expected = [text.replace("\r\n", "\n").replace("\r", "\n") for text in texts]
     assert [value.removeprefix("'") for value in row] == [text.removeprefix("'") for text in expected]
-        each.removeprefix("'").replace("\r\n", "\n").replace("\r", "\n") for each in texts
-    ]
     assert not any(value.startswith(("=", "+", "-", "@", "\t", "\r")) for value in row)
