@@ -175,6 +175,10 @@ class RunFolder:
         """Folder of the ONNX bundle."""
         return self.root / "export"
 
+    def exported(self, trial_id: str) -> Place:
+        """Return the folder of the ONNX bundle of a trial that was asked for, the winner or another one."""
+        return self.root / "exports" / _name(trial_id)
+
     @property
     def stop_request(self) -> Place:
         """File whose presence asks the newest driver to stop."""

@@ -99,6 +99,9 @@ ADDED: dict[str, str] = {
     "commands: wandb*": "a run is published to W&B as a saved workspace and a report",
     "files: published.json": "a second publication replaces the pages of the first",
     "commands: resume --set": "it is refused with the command that changes a run",
+    "commands: * --trial": "export, evaluate and predict take any trial",
+    "commands: * --rank": "export, evaluate and predict take any trial",
+    "files: exports/*": "another trial than the winner is exported to a folder of its own",
     "records: *status = default RUNNING": "a new trial is RUNNING; records always hold the status",
 }
 """Names that came later: a pattern (`fnmatch`) of the printed form, `section: name` or `section: name = word`; why.

@@ -20,6 +20,7 @@ from orchestrator.commands.options import (
 )
 from search_spaces.shell import thaw_command
 from search_spaces.space import parameters_text
+from search_spaces.terminal_text import without_controls
 from trainables.storage.place import Place
 
 if TYPE_CHECKING:
@@ -85,13 +86,13 @@ def leaderboard(
     if format is TableFormat.JSON:
         print_json(shown.to_json())
     elif format is TableFormat.CSV:
-        typer.echo(shown.to_csv(), nl=False)
+        typer.echo(without_controls(shown.to_csv()), nl=False)
     elif not board.entries:
         prose(errors, f"{escaped(run[0])} has no trials yet; see `{escaped(thaw_command('status', run[0]))}`")
     elif not entries:
         prose(errors, f"none of the {len(board.entries)} trials fulfils --where {escaped(where)}")
     elif format is TableFormat.MARKDOWN:
-        typer.echo(shown.to_markdown())
+        typer.echo(without_controls(shown.to_markdown()))
     else:
         if same := constants(entries):
             prose(output, f"[dim]all: {escaped(parameters_text(same))}[/dim]\n")

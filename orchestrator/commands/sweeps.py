@@ -23,7 +23,8 @@ from orchestrator.commands.options import (
     warn_of,
 )
 from search_spaces.errors import InvalidInput
-from search_spaces.shell import thaw_command
+from search_spaces.shell import shell_command, thaw_command
+from search_spaces.terminal_text import without_colors, without_controls
 
 STOP_TIMEOUT = 120.0
 FOLLOW_SECONDS = 1.0
@@ -45,7 +46,7 @@ def space(file: SweepArgument, set_: SetOption = None, format: FormatOption = Fo
     spec = load(file, set_ or [])
     problem = sampler_warning(spec.search, spec.search_space)
     if problem is not None:
-        prose(errors, f"warning: {problem}")
+        warn_of([problem])
     search_space, samples = spec.search_space, sample(spec.search_space, count=3, seed=spec.search.seed)
     # Probed architectures come in the order of the file here: which probe is best is not known yet.
     size, first = search_space.size(), starting_points(spec.problem, spec.given_points(), spec.probed_architectures)
@@ -98,16 +99,18 @@ def submit(
 
     spec = load(file, set_ or [], name)
     job = submit_job(spec.name, spec.to_yaml(), address)
-    at = f"{job.job_id} --address {address}"
+    at = (job.job_id, "--address", address)
+    stop_it = escaped(shell_command("ray", "job", "stop", *at))
+    follow_it = escaped(shell_command("ray", "job", "logs", "--follow", *at))
     prose(
         errors,
-        f"{spec.name}: job {job.job_id} at {address}; run {escaped(spec.run_root)}\n"
-        f"follow it again: ray job logs --follow {at}\nend it:          ray job stop {at}\n",
+        f"{spec.name}: job {job.job_id} at {escaped(address)}; run {escaped(spec.run_root)}\n"
+        f"follow it again: {follow_it}\nend it:          {stop_it}\n",
     )
     try:
-        code = job.follow(lambda text: typer.echo(text, nl=False))
+        code = job.follow(lambda text: typer.echo(without_colors(text), nl=False))
     except KeyboardInterrupt:
-        prose(errors, f"\nno longer following; the sweep goes on. End it with: ray job stop {at}")
+        prose(errors, f"\nno longer following; the sweep goes on. End it with: {stop_it}")
         raise typer.Exit(130) from None
     if code:
         raise typer.Exit(code)
@@ -230,7 +233,7 @@ def logs(
     decoder, printed = codecs.getincrementaldecoder("utf-8")("replace"), 0
     while True:
         content = path.read_bytes()
-        typer.echo(decoder.decode(content[printed:]), nl=False)
+        typer.echo(without_controls(decoder.decode(content[printed:])), nl=False)
         printed = len(content)
         if not follow:
             return

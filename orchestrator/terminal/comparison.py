@@ -4,6 +4,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.comparison import TrialComparison
+from orchestrator.terminal.safe_console import safe_text
 from search_spaces.space import value_text
 
 
@@ -11,7 +12,7 @@ def setting_table(found: TrialComparison) -> Table:
     """Return one row per setting that differs; empty where it does not apply to a trial."""
     table = _table(found, "setting")
     for name, values in found.settings.items():
-        table.add_row(Text(name), *(Text("" if value is None else value_text(value)) for value in values))
+        table.add_row(safe_text(name), *(safe_text("" if value is None else value_text(value)) for value in values))
     return table
 
 
