@@ -96,6 +96,8 @@ ADDED: dict[str, str] = {
     "commands: wandb*": "a run is published to W&B as a saved workspace and a report",
     "files: published.json": "a second publication replaces the pages of the first",
     "commands: resume --set": "it is refused with the command that changes a run",
+    "*data.test*": "a split without labels can be left out",
+    "printed: data preview remarks*": "the look at the data says what was left out",
     "records: *status = default RUNNING": "a new trial is RUNNING; records always hold the status",
 }
 """Names that came later: a pattern (`fnmatch`) of the printed form, `section: name` or `section: name = word`; why.

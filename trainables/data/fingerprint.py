@@ -1,4 +1,4 @@
-"""One name for the content of a data set: it keys the caches and stands in ledger, checkpoints and ONNX metadata."""
+"""Fingerprint of the content of a data set: it keys the caches and stands in ledger, checkpoints and ONNX metadata."""
 
 import contextlib
 import hashlib
@@ -7,30 +7,57 @@ import os
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from search_spaces.errors import InvalidInput
+from trainables.data.content_remarks import File, content_remarks
+from trainables.data.decode import largest_of_sixteen_bits
 from trainables.data.readers import Dataset, Sample
 
 # A different rule for what is hashed needs a different number, or an old shortcut would answer for it.
 _VERSION = 1
 
 
-def fingerprint(dataset: Dataset, cache_dir: Path) -> str:
-    """SHA-256 (64 hex digits) over the sorted (path, split, class name, bytes) of the data set's files.
+@dataclass(frozen=True)
+class Content:
+    """Content of a data set, from the bytes of its files."""
 
-    Moving or copying the data set does not change it; a changed, renamed, relabelled or reassigned image does. The
-    bytes are read once: while paths, labels, sizes and modification times under the same root stay what they were, the
-    answer is remembered in `cache_dir/fingerprints`. Raises InvalidInput where a file cannot be read.
+    fingerprint: str
+    """SHA-256 (64 hex digits) over the sorted (path, split, class name, bytes) of the files."""
+
+    remarks: tuple[str, ...]
+    """Sentences about the bytes: equal ones under two labels or in two splits, values that will look black."""
+
+
+def fingerprint(dataset: Dataset, cache_dir: Path) -> str:
+    """Return the fingerprint of `examine_content`."""
+    return examine_content(dataset, cache_dir).fingerprint
+
+
+def examine_content(dataset: Dataset, cache_dir: Path) -> Content:
+    """Read the files of a data set; return their fingerprint, and remarks on what they hold.
+
+    Moving or copying the data set does not change the fingerprint; a changed, renamed, relabelled or reassigned image
+    does. The bytes are read once: while paths, labels, sizes and modification times under the same root stay what they
+    were, the answer is remembered in `cache_dir/fingerprints`. Raises InvalidInput where a file cannot be read.
     """
     shortcut = Path(cache_dir) / "fingerprints" / f"{_shortcut_key(dataset)}.json"
     known = _recall(shortcut)
     if known is not None:
         return known
-    result = _content_hash(dataset)
+    result = _read_content(dataset)
     # Only a shortcut: where it cannot be written, the next call reads the images again.
     with contextlib.suppress(OSError):
-        _remember(shortcut, {"fingerprint": result, "root": str(dataset.root.resolve())})
+        _remember(
+            shortcut,
+            {
+                "fingerprint": result.fingerprint,
+                "root": str(dataset.root.resolve()),
+                "remarks": list(result.remarks),
+            },
+        )
     return result
 
 
@@ -48,15 +75,19 @@ def _files(dataset: Dataset) -> Iterator[tuple[str, str, str, Sample]]:
     )
 
 
-def _content_hash(dataset: Dataset) -> str:
-    files = list(_files(dataset))
-    total = hashlib.sha256()
+def _read_content(dataset: Dataset) -> Content:
+    def read(entry: tuple[str, str, str, Sample]) -> File:
+        path, split, label, sample = entry
+        data = dataset.read(sample)
+        return File(path, split, label, hashlib.sha256(data).hexdigest(), largest_of_sixteen_bits(data))
+
+    total, files = hashlib.sha256(), []
     # Reading and hashing both release the interpreter lock.
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        digests = pool.map(lambda file: hashlib.sha256(dataset.read(file[3])).hexdigest(), files)
-        for (path, split, label, _), digest in zip(files, digests, strict=True):
-            total.update(json.dumps([path, split, label, digest]).encode() + b"\n")
-    return total.hexdigest()
+        for file in pool.map(read, _files(dataset)):
+            total.update(json.dumps([file.path, file.split, file.label, file.digest]).encode() + b"\n")
+            files.append(file)
+    return Content(total.hexdigest(), content_remarks(files))
 
 
 def _shortcut_key(dataset: Dataset) -> str:
@@ -73,15 +104,18 @@ def _shortcut_key(dataset: Dataset) -> str:
     return key.hexdigest()
 
 
-def _recall(shortcut: Path) -> str | None:
+def _recall(shortcut: Path) -> Content | None:
     try:
-        value = json.loads(shortcut.read_text())["fingerprint"]
-    except (OSError, ValueError, KeyError, TypeError):
+        record = json.loads(shortcut.read_text())
+        value, remarks = record["fingerprint"], record.get("remarks", [])  # an older version wrote none
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return value if isinstance(value, str) and len(value) == 64 else None
+    if not (isinstance(value, str) and len(value) == 64 and isinstance(remarks, list)):
+        return None
+    return Content(value, tuple(map(str, remarks)))
 
 
-def _remember(shortcut: Path, record: dict[str, str]) -> None:
+def _remember(shortcut: Path, record: dict[str, Any]) -> None:
     shortcut.parent.mkdir(parents=True, exist_ok=True)
     # Opened as usual: other users of a shared cache read it, and a file of `tempfile` is private.
     temporary = shortcut.with_name(f"{uuid.uuid4().hex}.tmp")

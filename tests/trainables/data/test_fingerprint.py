@@ -1,11 +1,15 @@
+import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from search_spaces.errors import InvalidInput
-from trainables.data.fingerprint import fingerprint
+from trainables.data.fingerprint import Content, examine_content, fingerprint
 from trainables.data.readers import Dataset, open_dataset
 
 
@@ -70,7 +74,18 @@ def test_the_second_call_reads_no_image(photos, cache, monkeypatch):
     assert len(reads) == 11
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"fingerprint": 3}', '{"fingerprint": "short"}', "{}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"fingerprint": 3}',
+        '{"fingerprint": "short"}',
+        "{}",
+        '{"fingerprint": "%s", "remarks": 3}' % ("a" * 64),
+    ],
+)
 def test_a_damaged_shortcut_is_made_anew(photos, cache, text):
     dataset = open_dataset(photos)
     first = fingerprint(dataset, cache)
@@ -91,3 +106,33 @@ def test_a_file_that_is_gone_is_named(photos, cache):
     (photos / "val" / "cat" / "val_cat_0.jpg").unlink()
     with pytest.raises(InvalidInput, match=r"val_cat_0.jpg: every listed image must be a file, got No such file"):
         fingerprint(dataset, cache)
+
+
+def test_a_fingerprint_of_an_older_version_is_known_again(photos, cache):
+    """Its value was written down before there were remarks; a shortcut of that time has none."""
+    dataset = open_dataset(photos)
+    first = fingerprint(dataset, cache)
+    (shortcut,) = (cache / "fingerprints").iterdir()
+    shortcut.write_text(json.dumps({"fingerprint": first, "root": str(photos)}))
+    assert examine_content(dataset, cache) == Content(first, ())
+
+
+def test_the_formula_is_that_of_the_first_version(photos, cache):
+    lines = []
+    dataset = open_dataset(photos)
+    for split, samples in dataset.splits.items():
+        for sample in samples:
+            digest = hashlib.sha256((photos / sample.path).read_bytes()).hexdigest()
+            lines.append([sample.path, split, dataset.classes[sample.label], digest])
+    text = "".join(json.dumps(line) + "\n" for line in sorted(lines))
+    assert fingerprint(dataset, cache) == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_remarks_on_the_bytes_are_remembered(photos, cache):
+    shutil.copy(photos / "train" / "cat" / "train_cat_0.jpg", photos / "val" / "dog" / "copy.jpg")
+    Image.fromarray(np.full((8, 8), 4095, np.uint16)).save(photos / "train" / "dog" / "scan.png")
+    dataset = open_dataset(photos)
+    first = examine_content(dataset, cache)
+    assert [remark[:20] for remark in first.remarks] == ["some images are the ", "1 of the images have"]
+    assert "1 under two labels, 1 in both train and val" in first.remarks[0]
+    assert examine_content(dataset, cache) == first
