@@ -1,5 +1,7 @@
 """Commands for looking at the data before anything is trained: data preview."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -62,14 +64,9 @@ def preview(
     if out.suffix.lower() != ".png" or out.is_dir():
         raise InvalidInput(f"--out: must be a PNG file, got {out}; choose a name that ends in .png")
     cache, budget = cache_folder(storage.cache_dir), cache_budget(storage.cache_budget)
-    try:
-        with decoding_bar() as on_decoding:
-            arrays = load_arrays(settings.data, cache, None, on_decoding, budget)
-            decode_rest(arrays, on_decoding)
-    except BadImages as error:
-        if format is Format.JSON:
-            print_json({"bad_images": [{"path": path, "error": text} for path, text in error.faults.items()]})
-        raise
+    with _bad_images_listed(format), decoding_bar() as on_decoding:
+        arrays = load_arrays(settings.data, cache, None, on_decoding, budget)
+        decode_rest(arrays, on_decoding)
     warn_of(arrays.remarks)
     seed = settings.seed
     counts = count_batches(
@@ -93,3 +90,14 @@ def preview(
         f"\nnone, sampler: images in the first {counts.batches} batches of {counts.batch_size} under `balance`\n"
         f"wrote {escaped(out)}: a batch under each augmentation, and these counts",
     )
+
+
+@contextmanager
+def _bad_images_listed(format: Format) -> Iterator[None]:
+    """Print all bad images as JSON where that is asked for: the message names ten."""
+    try:
+        yield
+    except BadImages as error:
+        if format is Format.JSON:
+            print_json({"bad_images": [{"path": path, "error": text} for path, text in error.faults.items()]})
+        raise
