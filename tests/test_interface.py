@@ -96,6 +96,7 @@ ADDED: dict[str, str] = {
     "commands: wandb*": "a run is published to W&B as a saved workspace and a report",
     "files: published.json": "a second publication replaces the pages of the first",
     "commands: resume --set": "it is refused with the command that changes a run",
+    "exit codes: BadImages*": "all bad images are listed in JSON",
     "*data.test*": "a split without labels can be left out",
     "printed: data preview remarks*": "the look at the data says what was left out",
     "records: *status = default RUNNING": "a new trial is RUNNING; records always hold the status",

@@ -174,6 +174,8 @@ def test_the_largest_value_of_sixteen_bits(kind):
     scan = Image.fromarray(np.array([[0, 4080]], dtype=np.uint16))
     assert largest_of_sixteen_bits(_bytes(scan, kind)) == 4080
     assert largest_of_sixteen_bits(_bytes(scan, kind)[:40]) is None
+    assert largest_of_sixteen_bits(b"P5 1 1 65535\n\x0f\xf0") == 4080
+    assert largest_of_sixteen_bits(b"P5 1 1 255\n\x0f") is None
     assert largest_of_sixteen_bits(_bytes(Image.new("L", (2, 2), 9), kind)) is None
     assert largest_of_sixteen_bits(_bytes(Image.new("RGB", (2, 2)), kind)) is None
 

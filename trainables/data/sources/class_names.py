@@ -8,16 +8,17 @@ from search_spaces.errors import InvalidInput, closest, shown
 
 
 def check_names(where: str, classes: Sequence[str], paths: Iterable[str]) -> None:
-    """Raise InvalidInput for a class with a line break or NUL in its name, and for names that are not UTF-8.
+    """Raise InvalidInput for a class with a line break or control character, and for names that are not UTF-8.
 
     Python reads other bytes of a folder as half characters, which Parquet, JSON and ONNX cannot hold.
     """
     for name in classes:
         if not _is_utf8(name):
             raise InvalidInput(f"{where}: every class must have a name in UTF-8, got {shown(name)}; rename it")
-        if "\0" in name or len(f"{name}.".splitlines()) > 1:
+        if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in name):
             raise InvalidInput(
-                f"{where}: the name of a class must be one line without NUL, got {shown(name)}; rename it"
+                f"{where}: the name of a class must be one line without control characters, got {shown(name)}; "
+                "rename it"
             )
     odd = sorted(path for path in paths if not _is_utf8(path))
     if odd:

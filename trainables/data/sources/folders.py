@@ -8,6 +8,7 @@ from search_spaces.errors import InvalidInput
 from trainables.data.sources.image_walk import (
     IMAGE_ENDINGS,
     LINK,
+    NOWHERE,
     images_below,
     is_folder,
     list_folder,
@@ -63,7 +64,7 @@ def _split_folder(root: Path, split: str) -> Path | None:
     visible = [name for name in there if not name.startswith(".")]
     got = ", ".join(f"{name}/" for name in visible) or "no folders"
     deeper = [name for name in visible if (root / name / "train").is_dir()]
-    remedy = f"{root / deeper[0]} has a folder train/: set data.root to it" if deeper else LAYOUT
+    remedy = f"{root / deeper[0]} has a folder train/: set data.root to it" if len(deeper) == 1 else LAYOUT
     raise InvalidInput(f"{root}: folder {split}/ is required, got {got}; {remedy}")
 
 
@@ -73,7 +74,12 @@ def _class_folders(folder: Path, split_folders: Sequence[Path]) -> tuple[list[Pa
     found, left_out = [], Counter[str]()
     for entry in list_folder(folder):
         if not is_folder(entry):
-            left_out[reason_left_out(entry.name) or _STRAY] += 1
+            reason = reason_left_out(entry) or _STRAY
+            if reason == NOWHERE:  # a class may have been there
+                raise InvalidInput(
+                    f"{entry.path}: a link must lead to a class, got nothing there; restore or remove it"
+                )
+            left_out[reason] += 1
         elif entry.name.startswith("."):
             left_out["hidden"] += 1
         elif entry.is_symlink() and any(split.is_relative_to(Path(entry.path).resolve()) for split in splits):

@@ -13,8 +13,8 @@ IMAGE_ENDINGS = (
     *(".jfif", ".jpe", ".pjpeg", ".pjp", ".ppm", ".pgm", ".pbm", ".pnm"),
 )
 
-LINK = "linked to a folder of the data set"
-"""Reason for which a link to a folder is left out."""
+LINK, NOWHERE = "linked to a folder of the data set", "link that leads nowhere"
+"""Reasons for which a link is left out."""
 
 # Made by file servers, archivers and desktops beside the files of the user; compared in lower case.
 _LITTER = {
@@ -65,7 +65,7 @@ def images_below(folder: Path, left_out: Counter[str], homes: Collection[Path] =
         inside = to_list.pop()
         for entry in list_folder(f"{folder}/{inside}"):
             if not is_folder(entry):
-                reason = reason_left_out(entry.name)
+                reason = reason_left_out(entry)
                 if reason is None:
                     yield inside + entry.name
                 else:
@@ -85,13 +85,15 @@ def leads_back(link: str, homes: Collection[Path]) -> bool:
     return any(real.is_relative_to(home) or home.is_relative_to(real) for home in homes)
 
 
-def reason_left_out(name: str) -> str | None:
-    """Return why a file of this name is not read; None for an image."""
-    if is_image(name):
+def reason_left_out(entry: os.DirEntry[str]) -> str | None:
+    """Return why a file is not read; None for an image, which is also a link of such a name that leads nowhere."""
+    if is_image(entry.name):
         return None
-    if name.startswith("."):
+    if entry.name.startswith("."):
         return "hidden"
-    ending = Path(name).suffix.lower()
+    if entry.is_symlink() and not Path(entry.path).exists():
+        return NOWHERE
+    ending = Path(entry.name).suffix.lower().rstrip()
     return ending if 1 < len(ending) <= 12 and ending.isprintable() else "without a usual ending"
 
 

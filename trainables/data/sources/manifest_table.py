@@ -11,6 +11,7 @@ from search_spaces.permissions import check_readable
 _COLUMNS = ("path", "label", "split")
 
 _SEPARATORS = (",", ";", "\t", "|")
+_MARKS = {**dict.fromkeys(("0", "0.0", "false", ""), 0), **dict.fromkeys(("1", "1.0", "true"), 1)}
 _OTHER_WORDS: Mapping[str, Sequence[str]] = {
     "path": (
         *("filename", "filepath", "file", "file_name", "file_path", "filenames", "image", "image_path", "imagepath"),
@@ -43,11 +44,14 @@ def manifest_rows(manifest: Path) -> list[ManifestRow]:
     try:
         with manifest.open(encoding="utf-8-sig", newline="") as file:
             text = file.readlines()
+        if text and text[0].lower().startswith("sep="):  # a line for Excel
+            text[0] = "\n"
         reader = csv.reader(text, delimiter=_separator(text))
         table = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InvalidInput(
-            f"{manifest}: data.manifest must be a readable CSV file in UTF-8, got {error}; correct the path or the file"
+            f"{manifest}: data.manifest must be a readable CSV file in UTF-8, got {error}; "
+            "correct the path, or save it as UTF-8"
         ) from error
     header = [name.strip() for name in table[0][1]] if table else []
     places = _places(manifest, header)
@@ -67,7 +71,7 @@ def _separator(text: Sequence[str]) -> str:
     """Return the separator by which the header names most of the columns; the comma where several do."""
 
     def found(separator: str) -> int:
-        header = next(csv.reader(text[:1], delimiter=separator), [])
+        header = next(filter(None, csv.reader(text[:2], delimiter=separator)), [])
         return sum(bool(_named(name, [word.strip() for word in header])) for name in _COLUMNS)
 
     return max(_SEPARATORS, key=found)
@@ -106,7 +110,7 @@ def _named(name: str, header: Sequence[str]) -> list[int]:
 
 def _marked(manifest: Path, line: int, row: Sequence[str], classes: Mapping[int, str]) -> str:
     """Return the class whose column holds the 1 of a row."""
-    values = {place: {"0": 0, "0.0": 0, "": 0, "1": 1, "1.0": 1}.get(row[place]) for place in classes}
+    values = {place: _MARKS.get(row[place].lower()) for place in classes}
     marked = [classes[place] for place, value in values.items() if value]
     if None in values.values() or len(marked) != 1:
         odd = next((place for place, value in values.items() if value is None), None)

@@ -7,13 +7,13 @@ from trainables.data.sources.class_names import alike_names, check_names, rename
 COMPOSED, DECOMPOSED = "caf\xe9", "cafe\u0301"
 
 
-@pytest.mark.parametrize("name", ["two\nlines", "a\r", "\n", "end\0", "a\u2028b", "\x85"])
+@pytest.mark.parametrize("name", ["two\nlines", "a\r", "\n", "end\0", "a\u2028b", "\x85", "\x1b[31mred", "tab\t"])
 def test_a_class_of_several_lines_is_refused(name):
-    with pytest.raises(InvalidInput, match="the name of a class must be one line without NUL"):
+    with pytest.raises(InvalidInput, match="the name of a class must be one line without control characters"):
         check_names("photos", ["cat", name], [])
 
 
-@pytest.mark.parametrize("name", ["玻璃", "a b", "=1+1", "<b>", "-", "ü.ü", "tab\there", "\u200b"])
+@pytest.mark.parametrize("name", ["玻璃", "a b", "=1+1", "<b>", "-", "ü.ü", "\u200b"])
 def test_other_odd_names_are_taken(name):
     check_names("photos", [name], [f"train/{name}/a.jpg"])
 

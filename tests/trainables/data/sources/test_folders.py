@@ -62,6 +62,19 @@ def test_a_class_folder_that_cannot_be_entered_is_named(photos):
         open_dataset(photos)
 
 
+def test_a_class_that_is_a_link_to_nothing_is_named(photos):
+    (photos / "train" / "bird").symlink_to("/mnt/gone")
+    with pytest.raises(InvalidInput, match=r"train/bird: a link must lead to a class, got nothing there; restore or"):
+        open_dataset(photos)
+
+
+def test_splits_within_classes_get_the_layout(photos):
+    for name in ("cat", "dog"):
+        (photos.parent / "turned" / name / "train").mkdir(parents=True)
+    with pytest.raises(InvalidInput, match="got cat/, dog/; expected are the folders train/ and val/"):
+        open_dataset(photos.parent / "turned")
+
+
 def test_litter_is_no_class(photos):
     before = open_dataset(photos)
     for name in ("@eaDir", "__MACOSX", "lost+found"):

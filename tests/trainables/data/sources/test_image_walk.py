@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from search_spaces.errors import InvalidInput
-from trainables.data.sources.image_walk import images_below, is_image, is_litter, leads_back, reason_left_out
+from trainables.data.sources.image_walk import images_below, is_image, is_litter, leads_back
 
 
 @pytest.fixture
@@ -92,7 +92,12 @@ def test_what_is_left_out_is_counted_by_reason(tree):
 @pytest.mark.parametrize("name", ["a.jpg", "A.JPG", "b.jfif", "c.jpe", "d.pjpeg", "e.ppm", "f.PGM", "g.pbm", "h.pnm"])
 def test_images_by_their_endings(name):
     assert is_image(name)
-    assert reason_left_out(name) is None
+
+
+def test_a_link_that_leads_nowhere_is_counted_and_that_of_an_image_is_listed(tree):
+    (tree / "gone").symlink_to("/nowhere")
+    (tree / "gone.jpg").symlink_to("/nowhere.jpg")
+    assert walk(tree) == (["a.jpg", *IMAGES[1:], "gone.jpg"], {"link that leads nowhere": 1})
 
 
 def test_a_link_leads_back_into_a_home_or_above_it(tmp_path):

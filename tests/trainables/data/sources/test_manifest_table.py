@@ -35,11 +35,17 @@ def test_the_own_name_comes_before_capitals_and_other_words(read):
     assert read(text) == ROWS
 
 
+def test_a_line_for_excel_is_no_header(read):
+    assert read("sep=;\npath;label;split\na.png;cat;train\nb.png;dog;val\n") == [
+        row._replace(line=row.line + 1) for row in ROWS
+    ]
+
+
 def test_blank_rows_of_a_spreadsheet_are_no_rows(read):
     assert read("path,label,split\na.png,cat,train\nb.png,dog,val\n,,\n\n") == ROWS
 
 
-@pytest.mark.parametrize(("zero", "one"), [("0", "1"), ("0.0", "1.0"), ("", "1")])
+@pytest.mark.parametrize(("zero", "one"), [("0", "1"), ("0.0", "1.0"), ("", "1"), ("False", "True")])
 def test_one_column_per_class(read, zero, one):
     text = f"path,cat,dog,split\na.png,{one},{zero},train\nb.png,{zero},{one},val\n"
     assert read(text) == ROWS
