@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from search_spaces.control_characters import escape_controls
 from search_spaces.errors import InvalidInput
 from search_spaces.paths import as_path
 from search_spaces.redaction import redact
@@ -132,5 +133,5 @@ def hint_of_sync(run: "RunFolder") -> None:
 
 
 def escaped(value: object) -> str:
-    """Return a text that rich shows as it is, without the secrets in it."""
-    return escape(redact(str(value)))
+    """Return a text that rich shows as it is, without the secrets and control characters in it."""
+    return escape(redact(escape_controls(str(value))))

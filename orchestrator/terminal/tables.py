@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.leaderboard import Entry, ProbeEntry, columns
+from search_spaces.control_characters import escape_controls
 from search_spaces.space import parameters_text, value_text
 from trainables.config import Objective
 from trainables.result import EpochReport
@@ -329,7 +330,12 @@ def prediction_table(predictions: Iterable[Prediction]) -> Table:
     table.add_column("then", style="dim")
     for prediction in predictions:
         others = ", ".join(f"{label} {probability:.3f}" for label, probability in prediction.top[1:3])
-        table.add_row(Text(prediction.path), Text(prediction.label), f"{prediction.probability:.3f}", Text(others))
+        table.add_row(
+            Text(escape_controls(prediction.path)),
+            Text(prediction.label),
+            f"{prediction.probability:.3f}",
+            Text(others),
+        )
     return table
 
 

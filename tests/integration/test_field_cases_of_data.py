@@ -132,3 +132,14 @@ def test_one_bad_image_costs_no_other_its_label(field_case: FieldCases, model: P
     assert "new/2.jpg" in table.out
     assert "error: new/1b.jpg: image must be complete" in table.err
     assert case.thaw("predict", str(model), "new/1b.jpg").code == 2
+
+
+def test_a_name_of_a_bad_image_commands_no_terminal(field_case: FieldCases, model: Path) -> None:
+    case = field_case("F19-predict-one-bad-image")
+    (case.folder / "new" / "1b.jpg").rename(case.folder / "new" / "\x1b[31m.jpg")
+    (case.folder / "new" / "2.jpg").rename(case.folder / "new" / "\x1b[32m.jpg")
+    answer = case.thaw("predict", str(model), "new")
+    assert answer.code == 1
+    assert "\\x1b[32m.jpg" in answer.out
+    assert "error: new/\\x1b[31m.jpg: image must be" in answer.err
+    assert "\x1b" not in answer.out + answer.err
