@@ -2,6 +2,7 @@
 
 ThawError                   any error that Thaw raises on purpose  exit code 1
 ├── InvalidInput            input of the user that cannot be used  exit code 2
+│   └── BadImages           images that cannot be decoded          exit code 2
 ├── StorageFailed           a file of a run cannot be kept or read exit code 1
 ├── TrialFailed             a trial ended without a usable model   exit code 1
 │   └── OutOfMemory         not even one image at a time fits      exit code 1
@@ -11,7 +12,7 @@ ThawError                   any error that Thaw raises on purpose  exit code 1
 
 import difflib
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -25,6 +26,22 @@ class InvalidInput(ThawError):
     """InvalidInput: input of the user that cannot be used. The message is rule, value and remedy."""
 
     exit_code = 2
+
+
+class BadImages(InvalidInput):
+    """BadImages: images of a data set that cannot be decoded. The message names ten of them, `faults` all."""
+
+    def __init__(self, faults: Mapping[str, str]) -> None:
+        """`faults` is the error of each image by its path."""
+        self.faults = dict(sorted(faults.items()))
+        messages = list(self.faults.values())
+        if len(messages) > 1:
+            left = len(messages) - _NAMED_IMAGES
+            shown = [*messages[:_NAMED_IMAGES], *([f"and {left} more"] if left > 0 else [])]
+            text = "".join(f"\n  {message}" for message in shown)
+            remedy = "`thaw data preview FILE --format json` lists all" if left > 0 else "replace or remove these files"
+            messages = [f"every image must be complete and readable, got {len(messages)} that are not; {remedy}{text}"]
+        super().__init__(messages[0])
 
 
 class StorageFailed(ThawError):
@@ -46,6 +63,8 @@ class SweepFailed(ThawError):
 class ExportRefused(ThawError):
     """ExportRefused: the exported model does not compute what the trained model computes."""
 
+
+_NAMED_IMAGES = 10
 
 # Names that other tools and scripts use for settings of Thaw.
 _OTHER_NAMES = {

@@ -26,12 +26,6 @@ def check_readable(path: Path) -> None:
         raise InvalidInput(missing_permission(path))
 
 
-def refuse_unlisted(error: OSError) -> None:
-    """Raise InvalidInput for a folder that may not be listed; to be given to `os.walk`, which skips it otherwise."""
-    if isinstance(error, PermissionError):
-        raise InvalidInput(missing_permission(Path(error.filename))) from error
-
-
 @contextmanager
 def permission_errors(path: Path) -> Iterator[None]:
     """Turn the PermissionError of a use of `path` into InvalidInput, which names the missing right."""

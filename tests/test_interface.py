@@ -102,6 +102,9 @@ ADDED: dict[str, str] = {
     "commands: * --trial": "export, evaluate and predict take any trial",
     "commands: * --rank": "export, evaluate and predict take any trial",
     "files: exports/*": "another trial than the winner is exported to a folder of its own",
+    "exit codes: BadImages*": "all bad images are listed in JSON",
+    "*data.test*": "a split without labels can be left out",
+    "printed: data preview remarks*": "the look at the data says what was left out",
     "records: *status = default RUNNING": "a new trial is RUNNING; records always hold the status",
 }
 """Names that came later: a pattern (`fnmatch`) of the printed form, `section: name` or `section: name = word`; why.

@@ -92,6 +92,9 @@ class DataConfig(Frozen):
     manifest: PathFromFile | None = None
     """CSV file with the columns path, label, split; replaces the folder layout."""
 
+    test: Literal["auto", "none"] = "auto"
+    """auto: the split test where the data set has one; none: it is left out, e.g. where its images have no labels."""
+
     image_size: int = Field(default=224, ge=16, le=1024)
     """Side of the square the model sees, in pixels."""
 
@@ -100,6 +103,11 @@ class DataConfig(Frozen):
 
     weights_dir: PathFromFile | None = None
     """Folder of `<architecture>.safetensors` in timm's key layout, read in place of timm's hub."""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that are used, where the data set has them."""
+        return ("train", "val", "test") if self.test == "auto" else ("train", "val")
 
 
 def _usual_mode(fields: Mapping[str, Any]) -> Mode:

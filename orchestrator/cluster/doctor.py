@@ -75,7 +75,7 @@ def examine_data(data: DataConfig, configs: Iterable[TrialConfig]) -> list[Check
     root, manifest = data.root, data.manifest
     checks = []
     try:
-        dataset = open_dataset(root, manifest)
+        dataset = open_dataset(root, manifest, data.splits)
         counts = ", ".join(f"{len(samples)} {split}" for split, samples in dataset.splits.items())
         checks.append(Check("data", f"{manifest or root}, {len(dataset.classes)} classes, {counts} images", ok=True))
     except InvalidInput as error:

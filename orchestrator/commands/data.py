@@ -1,5 +1,7 @@
 """Commands for looking at the data before anything is trained: data preview."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -15,9 +17,10 @@ from orchestrator.commands.options import (
     output,
     print_json,
     prose,
+    warn_of,
     writing,
 )
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import BadImages, InvalidInput
 from search_spaces.paths import as_path
 
 _DataArgument = Annotated[
@@ -53,7 +56,7 @@ def preview(
     from orchestrator.spec.loading import load_data
     from orchestrator.spec.sections import cache_budget
     from orchestrator.terminal.tables import class_table
-    from trainables.data.arrays import load_arrays
+    from trainables.data.arrays import decode_rest, load_arrays
     from trainables.data.preview import count_batches, picture_data
     from trainables.storage.folders import cache_folder
 
@@ -61,8 +64,10 @@ def preview(
     if out.suffix.lower() != ".png" or out.is_dir():
         raise InvalidInput(f"--out: must be a PNG file, got {out}; choose a name that ends in .png")
     cache, budget = cache_folder(storage.cache_dir), cache_budget(storage.cache_budget)
-    with decoding_bar() as on_decoding:
-        arrays = load_arrays(settings.data, cache, ("train",), on_decoding, budget)
+    with _bad_images_listed(format), decoding_bar() as on_decoding:
+        arrays = load_arrays(settings.data, cache, None, on_decoding, budget)
+        decode_rest(arrays, on_decoding)
+    warn_of(arrays.remarks)
     seed = settings.seed
     counts = count_batches(
         arrays.dataset.labels("train"),
@@ -77,7 +82,7 @@ def preview(
         out.parent.mkdir(parents=True, exist_ok=True)
         image.save(out, format="PNG")
     if format is Format.JSON:
-        print_json({"picture": str(out), **asdict(counts)})
+        print_json({"picture": str(out), **asdict(counts), "remarks": arrays.remarks})
         return
     output.print(class_table(counts))
     prose(
@@ -85,3 +90,14 @@ def preview(
         f"\nnone, sampler: images in the first {counts.batches} batches of {counts.batch_size} under `balance`\n"
         f"wrote {escaped(out)}: a batch under each augmentation, and these counts",
     )
+
+
+@contextmanager
+def _bad_images_listed(format: Format) -> Iterator[None]:
+    """Print all bad images as JSON where that is asked for: the message names ten."""
+    try:
+        yield
+    except BadImages as error:
+        if format is Format.JSON:
+            print_json({"bad_images": [{"path": path, "error": text} for path, text in error.faults.items()]})
+        raise

@@ -185,21 +185,33 @@ def predict(
     rank: RankOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Classify images with an exported model; needs no PyTorch."""
+    """Classify images with an exported model; needs no PyTorch. Exit code 1 where some of them cannot be read."""
     from analysis.run_folder import RunFolder
     from analysis.run_store import RunStore
     from orchestrator.terminal.tables import prediction_table
-    from trainables.bundle.predict import Predictor
+    from trainables.bundle.predict import Prediction, Predictor, UnreadableImage
 
     model = _model_file(model, trial, rank)
     with RunStore(RunFolder(model.parent)).reading(model) as file:
-        predictions = Predictor.open(file).predict_files(images, top=top)
-    if format is Format.JSON:
-        print_json([prediction.to_json() for prediction in predictions])
-        return
-    # In portions, so that a folder of a million images shows its first labels at once.
-    while portion := list(islice(predictions, 1000)):
-        output.print(prediction_table(portion))
+        answers = Predictor.open(file).predict_each(images, top=top)
+    errors_found: list[str] = []
+    given = 0
+    # Tables in portions, so that a folder of a million images shows its first labels at once; JSON is one document.
+    while portion := list(islice(answers, None if format is Format.JSON else 1000)):
+        given += len(portion)
+        errors_found += [answer.error for answer in portion if isinstance(answer, UnreadableImage)]
+        predictions = [answer for answer in portion if isinstance(answer, Prediction)]
+        if format is Format.JSON:
+            print_json([answer.to_json() for answer in portion])
+        elif predictions:
+            output.print(prediction_table(predictions))
+    if errors_found and len(errors_found) == given:
+        more = f"; {given - 1} more cannot be read either" if given > 1 else ""
+        raise InvalidInput(f"{errors_found[0]}{more}")
+    if errors_found:
+        for error in errors_found:
+            prose(errors, f"[bold red]error:[/bold red] {escaped(error)}")
+        raise typer.Exit(1)
 
 
 def _model_file(model: Place, trial: str | None, rank: int | None) -> Place:

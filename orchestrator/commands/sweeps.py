@@ -80,6 +80,8 @@ def sweep(
         tell.say(f"{spec.name}: looking at the images, and building every model once")
         with decoding_bar(quiet=not tell.talks) as on_decoding:
             arrays = preflight(spec, on_decoding)
+        for remark in arrays.remarks:
+            tell.warn(remark)
         counts = ", ".join(f"{len(samples)} {split}" for split, samples in arrays.dataset.splits.items())
         tell.say(f"{spec.name}: {len(arrays.classes)} classes, {counts} images; run {escaped(spec.run_root)}")
         tell.follow(spec, spec.run_root, lambda observers: run_sweep(spec, arrays, observers, address))

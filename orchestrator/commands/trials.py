@@ -15,6 +15,7 @@ from orchestrator.commands.options import (
     output,
     print_json,
     prose,
+    warn_of,
     writing,
 )
 from search_spaces.errors import InvalidInput
@@ -58,7 +59,7 @@ def explain(
     from trainables.task_catalog import unread_settings
 
     settings = load_trial(config, set_ or [])
-    dataset = open_dataset(settings.data.root, settings.data.manifest)
+    dataset = open_dataset(settings.data.root, settings.data.manifest, settings.data.splits)
     steps = len(batches(np.arange(len(dataset.splits["train"])), settings.batch_size))
     check_image_size(settings.architecture, settings.data.image_size)
     # Only names and sizes are needed: no weights are downloaded for that.
@@ -120,6 +121,7 @@ def trial(
     with decoding_bar() as on_decoding:
         arrays = load_arrays(settings.data, folders.cache, on_progress=on_decoding, budget=folders.cache_budget)
         decode_rest(arrays, on_decoding)
+    warn_of(arrays.remarks)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, disable=not errors.is_terminal) as bar:
         task = bar.add_task(f"{settings.architecture}, {settings.strategy}", total=settings.epochs)

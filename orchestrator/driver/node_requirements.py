@@ -50,7 +50,7 @@ def ask_for_sweep(spec: SweepSpec | None) -> Iterator[tuple[NodeQuestion, Path]]
         with TemporaryDirectory() as folder:
             yield make_node_question(None, None, None), Path(folder)
         return
-    dataset = open_dataset(spec.data.root, spec.data.manifest)
+    dataset = open_dataset(spec.data.root, spec.data.manifest, spec.data.splits)
     question = make_node_question(spec, spec.run_root, dataset)
     yield question, RunFolder(spec.run_root, cache_folder(spec.storage.cache_dir)).local
 

@@ -33,18 +33,21 @@ def preflight(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays:
     """
     check_fresh(spec.run_root)
     warm_start.records(spec.problem)
-    return check_inputs(spec, on_progress)
+    # A bad image of test would otherwise end `retrain` and `evaluate`, after all the training.
+    return check_inputs(spec, on_progress, splits=None)
 
 
-def check_inputs(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays:
+def check_inputs(
+    spec: SweepSpec, on_progress: Progress | None = None, splits: Sequence[str] | None = ("train", "val")
+) -> Arrays:
     """Open and decode the data, build every model of the space once with its weights, and try every plan on it.
 
-    The packages of the trackers are checked first.
+    Decoded are `splits`, None: all that the data set has. The packages of the trackers are checked first.
     """
     cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
     check_trackers(spec.tracking)
     check_folder("storage.cache_dir", cache)
-    arrays = load_arrays(spec.data, cache, on_progress=on_progress, budget=budget)
+    arrays = load_arrays(spec.data, cache, splits, on_progress, budget)
     decode_rest(arrays, on_progress)
     by_model: dict[tuple[str, Path | None, str], list[TrialConfig]] = {}
     for config in spec.corner_configs():

@@ -63,7 +63,7 @@ def retrain_winner(
     check_trackers(spec.tracking)
     cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
     data = winner.config.data
-    if "test" not in open_dataset(data.root, data.manifest).splits:
+    if "test" not in open_dataset(data.root, data.manifest, data.splits).splits:
         raise InvalidInput(f"{data.root}: retraining ends with the test split, but there is none; add a folder test/")
     # An image that cannot be read is found before the training, not after it.
     decode_rest(load_arrays(data, cache, SPLITS, budget=budget))

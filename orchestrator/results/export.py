@@ -61,7 +61,7 @@ def _export(
 ) -> ExportBundle:
     with weights as checkpoint:
         model, state = load_trained(checkpoint)
-    dataset = open_dataset(state.config.data.root, state.config.data.manifest)
+    dataset = open_dataset(state.config.data.root, state.config.data.manifest, state.config.data.splits)
     for draft in run.here(place).glob(".export-*"):  # of an export that was killed
         shutil.rmtree(draft, ignore_errors=True)
     bundle = load_task(state.config.task).export(

@@ -94,7 +94,8 @@ def test_no_images(sweep_file: Callable[..., Path], photos: Path, refused: Refus
     for image in photos.glob("val/*/*.png"):
         image.rename(image.with_suffix(".txt"))
     message = refused("sweep", sweep_file())
-    assert "split val must hold images, got none; add some (.jpg," in message
+    assert "split val must hold images, got none: " in message
+    assert " .txt); add some (.jpg," in message
 
 
 def test_one_class(sweep_file: Callable[..., Path], photos: Path, refused: Refused):

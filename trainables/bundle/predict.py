@@ -5,8 +5,8 @@ so that `model.onnx` can be moved and used alone.
 """
 
 import json
-import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -18,9 +18,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from search_spaces.errors import InvalidInput
-from search_spaces.permissions import check_readable, missing_permission, refuse_unlisted
+from search_spaces.permissions import check_readable, missing_permission
 from trainables.data.preprocess import Preprocessing
-from trainables.data.readers import IMAGE_ENDINGS, is_image
+from trainables.data.sources.image_walk import IMAGE_ENDINGS, images_below
 
 REQUIRED = ("labels", "preprocessing", "config", "fingerprint", "opset", "version")
 
@@ -45,6 +45,21 @@ class Prediction:
         """`{path, label, probability, top: [{label, probability}]}`."""
         top = [{"label": label, "probability": probability} for label, probability in self.top]
         return {"path": self.path, "label": self.label, "probability": self.probability, "top": top}
+
+
+@dataclass(frozen=True)
+class UnreadableImage:
+    """Answer for a file that is no image."""
+
+    path: str
+    """The path under which it was given."""
+
+    error: str
+    """Message that names the file, what is wrong with it, and the remedy."""
+
+    def to_json(self) -> dict[str, Any]:
+        """`{path, label: null, probability: null, top: [], error}`."""
+        return {"path": self.path, "label": None, "probability": None, "top": [], "error": self.error}
 
 
 @dataclass(frozen=True)
@@ -129,6 +144,23 @@ class Predictor:
         files = list(image_files(paths))
         return self._predict(((str(path), _read(path)) for path in files), batch_size, top)
 
+    def predict_each(
+        self, paths: Sequence[Path], batch_size: int = 32, top: int = 5
+    ) -> Iterator[Prediction | UnreadableImage]:
+        """Make one answer per photo, as `predict_files`, with an error in place of a photo that cannot be read."""
+        files = iter(list(image_files(paths)))
+        while batch := list(islice(files, batch_size)):
+            inputs: dict[str, NDArray[np.float32]] = {}
+            answers: dict[str, Prediction | UnreadableImage] = {}
+            for path in map(str, batch):
+                try:
+                    inputs[path] = self.preprocessing(_read(Path(path)), path)
+                except InvalidInput as error:
+                    answers[path] = UnreadableImage(path, str(error))
+            if inputs:
+                answers |= {found.path: found for found in self._classify([*inputs], np.stack([*inputs.values()]), top)}
+            yield from (answers[path] for path in map(str, batch))
+
     def _predict(self, items: Iterable[tuple[str, bytes]], batch_size: int, top: int) -> Iterator[Prediction]:
         for name, value in (("batch_size", batch_size), ("top", top)):
             if value < 1:
@@ -137,11 +169,13 @@ class Predictor:
 
     def _stream(self, items: Iterator[tuple[str, bytes]], batch_size: int, top: int) -> Iterator[Prediction]:
         while batch := list(islice(items, batch_size)):
-            rows = softmax(self.logits(self.preprocess(batch)))
-            for (name, _), row in zip(batch, rows, strict=True):
-                best = np.argsort(-row, kind="stable")[:top]
-                ranked = tuple((self.labels[i], float(row[i])) for i in best)
-                yield Prediction(name, *ranked[0], top=ranked)
+            yield from self._classify([name for name, _ in batch], self.preprocess(batch), top)
+
+    def _classify(self, names: Sequence[str], inputs: NDArray[np.float32], top: int) -> Iterator[Prediction]:
+        for name, row in zip(names, softmax(self.logits(inputs)), strict=True):
+            best = np.argsort(-row, kind="stable")[:top]
+            ranked = tuple((self.labels[i], float(row[i])) for i in best)
+            yield Prediction(name, *ranked[0], top=ranked)
 
     def _check(self, path: Path) -> None:
         """Labels and preprocessing must fit the graph they stand beside."""
@@ -174,7 +208,7 @@ def image_files(paths: Iterable[Path]) -> Iterator[Path]:
                 raise InvalidInput(f"{path}: no such image; check the path")
             yield path
             continue
-        found = sorted(_images_below(path))
+        found = sorted(path / name for name in images_below(path, Counter()))
         if not found:
             raise InvalidInput(f"{path}: no image in this folder; name one that holds {', '.join(IMAGE_ENDINGS)} files")
         yield from found
@@ -224,12 +258,6 @@ def _metadata(session: onnxruntime.InferenceSession, path: Path) -> dict[str, An
                 f"{path}: metadata thaw.{key} must be JSON, got {text[:40]!r} ({error}); {_REMEDY}"
             ) from None
     return metadata
-
-
-def _images_below(folder: Path) -> Iterator[Path]:
-    for directory, folders, files in os.walk(folder, onerror=refuse_unlisted, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(directory) / name for name in files if is_image(name))
 
 
 def _read(path: Path) -> bytes:

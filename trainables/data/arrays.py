@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from search_spaces.errors import InvalidInput, one_of
+from search_spaces.errors import BadImages, InvalidInput, one_of
 from trainables.config import DataConfig
-from trainables.data.fingerprint import Fingerprints, fingerprints
+from trainables.data.fingerprint import Fingerprints, examine_content
 from trainables.data.image_cache import open_images
 from trainables.data.lazy_images import Indices, LazyImages, Pixels
 from trainables.data.node_cache import NodeCache
@@ -74,6 +74,9 @@ class Arrays:
     fingerprints: Fingerprints
     splits: dict[str, Split]
 
+    remarks: tuple[str, ...] = ()
+    """Sentences about what the user may not know of the data set: of its files, its classes and their content."""
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names; the label of a sample is an index into them."""
@@ -83,47 +86,68 @@ class Arrays:
 def load_arrays(
     data: DataConfig,
     cache: Path,
-    splits: Sequence[str] = ("train", "val"),
+    splits: Sequence[str] | None = ("train", "val"),
     on_progress: Progress | None = None,
     budget: int | None = None,
 ) -> Arrays:
     """Open the data set and its decoded images, decoding what this node has not decoded yet.
 
-    `budget` is that of the node's cache, in bytes; see NodeCache. Images beyond it are decoded when they are asked for.
+    `splits` None: all that the data set has. `budget` is that of the node's cache, in bytes; see NodeCache. Images
+    beyond it are decoded when they are asked for.
     Raises InvalidInput for whatever is wrong with the folder, the manifest or an image, before anything is trained, and
     for a split that the data set does not have.
     """
-    dataset = open_dataset(data.root, data.manifest)
+    dataset = open_dataset(data.root, data.manifest, data.splits)
+    splits = tuple(dataset.splits) if splits is None else splits
     for split in splits:
         if split not in dataset.splits:
             raise InvalidInput(f"{data.root}: split {one_of(split, dataset.splits)}, or add the images")
-    digests, node = fingerprints(dataset, cache), NodeCache(cache, budget)
-    return Arrays(
-        dataset=dataset,
-        fingerprints=digests,
-        splits={
-            split: Split(
-                images=open_images(
-                    dataset, split, data.image_size, data.resize_mode, digests.stored, node, on_progress
-                ),
+    content, node = examine_content(dataset, cache), NodeCache(cache, budget)
+    stored = content.fingerprints.stored
+    opened: dict[str, Split] = {}
+    faults: dict[str, str] = {}
+    for split in splits:
+        try:
+            opened[split] = Split(
+                open_images(dataset, split, data.image_size, data.resize_mode, stored, node, on_progress)
             )
-            for split in splits
-        },
-    )
+        except BadImages as error:  # those of the other splits are named with them
+            faults |= error.faults
+    if faults:
+        raise BadImages(faults)
+    return Arrays(dataset, content.fingerprints, opened, (*dataset.remarks, *content.remarks))
 
 
 def decode_rest(arrays: Arrays, on_progress: Progress | None = None) -> None:
     """Decode once what the cache has no room for, so that an image that cannot be read is found before the training.
 
-    Raises InvalidInput naming it.
+    Raises BadImages naming all of them.
     """
-    for split in arrays.splits.values():
-        if isinstance(split.images, LazyImages):
-            done = 0
-            for chunk in split.images.chunks(_CHUNK):
-                done += len(chunk)
-                if on_progress is not None:
-                    on_progress(done, len(split))
+    faults: dict[str, str] = {}
+    for name, split in arrays.splits.items():
+        if not isinstance(split.images, LazyImages):
+            continue
+        for start in range(0, len(split), _CHUNK):
+            indices = np.arange(start, min(start + _CHUNK, len(split)))
+            try:
+                split.images[indices]
+            except InvalidInput:
+                faults |= _faults(arrays.dataset, name, split.images, indices)
+            if on_progress is not None:
+                on_progress(start + len(indices), len(split))
+    if faults:
+        raise BadImages(faults)
+
+
+def _faults(dataset: Dataset, split: str, images: LazyImages, indices: Indices) -> dict[str, str]:
+    """Return the error of each image that cannot be decoded, by its path."""
+    faults = {}
+    for index in indices:
+        try:
+            images[np.array([index])]
+        except InvalidInput as error:
+            faults[str(dataset.root / dataset.splits[split][index].path)] = str(error)
+    return faults
 
 
 def _free(device: torch.device) -> int:

@@ -10,7 +10,7 @@ from PIL import Image, UnidentifiedImageError
 from search_spaces.errors import InvalidInput
 
 # Nothing else is tried: Pillow's remaining plugins are of no use here, and some of them start other programs.
-_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF")
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -46,6 +46,26 @@ def decode(data: bytes, name: str) -> Image.Image:
     except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
         got = f"{type(error).__name__}: {error}"
     raise InvalidInput(f"{name}: image must be complete and readable, got {got}; replace or remove the file")
+
+
+def largest_of_sixteen_bits(data: bytes) -> int | None:
+    """Return the largest value of a gray image of 16 bits; None for every other image, be it damaged or not."""
+    is_png = data[:8] == b"\x89PNG\r\n\x1a\n" and data[24:26] == b"\x10\x00"
+    is_gray_map = data[:2] in (b"P2", b"P5")
+    if not is_png and not is_gray_map and data[:4] not in (b"II*\0", b"MM\0*"):
+        return None
+    try:
+        with _warnings_lock, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data), formats=("PNG", "TIFF", "PPM"))
+        # Pillow opens a gray map of 16 bits in the mode I, which stands for 32 bits in a TIFF.
+        has_sixteen_bits = image.mode.startswith("I;16") or (image.mode == "I" and (is_png or is_gray_map))
+        return int(np.asarray(image).max()) if has_sixteen_bits else None
+    except MemoryError:
+        raise
+    except Exception:  # the decoding of all images names it
+        return None
 
 
 def _open(data: bytes) -> Image.Image:

@@ -9,8 +9,11 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from search_spaces.errors import InvalidInput
+from trainables.data.content_remarks import File, content_remarks
+from trainables.data.decode import largest_of_sixteen_bits
 from trainables.data.readers import Dataset, Sample
 
 # A different rule for what is hashed needs a different number, or an old shortcut would answer for it.
@@ -41,21 +44,38 @@ class Fingerprints:
         return self.trained if split in _TRAINED else self.measured
 
 
-def fingerprints(dataset: Dataset, cache_dir: Path) -> Fingerprints:
-    """Return the fingerprints of a data set.
+@dataclass(frozen=True)
+class Content:
+    """Content of a data set, from the bytes of its files."""
 
-    Moving or copying the data set does not change them; a changed, renamed, relabelled or reassigned image does. The
-    bytes are read once: while paths, labels, sizes and modification times under the same root stay what they were, the
-    answer is remembered in `cache_dir/fingerprints`. Raises InvalidInput where a file cannot be read.
+    fingerprints: Fingerprints
+    """Names of the content."""
+
+    remarks: tuple[str, ...]
+    """Sentences about the bytes: equal ones under two labels or in two splits, values that will look black."""
+
+
+def fingerprints(dataset: Dataset, cache_dir: Path) -> Fingerprints:
+    """Return the fingerprints of `examine_content`."""
+    return examine_content(dataset, cache_dir).fingerprints
+
+
+def examine_content(dataset: Dataset, cache_dir: Path) -> Content:
+    """Read the files of a data set; return their fingerprints, and remarks on what they hold.
+
+    Moving or copying the data set does not change the fingerprints; a changed, renamed, relabelled or reassigned image
+    does. The bytes are read once: while paths, labels, sizes and modification times under the same root stay what they
+    were, the answer is remembered in `cache_dir/fingerprints`. Raises InvalidInput where a file cannot be read.
     """
     shortcut = Path(cache_dir) / "fingerprints" / f"{_shortcut_key(dataset)}.json"
     known = _recall(shortcut)
     if known is not None:
         return known
-    result = _content_hashes(dataset)
+    result = _read_content(dataset)
     # Only a shortcut: where it cannot be written, the next call reads the images again.
     with contextlib.suppress(OSError):
-        _remember(shortcut, {**asdict(result), "root": str(dataset.root.resolve())})
+        record = {**asdict(result.fingerprints), "root": str(dataset.root.resolve()), "remarks": list(result.remarks)}
+        _remember(shortcut, record)
     return result
 
 
@@ -73,18 +93,23 @@ def _files(dataset: Dataset) -> Iterator[tuple[str, str, str, Sample]]:
     )
 
 
-def _content_hashes(dataset: Dataset) -> Fingerprints:
-    files = list(_files(dataset))
-    stored, trained, measured = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
+def _read_content(dataset: Dataset) -> Content:
+    def read(entry: tuple[str, str, str, Sample]) -> File:
+        path, split, label, sample = entry
+        data = dataset.read(sample)
+        return File(path, split, label, hashlib.sha256(data).hexdigest(), largest_of_sixteen_bits(data))
+
+    stored, trained, measured, files = hashlib.sha256(), hashlib.sha256(), hashlib.sha256(), []
     # Reading and hashing both release the interpreter lock.
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        digests = pool.map(lambda file: hashlib.sha256(dataset.read(file[3])).hexdigest(), files)
-        for (path, split, label, _), digest in zip(files, digests, strict=True):
-            line = json.dumps([path, split, label, digest]).encode() + b"\n"
+        for file in pool.map(read, _files(dataset)):
+            line = json.dumps([file.path, file.split, file.label, file.digest]).encode() + b"\n"
             stored.update(line)
-            (trained if split in _TRAINED else measured).update(line)
+            (trained if file.split in _TRAINED else measured).update(line)
+            files.append(file)
     has_test = any(split not in _TRAINED for split in dataset.splits)
-    return Fingerprints(trained.hexdigest(), measured.hexdigest() if has_test else None, stored.hexdigest())
+    found = Fingerprints(trained.hexdigest(), measured.hexdigest() if has_test else None, stored.hexdigest())
+    return Content(found, content_remarks(files))
 
 
 def _shortcut_key(dataset: Dataset) -> str:
@@ -101,19 +126,19 @@ def _shortcut_key(dataset: Dataset) -> str:
     return key.hexdigest()
 
 
-def _recall(shortcut: Path) -> Fingerprints | None:
+def _recall(shortcut: Path) -> Content | None:
     try:
         record = json.loads(shortcut.read_text())
-        values = [record[field.name] for field in fields(Fingerprints)]
+        trained, measured, stored = (record[field.name] for field in fields(Fingerprints))
+        remarks = record["remarks"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    trained, measured, stored = values
     given = [trained, stored] + ([] if measured is None else [measured])
-    is_whole = all(isinstance(value, str) and len(value) == 64 for value in given)
-    return Fingerprints(trained, measured, stored) if is_whole else None
+    is_whole = all(isinstance(value, str) and len(value) == 64 for value in given) and isinstance(remarks, list)
+    return Content(Fingerprints(trained, measured, stored), tuple(map(str, remarks))) if is_whole else None
 
 
-def _remember(shortcut: Path, record: Mapping[str, str | None]) -> None:
+def _remember(shortcut: Path, record: Mapping[str, Any]) -> None:
     shortcut.parent.mkdir(parents=True, exist_ok=True)
     # Opened as usual: other users of a shared cache read it, and a file of `tempfile` is private.
     temporary = shortcut.with_name(f"{uuid.uuid4().hex}.tmp")

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from search_spaces.errors import BadImages, InvalidInput
 from trainables.config import ResizeMode
 from trainables.data.lazy_images import LazyImages, Pixels
 from trainables.data.node_cache import NodeCache, Progress
@@ -36,7 +37,7 @@ def open_images(
 
     Where they do not fit into the cache's budget, the same images, decoded whenever they are asked for. Otherwise
     `on_progress(done, total)` is called for each image decoded, so never where all are there already. Raises
-    InvalidInput naming an image that cannot be read, ThawError where the disk is full; neither leaves a file.
+    BadImages naming all images that cannot be read, ThawError where the disk is full; neither leaves a file.
     """
     samples = dataset.splits[split]
     shape = (len(samples), size, size, 3)
@@ -45,11 +46,22 @@ def open_images(
         sample = samples[index]
         return load_image(dataset.read(sample), str(dataset.root / sample.path), size, mode)
 
+    faults: dict[str, str] = {}
+
+    def decode_or_note(index: int) -> Pixels:
+        try:
+            return decode(index)
+        except InvalidInput as error:
+            faults[str(dataset.root / samples[index].path)] = str(error)
+            return np.zeros(shape[1:], np.uint8)
+
     def rows() -> Iterator[Pixels]:
         # All cores of the node, since every trial on it waits; handed on one by one, for the progress.
         threads = os.cpu_count() or 1
-        for chunk in LazyImages(decode, shape, threads).chunks(16 * threads):
+        for chunk in LazyImages(decode_or_note, shape, threads).chunks(16 * threads):
             yield from (image[None] for image in chunk)
+        if faults:
+            raise BadImages(faults)
 
     key = f"{fingerprint}-{split}-{size}-{mode}-v{PREPROCESSING_VERSION}"
     images = cache.array("images", key, shape, np.uint8, rows, on_progress)

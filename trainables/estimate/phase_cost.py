@@ -97,7 +97,7 @@ def sample_images(data: DataConfig, most: int) -> ImageSample:
 
     Nothing is written to the node's cache. Raises InvalidInput for a data set or an image that cannot be read.
     """
-    whole = open_dataset(data.root, data.manifest)
+    whole = open_dataset(data.root, data.manifest, data.splits)
     splits = {name: _spread(whole.splits[name], least) for name, least in (("train", most), ("val", _IMAGES))}
     dataset = replace(whole, splits=splits)
     began = time.perf_counter()

@@ -40,7 +40,7 @@ def test_preview_of_a_sweep_and_of_a_trial_are_the_same(here, digits, capsys):
         results.append((document, out.read_bytes()))
     assert results[0] == results[1]
     document = results[0][0]
-    assert list(document) == ["batches", "batch_size", "classes"]
+    assert list(document) == ["batches", "batch_size", "classes", "remarks"]
     assert (document["batches"], document["batch_size"]) == (10, 16)
     assert [set(entry) for entry in document["classes"]] == [{"label", "images", "none", "sampler", "weight"}] * 10
 

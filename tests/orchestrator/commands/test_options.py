@@ -68,3 +68,7 @@ def test_what_is_recorded_offline_has_a_hint_until_it_is_sent(
     mark_as_sent(file)
     options.hint_of_sync(empty_run)
     assert capsys.readouterr().err == ""
+
+
+def test_a_name_commands_no_terminal() -> None:
+    assert options.escaped("a\x1b[31m[b].jpg") == r"a\x1b[31m\[b].jpg"

@@ -107,6 +107,21 @@ def test_preflight_opens_the_data_and_leaves_no_run_behind(photos: Path, small_s
     assert any((photos.parent / "cache").iterdir())
 
 
+def test_preflight_decodes_test_too_and_a_run_that_goes_on_does_not(
+    photos: Path, small_spec: Callable[..., SweepSpec]
+) -> None:
+    for name in ("night", "day"):
+        (photos / "test" / name).mkdir(parents=True)
+        (photos / "test" / name / "one.png").write_bytes(b"not an image")
+    spec = small_sweep(photos, small_spec)
+    with pytest.raises(InvalidInput, match=r"got 2 that are not; (?s:.*)test/day/one.png: (?s:.*)test/night/one.png: "):
+        preflight(spec)
+    # What such a run began with before the preflight looked at test must not end it.
+    assert list(check_inputs(spec).splits) == ["train", "val"]
+    without = small_sweep(photos, small_spec, data={"root": "photos", "image_size": 32, "test": "none"})
+    assert list(preflight(without).splits) == ["train", "val"]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -15,7 +15,7 @@ from torch import nn
 
 from search_spaces.errors import InvalidInput
 from trainables.bundle.export import ExportBundle, write_metadata
-from trainables.bundle.predict import Predictor, image_files, softmax
+from trainables.bundle.predict import Prediction, Predictor, UnreadableImage, image_files, softmax
 
 Small = tuple[nn.Module, ExportBundle]
 Photos = list[tuple[str, bytes]]
@@ -114,6 +114,24 @@ def test_bad_images_are_named(predictor: Predictor, folder: Path, photos: Photos
         list(predictor.predict_files([folder]))
     with pytest.raises(InvalidInput, match=r"text\.jpg"):
         predictor.predict_bytes([("text.jpg", b"no image")])
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 32])
+def test_each_photo_has_an_answer_though_some_are_bad(predictor: Predictor, folder: Path, batch_size: int) -> None:
+    expected = {found.path: found for found in predictor.predict_files([folder], batch_size=1)}
+    bad = [folder / "a" / "photo2b.jpg", folder / "b" / "broken.jpg"]
+    for path in bad:
+        path.write_bytes(b"no image")
+    answers = list(predictor.predict_each([folder], batch_size=batch_size))
+    assert [answer.path for answer in answers] == sorted([*expected, *map(str, bad)])
+    for answer in answers:
+        if isinstance(answer, Prediction):
+            assert answer.label == expected[answer.path].label
+        else:
+            assert list(answer.to_json()) == ["path", "label", "probability", "top", "error"]
+            assert answer.error.startswith(f"{answer.path}: image must be complete")
+    assert [answer.path for answer in answers if isinstance(answer, UnreadableImage)] == [*map(str, bad)]
+    assert [answer.path for answer in predictor.predict_each([bad[0], bad[0]])] == [str(bad[0])] * 2
 
 
 @pytest.mark.parametrize("name", ["batch_size", "top"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import BadImages, InvalidInput
 from trainables.config import DataConfig
 from trainables.data.arrays import decode_rest, load_arrays
 from trainables.data.fingerprint import fingerprints
@@ -72,6 +72,32 @@ def test_an_image_beyond_the_budget_is_looked_at_before_the_training(photos: Pat
     with pytest.raises(InvalidInput, match=r"val_dog_0.jpg: image must be complete and readable"):
         decode_rest(load_arrays(config(photos), tmp_path, budget=0))
     decode_rest(load_arrays(config(photos), tmp_path / "cached", ["train"]), lambda *_: pytest.fail("decoded twice"))
+
+
+@pytest.mark.parametrize("budget", [None, 0])
+def test_all_bad_images_of_all_splits_are_named(photos: Path, tmp_path: Path, budget: int | None) -> None:
+    bad = [
+        photos / name for name in ("train/cat/train_cat_0.jpg", "train/dog/train_dog_2.jpg", "val/cat/val_cat_0.jpg")
+    ]
+    for path in bad:
+        path.write_bytes(b"not an image")
+    with pytest.raises(BadImages, match=r"got 3 that are not; replace or remove these files\n") as caught:
+        decode_rest(load_arrays(config(photos), tmp_path, budget=budget))
+    assert list(caught.value.faults) == [str(path) for path in bad]
+
+
+def test_splits_none_are_all_that_are_used(photos: Path, tmp_path: Path) -> None:
+    assert list(load_arrays(config(photos), tmp_path, None).splits) == ["train", "val", "test"]
+    without = config(photos).model_copy(update={"test": "none"})
+    assert list(load_arrays(without, tmp_path, None).splits) == ["train", "val"]
+
+
+def test_remarks_are_those_of_the_listing_and_of_the_bytes(photos: Path, tmp_path: Path) -> None:
+    (photos / "train" / "cat" / "a.heic").touch()
+    (photos / "val" / "cat" / "copy.jpg").write_bytes((photos / "train" / "cat" / "train_cat_0.jpg").read_bytes())
+    listing, content = load_arrays(config(photos), tmp_path).remarks
+    assert "1 file left out" in listing
+    assert "1 in both train and val" in content
 
 
 def test_a_split_is_kept_on_the_device_where_it_takes_at_most_a_quarter(photos: Path, tmp_path: Path) -> None:

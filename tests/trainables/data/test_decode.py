@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from search_spaces.errors import InvalidInput
-from trainables.data.decode import decode
+from trainables.data.decode import decode, largest_of_sixteen_bits
 
 
 def _bytes(image: Image.Image, kind: str, **options) -> bytes:
@@ -167,3 +167,28 @@ def test_real_odd_files(odd_files):
     assert (grey[..., 0] == grey[..., 2]).all()
     with pytest.raises(InvalidInput, match="animals_DS_Store: image must be complete and readable"):
         decode((odd_files / "animals_DS_Store").read_bytes(), "animals_DS_Store")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_the_largest_value_of_sixteen_bits(kind):
+    scan = Image.fromarray(np.array([[0, 4080]], dtype=np.uint16))
+    assert largest_of_sixteen_bits(_bytes(scan, kind)) == 4080
+    assert largest_of_sixteen_bits(_bytes(scan, kind)[:40]) is None
+    assert largest_of_sixteen_bits(b"P5 1 1 65535\n\x0f\xf0") == 4080
+    assert largest_of_sixteen_bits(b"P5 1 1 255\n\x0f") is None
+    assert largest_of_sixteen_bits(_bytes(Image.new("L", (2, 2), 9), kind)) is None
+    assert largest_of_sixteen_bits(_bytes(Image.new("RGB", (2, 2)), kind)) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "pixel"),
+    [
+        (b"P6 1 1 255\n\x0a\x14\x1e", (10, 20, 30)),
+        (b"P3 1 1 255\n10 20 30\n", (10, 20, 30)),
+        (b"P5 1 1 255\n\x4d", (77, 77, 77)),
+        (b"P5 1 1 4095\n\x0f\xff", (255, 255, 255)),
+        (b"P4 1 1\n\x00", (255, 255, 255)),
+    ],
+)
+def test_netpbm(data, pixel):
+    assert _pixel(data) == pixel

@@ -5,10 +5,12 @@ import shutil
 from dataclasses import astuple
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from search_spaces.errors import InvalidInput
-from trainables.data.fingerprint import fingerprints
+from trainables.data.fingerprint import examine_content, fingerprints
 from trainables.data.readers import Dataset, open_dataset
 
 
@@ -123,3 +125,13 @@ def test_a_file_that_is_gone_is_named(photos, cache):
     (photos / "val" / "cat" / "val_cat_0.jpg").unlink()
     with pytest.raises(InvalidInput, match=r"val_cat_0.jpg: every listed image must be a file, got No such file"):
         fingerprints(dataset, cache)
+
+
+def test_remarks_on_the_bytes_are_remembered(photos, cache):
+    shutil.copy(photos / "train" / "cat" / "train_cat_0.jpg", photos / "val" / "dog" / "copy.jpg")
+    Image.fromarray(np.full((8, 8), 4095, np.uint16)).save(photos / "train" / "dog" / "scan.png")
+    dataset = open_dataset(photos)
+    first = examine_content(dataset, cache)
+    assert [remark[:20] for remark in first.remarks] == ["some images are the ", "1 of the images have"]
+    assert "1 under two labels, 1 in both train and val" in first.remarks[0]
+    assert examine_content(dataset, cache) == first

@@ -128,3 +128,33 @@ def test_what_cannot_be_trained_on_is_refused(photos, damage, message):
     damage(photos)
     with pytest.raises(InvalidInput, match=message):
         open_dataset(photos)
+
+
+def test_remarks_name_what_is_left_out_and_what_val_lacks(photos):
+    assert open_dataset(photos).remarks == ()
+    shutil.rmtree(photos / "val" / "dog")
+    (photos / "train" / "cat" / "a.heic").touch()
+    (photos / "test" / "stray.jpg").touch()
+    assert open_dataset(photos).remarks == (
+        f"{photos}: 2 files left out (1 .heic, 1 outside a class folder)",
+        f"{photos}: val has no image of dog: its figures say nothing about it; add images to val",
+    )
+
+
+def test_remarks_name_five_classes_that_val_lacks(photos, write_image):
+    for number in range(7):
+        write_image(photos / "train" / f"class{number}" / "a.png")
+    assert "val has no image of class0, class1, class2, class3, class4 and 2 more" in open_dataset(photos).remarks[0]
+
+
+def test_classes_that_look_alike_are_pointed_at(photos, write_image):
+    write_image(photos / "train" / "Cat" / "a.png")
+    write_image(photos / "val" / "Cat" / "a.png")
+    assert "the classes Cat and cat differ only in capitals" in open_dataset(photos).remarks[-1]
+
+
+def test_a_class_of_val_in_another_unicode_form_is_shown(photos):
+    (photos / "train" / "cat").rename(photos / "train" / "caf\xe9")
+    (photos / "val" / "cat").rename(photos / "val" / "cafe\u0301")
+    with pytest.raises(InvalidInput, match=r"'cafe\\u0301' and 'caf\\xe9' of train differ only in .* Unicode form"):
+        open_dataset(photos)

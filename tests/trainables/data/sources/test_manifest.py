@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from search_spaces.errors import InvalidInput
+from trainables.data.fingerprint import fingerprints
 from trainables.data.readers import Sample, open_dataset
 
 HEADER = "path,label,split\n"
@@ -46,10 +47,25 @@ GOOD = HEADER + "a.png,cat,train\nb.png,dog,train\nc.png,cat,val\n"
     ("text", "message"),
     [
         ("", r"manifest.csv: a manifest needs the columns path, label, split, got none"),
-        ("file,label\na.png,cat\n", r"needs the columns path, label, split, got file, label; add path, split"),
+        ("file,label\na.png,cat\n", r"needs the columns path, label, split, got file, label; add split to"),
         (HEADER, r"manifest.csv: a manifest must list images, got a header alone"),
         (GOOD + "d.png,cat,dev\n", r"manifest.csv:5: split must be one of train, val, test, got 'dev'; choose one"),
-        (GOOD + "d.png,cat,valid\n", r"split must be one of train, val, test, got 'valid'; did you mean val\?"),
+        (GOOD + "d.png,cat,vall\n", r"split must be one of train, val, test, got 'vall'; did you mean val\?"),
+        (
+            GOOD + "d.png,nan,train\n",
+            r"manifest.csv:5: label must not be empty, got 'nan'; name the class of d.png, or",
+        ),
+        (GOOD + "d.png,NaN,train\n", r"label must not be empty, got 'NaN'"),
+        (GOOD + "..\\d.png,cat,train\n", r"lie inside it, got '..\\\\d.png'; write it as seen from"),
+        (GOOD + "C:\\d.png,cat,train\n", r"lie inside it, got 'C:\\\\d.png'; write it as seen from"),
+        (
+            GOOD + 'd.png,"a\nb",train\n',
+            r"the name of a class must be one line without control characters, got 'a\\nb'; rename",
+        ),
+        (
+            GOOD + "d.png,a\0b,train\n",
+            r"the name of a class must be one line without control characters, got 'a\\x00b'; rename",
+        ),
         (GOOD + "d.png,cat\n", r"manifest.csv:5: split must be one of train, val, test, got ''"),
         (GOOD + "d.png,,train\n", r"manifest.csv:5: label must not be empty"),
         (GOOD + "/d.png,cat,train\n", r"manifest.csv:5: path must be relative to data.root .* got '/d.png'"),
@@ -79,3 +95,30 @@ def test_a_manifest_that_is_no_text_or_not_there(images):
         _open(images, HEADER + "a.png,caf\xe9,train\n", encoding="latin-1")
     with pytest.raises(InvalidInput, match=r"nowhere.csv: data.manifest must be a readable CSV file"):
         open_dataset(images, images / "nowhere.csv")
+
+
+@pytest.mark.parametrize("word", ["val", "valid", "validation", "Val", "VALIDATION"])
+def test_other_words_for_a_split(images, word):
+    text = HEADER + f"a.png,cat,Train\nb.png,dog,training\nc.png,cat,{word}\nd.png,dog,testing\n"
+    assert {split: len(samples) for split, samples in _open(images, text).splits.items()} == {
+        "train": 2,
+        "val": 1,
+        "test": 1,
+    }
+
+
+def test_backslashes_separate_folders_unless_a_file_has_them(images):
+    (images / "a.png").rename(images / "a\\b.png")
+    dataset = _open(images, HEADER + "a\\b.png,cat,train\nb.png,dog,train\ndeep\\ejpg,cat,val\n")
+    assert [sample.path for sample in dataset.splits["train"]] == ["a\\b.png", "b.png"]
+    assert [sample.path for sample in dataset.splits["val"]] == ["deep/ejpg"]
+
+
+def test_the_fingerprint_does_not_depend_on_how_the_table_is_written(images, tmp_path):
+    texts = [GOOD, GOOD.replace(",", ";"), GOOD.replace(HEADER, "Filename,class,set\n").replace("train", "Train")]
+    assert len({fingerprints(_open(images, text), tmp_path / "cache") for text in texts}) == 1
+
+
+def test_test_can_be_left_out(images):
+    (images.parent / "m.csv").write_text(GOOD + "d.png,fox,test\n")
+    assert list(open_dataset(images, images.parent / "m.csv", ("train", "val")).splits) == ["train", "val"]

@@ -1,0 +1,1 @@
+"""Sources of a data set: folders of images, and manifests."""

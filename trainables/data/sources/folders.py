@@ -1,0 +1,121 @@
+"""Folder layout of a data set: one folder per split, in it one folder per class."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from search_spaces.errors import InvalidInput
+from trainables.data.sources.image_walk import (
+    IMAGE_ENDINGS,
+    LINK,
+    NOWHERE,
+    images_below,
+    is_folder,
+    list_folder,
+    reason_left_out,
+)
+
+LAYOUT = "expected are the folders train/ and val/ (test/ is optional), each with one folder of images a class"
+
+_FOLDER_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+_STRAY = "outside a class folder"
+
+
+def folder_entries(root: Path, splits: Sequence[str], left_out: Counter[str]) -> dict[str, list[tuple[str, str]]]:
+    """List the (path, class name) pairs of each of `splits`; count in `left_out`, by reason, the files left out.
+
+    `valid` and `validation` stand for val, capitals do not matter where no folder has the plain name; test is optional.
+    Raises InvalidInput for another layout, an unreadable folder, a split without images, an empty class of train.
+    """
+    folders = {split: _split_folder(root, split) for split in splits}
+    present = {split: folder for split, folder in folders.items() if folder is not None}
+    class_folders = {split: _class_folders(folder, [*present.values()]) for split, folder in present.items()}
+    homes = {
+        *(folder.resolve() for folder in present.values()),
+        *(folder.resolve() for found, _ in class_folders.values() for folder in found),
+    }
+    entries = {}
+    for split, (found, own_left_out) in class_folders.items():
+        entries[split] = _split_entries(root, split, found, homes, own_left_out)
+        if not entries[split]:
+            raise InvalidInput(_no_images(present[split], split, own_left_out))
+        left_out.update(own_left_out)
+    return entries
+
+
+def left_out_text(left_out: Counter[str]) -> str:
+    """Return the number of files left out with the reasons, the most frequent first."""
+    total = left_out.total()
+    reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.most_common())
+    return f"{total} file{'s' if total > 1 else ''} left out ({reasons})"
+
+
+def _split_folder(root: Path, split: str) -> Path | None:
+    """Return the folder of a split; None where the data set has no test."""
+    names = _FOLDER_NAMES[split]
+    there = sorted(entry.name for entry in list_folder(root) if is_folder(entry))
+    present = [name for name in names if name in there] or [name for name in there if name.lower() in names]
+    if len(present) > 1:
+        raise InvalidInput(f"{root}: split {split} must be one folder, got {' and '.join(present)}; merge them")
+    if present:
+        return root / present[0]
+    if split == "test":
+        return None
+    visible = [name for name in there if not name.startswith(".")]
+    got = ", ".join(f"{name}/" for name in visible) or "no folders"
+    deeper = [name for name in visible if (root / name / "train").is_dir()]
+    remedy = f"{root / deeper[0]} has a folder train/: set data.root to it" if len(deeper) == 1 else LAYOUT
+    raise InvalidInput(f"{root}: folder {split}/ is required, got {got}; {remedy}")
+
+
+def _class_folders(folder: Path, split_folders: Sequence[Path]) -> tuple[list[Path], Counter[str]]:
+    """Return the folders of the classes, sorted, and what else lies beside them."""
+    splits = [other.resolve() for other in split_folders]
+    found, left_out = [], Counter[str]()
+    for entry in list_folder(folder):
+        if not is_folder(entry):
+            reason = reason_left_out(entry) or _STRAY
+            if reason == NOWHERE:  # a class may have been there
+                raise InvalidInput(
+                    f"{entry.path}: a link must lead to a class, got nothing there; restore or remove it"
+                )
+            left_out[reason] += 1
+        elif entry.name.startswith("."):
+            left_out["hidden"] += 1
+        elif entry.is_symlink() and any(split.is_relative_to(Path(entry.path).resolve()) for split in splits):
+            left_out[LINK] += 1  # it holds all classes, and is none
+        else:
+            found.append(folder / entry.name)
+    return sorted(found), left_out
+
+
+def _split_entries(
+    root: Path, split: str, class_folders: Sequence[Path], homes: Collection[Path], left_out: Counter[str]
+) -> list[tuple[str, str]]:
+    entries: list[tuple[str, str]] = []
+    empty = []
+    for folder in class_folders:
+        inside = folder.relative_to(root).as_posix()
+        images = [(f"{inside}/{path}", folder.name) for path in images_below(folder, left_out, homes)]
+        entries.extend(images)
+        if not images:
+            empty.append(folder)
+    if entries and empty and split == "train":
+        raise InvalidInput(
+            f"{empty[0].parent}: every class of train must hold images, got none in "
+            f"{', '.join(folder.name for folder in empty)}; add images or remove the folder"
+        )
+    return entries
+
+
+def _no_images(folder: Path, split: str, left_out: Counter[str]) -> str:
+    rule = f"{folder.parent}: split {split} must hold images"
+    if left_out[_STRAY]:
+        or_leave = "; or leave the split out with `data.test: none`" if split == "test" else ""
+        return (
+            f"{rule}, got {left_out[_STRAY]} in {folder.name}/ itself, in no class folder; make one folder per class "
+            f"in {folder.name}/, or list the images with their classes in a manifest (data.manifest){or_leave}"
+        )
+    got = f"got none: {left_out_text(left_out)}" if left_out else "got none"
+    remedy = f"add some ({', '.join(IMAGE_ENDINGS)})" if split != "test" else "add some, or remove the split"
+    return f"{rule}, {got}; {remedy}"

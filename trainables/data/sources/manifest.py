@@ -1,0 +1,70 @@
+"""CSV manifest of a data set: path, label and split of each image, where folders do not give them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from search_spaces.errors import InvalidInput, one_of, shown
+from search_spaces.paths import check_path
+from trainables.data.sources.manifest_table import ManifestRow, manifest_rows
+
+_SPLIT_WORDS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
+# What pandas writes for a label that is not known, once it has been made a text.
+_NO_LABELS = ("", "nan", "<na>")
+
+
+def manifest_entries(root: Path, manifest: Path, splits: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    """Read the (path, label) pairs of each split that the manifest names, in its order; further columns are ignored.
+
+    Paths are normalised, with forward slashes, and are files below `root`, each listed once. `valid` and `validation`
+    stand for val, capitals of a split do not matter. Raises InvalidInput.
+    """
+    entries: dict[str, list[tuple[str, str]]] = {}
+    for row in manifest_rows(manifest):
+        split = row.split if row.split in splits else row.split.lower()
+        split = _SPLIT_WORDS.get(split, split)
+        if split not in splits:
+            raise InvalidInput(f"{manifest}:{row.line}: split {one_of(row.split, splits)}")
+        if row.label.lower() in _NO_LABELS:
+            raise InvalidInput(
+                f"{manifest}:{row.line}: label must not be empty, got {shown(row.label)}; "
+                f"name the class of {row.path}, or remove the row"
+            )
+        entries.setdefault(split, []).append((_path(root, manifest, row), row.label))
+    _check_files(root, manifest, [path for pairs in entries.values() for path, _ in pairs])
+    return entries
+
+
+def _path(root: Path, manifest: Path, row: ManifestRow) -> str:
+    path = row.path
+    try:
+        check_path(path)
+    except InvalidInput as error:
+        raise InvalidInput(f"{manifest}:{row.line}: path: {error}") from None
+    # Written on Windows, unless a file of this system has the backslash in its name.
+    if "\\" in path and not (root / path).is_file():
+        path = path.replace("\\", "/")
+    parts = PurePosixPath(path).parts
+    if not path or PurePosixPath(path).is_absolute() or ".." in parts or parts[0][1:] == ":":
+        raise InvalidInput(
+            f"{manifest}:{row.line}: path must be relative to data.root and lie inside it, got {shown(row.path)}; "
+            f"write it as seen from {root}"
+        )
+    return PurePosixPath(path).as_posix()
+
+
+def _check_files(root: Path, manifest: Path, paths: Sequence[str]) -> None:
+    duplicates = sorted(path for path, count in Counter(paths).items() if count > 1)
+    if duplicates:
+        raise InvalidInput(f"{manifest}: a path must be listed once, got {_some(duplicates)} twice; keep one row each")
+    missing = sorted(path for path in paths if not (root / path).is_file())
+    if missing:
+        raise InvalidInput(
+            f"{manifest}: every path must be a file under {root}, got none at {_some(missing)}; "
+            "correct the paths or data.root"
+        )
+
+
+def _some(names: list[str], limit: int = 3) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

@@ -1,0 +1,122 @@
+"""Table of a manifest: its separator, and the columns that hold path, label and split, whatever words head them."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from search_spaces.errors import InvalidInput, shown
+from search_spaces.permissions import check_readable
+
+_COLUMNS = ("path", "label", "split")
+
+_SEPARATORS = (",", ";", "\t", "|")
+_MARKS = {**dict.fromkeys(("0", "0.0", "false", ""), 0), **dict.fromkeys(("1", "1.0", "true"), 1)}
+_OTHER_WORDS: Mapping[str, Sequence[str]] = {
+    "path": (
+        *("filename", "filepath", "file", "file_name", "file_path", "filenames", "image", "image_path", "imagepath"),
+        *("image_name", "image_file", "img", "img_path", "paths"),
+    ),
+    "label": ("class", "class_name", "classname", "category", "labels", "target", "label_name"),
+    "split": ("set", "subset", "partition", "dataset"),
+}
+
+
+class ManifestRow(NamedTuple):
+    """ManifestRow of a manifest."""
+
+    line: int
+    """Number of its line, as an editor counts."""
+
+    path: str
+    label: str
+    split: str
+
+
+def manifest_rows(manifest: Path) -> list[ManifestRow]:
+    """Read the rows of a manifest, without the white space around path, label and split.
+
+    Separator is the comma, the semicolon, the tab or the bar that gives the columns. A column is known by its name,
+    else by its name in other capitals, else by another usual word. Without a label, one column per class is read:
+    each other column then holds 0 or 1, and each row one 1. Raises InvalidInput.
+    """
+    check_readable(manifest)
+    try:
+        with manifest.open(encoding="utf-8-sig", newline="") as file:
+            text = file.readlines()
+        if text and text[0].lower().startswith("sep="):  # a line for Excel
+            text[0] = "\n"
+        reader = csv.reader(text, delimiter=_separator(text))
+        table = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InvalidInput(
+            f"{manifest}: data.manifest must be a readable CSV file in UTF-8, got {error}; "
+            "correct the path, or save it as UTF-8"
+        ) from error
+    header = [name.strip() for name in table[0][1]] if table else []
+    places = _places(manifest, header)
+    rows = [(line, [*map(str.strip, row), *[""] * (len(header) - len(row))]) for line, row in table[1:]]
+    if not rows:
+        raise InvalidInput(f"{manifest}: a manifest must list images, got a header alone; add one row per image")
+    if "label" in places:
+        return [ManifestRow(line, *(row[places[name]] for name in _COLUMNS)) for line, row in rows]
+    classes = {place: name for place, name in enumerate(header) if place not in places.values()}
+    return [
+        ManifestRow(line, row[places["path"]], _marked(manifest, line, row, classes), row[places["split"]])
+        for line, row in rows
+    ]
+
+
+def _separator(text: Sequence[str]) -> str:
+    """Return the separator by which the header names most of the columns; the comma where several do."""
+
+    def found(separator: str) -> int:
+        header = next(filter(None, csv.reader(text[:2], delimiter=separator)), [])
+        return sum(bool(_named(name, [word.strip() for word in header])) for name in _COLUMNS)
+
+    return max(_SEPARATORS, key=found)
+
+
+def _places(manifest: Path, header: Sequence[str]) -> dict[str, int]:
+    """Return the place of each column; without that of the label where there is one column per class."""
+    places: dict[str, int] = {}
+    for name in _COLUMNS:
+        found = _named(name, header)
+        if len(found) > 1:
+            raise InvalidInput(
+                f"{manifest}: column {name} must be one, got {' and '.join(header[place] for place in found)}; "
+                f"rename the right one to {name}"
+            )
+        if found:
+            places[name] = found[0]
+    lacking = [name for name in _COLUMNS if name not in places]
+    if lacking and (lacking != ["label"] or len(header) < len(places) + 2):
+        raise InvalidInput(
+            f"{manifest}: a manifest needs the columns {', '.join(_COLUMNS)}, got {', '.join(header) or 'none'}"
+            f"; add {', '.join(lacking)} to its first line, or rename a column to it"
+        )
+    return places
+
+
+def _named(name: str, header: Sequence[str]) -> list[int]:
+    """Return the places of the columns that hold `name`: under its name, in other capitals, or under another word."""
+    lower = [word.lower().replace(" ", "_") for word in header]
+    exact = [place for place, word in enumerate(header) if word == name][
+        -1:
+    ]  # of two, the last counts, as in a mapping
+    capitals = [place for place, word in enumerate(lower) if word == name]
+    return exact or capitals or [place for place, word in enumerate(lower) if word in _OTHER_WORDS[name]]
+
+
+def _marked(manifest: Path, line: int, row: Sequence[str], classes: Mapping[int, str]) -> str:
+    """Return the class whose column holds the 1 of a row."""
+    values = {place: _MARKS.get(row[place].lower()) for place in classes}
+    marked = [classes[place] for place, value in values.items() if value]
+    if None in values.values() or len(marked) != 1:
+        odd = next((place for place, value in values.items() if value is None), None)
+        got = f"{shown(row[odd])} in {classes[odd]}" if odd is not None else f"{len(marked)} of them"
+        raise InvalidInput(
+            f"{manifest}:{line}: without a column label, each further column must be a class and each row hold one 1, "
+            f"got {got}; add a column label"
+        )
+    return marked[0]
