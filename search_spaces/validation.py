@@ -50,7 +50,8 @@ def _line(model: type[BaseModel], detail: Any, section: Callable[[str], str]) ->
         return f"{key}: required, but not set; add it"
     if kind == "value_error":
         message = detail["msg"].removeprefix("Value error, ")
-        return f"{key}: {message}" if key else message
+        # A message about a key below this one begins with a dot.
+        return f"{key}{message}" if message.startswith(".") else f"{key}: {message}" if key else message
     if kind == "literal_error":
         expected = detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         return f"{key}: {one_of(given, [*expected, *_words_at(model, location)])}"
@@ -61,6 +62,8 @@ def _line(model: type[BaseModel], detail: Any, section: Callable[[str], str]) ->
         keys = f" with the keys {', '.join(fields)}" if fields else ""
         remedy = f"write {{{fields[0]}: ...}}" if fields else "write its keys below it"
         return f"{key or 'the file'}: must be a section{keys}, got {shown(given)}; {remedy}"
+    if kind == "int_parsing_size":  # beyond 64 bits, where pydantic looks at no bound
+        kind, detail = "less_than_equal", {**detail, "ctx": {"le": _largest(model, location)}}
     rule, remedy = _rule(kind, detail.get("ctx", {}), given)
     rule = ", or ".join([rule or detail["msg"], *_words_at(model, location)])
     return f"{key}: {rule}, got {shown(given)}; {remedy}"
@@ -90,6 +93,14 @@ def _rule(kind: str, context: Mapping[str, Any], given: Any) -> tuple[str | None
 def _number(bound: float) -> str:
     """Return a bound with all its digits where it is a whole number: 1000000, not 1e+06."""
     return str(int(bound)) if float(bound).is_integer() and abs(bound) < 1e15 else f"{bound:g}"
+
+
+def _largest(model: type[BaseModel], location: list[str | int]) -> int:
+    """Return the largest whole number that the field at `location` takes."""
+    nested = _model_at(model, location[:-1])
+    field = nested.model_fields.get(str(location[-1])) if nested is not None and location else None
+    bounds = [getattr(mark, "le", None) for mark in ([] if field is None else field.metadata)]
+    return next((bound for bound in bounds if isinstance(bound, int)), 2**63 - 1)
 
 
 def _fields_at(model: type[BaseModel], location: list[str | int]) -> list[str]:

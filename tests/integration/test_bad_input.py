@@ -287,7 +287,7 @@ def test_a_path_in_a_file_that_no_file_system_holds(key: str, sweep_file: Callab
         ("stopping.asha.grace=1e9", "stopping.asha.grace: must be at most 10000, got"),
         (
             "trial.weights=imagenet",
-            "trial.weights: must be pretrained, none or a path, got 'imagenet'; did you mean pre",
+            "trial.weights: must be pretrained, none or a path, got 'imagenet'; did you mean pretrained?",
         ),
         ("trial.weights=true", "trial.weights: must be pretrained, none or a path, got True; did you mean pretrained?"),
         ("space.weights={choice: [none, random]}", "got 'random'; did you mean none?"),
@@ -337,7 +337,7 @@ def test_a_place_where_nothing_can_be_written(
     (tmp_path / "old.yaml").write_text("model: resnet18\n")
     (tmp_path / "trial.yaml").write_text(dump_yaml({"data": {"root": "photos", "image_size": 32}, **TRIAL, "lr": 0.1}))
     message = refused(*command)
-    assert f"{UNWRITABLE}" in message
+    assert "/proc/1" in message
     assert "choose another" in message
 
 
