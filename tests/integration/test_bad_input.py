@@ -315,6 +315,13 @@ def test_a_trial_s_file_is_no_sweep_file(command: str, tmp_path: Path, refused: 
     assert "run it with `thaw trial 'my trial.yaml'`" in message
 
 
+def test_a_configuration_of_another_tool_is_no_trial_s_file(tmp_path: Path, refused: Refused):
+    (tmp_path / "old.yaml").write_text("model: resnet18\nfreeze_backbone: true\nepochs: 3\n")
+    message = refused("trial", "old.yaml")
+    assert "must be a trial's file, with `architecture` and `strategy`, got the keys ['model', " in message
+    assert "becomes one with `thaw import-config old.yaml`" in message
+
+
 UNWRITABLE = "/proc/1/none"
 
 
