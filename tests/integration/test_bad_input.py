@@ -277,7 +277,7 @@ def test_a_path_in_a_file_that_no_file_system_holds(key: str, sweep_file: Callab
         ("space.lr.log.\u00b2=1", "a list's entry is named by its number"),
         ("space.unfreeze_epoch={int: [1, 2]}", "`when: {strategy: progressive}`"),
         ("search.trials=1e30", "search.trials: must be at most 1000000, got 1e+30; lower it"),
-        ("search.trials=.inf", "search.trials: must be a finite number, got inf"),
+        ("search.trials=.inf", "search.trials: must be at most 1000000, got inf; lower it"),
         ("trial.batch_size=1e12", "trial.batch_size: must be at most 1000000, got"),
         ("trial.clip_norm=.inf", "trial.clip_norm: must be a finite number, or none, got inf"),
         ("trial.warmup_epochs=.nan", "trial.warmup_epochs: must be a finite number, got nan"),
