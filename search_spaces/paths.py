@@ -28,15 +28,20 @@ class FromFile:
     """Words of other tools, in small letters and digits, each with the one of `words` that is meant."""
 
     def resolve(self, value: Any, info: ValidationInfo) -> Any:
-        """Join the base and a text that is a path. Raises ValueError for an address and for an unknown home."""
+        """Join the base and a text that is a path.
+
+        Raises ValueError for an address, for an unknown home, and for a word of another tool.
+        """
         base = base_folder(info)
-        meant = None if value in self.words else dict(self.mistaken).get(re.sub(r"[\s_-]", "", str(value).lower()))
+        if base is None or value in self.words:
+            return value
+        meant = dict(self.mistaken).get(re.sub(r"[\s_-]", "", str(value).lower()))
         if meant is not None:
             raise ValueError(
                 f"must be {', '.join(self.words)} or a path, got {shown(value)}; did you mean {meant}? A file of this "
                 "name is written with ./ before it"
             )
-        return value if base is None or not isinstance(value, str) or value in self.words else str(_under(base, value))
+        return str(_under(base, value)) if isinstance(value, str) else value
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Resolve the value before the checks of the type."""

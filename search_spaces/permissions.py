@@ -35,6 +35,14 @@ def permission_errors(path: Path) -> Iterator[None]:
         raise InvalidInput(missing_permission(path)) from error
 
 
+def check_folder(key: str, folder: Path) -> None:
+    """Raise InvalidInput, naming the key or option `key`, when `folder` cannot be made or written."""
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        found = "a folder in which nothing can be made" if there.is_dir() else "no folder"
+        raise InvalidInput(f"{key} must be a folder that can be written, but {there} is {found}; choose another")
+
+
 def missing_permission(path: Path) -> str:
     """Return a message that names the right that this user lacks on `path`, its owner and mode, and the remedy."""
     path = path.absolute()

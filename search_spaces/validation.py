@@ -50,7 +50,8 @@ def _line(model: type[BaseModel], detail: Any, section: Callable[[str], str]) ->
         return f"{key}: required, but not set; add it"
     if kind == "value_error":
         message = detail["msg"].removeprefix("Value error, ")
-        return f"{key}: {message}" if key else message
+        # A message about a key below this one begins with a dot.
+        return f"{key}{message}" if message.startswith(".") else f"{key}: {message}" if key else message
     if kind == "literal_error":
         expected = detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         return f"{key}: {one_of(given, [*expected, *_words_at(model, location)])}"
@@ -61,7 +62,12 @@ def _line(model: type[BaseModel], detail: Any, section: Callable[[str], str]) ->
         keys = f" with the keys {', '.join(fields)}" if fields else ""
         remedy = f"write {{{fields[0]}: ...}}" if fields else "write its keys below it"
         return f"{key or 'the file'}: must be a section{keys}, got {shown(given)}; {remedy}"
-    rule, remedy = _rule(kind, detail.get("ctx", {}), given)
+    context = detail.get("ctx", {})
+    largest = _largest(model, location)
+    if kind == "int_parsing_size" or (kind == "finite_number" and largest is not None):
+        # Beyond 64 bits, and for inf, pydantic looks at no bound.
+        kind, context = "less_than_equal", {"le": 2**63 - 1 if largest is None else largest}
+    rule, remedy = _rule(kind, context, given)
     rule = ", or ".join([rule or detail["msg"], *_words_at(model, location)])
     return f"{key}: {rule}, got {shown(given)}; {remedy}"
 
@@ -90,6 +96,14 @@ def _rule(kind: str, context: Mapping[str, Any], given: Any) -> tuple[str | None
 def _number(bound: float) -> str:
     """Return a bound with all its digits where it is a whole number: 1000000, not 1e+06."""
     return str(int(bound)) if float(bound).is_integer() and abs(bound) < 1e15 else f"{bound:g}"
+
+
+def _largest(model: type[BaseModel], location: list[str | int]) -> float | None:
+    """Return the largest number that the field at `location` takes; None where there is no such limit."""
+    nested = _model_at(model, location[:-1])
+    field = nested.model_fields.get(str(location[-1])) if nested is not None and location else None
+    bounds = [getattr(mark, "le", None) for mark in ([] if field is None else field.metadata)]
+    return next((bound for bound in bounds if isinstance(bound, int | float)), None)
 
 
 def _fields_at(model: type[BaseModel], location: list[str | int]) -> list[str]:

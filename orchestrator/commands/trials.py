@@ -20,6 +20,7 @@ from orchestrator.commands.options import (
 )
 from search_spaces.errors import InvalidInput
 from search_spaces.paths import as_path
+from search_spaces.permissions import check_folder
 from search_spaces.shell import thaw_command
 
 _FolderOption = Annotated[
@@ -116,6 +117,7 @@ def trial(
         raise InvalidInput(f"{root}: must be a folder, but it is a file; choose another --out")
     if not resume and root.exists() and any(root.iterdir()):
         raise InvalidInput(f"{root}: must be a new folder, but it is not empty; choose another --out, or add --resume")
+    check_folder("--out", root.absolute())
     resume_from = folders.last if resume and checkpoint.exists(folders.last) else None
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with decoding_bar() as on_decoding:

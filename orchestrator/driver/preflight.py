@@ -1,6 +1,5 @@
 """Preflight: checks before the first trial of data, weights, architectures and stages."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from orchestrator.spec.sections import cache_budget
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.configured_trackers import check_trackers
 from search_spaces.errors import InvalidInput, StorageFailed
+from search_spaces.permissions import check_folder
 from search_spaces.shell import thaw_command
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, Progress, decode_rest, load_arrays
@@ -95,11 +95,3 @@ def check_fresh(root: Place) -> Heartbeat | None:
         return check_not_driven(root)
     except StorageFailed as error:  # nothing has been done yet
         raise InvalidInput(str(error)) from error
-
-
-def check_folder(key: str, folder: Path) -> None:
-    """Raise InvalidInput, naming `key` of the sweep file, when `folder` cannot be made or written."""
-    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        found = "a folder in which nothing can be made" if there.is_dir() else "no folder"
-        raise InvalidInput(f"{key} must be a folder that can be written, but {there} is {found}; choose another")

@@ -93,9 +93,10 @@ def _rates(found: FoundValues) -> None:
             found.notes.append(f"{found.keys['lr']} gives way to {found.keys_of(['head_lr', 'backbone_lr'])}")
         found.take("lr")
         found.put("lr", head, found.keys["head_lr"])
-    if found.values.get("backbone_lr") == 0:  # a rate of 0 freezes
-        found.take("backbone_lr")
-        found.put("freeze", True, found.keys["backbone_lr"])
+    for role in ("backbone_lr", "backbone_lr_factor"):
+        if found.values.get(role) == 0:  # a rate of 0 freezes
+            found.take(role)
+            found.put("freeze", True, found.keys[role])
 
 
 def _freezing(found: FoundValues) -> None:

@@ -12,14 +12,31 @@ Subject = Literal["freezing", "balance", "weights"]
 _SECTION_NAMES = (
     "model training train trainer data dataset datasets dataloader loader optimizer optim optimization scheduler "
     "lr_scheduler regularization early_stopping fine_tuning finetuning finetune transfer_learning transfer freezing "
-    "augmentation experiment config hyperparameters hparams params general settings loss focal_loss imbalance"
+    "augmentation experiment config hyperparameters hparams params general settings loss focal_loss imbalance "
+    "backbone head"
 )
 _SECTIONS = frozenset(_SECTION_NAMES.split())
 # In these sections a word counts only with the section's name: a scheduler's patience is not the training's.
 _OWN_WORDS = frozenset(
-    ("scheduler", "lr_scheduler", "early_stopping", "augmentation", "loss", "focal_loss", "freezing")
+    (
+        "scheduler",
+        "lr_scheduler",
+        "early_stopping",
+        "augmentation",
+        "loss",
+        "focal_loss",
+        "freezing",
+        "backbone",
+        "head",
+    )
 )
-_ONE_NAME = {"augmentations": "augmentation", "freeze": "freezing", "focal": "focal_loss"}
+_ONE_NAME = {
+    "augmentations": "augmentation",
+    "freeze": "freezing",
+    "focal": "focal_loss",
+    "encoder": "backbone",
+    "classifier": "head",
+}
 
 KEYS: Mapping[str, str] = {
     "data.root": "data_dir data_path data_root dataset_dir dataset_path dataset_root root_dir image_dir "
@@ -29,17 +46,19 @@ KEYS: Mapping[str, str] = {
     "data.image_size": "image_size img_size input_size image_dim img_dim resolution data.size",
     "data.resize_mode": "resize_mode",
     "architecture": "model model_name architecture arch backbone model_type model.name model.type model.architecture "
-    "model.arch model.backbone",
+    "model.arch model.backbone backbone.name backbone.type backbone.arch backbone.architecture backbone.model_name",
     "checkpoint": "checkpoint_path checkpoint pretrained_path pretrained_weights weights_path model.path "
-    "initial_checkpoint pretrained_checkpoint init_checkpoint load_from init_from",
-    "pretrained": "pretrained use_pretrained imagenet_weights use_pretrained_weights load_pretrained",
+    "initial_checkpoint pretrained_checkpoint init_checkpoint load_from init_from backbone.checkpoint",
+    "pretrained": "pretrained use_pretrained imagenet_weights use_pretrained_weights load_pretrained "
+    "backbone.pretrained",
     "weights_choice": "weights model_weights",
     "epochs": "epochs num_epochs max_epochs n_epochs total_epochs",
     "batch_size": "batch_size train_batch_size bs",
     "lr": "learning_rate lr base_lr initial_lr init_lr",
-    "head_lr": "head_lr lr_head classifier_lr lr_classifier fc_lr lr_fc head_learning_rate learning_rate_head",
+    "head_lr": "head_lr lr_head classifier_lr lr_classifier fc_lr lr_fc head_learning_rate learning_rate_head head.lr "
+    "head.learning_rate",
     "backbone_lr": "backbone_lr lr_backbone backbone_learning_rate learning_rate_backbone encoder_lr lr_encoder "
-    "base_model_lr body_lr lr_body features_lr lr_features",
+    "base_model_lr body_lr lr_body features_lr lr_features backbone.lr backbone.learning_rate",
     "backbone_lr_factor": "backbone_lr_factor backbone_lr_multiplier backbone_lr_scale backbone_lr_ratio "
     "backbone_lr_mult lr_mult_backbone encoder_lr_ratio",
     "optimizer": "optimizer optim optimizer_name optimizer_type opt optimizer.name optimizer.type optim.name "
@@ -58,7 +77,8 @@ KEYS: Mapping[str, str] = {
     "data_sampler train_sampler",
     "class_weights": "use_class_weights use_class_weight class_weights class_weight use_weighted_loss weighted_loss "
     "class_weighted_loss balanced_loss class_balanced_loss weighted_ce weighted_cross_entropy use_weighted_ce "
-    "loss.class_weights loss.class_weight loss.use_class_weights loss.use_class_weight loss.weighted loss.balanced",
+    "loss.class_weights loss.class_weight loss.use_class_weights loss.use_class_weight loss.weighted loss.balanced "
+    "loss.weight loss.weights",
     "focal_gamma": "focal_gamma focal_loss_gamma loss.focal_gamma focal_loss.gamma",
     "loss": "loss loss_fn criterion loss_function loss_type loss_name loss.name loss.type loss._target_",
     "focal": "focal_loss use_focal_loss use_focal focal_loss.enabled",
@@ -69,7 +89,7 @@ KEYS: Mapping[str, str] = {
     "mixup": "mixup mixup_alpha use_mixup",
     "cutmix": "cutmix cutmix_alpha use_cutmix",
     "random_erasing": "random_erasing reprob random_erasing_prob",
-    "dropout": "dropout dropout_rate drop_rate dropout_p drop",
+    "dropout": "dropout dropout_rate drop_rate dropout_p drop head.dropout head.dropout_rate",
     "drop_path": "drop_path drop_path_rate stochastic_depth",
     "channels_last": "channels_last",
     "sync_batchnorm": "sync_bn sync_batchnorm",
@@ -90,9 +110,10 @@ KEYS: Mapping[str, str] = {
     "freeze": "freeze_backbone freeze_base freeze_features frozen_backbone freeze frozen freeze_base_model "
     "freeze_encoder freeze_feature_extractor freeze_extractor freeze_body freeze_pretrained backbone_frozen "
     "feature_extract feature_extraction feature_extractor_only linear_probe linear_probing head_only "
-    "freeze_all_but_head freezing.enabled freezing.backbone freezing.freeze_backbone freezing.freeze",
+    "freeze_all_but_head freezing.enabled freezing.backbone freezing.freeze_backbone freezing.freeze "
+    "backbone.freeze backbone.frozen",
     "thawed": "unfreeze_backbone unfreeze_all train_backbone trainable_backbone backbone_trainable finetune_backbone "
-    "fine_tune_backbone",
+    "fine_tune_backbone backbone.trainable backbone.train",
     "layers": "unfreeze_layers unfrozen_layers trainable_layers layers_to_unfreeze layers_to_train train_layers "
     "finetune_layers fine_tune_layers unfreeze_blocks unfreeze_modules trainable_modules unfreeze_from "
     "freezing.unfreeze_layers freezing.trainable_layers",
@@ -100,8 +121,8 @@ KEYS: Mapping[str, str] = {
     "freezing.freeze_layers freezing.frozen_layers",
     "thawed_stages": "trainable_stages unfreeze_stages unfreeze_last_stages num_trainable_stages "
     "trainable_backbone_layers freezing.trainable_stages",
-    "frozen_stages": "frozen_stages freeze_stages num_frozen_stages freezing.frozen_stages",
-    "freeze_at": "freeze_at",
+    "frozen_stages": "frozen_stages freeze_stages num_frozen_stages freezing.frozen_stages backbone.frozen_stages",
+    "freeze_at": "freeze_at backbone.freeze_at",
     "strategy": "strategy freeze_strategy freezing_strategy finetune_strategy finetuning_strategy "
     "fine_tune_strategy fine_tuning_strategy fine_tuning.strategy freezing.strategy freezing.mode freeze_mode "
     "finetune_mode fine_tune_mode",
@@ -122,7 +143,7 @@ _SUBJECT_OF: Mapping[str, Subject] = {
 }
 _FREEZING = re.compile(
     r"freez|froz|thaw|trainable|linear_?prob|feature_?extract(ion|ing)?(_|$)|head_only|(train|tune)_layers|layers_to_"
-    r"|fine_?tun\w*_(strategy|mode)"
+    r"|fine_?tun\w*_(strategy|mode|at)"
 )
 _NO_FREEZING = re.compile(r"param|count_")
 _BALANCE = re.compile(r"balanc|class_?weight|sample_?weight|pos_?weight|weighted|sampler|(over|under|re)_?sampl|focal")

@@ -78,6 +78,11 @@ def load_trial(path: Path, overrides: Sequence[str] = ()) -> TrialConfig:
             )
     for override in overrides:
         apply_override(raw, override)
+    if raw.keys().isdisjoint(TrialConfig.model_fields.keys() - {*SHARED, "epochs", "lr", "batch_size", "seed"}):
+        raise InvalidInput(
+            f"{path}: must be a trial's file, with `architecture` and `strategy`, got the keys {shown([*raw])}; "
+            f"a configuration of another tool becomes one with `{thaw_command('import-config', path)}`"
+        )
     return parse(TrialConfig, raw, str(path), base=path.resolve().parent)
 
 

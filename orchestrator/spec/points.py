@@ -67,7 +67,7 @@ def _resolve_values(value: Any, key: str, marker: FromFile, info: ValidationInfo
     try:
         return marker.resolve(value, info)
     except ValueError as error:
-        raise ValueError(f"{key}: {error}") from None
+        raise ValueError(f".{key}: {error}") from None
 
 
 def _read(value: Any, info: ValidationInfo) -> Any:

@@ -1,7 +1,9 @@
 """Commands in messages: they can be copied into a shell, and no message writes one by hand."""
 
 import ast
+import os
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,14 @@ ROOMS = ("search_spaces", "trainables", "analysis", "orchestrator")
 @pytest.mark.parametrize("path", ["runs/a", "my runs/a", "it's", "a\nb", "$HOME", "[red]"])
 def test_a_shell_reads_the_words_back(path: str) -> None:
     assert shlex.split(thaw_command("resume", Path(path))) == ["thaw", "resume", path]
+
+
+@pytest.mark.parametrize("path", ["a\x1b[2Jb", "it's \x9b1", "back\\slash\r", "\udcff é"])
+def test_a_control_character_is_shown_and_bash_reads_it_back(path: str) -> None:
+    command = thaw_command("resume", Path(path))
+    assert command.isprintable()
+    read = subprocess.run(["bash", "-c", command.replace("thaw resume", "printf %s")], capture_output=True, check=True)
+    assert read.stdout == os.fsencode(path)
 
 
 def test_no_message_writes_a_command_with_a_value_by_hand() -> None:

@@ -47,5 +47,5 @@ def test_points_may_stand_in_a_file_beside(tmp_path: Path) -> None:
 
 
 def test_an_address_is_no_weights_file() -> None:
-    with pytest.raises(InvalidInput, match=r"^file: trial: weights: must be a path of this machine, got 's3://b/w'"):
+    with pytest.raises(InvalidInput, match=r"^file: trial\.weights: must be a path of this machine, got 's3://b/w'"):
         read(Path("/b"), trial={"weights": "s3://b/w"})
