@@ -29,6 +29,12 @@ class InertUnpickler(pickle._Unpickler):
     constants it may name. `persistent` makes what a pickle refers to by a persistent id.
     """
 
+    # What the base sets while it reads; its stubs hold its public names alone.
+    stack: list[Any]
+    append: Callable[[Any], None]
+    read: Callable[[int], bytes]
+    pop_mark: Callable[[], list[Any]]
+
     def __init__(
         self,
         file: BinaryIO,

@@ -206,7 +206,7 @@ class _Pickles:
         return {
             "torch._utils._rebuild_tensor": _note,
             "torch._utils._rebuild_tensor_v2": _note,
-            "torch._utils._rebuild_tensor_v3": lambda *a: _note(*a[:6], *a[7:], dtype=a[6]),
+            "torch._utils._rebuild_tensor_v3": _typed_note,
             "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
             "torch._utils._rebuild_parameter_with_state": lambda tensor, *_: tensor,
             "torch._tensor._rebuild_from_type_v2": lambda made, _, arguments, __: self._again(made, arguments),
@@ -244,6 +244,22 @@ def _note(
     if len(size) != len(stride) or not all(isinstance(number, int) and 0 <= number < 2**62 for number in numbers):
         raise pickle.UnpicklingError("a tensor of an impossible shape")
     return StoredTensor(storage, offset, tuple(size), tuple(stride), dtype or storage.dtype)
+
+
+def _typed_note(
+    storage: Any,
+    offset: Any,
+    size: Any,
+    stride: Any,
+    requires_grad: Any,
+    hooks: Any,
+    dtype: Any,
+    metadata: Any = None,
+) -> StoredTensor:
+    """Note a tensor of a type that has no storages of its own, such as float8."""
+    if not isinstance(dtype, torch.dtype):
+        raise pickle.UnpicklingError("a tensor without a type")
+    return _note(storage, offset, size, stride, requires_grad, hooks, metadata, dtype)
 
 
 def _tensor(
