@@ -47,7 +47,7 @@ _STORAGES = {
 
 
 @dataclass(frozen=True)
-class Storage:
+class StorageClaim:
     """Claim of a pickle on bytes of its file: `count` elements of a type, under a key."""
 
     key: str
@@ -59,7 +59,7 @@ class Storage:
 class StoredTensor:
     """Note of a tensor in a file. `fault` says why it cannot be made: quantized, sparse, ..."""
 
-    storage: Storage | None = None
+    storage: StorageClaim | None = None
     offset: int = 0
     size: tuple[int, ...] = ()
     stride: tuple[int, ...] = ()
@@ -73,7 +73,7 @@ class TorchFile:
 
     value: Any
     names: set[str]
-    read: Callable[[Storage], bytes]
+    read: Callable[[StorageClaim], bytes]
 
     def tensors(self, notes: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
         """Make tensors from their bytes; those that shared memory share it. Raises NoTorchFile for a false claim."""
@@ -120,7 +120,7 @@ def _read_archive(content: mmap.mmap, file: BinaryIO) -> TorchFile:
             raise ValueError(f"a pickle of more than {_LARGEST_PICKLE:,} bytes")
         value = _Pickles(BytesIO(archive.read(members["data.pkl"])), names).load()
 
-    def read(storage: Storage) -> bytes:
+    def read(storage: StorageClaim) -> bytes:
         entry = members[f"data/{storage.key}"]
         if entry.compress_type != zipfile.ZIP_STORED:
             return archive.read(entry)
@@ -153,7 +153,7 @@ def _read_legacy(content: mmap.mmap, file: BinaryIO) -> TorchFile:
             if not 0 <= size <= len(content) - places[key][0]:
                 raise ValueError("fewer bytes than its tensors need")
 
-    def read(storage: Storage) -> bytes:
+    def read(storage: StorageClaim) -> bytes:
         start, size = places[storage.key]
         return content[start : start + size]
 
@@ -185,14 +185,14 @@ class _Pickles:
         unpickler.names = self.names
         return unpickler.load()
 
-    def _storage(self, pid: Any) -> Storage | None:
+    def _storage(self, pid: Any) -> StorageClaim | None:
         if not isinstance(pid, tuple) or pid[0] not in ("storage", b"storage") or not isinstance(pid[1], torch.dtype):
             return None
         kind, key, count = pid[1], str(pid[2]), int(pid[4])
         if pid[5:] not in ((), (None,)):
             raise pickle.UnpicklingError("a view of a storage, as torch before 0.4 wrote")
         self.storages[key] = kind
-        return Storage(key, kind, count)
+        return StorageClaim(key, kind, count)
 
     def _makers(self) -> dict[str, Callable[..., Any]]:
         faults = {
@@ -236,7 +236,7 @@ def _note(
     metadata: Any = None,
     dtype: Any = None,
 ) -> StoredTensor:
-    if not isinstance(storage, Storage):
+    if not isinstance(storage, StorageClaim):
         return StoredTensor(fault="without bytes of its own in the file")
     if metadata:
         return StoredTensor(fault="conjugated or negated when it is read")
@@ -263,7 +263,7 @@ def _typed_note(
 
 
 def _tensor(
-    note: StoredTensor, read: Callable[[Storage], bytes], memory: dict[tuple[str, torch.dtype], Tensor]
+    note: StoredTensor, read: Callable[[StorageClaim], bytes], memory: dict[tuple[str, torch.dtype], Tensor]
 ) -> Tensor:
     if note.storage is None or note.dtype is None:
         raise ValueError(f"a tensor that is {note.fault}")
