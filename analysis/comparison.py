@@ -73,6 +73,22 @@ def compare_trials(run: RunFolder | Place | str, board: Leaderboard, first: str,
     )
 
 
+def comparison_text(found: TrialComparison) -> str:
+    """Return a sentence that says which of the two is better, and whether the images tell them apart."""
+    first, second = (trial.trial_id for trial in found.trials)
+    metric, paired = found.objective.metric, found.paired
+    if paired is None:
+        return (
+            f"{metric}: no interval of their difference; it takes accuracy, balanced accuracy or macro-F1, and "
+            "predictions of both trials on the same images"
+        )
+    value, (low, high) = paired.difference.value, paired.difference.interval
+    figures = f"{metric} {value:+.4f} (95 % interval on {paired.images} validation images: {low:+.4f} to {high:+.4f})"
+    if low > 0 or high < 0:
+        return f"{first} is {'better' if low > 0 else 'worse'} than {second}: {figures}"
+    return f"{first} and {second} cannot be told apart: {figures}"
+
+
 def _find(board: Leaderboard, name: str) -> TrialResult:
     known = {entry.trial.trial_id: entry.trial for entry in board.entries}
     if not known:

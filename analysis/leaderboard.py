@@ -1,7 +1,5 @@
 """Leaderboard of a run: its trials, best first. Light to import: no torch, no pandas."""
 
-import csv
-import io
 import json
 import os
 from collections import Counter
@@ -12,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic_core import to_jsonable_python
 
 from analysis.ledger import Ledger, by_id
-from analysis.markdown import markdown_table
 from analysis.run_folder import RunFolder, open_run, probe_id
 from analysis.run_store import write_atomically
+from analysis.text_tables import csv_table, markdown_table
 from search_spaces.errors import InvalidInput, ThawError
 from trainables.config import DataConfig, Objective, TrialConfig
 from trainables.result import EpochReport, TrialResult, best_report
@@ -162,10 +160,13 @@ class Leaderboard:
     @classmethod
     def from_run(cls, run: RunFolder | Place | str) -> Self:
         """Read the leaderboard of a run. Raises InvalidInput when there is no run or a record cannot be used."""
-        folder = run if isinstance(run, RunFolder) else open_run(as_place(run))
-        ledger = Ledger(folder)
+        return cls.from_ledger(Ledger(run if isinstance(run, RunFolder) else open_run(as_place(run))))
+
+    @classmethod
+    def from_ledger(cls, ledger: Ledger) -> Self:
+        """Read the leaderboard of a ledger's run. Raises InvalidInput as `from_run` does."""
         record = ledger.read_run()
-        board = cls.from_trials(record.objective, ledger.trials(), source=str(folder.root))
+        board = cls.from_trials(record.objective, ledger.trials(), source=str(ledger.run.root))
         probed = [replace(entry, probe=record.probe.get(entry.trial.config.architecture)) for entry in board.entries]
         probes = sorted(record.probe.items(), key=lambda item: -record.objective.score(item[1]))
         rows = tuple(ProbeEntry(name, value) for name, value in probes)
@@ -192,7 +193,7 @@ class Leaderboard:
             if place in known:
                 raise InvalidInput(f"{source}: must be given once, got {known[place]} too; leave one of them out")
             known[place] = source
-        names = _short_names([board.source for board in boards])
+        names = short_names([board.source for board in boards])
         listed = [
             replace(entry, run=name) for name, board in zip(names, boards, strict=True) for entry in board.entries
         ]
@@ -236,16 +237,12 @@ class Leaderboard:
         write_atomically(path, self.to_csv())
 
     def to_csv(self) -> str:
-        """Return a table: one row per entry, one column `parameters.<name>` per parameter."""
+        """Return a table in CSV: one row per entry, one column `parameters.<name>` per parameter."""
         rows = [_row(values) for values in self.to_json()]
         parameters = dict.fromkeys([*_parameter_names(self.entries), *(["architecture"] if self.probes else [])])
         fields = ["run"] * any(entry.run is not None for entry in self.entries) + _CSV_FIELDS
         names = fields + [f"parameters.{name}" for name in parameters]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return text.getvalue()
+        return csv_table(names, rows)
 
     def to_markdown(self) -> str:
         """Return a table as the terminal shows it: the settings that differ have a column each."""
@@ -282,8 +279,8 @@ def _ranked(objective: Objective, entries: Iterable[Entry]) -> tuple[Entry, ...]
     return tuple(ranked)
 
 
-def _short_names(sources: Sequence[str]) -> list[str]:
-    """Return the last part of each path, or the whole paths where two of these are equal."""
+def short_names(sources: Sequence[str]) -> list[str]:
+    """Return the last part of each path, or the whole paths where two of these parts are equal."""
     last = [source.rstrip("/").rpartition("/")[2] for source in sources]
     return last if len(set(last)) == len(last) else list(sources)
 

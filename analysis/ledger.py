@@ -203,6 +203,41 @@ class Ledger:
         return {trial_id: newest[trial_id][1] for trial_id in sorted(newest, key=by_id)}
 
 
+class WatchedLedger(Ledger):
+    """WatchedLedger: a ledger that is read again and again, and parses only the records that have changed."""
+
+    def __init__(self, run: RunFolder) -> None:
+        super().__init__(run)
+        self._parsed: dict[Place, tuple[tuple[int, int, int], TrialResult]] = {}
+
+    def _read(self, files: Mapping[str, Place]) -> list[TrialResult | InvalidInput]:
+        if isinstance(self.run.trials, BucketPath):
+            return super()._read(files)
+        found = [self._newest(path, trial_id) for trial_id, path in files.items()]
+        self._parsed = {path: self._parsed[path] for path in files.values() if path in self._parsed}
+        return found
+
+    def _newest(self, path: Place, trial_id: str) -> TrialResult | InvalidInput:
+        version = _version(path)  # before it is read: what is written meanwhile has another one
+        known = self._parsed.get(path)
+        if known is not None and known[0] == version:
+            return known[1]
+        self._parsed.pop(path, None)
+        found = _readable_trial(path, trial_id)
+        if version is not None and isinstance(found, TrialResult):
+            self._parsed[path] = version, found
+        return found
+
+
+def _version(path: Place) -> tuple[int, int, int] | None:
+    """Return inode, time of change and size of a file, which is replaced as a whole; None where that is not known."""
+    try:
+        state = Path(str(path)).stat()
+    except OSError:
+        return None
+    return state.st_ino, state.st_mtime_ns, state.st_size
+
+
 def _counts(trial_id: str, generation: int, generations: Sequence[Generation]) -> bool:
     """Return whether a record counts: a driver that was taken for dead may add trials after its successor began."""
     numbers = [each.number for each in generations]

@@ -13,8 +13,9 @@ from trainables.storage.place import Place
 def read_predictions(store: RunStore, place: Place, columns: Sequence[str]) -> pa.Table | None:
     """Return the table of a file of predictions; None where it is missing, damaged or lacks one of the columns."""
     try:
-        with store.reading(place) as path:
-            table = pq.read_table(path)
+        # Opened here: Arrow takes no path that is not UTF-8.
+        with store.reading(place) as path, path.open("rb") as file:
+            table = pq.read_table(file)
     # Also where a bucket does not answer.
     except (OSError, pa.ArrowException, StorageFailed):
         return None

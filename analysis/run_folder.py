@@ -23,7 +23,9 @@ from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place
 
 HEARTBEAT = re.compile(r"driver(?:\.(?P<number>[1-9]\d{0,8}))?\.json")
-_RUN_RECORD = re.compile(r"run(?:\.(?P<number>[1-9]\d{0,8}))?\.json")
+"""Names of the heartbeats of a run, one per driver."""
+RUN_RECORD = re.compile(r"run(?:\.(?P<number>[1-9]\d{0,8}))?\.json")
+"""Names of the records of a run, one per generation."""
 LAUNCH_FILE = re.compile(r"(driver|warm_start|sweep|stop)(\.\d+)?(\.json|\.yaml)?|\..+\.tmp|\.driver-\w+")
 """Names of the files that the launch of a run may leave when it is killed before it has written run.json."""
 
@@ -173,6 +175,10 @@ class RunFolder:
         """Folder of the ONNX bundle."""
         return self.root / "export"
 
+    def exported(self, trial_id: str) -> Place:
+        """Return the folder of the ONNX bundle of a trial that was asked for, the winner or another one."""
+        return self.root / "exports" / _name(trial_id)
+
     @property
     def stop_request(self) -> Place:
         """File whose presence asks the newest driver to stop."""
@@ -228,7 +234,7 @@ def claimed_run(place: Place, cache: Path | None = None) -> RunFolder:
                 continue
             recorded = ()
         known = {each.number: each for each in recorded}
-        named = (int(found["number"] or 1) for name in names if (found := _RUN_RECORD.fullmatch(name)))
+        named = (int(found["number"] or 1) for name in names if (found := RUN_RECORD.fullmatch(name)))
         known |= {number: Generation(number, None) for number in named if number not in known}
         return replace(run, generations=tuple(known[number] for number in sorted(known)) or FIRST_GENERATION)
 

@@ -1,12 +1,15 @@
-"""Selection: which trials of a leaderboard are shown, and in which order."""
+"""Selection of trials: those of a leaderboard that are shown, in their order, and those that a user names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from analysis.conditions import parse_condition
-from analysis.leaderboard import COLUMNS, Entry
+from analysis.leaderboard import COLUMNS, Entry, Leaderboard
+from analysis.ledger import Ledger
+from analysis.run_folder import RunFolder
 from search_spaces.errors import InvalidInput, closest, shown
+from trainables.result import TrialResult
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,36 @@ class Selection:
         elif self.is_reversed:
             rows.reverse()
         return tuple(entry for entry, _ in rows[: self.top])
+
+
+def choose_trials(run: RunFolder, trial_ids: Sequence[str] = (), ranks: Sequence[int] = ()) -> list[TrialResult]:
+    """Return the trials of these ids, then those of these ranks of the leaderboard, counted from 1.
+
+    Raises InvalidInput for an id or a rank that no trial has, and for a trial that is chosen twice.
+    """
+    ledger = Ledger(run)
+    trials = [ledger.read_trial(name) for name in trial_ids]
+    ranked = {entry.rank: entry.trial for entry in Leaderboard.from_run(run).entries if entry.rank} if ranks else {}
+    for rank in ranks:
+        if rank not in ranked:
+            raise InvalidInput(
+                f"--rank: must be from 1 to {len(ranked)}, the number of COMPLETED trials of {run.root}, got {rank}; "
+                "choose another, or name a trial by its id"
+            )
+        trials.append(ranked[rank])
+    names = [trial.trial_id for trial in trials]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InvalidInput(f"trials must differ, got {', '.join(twice)} twice; a trial has one vote")
+    return trials
+
+
+def choose_trial(run: RunFolder, trial_id: str | None, rank: int | None) -> TrialResult | None:
+    """Return the trial of an id or of a rank; None where neither is given. Raises InvalidInput where both are."""
+    if trial_id is not None and rank is not None:
+        raise InvalidInput(f"--rank: must stand without --trial, got {rank} and {trial_id}; give one of them")
+    chosen = choose_trials(run, [] if trial_id is None else [trial_id], [] if rank is None else [rank])
+    return next(iter(chosen), None)
 
 
 def _known(name: str, names: set[str], option: str) -> str:

@@ -49,9 +49,9 @@ def _remedy(run: RunFolder) -> str:
     return f"restore the file, or retrain the winner: {thaw_command('retrain', run.root)}"
 
 
-def exported_model(run: RunFolder) -> Place | None:
-    """Return the ONNX model of the run; None before the first export."""
-    model = run.export / MODEL_ONNX
+def exported_model(run: RunFolder, trial_id: str | None = None) -> Place | None:
+    """Return the ONNX model of the run's winner, or of a trial; None before its first export."""
+    model = (run.export if trial_id is None else run.exported(trial_id)) / MODEL_ONNX
     return model if RunStore(run).has(model) else None
 
 

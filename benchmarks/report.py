@@ -6,6 +6,7 @@ import re
 import time
 from pathlib import Path
 
+import dashboard
 import head_trials
 import many_trials
 import memory
@@ -18,7 +19,7 @@ RESULTS = Path(__file__).with_name("results.md")
 # The short ones first.
 QUESTIONS = {
     module.__name__: module.measure
-    for module in (memory, trivial_trials, many_trials, trackers, mixed_trials, head_trials)
+    for module in (memory, dashboard, trivial_trials, many_trials, trackers, mixed_trials, head_trials)
 }
 
 HEAD = """# What a sweep costs

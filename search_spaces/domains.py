@@ -146,12 +146,13 @@ def _choice(values: Any, key: str) -> Choice:
 
 def _bounds(values: Any, key: str, *, whole: bool) -> tuple[float, float]:
     if not isinstance(values, list) or len(values) != 2:
-        raise InvalidInput(f"{key}: must be [low, high], got {shown(values)}")
+        raise InvalidInput(f"{key}: must be [low, high], got {shown(values)}; write two numbers")
     for value in values:
         number = isinstance(value, int) if whole else isinstance(value, int | float) and math.isfinite(value)
         if not number or isinstance(value, bool):
             kind = "whole numbers" if whole else "finite numbers"
-            raise InvalidInput(f"{key}: low and high must be {kind}, got {shown(value)}")
+            remedy = "write them without quotes" if isinstance(value, str) else "write [low, high]"
+            raise InvalidInput(f"{key}: low and high must be {kind}, got {shown(value)}; {remedy}")
     low, high = values
     if low > high or (low == high and not whole):
         raise InvalidInput(f"{key.rpartition('.')[0]}: low must be below high, got low={low:g}, high={high:g}")

@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,9 +24,18 @@ class FromFile:
 
     words: tuple[str, ...] = ()
 
+    mistaken: tuple[tuple[str, str], ...] = ()
+    """Words of other tools, in small letters and digits, each with the one of `words` that is meant."""
+
     def resolve(self, value: Any, info: ValidationInfo) -> Any:
         """Join the base and a text that is a path. Raises ValueError for an address and for an unknown home."""
         base = base_folder(info)
+        meant = None if value in self.words else dict(self.mistaken).get(re.sub(r"[\s_-]", "", str(value).lower()))
+        if meant is not None:
+            raise ValueError(
+                f"must be {', '.join(self.words)} or a path, got {shown(value)}; did you mean {meant}? A file of this "
+                "name is written with ./ before it"
+            )
         return value if base is None or not isinstance(value, str) or value in self.words else str(_under(base, value))
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from search_spaces.errors import InvalidInput
+from search_spaces.shell import shell_command
 
 
 def check_readable(path: Path) -> None:
@@ -73,7 +74,7 @@ def _message(path: Path, right: str, lacking: Path, change: str) -> str:
     who = "" if found.st_uid == os.geteuid() else f", as {name},"
     return (
         f"{path}: this user (uid {os.geteuid()}) must have permission to {right}, but its owner is {name}, "
-        f"its group {group} and its mode {mode}; change that{who} with `chmod {change} {lacking}`"
+        f"its group {group} and its mode {mode}; change that{who} with `{shell_command('chmod', change, lacking)}`"
     )
 
 

@@ -7,7 +7,12 @@ from typing import Any
 
 def thaw_command(*words: Any) -> str:
     """Return a `thaw` command for a message; every word is one argument, quoted where the shell needs it."""
-    return shlex.join(["thaw", *map(_argument, words)])
+    return shell_command("thaw", *words)
+
+
+def shell_command(*words: Any) -> str:
+    """Return the command of any program for a message, quoted like `thaw_command`."""
+    return shlex.join(map(_argument, words))
 
 
 def _argument(word: Any) -> str:

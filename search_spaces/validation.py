@@ -80,11 +80,16 @@ def _rule(kind: str, context: Mapping[str, Any], given: Any) -> tuple[str | None
         return simple[kind]
     for bound, words in (("ge", "at least"), ("gt", "above"), ("le", "at most"), ("lt", "below")):
         if bound in context:
-            return f"must be {words} {context[bound]:g}", "raise it" if bound in ("ge", "gt") else "lower it"
+            return f"must be {words} {_number(context[bound])}", "raise it" if bound in ("ge", "gt") else "lower it"
     for name, rule in (("int", "a whole number"), ("float", "a number"), ("bool", "true or false")):
         if kind.startswith(f"{name}_"):
             return f"must be {rule}", "write one, without quotes"
     return None, "correct it"
+
+
+def _number(bound: float) -> str:
+    """Return a bound with all its digits where it is a whole number: 1000000, not 1e+06."""
+    return str(int(bound)) if float(bound).is_integer() and abs(bound) < 1e15 else f"{bound:g}"
 
 
 def _fields_at(model: type[BaseModel], location: list[str | int]) -> list[str]:

@@ -273,6 +273,7 @@ ROOMS_WITH = {
     "Ray only in": {"cluster", "worker", "tuner", "driver", "commands", "cli"},
     "Optuna only in": {"search", "tuner"},
     "W&B, TensorBoard and MLflow only in": {"tracking"},
+    "FastAPI only in": {"serve"},
 }
 
 

@@ -19,6 +19,7 @@ TRAINING = {
         "accelerate",
         "boto3",
         "botocore",
+        "fastapi",
         "huggingface_hub",
         "jinja2",
         "matplotlib",
@@ -32,7 +33,17 @@ TRAINING = {
         "scikit-learn",
         "scipy",
     ),
-    *("mlflow", "tensorboardX", "threadpoolctl", "timm", "torch", "torchvision", "wandb", "wandb_workspaces"),
+    *(
+        "mlflow",
+        "tensorboardX",
+        "threadpoolctl",
+        "timm",
+        "torch",
+        "torchvision",
+        "uvicorn",
+        "wandb",
+        "wandb_workspaces",
+    ),
 }
 
 
@@ -89,6 +100,8 @@ def test_the_wheel_names_its_extras_and_licence(wheel: zipfile.ZipFile) -> None:
 
 def test_the_template_of_the_page_is_shipped(wheel: zipfile.ZipFile) -> None:
     templates = {f"analysis/report/templates/{name}" for name in ("page.html", "run.html", "page.css", "page.js")}
+    live = ("base.html", "run.html", "list.html", "log.html", "comparison.html", "message.html", "live.css", "live.js")
+    templates |= {f"analysis/report/templates/live/{name}" for name in live}
     assert templates <= set(wheel.namelist())
 
 

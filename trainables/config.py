@@ -67,11 +67,20 @@ def _owner(parameter: str) -> str:
 
 _ONE_BALANCE = BeforeValidator(_one_balance)
 
+# What other tools call pretrained and random weights.
+_MISTAKEN_WEIGHTS = (
+    *((word, "pretrained") for word in ("imagenet", "imagenet1k", "imagenet1kv1", "imagenet1kv2", "imagenet21k")),
+    *((word, "pretrained") for word in ("default", "true", "yes", "pretrained", "timm")),
+    *((word, "none") for word in ("random", "scratch", "null", "false", "no", "none", "")),
+)
+
 
 class Frozen(BaseModel):
     """Base of the configuration types: immutable, unknown keys refused, a docstring under each field."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
+    )
 
 
 class DataConfig(Frozen):
@@ -194,7 +203,7 @@ class TrialConfig(Frozen):
     architecture: str
     """Any timm model name, e.g. efficientnet_b0, mobilenetv3_large_100, resnet50, vgg16_bn."""
 
-    weights: Annotated[str, FromFile(words=("pretrained", "none"))] = "pretrained"
+    weights: Annotated[str, FromFile(("pretrained", "none"), _MISTAKEN_WEIGHTS)] = "pretrained"
     """pretrained (timm's hub, or `data.weights_dir` where set), none (random), or a path: `.safetensors`, what
     torch.save wrote (`.pth`, `.pt`, Lightning's `.ckpt`), or a checkpoint folder of Thaw (`.../best`)."""
 
@@ -223,7 +232,7 @@ class TrialConfig(Frozen):
     epochs: int = Field(ge=1, le=10_000)
     """Passes over the training split."""
 
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: int = Field(default=32, ge=1, le=1_000_000)
     """Images of one optimizer step, over all workers together."""
 
     lr: float = Field(gt=0, le=100)

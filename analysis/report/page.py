@@ -4,6 +4,7 @@ import base64
 import gzip
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from analysis.report.answer import SearchAnswer, answer
 from analysis.report.panel import Panel, RunData, printable
 from analysis.report.panels import panels
 from analysis.report.picture import png, svg
+from analysis.report.several import compare_runs
 from analysis.run_store import write_atomically
 from search_spaces.space import parameters_text, value_text
 from trainables.storage.place import Place, storage_errors
@@ -78,16 +80,35 @@ def write_pictures(data: RunData, folder: Path) -> list[Path]:
 
 def render_page(runs: Sequence[RunData]) -> str:
     """Return the page as HTML: names are escaped, nothing is fetched."""
+    sections = [_section(data, panels(data)) for data in runs]
+    comparison = render_several(runs, has_pictures=True) if len(runs) > 1 else ""
+    values = {"runs": sections, "comparison": Markup(comparison), "library": _packed(get_plotlyjs())}
+    return templates().get_template("page.html").render(**values, has_pictures=True)
+
+
+def render_several(runs: Sequence[RunData], *, has_pictures: bool = False) -> str:
+    """Return the part of a page that compares several runs. Raises InvalidInput where one is given twice."""
+    template = templates().get_template("several.html")
+    return template.render(vars(compare_runs(runs)), has_pictures=has_pictures)
+
+
+def render_run(data: RunData, shown: Sequence[Panel]) -> str:
+    """Return the part of a page about one run, with these panels; scripts draw all figures."""
+    return templates().get_template("run.html").render(run=_section(data, shown), has_pictures=False)
+
+
+@cache
+def templates() -> jinja2.Environment:
+    """Return the templates of pages: they escape what they are given, and refuse a name that they are not given."""
     loader = jinja2.PackageLoader("analysis.report")
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, finalize=_finalized
     )
     environment.filters |= {"packed": _packed, "picture": _picture, "base64": _base64, "table_cell": _table_cell}
-    library = _packed(get_plotlyjs())
-    return environment.get_template("page.html").render(runs=[_section(data) for data in runs], library=library)
+    return environment
 
 
-def _section(data: RunData) -> _Section:
+def _section(data: RunData, shown: Sequence[Panel]) -> _Section:
     entries = data.board.entries
     differing = columns(entries)
     titles = [
@@ -101,7 +122,7 @@ def _section(data: RunData) -> _Section:
         parameters_text(constants(entries)),
         titles,
         [_row(entry, differing) for entry in entries],
-        panels(data),
+        shown,
         data.board.problems,
     )
 

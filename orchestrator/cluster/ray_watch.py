@@ -10,6 +10,7 @@ from typing import Self
 import psutil
 
 from search_spaces.errors import ThawError
+from search_spaces.terminal_text import without_controls
 
 _LOOK_SECONDS = 1.0
 GRACE_SECONDS = 10.0
@@ -68,7 +69,7 @@ class RayWatch:
         self._on_death(RayDied(message))
         has_left = self._left.wait(GRACE_SECONDS)
         if not has_left:
-            print(f"error: {message}", file=sys.stderr, flush=True)
+            print(f"error: {without_controls(message)}", file=sys.stderr, flush=True)
         # Ray's own end of the process may block as well. By then the message has been printed.
         threading.Event().wait(GRACE_SECONDS if has_left else 0)
         os._exit(ThawError.exit_code)

@@ -32,8 +32,18 @@ def protect_token() -> None:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         return
     with suppress(OSError):  # Ray itself reports a token that it cannot read
-        if stat.S_IMODE(path.stat().st_mode) & 0o077:
-            _narrow(path, warn_only=named is not None)
+        mode = shared_mode(path)
+        if mode is not None:
+            _narrow(path, mode, warn_only=named is not None)
+
+
+def shared_mode(path: Path) -> str | None:
+    """Return the mode of a file that others than its owner may use, as `ls` shows it; None of a private one.
+
+    Raises OSError where there is no file.
+    """
+    mode = path.stat().st_mode
+    return stat.filemode(mode) if stat.S_IMODE(mode) & 0o077 else None
 
 
 def _make(path: Path) -> None:
@@ -50,8 +60,7 @@ def _make(path: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _narrow(path: Path, *, warn_only: bool) -> None:
-    mode = stat.filemode(path.stat().st_mode)
+def _narrow(path: Path, mode: str, *, warn_only: bool) -> None:
     if not warn_only and path.stat().st_uid == os.geteuid():
         path.chmod(_PRIVATE)
         log.info("%s: its mode was %s; now its owner alone may read it", path, mode)

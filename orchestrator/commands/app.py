@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.commands import data, leaderboard, plan, report, results, setup, sweeps, trials, wandb
+from orchestrator.commands import dashboard, data, leaderboard, plan, report, results, setup, sweeps, trials, wandb
 
 app = typer.Typer(
     name="thaw",
@@ -23,6 +23,7 @@ trials.register(app)
 leaderboard.register(app)
 results.register(app)
 report.register(app)
+dashboard.register(app)
 wandb.register(app)
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from analysis.run_folder import RunFolder
 from orchestrator.cluster.runtime import cluster_size
-from orchestrator.commands.options import show_problem
+from orchestrator.commands.options import escaped, show_problem
 from orchestrator.driver.retrain import retrain_winner
 from orchestrator.driver.sweep import run_sweep
 from orchestrator.results.export import export_winner
@@ -36,19 +36,20 @@ def run_demo(folder: Path, console: Console) -> None:
         counts = write_digits(data, keep=RARE)
         kept = ", ".join(f"{share:.0%} of the {digit}s" for digit, share in RARE.items())
         console.print(
-            f"[bold]1. Data.[/bold] {sum(counts.values())} of scikit-learn's 1,797 real handwritten digits in {data}/"
-            f"{{train,val,test}}/, made imbalanced on purpose: only {kept} are kept."
+            f"[bold]1. Data.[/bold] {sum(counts.values())} of scikit-learn's 1,797 real handwritten digits in "
+            f"{escaped(data)}/{{train,val,test}}/, made imbalanced on purpose: only {kept} are kept."
         )
     else:
-        console.print(f"[bold]1. Data.[/bold] The digits in {data} are used again.")
+        console.print(f"[bold]1. Data.[/bold] The digits in {escaped(data)} are used again.")
 
     file = folder / "sweep.yaml"
     file.write_text(preset_text("demo"))
     spec = load(file, name=_free_name(folder / "runs"))
     console.print(
         f"\n[bold]2. Sweep.[/bold] {spec.search.trials} trials of at most {spec.trial['epochs']} epochs over "
-        f"{len(spec.space['architecture']['choice'])} architectures ({file}). The weights are random, because the demo "
-        "works offline: with ImageNet weights freezing pays, here it does not, and the search has to find that out."
+        f"{len(spec.space['architecture']['choice'])} architectures ({escaped(file)}). The weights are random, because "
+        "the demo works offline: with ImageNet weights freezing pays, here it does not, and the search has to find "
+        "that out."
     )
     with LiveView(console, spec, cluster_size) as view:
         outcome = run_sweep(spec, observers=[view])
@@ -66,7 +67,7 @@ def run_demo(folder: Path, console: Console) -> None:
 
     console.print("\n[bold]5. Export[/bold] to ONNX and verify on the validation images. `thaw export`")
     bundle, origin = export_winner(run.root, show_problem)
-    console.print(f"{bundle.model} ({origin}): {parity_text(bundle.parity)}", soft_wrap=True)
+    console.print(f"{escaped(bundle.model)} ({origin}): {parity_text(bundle.parity)}", soft_wrap=True)
 
     console.print("\n[bold]6. Predict[/bold] three test images with the ONNX model. `thaw predict`")
     images = [next(iter(sorted((data / "test" / digit).iterdir()))) for digit in ("0", "3", "7")]
@@ -81,8 +82,8 @@ def _free_name(runs: Path) -> str:
 
 def _next_steps(run: RunFolder) -> str:
     return (
-        f"\nEverything is in {run.root}. [bold]Now with your own photos[/bold], one folder a class below photos/train, "
-        "photos/val and photos/test,\nand with ImageNet weights from timm's hub:\n\n"
+        f"\nEverything is in {escaped(run.root)}. [bold]Now with your own photos[/bold], one folder per class below "
+        "photos/train, photos/val and photos/test,\nand with ImageNet weights from timm's hub:\n\n"
         "  thaw init sweep.yaml --preset quickstart --data photos\n"
         "  thaw space sweep.yaml\n"
         "  thaw sweep sweep.yaml\n"

@@ -20,6 +20,7 @@ from orchestrator.commands.options import (
 )
 from search_spaces.shell import thaw_command
 from search_spaces.space import parameters_text
+from search_spaces.terminal_text import without_controls
 from trainables.storage.place import Place
 
 if TYPE_CHECKING:
@@ -85,13 +86,13 @@ def leaderboard(
     if format is TableFormat.JSON:
         print_json(shown.to_json())
     elif format is TableFormat.CSV:
-        typer.echo(shown.to_csv(), nl=False)
+        typer.echo(without_controls(shown.to_csv()), nl=False)
     elif not board.entries:
         prose(errors, f"{escaped(run[0])} has no trials yet; see `{escaped(thaw_command('status', run[0]))}`")
     elif not entries:
         prose(errors, f"none of the {len(board.entries)} trials fulfils --where {escaped(where)}")
     elif format is TableFormat.MARKDOWN:
-        typer.echo(shown.to_markdown())
+        typer.echo(without_controls(shown.to_markdown()))
     else:
         if same := constants(entries):
             prose(output, f"[dim]all: {escaped(parameters_text(same))}[/dim]\n")
@@ -105,10 +106,10 @@ def side_by_side(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show where two trials differ: settings, curves, and whether one is better on the validation images."""
-    from analysis.comparison import compare_trials
+    from analysis.comparison import compare_trials, comparison_text
     from analysis.leaderboard import Leaderboard
     from analysis.run_folder import open_run
-    from orchestrator.terminal.comparison import comparison_text, curve_table, setting_table
+    from orchestrator.terminal.comparison import curve_table, setting_table
 
     folder = open_run(run)
     board = Leaderboard.from_run(folder)

@@ -12,10 +12,12 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from orchestrator.terminal.safe_console import SafeConsole
 from search_spaces.errors import InvalidInput
 from search_spaces.paths import as_path
 from search_spaces.redaction import redact
 from search_spaces.shell import thaw_command
+from search_spaces.terminal_text import without_controls
 from trainables.storage.place import Place, as_place
 
 if TYPE_CHECKING:
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
 
 # Results are printed on standard output, progress and messages on standard error.
 # Without emoji: `:x:` may stand in a path, and would become a picture.
-output = Console(emoji=False)
-errors = Console(stderr=True, emoji=False)
+output: Console = SafeConsole(emoji=False)
+errors: Console = SafeConsole(stderr=True, emoji=False)
 
 _PATIENCE = 1.0
 
@@ -53,6 +55,15 @@ SetOption = Annotated[
     typer.Option(
         "--set", metavar="KEY=VALUE", help="Override a value of the file, e.g. --set data.image_size=160; repeatable."
     ),
+]
+
+TrialOption = Annotated[
+    str | None,
+    typer.Option("--trial", metavar="TRIAL", help="A trial by its id, e.g. 0007, in place of the winner."),
+]
+RankOption = Annotated[
+    int | None,
+    typer.Option("--rank", min=1, help="A trial by its rank on the leaderboard, in place of the winner."),
 ]
 
 AddressOption = Annotated[
@@ -132,5 +143,5 @@ def hint_of_sync(run: "RunFolder") -> None:
 
 
 def escaped(value: object) -> str:
-    """Return a text that rich shows as it is, without the secrets in it."""
-    return escape(redact(str(value)))
+    """Return a text that rich shows as it is, without the secrets in it, its control characters written out."""
+    return escape(without_controls(redact(str(value))))

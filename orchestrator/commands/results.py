@@ -10,7 +10,9 @@ import typer
 from orchestrator.commands.options import (
     Format,
     FormatOption,
+    RankOption,
     RunArgument,
+    TrialOption,
     as_place_or_address,
     errors,
     escaped,
@@ -57,15 +59,24 @@ def evaluate(
     ensemble: Annotated[
         int | None, typer.Option(min=2, help="Let the best so many COMPLETED trials vote.", show_default=False)
     ] = None,
+    trial: Annotated[
+        list[str] | None,
+        typer.Option("--trial", metavar="TRIAL", help="A trial by its id, as without the option; repeatable."),
+    ] = None,
+    rank: Annotated[
+        list[int] | None,
+        typer.Option("--rank", min=1, help="A trial by its rank on the leaderboard; repeatable, several vote."),
+    ] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Measure the winner, other trials, or a vote of several on a split, with 95 % intervals."""
     from orchestrator.results.evaluate import evaluate_trials
     from orchestrator.terminal.tables import evaluation_tables, metrics_table
 
-    if not trials:
+    named, ranks = [*(trials or []), *(trial or [])], rank or []
+    if not named:
         _warn_of_records(run)
-    measured = evaluate_trials(run, trials or [], split=split, tta=tta.value, ensemble=ensemble)
+    measured = evaluate_trials(run, named, ranks=ranks, split=split, tta=tta.value, ensemble=ensemble)
     evaluation = measured.evaluation
     if format is Format.JSON:
         what = {"trial_ids": list(measured.trial_ids), "origin": measured.origin, "tta": tta.value}
@@ -132,33 +143,46 @@ def _adopted(address: str, data: Path | None) -> Place:
     return adopt_trial(trial, run_id, address, data, {"wandb": {"entity": entity, "project": project}})
 
 
-def export(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
-    """Export the winner to ONNX, and prove on the validation images that it predicts what PyTorch predicts."""
-    from analysis.run_folder import RunFolder, open_run
+def export(
+    run: RunArgument, trial: TrialOption = None, rank: RankOption = None, format: FormatOption = Format.TABLE
+) -> None:
+    """Export the winner to ONNX, and prove on the validation images that it predicts what PyTorch predicts.
+
+    With --trial or --rank another trial is exported, to RUN/exports/TRIAL; the winner's files stay.
+    """
+    from analysis.run_folder import open_run
+    from analysis.selection import choose_trial
     from orchestrator.driver.driver_claim import claimed_winner
-    from orchestrator.results.export import export_winner
+    from orchestrator.results.export import export_trial, export_winner
     from orchestrator.terminal.tables import parity_text
 
     _warn_of_records(run)
     with claimed_winner(run):
-        bundle, origin = export_winner(run, show_problem)
-    place = RunFolder(run).export / bundle.model.name
+        folder = open_run(run)
+        chosen = choose_trial(folder, trial, rank)
+        bundle, origin = export_winner(run, show_problem) if chosen is None else export_trial(folder, chosen)
+    place = (folder.export if chosen is None else folder.exported(chosen.trial_id)) / bundle.model.name
     if format is Format.JSON:
         model = {"model": str(place), "origin": origin, "opset": bundle.opset}
         print_json({**model, "labels": list(bundle.labels), "parity": bundle.parity.to_json()})
         return
     prose(output, f"{escaped(place)} ({origin}, opset {bundle.opset})")
     prose(output, parity_text(bundle.parity))
-    hint_of_sync(open_run(run))
+    hint_of_sync(folder)
     prose(errors, f"\nuse it:                    {escaped(thaw_command('predict', place, 'photo.jpg'))}")
 
 
 def predict(
-    model: Annotated[Any, typer.Argument(parser=as_place, metavar="MODEL", help="A model.onnx of `thaw export`.")],
+    model: Annotated[
+        Any,
+        typer.Argument(parser=as_place, metavar="MODEL", help="A model.onnx of `thaw export`, or a run that has one."),
+    ],
     images: Annotated[
         list[Path], typer.Argument(parser=as_path, metavar="IMAGES...", help="Images, or folders of images.")
     ],
     top: Annotated[int, typer.Option(min=1, help="How many labels to give for each image.")] = 5,
+    trial: TrialOption = None,
+    rank: RankOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Classify images with an exported model; needs no PyTorch."""
@@ -167,8 +191,7 @@ def predict(
     from orchestrator.terminal.tables import prediction_table
     from trainables.bundle.predict import Predictor
 
-    if isinstance(model, BucketPath) and not model.is_file():
-        raise InvalidInput(f"{model}: no such model; give the model.onnx that `thaw export` wrote")
+    model = _model_file(model, trial, rank)
     with RunStore(RunFolder(model.parent)).reading(model) as file:
         predictions = Predictor.open(file).predict_files(images, top=top)
     if format is Format.JSON:
@@ -177,6 +200,30 @@ def predict(
     # In portions, so that a folder of a million images shows its first labels at once.
     while portion := list(islice(predictions, 1000)):
         output.print(prediction_table(portion))
+
+
+def _model_file(model: Place, trial: str | None, rank: int | None) -> Place:
+    """Return the model.onnx that is meant: a file, or the one of a run. Raises InvalidInput where there is none."""
+    from analysis.run_folder import open_run
+    from analysis.selection import choose_trial
+    from analysis.winner import exported_model
+
+    chosen = [option for option, value in (("--trial", trial), ("--rank", rank)) if value is not None]
+    if not chosen and not (model.is_dir() and (model / "run.json").is_file()):
+        if isinstance(model, BucketPath) and not model.is_file():
+            raise InvalidInput(f"{model}: no such model; give the model.onnx that `thaw export` wrote, or its run")
+        return model
+    if model.is_file():
+        raise InvalidInput(f"{chosen[0]}: must stand with a run, got the file {model}; give the folder of the run")
+    run = open_run(model)
+    found = choose_trial(run, trial, rank)
+    name = None if found is None else found.trial_id
+    exported = exported_model(run, name)
+    if exported is None:
+        command = thaw_command("export", model, *(() if name is None else ("--trial", name)))
+        which = "its winner" if name is None else f"trial {name}"
+        raise InvalidInput(f"{model}: must have an exported model of {which}, got none; export it: `{command}`")
+    return exported
 
 
 def _warn_of_records(run: Any) -> None:

@@ -22,8 +22,9 @@ from orchestrator.commands.options import (
     prose,
     warn_of,
 )
-from search_spaces.errors import InvalidInput, ThawError
-from search_spaces.shell import thaw_command
+from search_spaces.errors import InvalidInput
+from search_spaces.shell import shell_command, thaw_command
+from search_spaces.terminal_text import without_colors, without_controls
 
 STOP_TIMEOUT = 120.0
 FOLLOW_SECONDS = 1.0
@@ -45,7 +46,7 @@ def space(file: SweepArgument, set_: SetOption = None, format: FormatOption = Fo
     spec = load(file, set_ or [])
     problem = sampler_warning(spec.search, spec.search_space)
     if problem is not None:
-        prose(errors, f"warning: {problem}")
+        warn_of([problem])
     search_space, samples = spec.search_space, sample(spec.search_space, count=3, seed=spec.search.seed)
     # Probed architectures come in the order of the file here: which probe is best is not known yet.
     size, first = search_space.size(), starting_points(spec.problem, spec.given_points(), spec.probed_architectures)
@@ -98,16 +99,18 @@ def submit(
 
     spec = load(file, set_ or [], name)
     job = submit_job(spec.name, spec.to_yaml(), address)
-    at = f"{job.job_id} --address {address}"
+    at = (job.job_id, "--address", address)
+    stop_it = escaped(shell_command("ray", "job", "stop", *at))
+    follow_it = escaped(shell_command("ray", "job", "logs", "--follow", *at))
     prose(
         errors,
-        f"{spec.name}: job {job.job_id} at {address}; run {escaped(spec.run_root)}\n"
-        f"follow it again: ray job logs --follow {at}\nend it:          ray job stop {at}\n",
+        f"{spec.name}: job {job.job_id} at {escaped(address)}; run {escaped(spec.run_root)}\n"
+        f"follow it again: {follow_it}\nend it:          {stop_it}\n",
     )
     try:
-        code = job.follow(lambda text: typer.echo(text, nl=False))
+        code = job.follow(lambda text: typer.echo(without_colors(text), nl=False))
     except KeyboardInterrupt:
-        prose(errors, f"\nno longer following; the sweep goes on. End it with: ray job stop {at}")
+        prose(errors, f"\nno longer following; the sweep goes on. End it with: {stop_it}")
         raise typer.Exit(130) from None
     if code:
         raise typer.Exit(code)
@@ -230,7 +233,7 @@ def logs(
     decoder, printed = codecs.getincrementaldecoder("utf-8")("replace"), 0
     while True:
         content = path.read_bytes()
-        typer.echo(decoder.decode(content[printed:]), nl=False)
+        typer.echo(without_controls(decoder.decode(content[printed:])), nl=False)
         printed = len(content)
         if not follow:
             return
@@ -239,23 +242,9 @@ def logs(
 
 def stop(run: RunArgument) -> None:
     """Stop a running sweep from any terminal: its trials end, results are kept, `thaw resume` continues it."""
-    from analysis import heartbeat
-    from analysis.run_folder import RunFolder, open_run
+    from orchestrator.driver.stop_request import request_stop
 
-    driver = heartbeat.read(run)
-    if driver is None:
-        open_run(run)  # names what is wrong with a folder that is no run
-    if driver is None or not heartbeat.is_alive(run):
-        raise InvalidInput(f"{run}: must be running to be stopped, but it is not; see `{thaw_command('status', run)}`")
-    request = RunFolder(run, driver=driver.driver).stop_request
-    request.touch()
-    deadline = time.monotonic() + STOP_TIMEOUT
+    request = request_stop(run)
     with errors.status("waiting for the driver to stop"):
-        while not ((now := heartbeat.read(run)) is None or now.driver != driver.driver or now.is_over):
-            if time.monotonic() > deadline:
-                raise ThawError(
-                    f"{run}: asked to stop, but still running after {STOP_TIMEOUT:.0f} s; see its own terminal"
-                )
-            time.sleep(0.2)
-    request.unlink(missing_ok=True)  # the driver may have left before it was made
+        request.wait(STOP_TIMEOUT)
     prose(errors, f"stopped; go on with: {escaped(thaw_command('resume', run))}")

@@ -116,12 +116,9 @@ def plan_extension(
     record = record.model_copy(
         update={**space_record(new), "ended": None, "extensions": (*record.extensions, extension)}
     )
-    warm = (
-        warm_start.collect_trials(new.problem, record.fingerprint)
-        if new.search.warm_start != old.search.warm_start
-        else None
-    )
     arrays = check_resumable(new, run, record, folder)
+    has_others = new.search.warm_start != old.search.warm_start
+    warm = warm_start.collect_trials(new.problem, arrays.fingerprints.is_trained) if has_others else None
     return Extended(run, new, arrays, record, tuple(known), tuple(trial.trial_id for trial in outside), warm, before)
 
 

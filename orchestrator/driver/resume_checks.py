@@ -29,7 +29,7 @@ def check_resumable(spec: SweepSpec, run: RunFolder, record: RunRecord, named: P
         )
     # A trial that fails for lack of its images or weights is not tried again, so no trial may start.
     arrays = check_inputs(spec)
-    if arrays.fingerprint != record.fingerprint:
+    if not arrays.fingerprints.is_trained(record.fingerprint):
         raise InvalidInput(
             f"{spec.data.root}: a run must go on with the images it began with, but they have changed since; "
             "restore them, or launch a new sweep"

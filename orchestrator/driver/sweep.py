@@ -84,7 +84,7 @@ def run_sweep(
     root = spec.run_root
     with SweepEvents(spec, root, observers) as events:
         arrays = arrays or preflight(spec)
-        warm = warm_start.collect_trials(spec.problem, arrays.fingerprint)
+        warm = warm_start.collect_trials(spec.problem, arrays.fingerprints.is_trained)
         cache = cache_folder(spec.storage.cache_dir)
         with claimed(root, check_fresh(root), cache) as claim, session_of(spec, claim, arrays, address):
             run = claim.open()
@@ -140,7 +140,7 @@ def create_run(run: RunFolder, spec: SweepSpec, arrays: Arrays) -> None:
             objective=spec.objective,
             created=datetime.datetime.now(datetime.UTC),
             classes=arrays.classes,
-            fingerprint=arrays.fingerprint,
+            fingerprint=arrays.fingerprints.trained,
             sample_counts={split: len(samples) for split, samples in arrays.dataset.splits.items()},
             versions={name: importlib.metadata.version(name) for name in RECORDED_PACKAGES},
             **space_record(spec),

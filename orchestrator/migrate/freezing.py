@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from trainables.model.freeze_plan import Stages
+
 Level = Literal["classifier", "last_stage", "all"]
 
 # Names of the layers that train, without punctuation and case.
@@ -35,28 +37,51 @@ class ImportedFreezing:
     """Epochs of all phases together, where their lengths are given."""
 
     unknown: list[str] = field(default_factory=list)
-    """`key: reason` of entries that were not understood, relative to the old file."""
+    """`key: reason` of entries that were not understood and freeze nothing, relative to the old file."""
+
+    refused: list[str] = field(default_factory=list)
+    """Problems of entries that decide what is frozen and were not understood, or contradict one another."""
 
     notes: list[str] = field(default_factory=list)
     """Places where the strategy differs slightly from the old file."""
 
 
-def freezing(freeze: Any, unfreeze_at: Any, phases: Any, epochs: int | None, phases_key: str) -> ImportedFreezing:
+def freezing(
+    freeze: Any,
+    unfreeze_at: Any,
+    phases: Any,
+    epochs: int | None,
+    phases_key: str,
+    stages: Stages | None = None,
+) -> ImportedFreezing:
     """Map `freeze_backbone`, `unfreeze_backbone_at_epoch` and `progressive_unfreezing`, None if absent, to a strategy.
 
     Phases decide where they can be understood. Without phases, the backbone thaws at its epoch, counted from 0; -1
-    means never. Without that epoch, the backbone is frozen or not. `epochs` is the length of the training, None where
-    it is unknown.
+    means never. Without that epoch, the backbone is frozen or not. `stages` is the number of stages that train beside
+    the head, where the old file names layers. `epochs` is the length of the training, None where it is unknown.
     """
     found = ImportedFreezing()
     starts = _starts(phases, found, phases_key)
-    if starts:
+    if starts and stages is not None:
+        found.refused.append(f"{phases_key}: must stand alone, got layers that train or are frozen beside it")
+    elif starts:
         if unfreeze_at is not None and starts.get("all") != unfreeze_at:
             found.notes.append(f"unfreeze_backbone_at_epoch {unfreeze_at!r} gives way to {phases_key}")
+    elif stages is not None:
+        starts = _by_stages(freeze, unfreeze_at, stages, found)
     else:
         starts = _single(freeze, unfreeze_at, found)
+        if phases is True and unfreeze_at is None:
+            found.refused.append(f"{phases_key}: must name its phases, got True")
     found.settings = _strategy(starts, epochs or found.epochs, found.notes)
+    if found.settings["strategy"] == "partial" and isinstance(stages, int):
+        found.settings["trainable_stages"] = stages
     return found
+
+
+def level_of(name: str) -> Level | None:
+    """Return the layers that a common word names, such as head, last_stage or backbone; None for any other name."""
+    return _LEVELS.get(next(_listed_words(name)))
 
 
 def whole_number(value: Any) -> int | None:
@@ -73,12 +98,28 @@ def whole_number(value: Any) -> int | None:
 def _single(freeze: Any, unfreeze_at: Any, found: ImportedFreezing) -> dict[Level, int]:
     epoch = whole_number(unfreeze_at)
     if unfreeze_at is not None and epoch is None:
-        found.unknown.append(f"unfreeze_backbone_at_epoch: must be a whole number, got {unfreeze_at!r}")
+        found.refused.append(f"unfreeze_backbone_at_epoch: must be a whole number, got {unfreeze_at!r}")
+    if freeze is None and epoch is not None and epoch < 0:
+        found.refused.append(f"unfreeze_backbone_at_epoch: must stand with freeze_backbone, got {epoch} alone")
     if freeze is False or (freeze is None and (epoch is None or epoch < 0)):
         if epoch is not None and epoch > 0:
             found.notes.append(f"unfreeze_backbone_at_epoch {epoch} has no effect: freeze_backbone is off")
         return {"all": 0}
     return {"classifier": 0} if epoch is None or epoch < 0 else {"all": epoch}
+
+
+def _by_stages(freeze: Any, unfreeze_at: Any, stages: Stages, found: ImportedFreezing) -> dict[Level, int]:
+    """Return the epochs from which the layers that the old file names train."""
+    epoch = whole_number(unfreeze_at)
+    if freeze is False and stages != "all":
+        found.refused.append("freeze_backbone: must be on where only some layers train, got False")
+    if freeze is True and stages == "all" and epoch is None:
+        found.refused.append("freeze_backbone: must be off where all layers train, got True")
+    if stages == 0 and epoch is not None and epoch >= 0:
+        found.refused.append(f"unfreeze_backbone_at_epoch: must name layers that thaw, got {epoch} and none")
+    if stages == 0:
+        return {"classifier": 0}
+    return {"all" if stages == "all" else "last_stage": max(epoch or 0, 0)}
 
 
 def _strategy(starts: Mapping[Level, int], epochs: int | None, notes: list[str]) -> dict[str, Any]:
@@ -117,13 +158,13 @@ def _starts(phases: Any, found: ImportedFreezing, key: str) -> dict[Level, int]:
             return {}
         listed = next((name for name in ("phases", "schedule", "stages") if isinstance(rest.get(name), list)), None)
         if listed is not None:
-            found.unknown += [f"{key}.{name}: {_short(value)}" for name, value in rest.items() if name != listed]
+            _leave_out({name: value for name, value in rest.items() if name != listed}, found, key)
             return _listed(rest[listed], found, f"{key}.{listed}")
         return _numbered(rest, found, key)
     if isinstance(phases, list):
         return _listed(phases, found, key)
-    if phases not in (None, False):
-        found.unknown.append(f"{key}: {_short(phases)} names no phases")
+    if phases not in (None, False, True):
+        found.refused.append(f"{key}: must name phases, got {_short(phases)}")
     return {}
 
 
@@ -140,7 +181,7 @@ def _numbered(phases: Mapping[str, Any], found: ImportedFreezing, key: str) -> d
         elif name in _DIRECT and epoch is not None and epoch >= 0:
             starts[_DIRECT[name]] = epoch
         else:
-            found.unknown.append(f"{key}.{name}: {_short(value)}")
+            found.refused.append(f"{key}.{name}: must be understood, got {_short(value)}")
     if 1 in lengths:
         # Two phases: the classifier, then everything. Three: the last stage between them.
         starts |= {"classifier": 0}
@@ -149,7 +190,7 @@ def _numbered(phases: Mapping[str, Any], found: ImportedFreezing, key: str) -> d
             starts |= {"last_stage": lengths[1], "all": lengths[1] + lengths[2]}
         found.epochs = sum(lengths.values()) if len(lengths) > 1 else None
     else:
-        found.unknown += [f"{key}: phase {number} without phase 1" for number in lengths]
+        found.refused += [f"{key}: must begin with phase 1, got phase {number}" for number in lengths]
     return starts
 
 
@@ -166,17 +207,17 @@ def _listed(phases: list[Any], found: ImportedFreezing, key: str) -> dict[Level,
     for index, phase in enumerate(phases):
         place = f"{key}[{index}]"
         if not isinstance(phase, Mapping):
-            found.unknown.append(f"{place}: {_short(phase)}")
+            found.refused.append(f"{place}: must be a section, got {_short(phase)}")
             continue
         start, length, what = (_pick(phase, names) for names in (_START, _LENGTH, _WHAT))
         epoch, lasts = whole_number(start[1]), whole_number(length[1])
         words = list(_listed_words(what[1]))
         levels = [_LEVELS[word] for word in words if word in _LEVELS]
         given = [name for name in (start[0], length[0], what[0]) if name is not None]
-        found.unknown += [f"{place}.{name}: {_short(value)}" for name, value in phase.items() if name not in given]
+        _leave_out({str(name): value for name, value in phase.items() if name not in given}, found, place)
         begins = now if epoch is None else epoch
         if not levels or begins < 0:
-            found.unknown.append(f"{place}: {_short(phase)}")
+            found.refused.append(f"{place}: must be understood, got {_short(phase)}")
         else:
             level = max(levels, key=_ORDER.index)
             starts[level] = min(begins, starts.get(level, begins))
@@ -185,6 +226,15 @@ def _listed(phases: list[Any], found: ImportedFreezing, key: str) -> dict[Level,
     if lengths and lengths == len(phases):
         found.epochs = now
     return starts
+
+
+def _leave_out(entries: Mapping[str, Any], found: ImportedFreezing, place: str) -> None:
+    """Keep the entries beside those that are read; one whose name speaks of freezing is refused."""
+    for name, value in entries.items():
+        if re.search("freez|froz|thaw|train", name.lower()):
+            found.refused.append(f"{place}.{name}: must be understood, got {_short(value)}")
+        else:
+            found.unknown.append(f"{place}.{name}: {_short(value)}")
 
 
 def _pick(phase: Mapping[Any, Any], names: tuple[str, ...]) -> tuple[str | None, Any]:

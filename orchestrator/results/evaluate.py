@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.leaderboard import Leaderboard
-from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, open_run
+from analysis.selection import choose_trials
 from orchestrator.results.export import winner_weights
 from orchestrator.results.retention import trial_weights
 from orchestrator.spec.loading import load_run
@@ -38,9 +38,15 @@ class EvaluatedTrials:
 
 
 def evaluate_trials(
-    folder: Place, trial_ids: Sequence[str] = (), *, split: str = "test", tta: Tta = "none", ensemble: int | None = None
+    folder: Place,
+    trial_ids: Sequence[str] = (),
+    *,
+    ranks: Sequence[int] = (),
+    split: str = "test",
+    tta: Tta = "none",
+    ensemble: int | None = None,
 ) -> EvaluatedTrials:
-    """Measure trials of a run: those named, the best `ensemble` COMPLETED ones, or by default the winner.
+    """Measure trials of a run: those of ids and ranks, the best `ensemble` COMPLETED ones, or by default the winner.
 
     The winner is the retrained model where that exists and belongs to the winner. Named trials, and those of an
     ensemble, are as trained in the sweep. Several vote: the mean of their probabilities. Raises InvalidInput for a
@@ -50,8 +56,13 @@ def evaluate_trials(
     if split not in SPLITS:
         raise InvalidInput(f"--split: {one_of(split, SPLITS)}")
     run = open_run(folder)
-    if trial_ids or ensemble is not None:
-        trials = _named(run, trial_ids, ensemble) if trial_ids else _best_completed(run, ensemble or 0)
+    if trial_ids or ranks or ensemble is not None:
+        if ensemble is not None and (trial_ids or ranks):
+            raise InvalidInput(
+                f"--ensemble must not be given with trials, got {ensemble} and "
+                f"{', '.join([*trial_ids, *(f'--rank {rank}' for rank in ranks)])}; several trials vote without it"
+            )
+        trials = choose_trials(run, trial_ids, ranks) if ensemble is None else _best_completed(run, ensemble)
         weights: list[AbstractContextManager[Path]] = [trial_weights(run, trial) for trial in trials]
         names = ", ".join(trial.trial_id for trial in trials)
         origin = f"trial {names}, as trained in the sweep" if len(trials) == 1 else f"soft vote of the trials {names}"
@@ -65,19 +76,6 @@ def evaluate_trials(
         checkpoints = [stack.enter_context(folder) for folder in weights]
         evaluation = evaluate_checkpoints(checkpoints, split, cache, tta, budget)
     return EvaluatedTrials(tuple(trial.trial_id for trial in trials), origin, evaluation)
-
-
-def _named(run: RunFolder, trial_ids: Sequence[str], ensemble: int | None) -> list[TrialResult]:
-    if ensemble is not None:
-        raise InvalidInput(
-            f"--ensemble must not be given with trials, got {ensemble} and {', '.join(trial_ids)}; "
-            "several trials vote without it"
-        )
-    twice = sorted({name for name in trial_ids if list(trial_ids).count(name) > 1})
-    if twice:
-        raise InvalidInput(f"trials must differ, got {', '.join(twice)} twice; a trial has one vote")
-    ledger = Ledger(run)
-    return [ledger.read_trial(name) for name in trial_ids]
 
 
 def _best_completed(run: RunFolder, count: int) -> list[TrialResult]:

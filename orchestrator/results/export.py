@@ -1,4 +1,4 @@
-"""Export of the winner, retrained or as trained in the sweep."""
+"""Export of the winner, retrained or as trained in the sweep, and of any other trial."""
 
 import json
 import shutil
@@ -38,10 +38,31 @@ def export_winner(
     winner = Leaderboard.from_run(run).winner()
     tracking = load_run(run).tracking
     weights, origin = winner_weights(run, winner)
+    bundle = _export(run, run.export, winner, weights, origin)
+    publish_summary(run, tracking, on_problem)
+    return bundle, origin
+
+
+def export_trial(run: RunFolder, trial: TrialResult) -> tuple[ExportBundle, str]:
+    """Export a trial, as trained in the sweep, to its folder below RUN/exports. Raises as `export_winner` does."""
+    origin = f"trial {trial.trial_id}, as trained in the sweep"
+    return _export(run, run.exported(trial.trial_id), trial, trial_weights(run, trial), origin), origin
+
+
+def winner_weights(run: RunFolder, winner: TrialResult) -> tuple[AbstractContextManager[Path], str]:
+    """Return the winner's checkpoint on this machine, retrained if that was done, and a phrase for its source."""
+    if retrain_record(run, winner) is not None:
+        return RunStore(run).reading(run.winner / "checkpoints" / "best"), f"trial {winner.trial_id}, retrained"
+    return trial_weights(run, winner), f"trial {winner.trial_id}, as trained in the sweep"
+
+
+def _export(
+    run: RunFolder, place: Place, trial: TrialResult, weights: AbstractContextManager[Path], origin: str
+) -> ExportBundle:
     with weights as checkpoint:
         model, state = load_trained(checkpoint)
     dataset = open_dataset(state.config.data.root, state.config.data.manifest)
-    for draft in run.here(run.export).glob(".export-*"):  # of an export that was killed
+    for draft in run.here(place).glob(".export-*"):  # of an export that was killed
         shutil.rmtree(draft, ignore_errors=True)
     bundle = load_task(state.config.task).export(
         model,
@@ -52,21 +73,13 @@ def export_winner(
         config=_portable(state.config.to_json()),
         fingerprint=state.fingerprint,
         images=((sample.path, dataset.read(sample)) for sample in dataset.splits["val"]),
-        folder=run.here(run.export),
+        folder=run.here(place),
     )
-    write_atomically(run.here(run.export) / EXPORT_JSON, json.dumps({"trial_id": winner.trial_id, "origin": origin}))
+    write_atomically(run.here(place) / EXPORT_JSON, json.dumps({"trial_id": trial.trial_id, "origin": origin}))
     # The model last: the other files describe it, and only the model makes the export complete.
     for name in sorted((file.name for file in bundle.model.parent.iterdir()), key=bundle.model.name.__eq__):
-        RunStore(run).publish(run.export / name)
-    publish_summary(run, tracking, on_problem)
-    return bundle, origin
-
-
-def winner_weights(run: RunFolder, winner: TrialResult) -> tuple[AbstractContextManager[Path], str]:
-    """Return the winner's checkpoint on this machine, retrained if that was done, and a phrase for its source."""
-    if retrain_record(run, winner) is not None:
-        return RunStore(run).reading(run.winner / "checkpoints" / "best"), f"trial {winner.trial_id}, retrained"
-    return trial_weights(run, winner), f"trial {winner.trial_id}, as trained in the sweep"
+        RunStore(run).publish(place / name)
+    return bundle
 
 
 def _portable(config: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ changes.
 """
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from optuna.trial import FrozenTrial
@@ -50,11 +51,14 @@ def records(problem: SearchProblem) -> dict[Path, RunRecord]:
     return found
 
 
-def collect_trials(problem: SearchProblem, fingerprint: str) -> WarmStart:
-    """Read those runs' trials. Raises InvalidInput where they are on other images than those with `fingerprint`."""
+def collect_trials(problem: SearchProblem, is_trained: Callable[[str], bool]) -> WarmStart:
+    """Read those runs' trials.
+
+    Raises InvalidInput where `is_trained` says of the fingerprint of a run that it is not of the images of this one.
+    """
     runs: dict[str, tuple[TrialResult, ...]] = {}
     for path, record in records(problem).items():
-        if record.fingerprint != fingerprint:
+        if not is_trained(record.fingerprint):
             raise InvalidInput(
                 f"search.warm_start: {path} must be on the images of this sweep, got others: values measured on "
                 "other images would be taken for values on these; remove it, and give its best configurations as "

@@ -6,9 +6,10 @@ from typing import Any
 
 from analysis.run_folder import RunFolder
 from analysis.run_store import RunStore
+from orchestrator.spec.file_kinds import trial_settings
 from orchestrator.spec.overrides import apply_override
 from orchestrator.spec.sections import Storage
-from orchestrator.spec.sweep_spec import SHARED, TIED, SweepSpec
+from orchestrator.spec.sweep_spec import SHARED, TIED, SweepSpec, check_run_name
 from search_spaces.documents import read_mapping
 from search_spaces.errors import InvalidInput, closest, shown
 from search_spaces.shell import thaw_command
@@ -32,9 +33,15 @@ def load(path: Path | str, overrides: Sequence[str] = (), name: str | None = Non
     raw = read_mapping(path)
     for override in overrides:
         apply_override(raw, override)
+    if settings := trial_settings(raw):
+        raise InvalidInput(
+            f"{path}: must be a sweep file, with `space` and the like, got a trial's file with `{settings[0]}` at the "
+            f"top; run it with `{thaw_command('trial', path)}`"
+        )
     if name is not None:
         raw["name"] = name
-    raw.setdefault("name", path.stem)
+    if "name" not in raw:
+        raw["name"] = _name_of_file(path)
     return resolve(raw, path.resolve().parent, str(path))
 
 
@@ -44,6 +51,13 @@ def resolve(raw: dict[str, Any], base: Path, source: str) -> SweepSpec:
     spec = parse(SweepSpec, {**raw, "storage": raw.get("storage", {})}, source, base=base)
     _check(spec, source)
     return spec
+
+
+def _name_of_file(path: Path) -> str:
+    try:
+        return str(check_run_name(path.stem))
+    except ValueError as error:
+        raise InvalidInput(f"{path}: name: without one, that of the file names the run, which {error}") from None
 
 
 def load_run(run: RunFolder) -> SweepSpec:

@@ -24,7 +24,7 @@ class Search(Frozen):
     sampler: Literal["tpe", "gp", "random", "qmc", "grid", "nsga2"] = "tpe"
     """Optuna's sampler; grid runs every point of a countable space in order."""
 
-    trials: int = Field(default=24, ge=1)
+    trials: int = Field(default=24, ge=1, le=1_000_000)
     """Number of configurations that are tried."""
 
     seed: int = Field(default=0, ge=0, lt=2**31)
@@ -44,10 +44,10 @@ class Search(Frozen):
 class Asha(Frozen):
     """Asha: asynchronous successive halving, Li et al., arXiv 1810.05934."""
 
-    grace: int = Field(default=1, ge=1)
+    grace: int = Field(default=1, ge=1, le=10_000)
     """Epochs that every trial gets before it may be stopped, counted from its last thaw."""
 
-    reduction: int = Field(default=3, ge=2)
+    reduction: int = Field(default=3, ge=2, le=10_000)
     """One in this many of the trials that reach a rung continues."""
 
     resource: Literal["compute", "epochs"] = "compute"
@@ -64,10 +64,10 @@ class Stopping(Frozen):
 class Resources(Frozen):
     """Resources of one trial, and the number of trials that run at once."""
 
-    workers: int = Field(default=1, ge=1)
+    workers: int = Field(default=1, ge=1, le=10_000)
     """Processes of one trial, which divide its batches among themselves."""
 
-    cpus_per_worker: float = Field(default=1, gt=0)
+    cpus_per_worker: float = Field(default=1, gt=0, le=10_000)
     """CPU cores of a worker, which also sets its number of threads."""
 
     gpus_per_worker: float = Field(default=0, ge=0)
@@ -76,7 +76,7 @@ class Resources(Frozen):
     placement: Literal["pack", "spread"] = "pack"
     """pack: the workers of a trial on as few nodes as possible; spread: on as many."""
 
-    concurrent: OrAuto[Annotated[int, Field(ge=1)]] = None
+    concurrent: OrAuto[Annotated[int, Field(ge=1, le=1_000_000)]] = None
     """Trials that run at once; auto: as many as fit, which on a cluster follows its nodes."""
 
     epoch_timeout: OrNone[Annotated[float, Field(gt=0)]] = None

@@ -71,21 +71,24 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LONGEST_NAME = 64
 
 
-def _check_name(name: Any) -> Any:
+def check_run_name(name: Any) -> Any:
     """Return the name of a sweep. Raises ValueError for a text that cannot name a folder and a group."""
     if not isinstance(name, str) or (_NAME.fullmatch(name) and len(name) <= _LONGEST_NAME):
         return name
     rest = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:_LONGEST_NAME]
     raise ValueError(
         f"must be at most {_LONGEST_NAME} letters, digits, dots, dashes and underscores, and begin with a letter or "
-        f"digit, got {shown(name)}; choose another{f', e.g. {rest}' if rest else ''}, in the file or with --name"
+        f"digit, got {shown(name)}; choose another{f', e.g. {rest}' if rest else ''}: `name` in the file, or --name of "
+        "`sweep`"
     )
 
 
 class SweepSpec(Frozen):
     """SweepSpec: space, fixed settings, number of trials, objective and machine of a sweep."""
 
-    name: Annotated[str, BeforeValidator(_check_name)] = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)
+    name: Annotated[str, BeforeValidator(check_run_name)] = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64
+    )
     """Name of the run's folder and of its group in W&B: letters, digits, dot, dash, underscore."""
 
     data: DataConfig

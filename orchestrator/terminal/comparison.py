@@ -1,9 +1,10 @@
-"""Tables and a sentence about two trials, for the terminal."""
+"""Tables about two trials, for the terminal."""
 
 from rich.table import Table
 from rich.text import Text
 
 from analysis.comparison import TrialComparison
+from orchestrator.terminal.safe_console import safe_text
 from search_spaces.space import value_text
 
 
@@ -11,7 +12,7 @@ def setting_table(found: TrialComparison) -> Table:
     """Return one row per setting that differs; empty where it does not apply to a trial."""
     table = _table(found, "setting")
     for name, values in found.settings.items():
-        table.add_row(Text(name), *(Text("" if value is None else value_text(value)) for value in values))
+        table.add_row(safe_text(name), *(safe_text("" if value is None else value_text(value)) for value in values))
     return table
 
 
@@ -26,22 +27,6 @@ def curve_table(found: TrialComparison) -> Table:
         ]
         table.add_row(str(epoch), *cells)
     return table
-
-
-def comparison_text(found: TrialComparison) -> str:
-    """Say which of the two is better, and whether the images tell them apart."""
-    first, second = (trial.trial_id for trial in found.trials)
-    metric, paired = found.objective.metric, found.paired
-    if paired is None:
-        return (
-            f"{metric}: no interval of their difference; it takes accuracy, balanced accuracy or macro-F1, and "
-            "predictions of both trials on the same images"
-        )
-    value, (low, high) = paired.difference.value, paired.difference.interval
-    figures = f"{metric} {value:+.4f} (95 % interval on {paired.images} validation images: {low:+.4f} to {high:+.4f})"
-    if low > 0 or high < 0:
-        return f"{first} is {'better' if low > 0 else 'worse'} than {second}: {figures}"
-    return f"{first} and {second} cannot be told apart: {figures}"
 
 
 def _table(found: TrialComparison, head: str) -> Table:

@@ -14,6 +14,7 @@ from analysis.leaderboard import Leaderboard
 from orchestrator.search.rungs import make_rungs
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.terminal.eta import EtaEstimator
+from orchestrator.terminal.safe_console import safe_text
 from orchestrator.terminal.tables import duration, short_text, status_text, trial_table
 from orchestrator.tracking.observer import Observer, SweepStart, TrackerProblem
 from search_spaces.space import parameters_text
@@ -174,7 +175,7 @@ class LiveView(Observer):
         for trial in shown:
             objective = "" if trial.objective is None else f"{trial.objective:.4f}"
             epoch = f"{len(trial.reports)}/{trial.config.epochs}"
-            table.add_row(trial.trial_id, epoch, objective, Text(short_text(trial.parameters)))
+            table.add_row(trial.trial_id, epoch, objective, safe_text(short_text(trial.parameters)))
         more = len(running) - len(shown)
         return Group(table, Text(f"and {more} more", style="dim")) if more else table
 

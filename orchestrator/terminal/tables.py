@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from analysis.leaderboard import Entry, ProbeEntry, columns
+from orchestrator.terminal.safe_console import safe_text
 from search_spaces.space import parameters_text, value_text
 from trainables.config import Objective
 from trainables.result import EpochReport
@@ -90,12 +91,12 @@ def _trial_table(
             cells = [value_text(own[name]) if name in own else "" for name in varying] + [reason] * failed
         else:
             cells = ["\n".join(text for text in (short_text(own), reason) if text)]
-        table.add_row(*(cell(entry) for _, _, cell in shown), *map(Text, cells))
+        table.add_row(*(cell(entry) for _, _, cell in shown), *map(safe_text, cells))
     for probe in probes:
         own = {"architecture": probe.architecture}
         cells = [own.get(name, "") for name in varying] + [""] * failed if split else [probe.architecture]
         row = {"trial": "probe", objective.metric: f"{probe.objective:.4f}"}
-        table.add_row(*(row.get(name, "") for name, _, _ in shown), *map(Text, cells), style="dim")
+        table.add_row(*(row.get(name, "") for name, _, _ in shown), *map(safe_text, cells), style="dim")
     return table
 
 
@@ -104,7 +105,7 @@ def _leading_columns(
 ) -> list[tuple[str, bool, Callable[[Entry], str | Text]]]:
     """Return name, whether it holds numbers, and cell of each column before those of the settings."""
     listed: list[tuple[bool, str, bool, Callable[[Entry], str | Text]]] = [
-        (any(entry.run is not None for entry in entries), "run", False, lambda entry: Text(entry.run or "")),
+        (any(entry.run is not None for entry in entries), "run", False, lambda entry: safe_text(entry.run or "")),
         (True, "rank", True, lambda entry: "" if entry.rank is None else str(entry.rank)),
         (True, "trial", False, lambda entry: entry.trial.trial_id),
         (True, "status", False, lambda entry: status_text(entry.trial.status)),
@@ -247,7 +248,7 @@ def _report(evaluation: Evaluation, *, intervals: bool) -> Table:
         bounds = [interval_text(evaluation.recall_intervals[name], 3)] if intervals else []
         report.add_row(
             str(index),
-            Text(name),
+            safe_text(name),
             f"{scores['precision']:.3f}",
             f"{scores['recall']:.3f}",
             *bounds,
@@ -283,7 +284,7 @@ def _confusion_matrix(evaluation: Evaluation) -> Table:
             Text(str(count), style="green" if column == index else "dim" if count == 0 else "red")
             for column, count in enumerate(evaluation.confusion[index])
         ]
-        table.add_row(Text(f"{index} {name}"), *counts)
+        table.add_row(safe_text(f"{index} {name}"), *counts)
     return table
 
 
@@ -298,7 +299,7 @@ def _confusions(evaluation: Evaluation, limit: int = 10) -> Table:
     for name in ("true", "taken for", "images"):
         table.add_column(name, justify="right" if name == "images" else "left")
     for count, true, predicted in sorted(wrong, reverse=True)[:limit]:
-        table.add_row(Text(true), Text(predicted), str(count))
+        table.add_row(safe_text(true), safe_text(predicted), str(count))
     return table
 
 
@@ -310,7 +311,7 @@ def class_table(counts: BatchCounts) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     for count in counts.classes:
         numbers = (count.images, count.none, count.sampler, f"{count.weight:.3f}")
-        table.add_row(Text(count.label), *map(str, numbers))
+        table.add_row(safe_text(count.label), *map(str, numbers))
     return table
 
 
@@ -329,7 +330,9 @@ def prediction_table(predictions: Iterable[Prediction]) -> Table:
     table.add_column("then", style="dim")
     for prediction in predictions:
         others = ", ".join(f"{label} {probability:.3f}" for label, probability in prediction.top[1:3])
-        table.add_row(Text(prediction.path), Text(prediction.label), f"{prediction.probability:.3f}", Text(others))
+        table.add_row(
+            safe_text(prediction.path), safe_text(prediction.label), f"{prediction.probability:.3f}", safe_text(others)
+        )
     return table
 
 

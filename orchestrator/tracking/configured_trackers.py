@@ -46,8 +46,8 @@ def make_trackers(
         service = WandbTracker(tracking.wandb, request_seconds, request_seconds + uploading)
         local = WandbTracker(tracking.wandb.model_copy(update={"mode": "offline"}))
         trackers.append(IsolatedTracker(service, local, explain_outage, call_seconds + uploading, SIGNS))
-    elif mode == "offline":  # also in a process of its own: the client takes turns with the interpreter of a driver
-        trackers.append(HostedTracker(WandbTracker(tracking.wandb), call_seconds))
+    elif mode == "offline":
+        trackers.append(WandbTracker(tracking.wandb))
     if tracking.tensorboard is not None:
         trackers.append(TensorBoardTracker(tracking.tensorboard))
     if tracking.mlflow is not None:

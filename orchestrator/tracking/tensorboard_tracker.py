@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis.markdown import markdown_table
+from analysis.text_tables import markdown_table
 from orchestrator.spec.sections import TensorBoard
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tracker import TrialContext

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.ledger import Ledger, RunRecord
+from analysis import ledger as ledger_module
+from analysis.ledger import Ledger, RunRecord, WatchedLedger
 from analysis.run_folder import RunFolder
 from search_spaces.errors import InvalidInput
 from trainables.config import Objective, TrialConfig
@@ -252,3 +253,23 @@ def test_light_to_import() -> None:
     heavy = "{'torch', 'ray', 'pandas', 'optuna', 'numpy'}"
     code = f"import analysis.ledger, analysis.heartbeat, sys; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_watched_ledger_parses_only_what_has_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger, run, parsed = ledger_in(tmp_path), RunFolder(tmp_path), []
+    for number in range(3):
+        ledger.write_trial(result(f"000{number}"))
+    watched, read = WatchedLedger(run), ledger_module._readable_trial
+    monkeypatch.setattr(ledger_module, "_readable_trial", lambda path, name: parsed.append(name) or read(path, name))
+    assert watched.trials() == ledger.trials()
+    parsed.clear()
+    assert watched.trials() == watched.trials()
+    assert parsed == []
+    ledger.write_trial(result("0001", status=Status.PRUNED))
+    assert [each.status for each in watched.trials()] == [Status.RUNNING, Status.PRUNED, Status.RUNNING]
+    assert parsed == ["0001"]
+    (tmp_path / "trials" / "0002.json").unlink()
+    assert [each.trial_id for each in watched.trials()] == ["0000", "0001"]
+    (tmp_path / "trials" / "0000.json").write_text("{")
+    assert [each.trial_id for each in watched.trials()] == ["0001"]
+    assert "0000.json" in watched.problems[0]

@@ -1,9 +1,14 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
+from run_records import run_record
+from run_records import trial as record_of
 
 from analysis.leaderboard import Entry, Leaderboard
-from analysis.selection import Selection
+from analysis.ledger import Ledger
+from analysis.run_folder import RunFolder
+from analysis.selection import Selection, choose_trial, choose_trials
 from search_spaces.errors import InvalidInput
 from trainables.config import Objective, TrialConfig
 from trainables.result import EpochReport, TrialResult
@@ -89,3 +94,46 @@ def test_a_parameter_that_is_called_as_a_column_is_found_under_its_long_name() -
     ended = trial("0000", [0.5], Status.COMPLETED, {"epochs": 9})
     (entry,) = Leaderboard.from_trials(Objective(metric="val/macro_f1"), [ended]).entries
     assert (entry.row()["epochs"], entry.row()["parameters.epochs"]) == (1, 9)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    """A run in which the second trial is the best, and the third has no rank."""
+    folder = RunFolder(tmp_path / "runs" / "trash")
+    ledger = Ledger(folder)
+    ledger.write_run(run_record())
+    for each in (record_of(0, 2, Status.COMPLETED), record_of(1, 5, Status.COMPLETED), record_of(2, 1, Status.PRUNED)):
+        ledger.write_trial(each)
+    return folder
+
+
+def test_trials_are_chosen_by_id_and_by_rank(run: RunFolder) -> None:
+    assert [each.trial_id for each in choose_trials(run, ["0002"], [2, 1])] == ["0002", "0000", "0001"]
+    assert choose_trials(run) == []
+
+
+def test_one_trial_or_none(run: RunFolder) -> None:
+    assert choose_trial(run, None, None) is None
+    by_id, by_rank = choose_trial(run, "0002", None), choose_trial(run, None, 1)
+    assert by_id is not None
+    assert by_rank is not None
+    assert (by_id.trial_id, by_rank.trial_id) == ("0002", "0001")
+
+
+@pytest.mark.parametrize(
+    ("trial_ids", "ranks", "message"),
+    [
+        ([], [3], "--rank: must be from 1 to 2, the number of COMPLETED trials of .*, got 3"),
+        (["0001"], [1], "trials must differ, got 0001 twice"),
+        (["0009"], [], "0009"),
+        (["../0001"], [], "a trial id must be a file name"),
+    ],
+)
+def test_a_choice_that_no_trial_answers(run: RunFolder, trial_ids: list[str], ranks: list[int], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        choose_trials(run, trial_ids, ranks)
+
+
+def test_an_id_and_a_rank_are_two_choices(run: RunFolder) -> None:
+    with pytest.raises(InvalidInput, match="--rank: must stand without --trial, got 1 and 0001"):
+        choose_trial(run, "0001", 1)

@@ -47,3 +47,7 @@ def test_a_model_is_there_after_the_export(tmp_path: Path) -> None:
     (tmp_path / "export").mkdir()
     (tmp_path / "export" / MODEL_ONNX).write_text("")
     assert exported_model(run) == tmp_path / "export" / "model.onnx"
+    assert exported_model(run, "0007") is None
+    (tmp_path / "exports" / "0007").mkdir(parents=True)
+    (tmp_path / "exports" / "0007" / MODEL_ONNX).write_text("")
+    assert exported_model(run, "0007") == tmp_path / "exports" / "0007" / "model.onnx"

@@ -284,7 +284,9 @@ def test_a_thousand_runs_of_one_name_share_no_id(tmp_path: Path) -> None:
     search = {"trials": 1, "sampler": "random"}
     file.write_text(dump_yaml({"name": SWEEP, "data": {"root": "p"}, "trial": trial, "space": space, "search": search}))
     spec = load(file)
-    arrays: Any = SimpleNamespace(classes=("a", "b"), fingerprint="f", dataset=SimpleNamespace(splits={}))
+    arrays: Any = SimpleNamespace(
+        classes=("a", "b"), fingerprints=SimpleNamespace(trained="f"), dataset=SimpleNamespace(splits={})
+    )
     sets = []
     media = mock.patch.multiple("wandb", Table=mock.DEFAULT, Plotly=mock.DEFAULT)
     with mock.patch("wandb.init") as init, media, mock.patch("wandb.setup"):

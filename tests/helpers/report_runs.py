@@ -1,6 +1,9 @@
 """Ledgers for figures, written by hand: settings with a condition, hostile names, predictions."""
 
+import base64
+import gzip
 import json
+import re
 from typing import Any
 
 import plotly.graph_objects as go
@@ -66,3 +69,9 @@ def predicted(run: RunFolder, name: str, label: str = "cat") -> None:
 def texts(made: go.Figure) -> str:
     """All that a figure hands to the browser."""
     return str(json.loads(made.to_json()))
+
+
+def unpacked(page: str) -> str:
+    """A page, or a part of one, with its figures as the JSON that its script inflates."""
+    packed = re.compile(r'(?<=<script type="text/plain">)[^<]+')
+    return packed.sub(lambda found: gzip.decompress(base64.b64decode(found[0])).decode(), page)

@@ -276,6 +276,23 @@ def test_a_path_in_a_file_that_no_file_system_holds(key: str, sweep_file: Callab
         ("space.lr={float: [1, 1" + "0" * 400 + "]}", "numbers must be below 1e308"),
         ("space.lr.log.\u00b2=1", "a list's entry is named by its number"),
         ("space.unfreeze_epoch={int: [1, 2]}", "`when: {strategy: progressive}`"),
+        ("search.trials=1e30", "search.trials: must be at most 1000000, got 1e+30; lower it"),
+        ("search.trials=.inf", "search.trials: must be a finite number, got inf"),
+        ("trial.batch_size=1e12", "trial.batch_size: must be at most 1000000, got"),
+        ("trial.clip_norm=.inf", "trial.clip_norm: must be a finite number, or none, got inf"),
+        ("trial.warmup_epochs=.nan", "trial.warmup_epochs: must be a finite number, got nan"),
+        ("resources.workers=1000000000", "resources.workers: must be at most 10000, got 1000000000"),
+        ("budget.gpu_hours=.inf", "budget.gpu_hours: must be a finite number, or none, got inf"),
+        (f"budget.wall_clock={'9' * 400}d", "budget.wall_clock: must be a finite number"),
+        ("stopping.asha.grace=1e9", "stopping.asha.grace: must be at most 10000, got"),
+        (
+            "trial.weights=imagenet",
+            "trial.weights: must be pretrained, none or a path, got 'imagenet'; did you mean pre",
+        ),
+        ("trial.weights=true", "trial.weights: must be pretrained, none or a path, got True; did you mean pretrained?"),
+        ("space.weights={choice: [none, random]}", "got 'random'; did you mean none?"),
+        ("space.batch_size={int: ['8', 16]}", "low and high must be whole numbers, got '8'; write them without quotes"),
+        ("space.lr={log: 1e-3}", "space.lr.log: must be [low, high], got 0.001; write two numbers"),
     ],
 )
 def test_an_odd_value(override: str, words: str, sweep_file: Callable[..., Path], refused: Refused):
@@ -285,6 +302,43 @@ def test_an_odd_value(override: str, words: str, sweep_file: Callable[..., Path]
 def test_a_resume_changes_nothing(refused: Refused):
     message = refused("resume", "my runs/a", "--set", "search.trials=9")
     assert "change them: thaw extend 'my runs/a' --set search.trials=9" in message
+
+
+@pytest.mark.parametrize("command", ["sweep", "space", "plan", "doctor"])
+def test_a_trial_s_file_is_no_sweep_file(command: str, tmp_path: Path, refused: Refused):
+    trial = {"data": {"root": "photos"}, "architecture": "resnet18", "strategy": "head", "epochs": 1, "lr": 1e-3}
+    (tmp_path / "my trial.yaml").write_text(dump_yaml(trial))
+    message = refused(command, "my trial.yaml")
+    assert (
+        "must be a sweep file, with `space` and the like, got a trial's file with `architecture` at the top" in message
+    )
+    assert "run it with `thaw trial 'my trial.yaml'`" in message
+
+
+UNWRITABLE = "/proc/1/none"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("init", f"{UNWRITABLE}/s.yaml"),
+        ("demo", UNWRITABLE),
+        ("import-config", "old.yaml", "--out", f"{UNWRITABLE}/t.yaml"),
+        ("data", "preview", "sweep.yaml", "--out", f"{UNWRITABLE}/p.png"),
+        ("sweep", "sweep.yaml", "--set", f"storage.root={UNWRITABLE}"),
+        ("trial", "trial.yaml", "--out", UNWRITABLE),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_place_where_nothing_can_be_written(
+    command: tuple[str, ...], sweep_file: Callable[..., Path], tmp_path: Path, refused: Refused
+):
+    sweep_file()
+    (tmp_path / "old.yaml").write_text("model: resnet18\n")
+    (tmp_path / "trial.yaml").write_text(dump_yaml({"data": {"root": "photos", "image_size": 32}, **TRIAL, "lr": 0.1}))
+    message = refused(*command)
+    assert f"{UNWRITABLE}" in message
+    assert "choose another" in message
 
 
 def test_a_sweep_file_is_no_trial_s_file(sweep_file: Callable[..., Path], refused: Refused):
@@ -355,7 +409,7 @@ def test_an_empty_run(
 def test_a_run_whose_data_has_changed(sweep_file: Callable[..., Path], photos: Path, tmp_path: Path, refused: Refused):
     spec = load(sweep_file())
     run = RunFolder(spec.run_root)
-    write_run(run, fingerprint=preflight(spec).fingerprint)
+    write_run(run, fingerprint=preflight(spec).fingerprints.trained)
     run.sweep_yaml.write_text(spec.to_yaml())
     image = photos / "train" / "cat" / "0.png"
     content = image.read_bytes()

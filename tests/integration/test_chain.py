@@ -257,6 +257,27 @@ def test_predict(exported: RunFolder, digits: Path, capsys: pytest.CaptureFixtur
     assert f"{predictions[0]['probability']:.3f}" in out
 
 
+def test_any_trial_is_exported_and_predicts(exported: RunFolder, digits: Path, capsys: pytest.CaptureFixture[str]):
+    image, model = digits / "test" / "7", exported.export / "model.onnx"
+    before = model.read_bytes()
+    second = next(entry["trial_id"] for entry in printed(capsys, "leaderboard", exported.root) if entry["rank"] == 2)
+    assert cli(["predict", str(exported.root), str(image), "--rank", "2"]) == 2
+    assert f"export it: `thaw export {exported.root} --trial {second}`" in " ".join(capsys.readouterr().err.split())
+    told = printed(capsys, "export", exported.root, "--rank", "2")
+    assert told["model"] == str(exported.exported(second) / "model.onnx")
+    assert told["origin"] == f"trial {second}, as trained in the sweep"
+    assert model.read_bytes() == before
+    by_run = printed(capsys, "predict", exported.root, image, "--trial", second)
+    assert by_run == printed(capsys, "predict", told["model"], image)
+    assert printed(capsys, "predict", exported.root, image) == printed(capsys, "predict", model, image)
+    for wrong, said in (
+        ([exported.root, image, "--trial", "0001", "--rank", "1"], "--rank: must stand without --trial"),
+        ([model, image, "--rank", "1"], f"--rank: must stand with a run, got the file {model}"),
+    ):
+        assert cli(["predict", *map(str, wrong)]) == 2
+        assert said in " ".join(capsys.readouterr().err.split())
+
+
 def test_predict_needs_no_torch(exported: RunFolder, digits: Path, tmp_path: Path):
     image = next(iter(sorted((digits / "test" / "3").iterdir())))
     code = (

@@ -32,6 +32,20 @@ def test_a_path_starts_from_the_folder_of_its_file(
     assert parse(Paths, given, "test", base=Path("/base")) == read
 
 
+@pytest.mark.parametrize("given", ["Image_Net", "imagenet", True, None])
+def test_a_word_of_another_tool_is_named_with_the_one_that_is_meant(given: Any) -> None:
+    class Words(BaseModel):
+        weights: Annotated[
+            str, FromFile(("pretrained", "none"), (("imagenet", "yes"), ("true", "yes"), ("none", "no")))
+        ]
+
+    with pytest.raises(
+        InvalidInput, match=r"weights: must be pretrained, none or a path, got .*; did you mean (yes|no)"
+    ):
+        parse(Words, {"weights": given}, "test", base=Path("/base"))
+    assert parse(Words, {"weights": "./imagenet"}, "test", base=Path("/base")).weights == "/base/imagenet"
+
+
 def test_a_record_has_no_base() -> None:
     assert parse(Paths, {"folder": "a", "weights": "w.pt"}, "test") == Paths(folder=Path("a"), weights="w.pt")
 

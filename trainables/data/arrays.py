@@ -10,7 +10,7 @@ from torch import Tensor
 
 from search_spaces.errors import InvalidInput, one_of
 from trainables.config import DataConfig
-from trainables.data.fingerprint import fingerprint
+from trainables.data.fingerprint import Fingerprints, fingerprints
 from trainables.data.image_cache import open_images
 from trainables.data.lazy_images import Indices, LazyImages, Pixels
 from trainables.data.node_cache import NodeCache
@@ -71,7 +71,7 @@ class Arrays:
     """The splits that were asked for, with the data set they came from."""
 
     dataset: Dataset
-    fingerprint: str
+    fingerprints: Fingerprints
     splits: dict[str, Split]
 
     @property
@@ -97,13 +97,15 @@ def load_arrays(
     for split in splits:
         if split not in dataset.splits:
             raise InvalidInput(f"{data.root}: split {one_of(split, dataset.splits)}, or add the images")
-    digest, node = fingerprint(dataset, cache), NodeCache(cache, budget)
+    digests, node = fingerprints(dataset, cache), NodeCache(cache, budget)
     return Arrays(
         dataset=dataset,
-        fingerprint=digest,
+        fingerprints=digests,
         splits={
             split: Split(
-                images=open_images(dataset, split, data.image_size, data.resize_mode, digest, node, on_progress),
+                images=open_images(
+                    dataset, split, data.image_size, data.resize_mode, digests.stored, node, on_progress
+                ),
             )
             for split in splits
         },

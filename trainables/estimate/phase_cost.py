@@ -20,6 +20,7 @@ import torch
 
 from trainables.config import STRATEGY_PARAMETERS, DataConfig, TrialConfig
 from trainables.data.arrays import Arrays, Split
+from trainables.data.fingerprint import Fingerprints
 from trainables.data.lazy_images import LazyImages, Pixels
 from trainables.data.node_cache import Array, NodeCache
 from trainables.data.preprocess import load_image
@@ -103,7 +104,7 @@ def sample_images(data: DataConfig, most: int) -> ImageSample:
     arrays = {name: Split(_decode(dataset, name, data)) for name in splits}
     decode = (time.perf_counter() - began) / sum(map(len, arrays.values()))
     counts = {name: len(samples) for name, samples in whole.splits.items()}
-    return ImageSample(Arrays(dataset, "sample", arrays), counts, decode)
+    return ImageSample(Arrays(dataset, Fingerprints("sample", None, "sample"), arrays), counts, decode)
 
 
 def measure_phase(config: TrialConfig, stages: Stages, sample: ImageSample, threads: int) -> PhaseCost:
@@ -202,7 +203,7 @@ def _save(learner: Learner, folder: Path) -> None:
     state = CheckpointState(
         config=learner.config,
         classes=learner.arrays.classes,
-        fingerprint=learner.arrays.fingerprint,
+        fingerprint=learner.arrays.fingerprints.trained,
         mean=learner.mean,
         std=learner.std,
         reports=(),

@@ -64,7 +64,7 @@ class TrialBatches:
     """Batches of both splits of a trial: images stay on the device from the first phase that reads them on."""
 
     def __init__(self, train: Batches, val: Batches, fingerprint: str) -> None:
-        """`fingerprint` is that of the data set."""
+        """`fingerprint` is that of the images as the caches hold them."""
         self.train, self.val = train, val
         self.fingerprint = fingerprint
         self.device = train.device

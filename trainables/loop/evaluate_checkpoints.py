@@ -1,6 +1,7 @@
 """Evaluation of checkpoints: one model, or the soft vote of several, on a split."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -38,18 +39,25 @@ def evaluate_checkpoints(
             f"--tta must be one of {', '.join(task.tta)} for the task {states[0].config.task}, got {tta}; leave it out"
         )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    votes = []
+    votes, trained = [], []
     for checkpoint, state in zip(checkpoints, states, strict=True):
         arrays = load_arrays(state.config.data, cache, [split], budget=budget)
-        if arrays.fingerprint != state.fingerprint:
+        if not arrays.fingerprints.is_trained(state.fingerprint):
             raise InvalidInput(
                 f"data set must be the one that was trained on, but {state.config.data.root} has changed since; "
                 "restore its images, or train again"
             )
+        trained.append(arrays.fingerprints.trained)
+        if trained[-1] != trained[0]:
+            raise InvalidInput(
+                f"models that vote must have been trained on the same images, got fingerprint {trained[0][:12]} in "
+                f"{checkpoints[0]} and {trained[-1][:12]} in {checkpoint}; choose trials of one data set"
+            )
         model, _ = load_trained(checkpoint)
         images = arrays.splits[split]
         votes.append(task.vote(predict_views(model.to(device), images, state.mean, state.std, device, tta)))
-    return task.evaluate(task.vote(votes), arrays.dataset, split)
+    found = task.evaluate(task.vote(votes), arrays.dataset, split)
+    return replace(found, fingerprint=arrays.fingerprints.of_split(split))
 
 
 def _check_members(checkpoints: Sequence[Path], states: Sequence[CheckpointState]) -> None:
@@ -65,10 +73,4 @@ def _check_members(checkpoints: Sequence[Path], states: Sequence[CheckpointState
             raise InvalidInput(
                 f"models that vote must have the same classes, got {', '.join(states[0].classes)} in {checkpoints[0]} "
                 f"and {', '.join(state.classes)} in {checkpoint}; choose trials of one data set"
-            )
-        if state.fingerprint != states[0].fingerprint:
-            raise InvalidInput(
-                f"models that vote must have been trained on the same images, got fingerprint "
-                f"{states[0].fingerprint[:12]} in {checkpoints[0]} and {state.fingerprint[:12]} in {checkpoint}; "
-                "choose trials of one data set"
             )

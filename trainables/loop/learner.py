@@ -63,7 +63,7 @@ class Learner:
         train, val = (
             Batches(config, arrays.splits[name], self.mean, self.std, self.device) for name in ("train", "val")
         )
-        self.images = TrialBatches(train, val, arrays.fingerprint)
+        self.images = TrialBatches(train, val, arrays.fingerprints.stored)
         self.sample_weights = self.task.sample_weights(config, arrays.dataset)
         self.criterion = self.task.criterion(config, arrays.dataset, self.device)
         self.notes: list[str] = []

@@ -121,7 +121,7 @@ def _state(learner: Learner, arrays: Arrays, reports: list[EpochReport]) -> Chec
     return CheckpointState(
         config=learner.config,
         classes=arrays.classes,
-        fingerprint=arrays.fingerprint,
+        fingerprint=arrays.fingerprints.trained,
         mean=learner.mean,
         std=learner.std,
         reports=tuple(reports),
@@ -135,7 +135,7 @@ def _restore(learner: Learner, arrays: Arrays, folder: Path) -> list[EpochReport
     state = CheckpointState.read(folder)
     if state.config != learner.config:
         raise InvalidInput(f"checkpoint must be of the same configuration, got {folder}; start the trial anew")
-    if state.fingerprint != arrays.fingerprint:
+    if not arrays.fingerprints.is_trained(state.fingerprint):
         raise InvalidInput(
             f"checkpoint must be of the same data set, got {folder}, whose images have changed since; "
             "restore them, or start a new run"

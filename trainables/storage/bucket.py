@@ -112,6 +112,14 @@ class BucketPath:
             infos = _file_system(self.bucket).get_file_info(FileSelector(self._name, allow_not_found=True))
         return iter([self / name for name in sorted(info.base_name for info in infos)])
 
+    def versions(self) -> dict[str, tuple[int, int]]:
+        """Return the time of change, in nanoseconds, and the size, in bytes, of each object directly below, by name."""
+        from pyarrow.fs import FileSelector, FileType
+
+        with _asking(self):
+            infos = _file_system(self.bucket).get_file_info(FileSelector(self._name, allow_not_found=True))
+        return {info.base_name: (info.mtime_ns, info.size) for info in infos if info.type is FileType.File}
+
     def glob(self, pattern: str) -> Iterator[Self]:
         """List what of that matches a pattern of names, e.g. `*.json`."""
         return (child for child in self.iterdir() if fnmatchcase(child.name, pattern))

@@ -13,6 +13,9 @@ class Evaluation:
     split: str
     """Name of the split."""
 
+    fingerprint: str | None = None
+    """Fingerprint of the images that were measured: two measurements compare where it is equal."""
+
     classes: tuple[str, ...] = ()
     """Class names in the order of the model's outputs."""
 

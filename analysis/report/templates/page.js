@@ -1,6 +1,6 @@
 "use strict";
 for (const each of [...document.querySelectorAll(".scripted")]) each.classList.remove("scripted");
-for (const table of document.querySelectorAll("table")) {
+function enliven(table) {
   const body = table.tBodies[0];
   const input = table.parentElement.previousElementSibling;
   if (input.matches("input")) input.addEventListener("input", () => {
@@ -26,6 +26,7 @@ for (const table of document.querySelectorAll("table")) {
     });
   });
 }
+for (const table of document.querySelectorAll("table")) enliven(table);
 function inflated(script) {
   const packed = Uint8Array.from(atob(script.textContent), each => each.charCodeAt(0));
   return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip")));

@@ -1,4 +1,5 @@
 import importlib.util
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,12 +28,15 @@ def test_a_page_is_written_into_the_run(searched: Path, capsys: pytest.CaptureFi
 
 
 def test_or_elsewhere_for_several(searched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["report", str(searched), str(searched), "--out", str(tmp_path / "both.html")]) == 0
-    assert (tmp_path / "both.html").read_text().count("leads: val/macro_f1 0.750") == 2
-    assert run(["report", str(searched), str(searched)]) == 2
+    copy, out = str(shutil.copytree(searched, tmp_path / "copy")), tmp_path / "both.html"
+    assert run(["report", str(searched), copy, "--out", str(out)]) == 0
+    assert out.read_text().count("leads: val/macro_f1 0.750") == 2
+    assert run(["report", str(searched), copy]) == 2
     assert "--out: must be given for several runs" in capsys.readouterr().err
-    assert run(["report", str(searched), "--out", str(tmp_path / "both.html" / "page.html")]) == 2
+    assert run(["report", str(searched), "--out", str(out / "page.html")]) == 2
     assert "--out: must be writable" in capsys.readouterr().err
+    assert run(["report", copy, copy, "--out", str(out)]) == 2
+    assert "must be given once" in capsys.readouterr().err
 
 
 def test_figures_are_written_as_pictures(searched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,13 +40,13 @@ def few_images(tmp_path: Path, cache_dir: Path) -> Path:
 def begun(empty_run: RunFolder, spec: Callable[..., SweepSpec]) -> Ledger:
     """A run that has begun with the images that are there."""
     ledger = Ledger(empty_run)
-    ledger.update_run(fingerprint=check_inputs(spec()).fingerprint)
+    ledger.update_run(fingerprint=check_inputs(spec()).fingerprints.trained)
     return ledger
 
 
 def test_a_run_is_resumed_with_the_images_it_began_with(begun: Ledger, spec: Callable[..., SweepSpec]) -> None:
     arrays = check_resumable(spec(), begun.run, begun.read_run(), NAMED)
-    assert (arrays.classes, arrays.fingerprint) == (("a", "b"), begun.read_run().fingerprint)
+    assert (arrays.classes, arrays.fingerprints.trained) == (("a", "b"), begun.read_run().fingerprint)
 
 
 def test_other_images_are_refused(begun: Ledger, spec: Callable[..., SweepSpec], few_images: Path) -> None:

@@ -143,12 +143,77 @@ def test_what_cannot_be_a_trial_is_refused_under_its_old_name(old: dict[str, Any
 
 
 def test_a_value_without_a_counterpart_is_listed_with_the_reason_and_its_default_taken() -> None:
-    imported = convert_config({"model": "resnet50", "optimizer": "Lamb", "class_weights": [1, 2]}, "old.yaml")
+    imported = convert_config({"model": "resnet50", "optimizer": "Lamb", "scheduler": "poly"}, "old.yaml")
     assert imported.unknown == (
         "optimizer: Lamb (Thaw has adam, adamw, sgd)",
-        "class_weights: [1, 2] (Thaw computes the weights from the counts: set balance: loss)",
+        "scheduler: poly (Thaw has constant, cosine, one_cycle, plateau, step)",
     )
     assert "optimizer: adamw" in imported.defaults
+
+
+@pytest.mark.parametrize(
+    ("old", "said"),
+    [
+        ({"class_weights": [1, 2]}, "class_weights: must be understood, got [1, 2]: Thaw computes the weights"),
+        ({"freeze_backbone": "maybe"}, "freeze_backbone: must be understood, got 'maybe': must be true or false"),
+        ({"freeze_wings": 3}, "freeze_wings: must be understood, got 3; remove it, and set `strategy`"),
+        ({"freezing": {"until": "x"}}, "freezing.until: must be understood, got 'x'"),
+        ({"unfreeze": {"epochs": 4}}, "unfreeze.epochs: must be understood, got 4"),
+        ({"unfreeze_wings": False}, "unfreeze_wings: must be understood, got False"),
+        ({"freeze_epochs": "${freeze}"}, "freeze_epochs: must be understood, got '${freeze}': a reference"),
+        (
+            {"callbacks": [{"class_path": "BackboneFinetuning", "init_args": {"unfreeze_backbone_at_epoch": 4}}]},
+            "callbacks[0].init_args.unfreeze_backbone_at_epoch: must be understood, got 4",
+        ),
+        ({"freeze_backbone": True, "progressive_unfreezing": [7]}, "progressive_unfreezing[0]: must be a section"),
+        ({"unfreeze_layers": ["layer9"]}, "unfreeze_layers: must be understood, got 'layer9': resnet18 has no layer"),
+        ({"unfreeze_layers": ["layer3"]}, "every stage from these layers to the head must train"),
+        ({"unfreeze_layers": 2}, "unfreeze_layers: must be understood, got 2: must be names of layers"),
+        ({"freeze_backbone": True, "freeze_epochs": 0}, "freeze_epochs: must be at least 1 with a frozen backbone"),
+        ({"finetune_strategy": "gradual"}, "finetune_strategy: must agree with the other keys, got gradual"),
+        ({"class_balance_beta": 0.999}, "class_balance_beta: must be understood, got 0.999; remove it, and set `bal"),
+        ({"focal_loss": {"gamma": 2, "alpha": 0.25}}, "focal_loss.alpha: must be understood, got 0.25"),
+        ({"pretrained": "mine"}, "pretrained: must be understood, got 'mine': Thaw has none, pretrained; remove it"),
+        ({"resume_from": "last.pth"}, "resume_from: must be understood, got 'last.pth'; remove it, and set `weights`"),
+        ({"load_weights": False}, "load_weights: must be understood, got False"),
+    ],
+)
+def test_a_key_about_freezing_balance_or_weights_that_is_not_understood_is_refused(
+    old: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InvalidInput, match=re.escape(said)):
+        convert_config({"model": "resnet18", **old}, "old.yaml")
+
+
+def test_all_that_is_refused_is_said_at_once() -> None:
+    old = {"model": "resnet18", "freeze_wings": 3, "class_weights": [1], "pretrained": "mine"}
+    with pytest.raises(InvalidInput) as error:
+        convert_config(old, "old.yaml")
+    keys = [line.split(": ")[1] for line in str(error.value).splitlines()]
+    assert keys == ["freeze_wings", "class_weights", "pretrained"]
+
+
+def test_what_is_off_or_empty_is_listed_alone() -> None:
+    off = {"freeze_wings": False, "oversample_minority": None, "sampler_name": "none", "callbacks": [{"a": 1}]}
+    imported = convert_config({"model": "resnet18", **off}, "old.yaml")
+    assert imported.unknown == (
+        "freeze_wings: False",
+        "oversample_minority: None",
+        "sampler_name: none",
+        "callbacks[0].a: 1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "command"),
+    [
+        ({"data": {"root": "p"}, "architecture": "resnet18", "strategy": "head"}, "thaw trial 'my old.yaml'"),
+        ({"data": {"root": "p"}, "space": {"lr": {"log": [0.1, 1]}}}, "thaw sweep 'my old.yaml'"),
+    ],
+)
+def test_a_file_of_thaw_is_one_already(own: dict[str, Any], command: str) -> None:
+    with pytest.raises(InvalidInput, match=re.escape(f"file of Thaw already; run it with `{command}`")):
+        convert_config(own, "my old.yaml")
 
 
 @pytest.mark.parametrize(
@@ -164,6 +229,27 @@ def test_a_value_without_a_counterpart_is_listed_with_the_reason_and_its_default
         ({"gradient_clip_val": 0}, {"clip_norm": None}),
         ({"scheduler": None}, {"scheduler": "constant"}),
         ({"data": {"train_dir": "photos/train", "val_dir": "photos/val"}}, {}),
+        ({"freezing": {"enabled": True, "epochs": 4}, "epochs": 9}, {"unfreeze_epoch": 4, "epochs": 9}),
+        ({"freeze": {"backbone": True}}, {"strategy": "head"}),
+        ({"strategy": "head", "mixed_precision": True}, {"strategy": "head"}),
+        ({"train_backbone": False}, {"strategy": "head"}),
+        ({"lr": 1e-3, "backbone_lr": 0}, {"strategy": "head"}),
+        ({"feature_extract": True, "freeze_bn": True}, {"strategy": "head", "norm_stats": "frozen"}),
+        ({"frozen_stages": 2}, {"strategy": "partial", "trainable_stages": 2}),
+        ({"frozen_stages": -1}, {"strategy": "full"}),
+        ({"freeze_at": 5}, {"strategy": "head"}),
+        ({"freeze_layers": ["conv1", "bn1", "layer1", "layer2"]}, {"strategy": "partial", "trainable_stages": 2}),
+        ({"weights": None}, {"weights": "none"}),
+        ({"weights": None, "pretrained": True}, {"weights": "pretrained"}),
+        ({"weights": "best.pth"}, {"weights": "best.pth"}),
+        ({"dataset": "imagefolder", "data_dir": "photos"}, {}),
+        ({"loss": "focal"}, {"focal_gamma": 2.0}),
+        ({"loss": {"type": "weighted_cross_entropy"}}, {"balance": "loss"}),
+        ({"model_ema": False, "model_ema_decay": 0.99}, {"ema_decay": None}),
+        ({"clip_grad": 1.0, "clip_mode": "value"}, {"clip_norm": None}),
+        ({"mixup": 0.2, "cutmix": 1.0}, {"mixing": "mixup", "mixing_alpha": 0.2}),
+        ({"mixup": 0.0}, {"mixing": "none"}),
+        ({"lr": 1e-4, "head_lr": 1e-3}, {"lr": 1e-3, "backbone_lr_factor": 0.1}),
     ],
 )
 def test_keys_that_work_together(old: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -199,6 +285,30 @@ def test_whatever_it_says_the_file_is_what_was_validated(old: dict[str, Any], so
     assert TrialConfig.model_validate(parse_yaml(imported.text, "text")) == imported.config
     told = [line.partition(":")[0] for line in imported.defaults]
     assert len(told) == len(set(told))
+
+
+odd = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | words,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(names | st.sampled_from(["freezing", "loss", "model"]), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(names | st.sampled_from(["freeze_it", "my_sampler", "init_weights"]), odd, max_size=6))
+def test_whatever_a_file_holds_it_is_written_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, old: dict[str, Any]
+) -> None:
+    folder = tmp_path_factory.mktemp("odd")
+    (folder / "old.yaml").write_text(dump_yaml({"model": "resnet18", **old}), encoding="utf-8")
+    code = cli(["import-config", str(folder / "old.yaml"), "--out", str(folder / "new.yaml")])
+    assert code in (0, 2)
+    assert (folder / "new.yaml").exists() == (code == 0)
+    if code == 0:
+        load_trial(folder / "new.yaml")
 
 
 def test_the_command_writes_a_file_that_thaw_trial_reads(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.migrate.freezing import freezing, whole_number
+from orchestrator.migrate.freezing import freezing, level_of, whole_number
 from trainables.config import STRATEGY_PARAMETERS, TrialConfig
 
 HEAD, FULL = {"strategy": "head"}, {"strategy": "full"}
@@ -26,7 +26,6 @@ def gradual(last: int, after: int) -> dict[str, Any]:
         (False, None, FULL, False),
         (True, None, HEAD, False),
         (True, -1, HEAD, False),
-        (None, -1, FULL, False),
         (False, -1, FULL, False),
         (True, 5, progressive(5), False),
         (None, 5, progressive(5), False),
@@ -41,7 +40,7 @@ def test_the_guides_two_keys(
     found = freezing(freeze, unfreeze_at, None, 20, "p")
     assert found.settings == expected
     assert bool(found.notes) == noted
-    assert found.unknown == []
+    assert (found.unknown, found.refused) == ([], [])
 
 
 @pytest.mark.parametrize(
@@ -101,19 +100,62 @@ def test_phases_that_are_off_or_not_understood_leave_the_other_keys() -> None:
     off = freezing(True, 4, {"enabled": False, "phase1_epochs": 9}, 20, "p")
     assert (off.settings, off.unknown) == (progressive(4), [])
     assert freezing(True, 4, False, 20, "p").unknown == []
-    odd = freezing(True, 4, [{"epoch": 2, "unfreeze": "wings", "lr": 1e-4}, 7], 20, "p")
+    odd = freezing(True, 4, [{"epoch": 2, "unfreeze": "wings", "lr": 1e-4, "freeze_bn": True}, 7], 20, "p")
     assert odd.settings == progressive(4)
-    assert odd.unknown == [
-        "p[0].lr: 0.0001",
-        "p[0]: {'epoch': 2, 'unfreeze': 'wings', 'lr': 0.0001}",
-        "p[1]: 7",
+    assert odd.unknown == ["p[0].lr: 0.0001"]
+    assert odd.refused == [
+        "p[0].freeze_bn: must be understood, got True",
+        "p[0]: must be understood, got {'epoch': 2, 'unfreeze': 'wings', 'lr': 0.0001, 'freeze_b...",
+        "p[1]: must be a section, got 7",
     ]
-    assert freezing(None, "soon", True, 20, "p").unknown == [
-        "p: True names no phases",
+    assert freezing(None, "soon", True, 20, "p").refused == [
         "unfreeze_backbone_at_epoch: must be a whole number, got 'soon'",
+    ]
+    assert freezing(None, None, True, 20, "p").refused == ["p: must name its phases, got True"]
+    assert freezing(None, -1, None, 20, "p").refused == [
+        "unfreeze_backbone_at_epoch: must stand with freeze_backbone, got -1 alone"
     ]
     both = freezing(True, 4, [{"epoch": 2, "unfreeze": "all"}], 20, "p")
     assert (both.settings, both.notes) == (progressive(2), ["unfreeze_backbone_at_epoch 4 gives way to p"])
+
+
+@pytest.mark.parametrize(
+    ("freeze", "unfreeze_at", "stages", "expected", "noted"),
+    [
+        (True, None, 1, PARTIAL, False),
+        (None, None, 2, {"strategy": "partial", "trainable_stages": 2}, False),
+        (True, -1, 2, {"strategy": "partial", "trainable_stages": 2}, False),
+        (True, 5, 2, {"strategy": "partial", "trainable_stages": 2}, True),
+        (True, None, 0, HEAD, False),
+        (None, None, "all", FULL, False),
+        (True, 5, "all", progressive(5), False),
+    ],
+)
+def test_layers_that_are_named(
+    freeze: bool | None, unfreeze_at: int | None, stages: Any, expected: dict[str, Any], noted: bool
+) -> None:
+    found = freezing(freeze, unfreeze_at, None, 20, "p", stages)
+    assert (found.settings, bool(found.notes), found.refused) == (expected, noted, [])
+
+
+@pytest.mark.parametrize(
+    ("freeze", "unfreeze_at", "phases", "stages"),
+    [
+        (False, None, None, 1),
+        (True, None, None, "all"),
+        (True, 5, None, 0),
+        (None, None, {"phase1_epochs": 3, "phase2_epochs": 3}, 1),
+    ],
+)
+def test_layers_that_contradict_another_key(freeze: Any, unfreeze_at: Any, phases: Any, stages: Any) -> None:
+    assert len(freezing(freeze, unfreeze_at, phases, 20, "p", stages).refused) == 1
+
+
+def test_words_for_layers() -> None:
+    assert [level_of(name) for name in ("Head", "last block", "backbone", "layer3")] == [
+        *("classifier", "last_stage", "all"),
+        None,
+    ]
 
 
 def test_phases_say_how_long_the_training_is() -> None:

@@ -83,6 +83,7 @@ def test_named_trials_vote_as_trained_in_the_sweep(run: RunFolder, asked: list[A
     measured = evaluate_trials(run.root, ["0002", "0000"])
     assert asked[-1][0] == [run.best("0002"), run.best("0000")]
     assert measured.origin == "soft vote of the trials 0002, 0000"
+    assert evaluate_trials(run.root, ["0003"], ranks=[1, 3]).trial_ids == ("0003", "0001", "0000")
 
 
 def test_an_ensemble_is_of_the_best_completed(run: RunFolder, asked: list[Any]) -> None:
@@ -112,6 +113,8 @@ def test_what_cannot_be_measured_is_refused(
 ) -> None:
     with pytest.raises(InvalidInput, match=said):
         evaluate_trials(run.root, trial_ids, ensemble=ensemble)
+    with pytest.raises(InvalidInput, match="--ensemble must not be given with trials, got 2 and --rank 1"):
+        evaluate_trials(run.root, ranks=[1], ensemble=2)
     assert asked == []
 
 

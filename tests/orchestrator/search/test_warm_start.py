@@ -68,7 +68,7 @@ def told(spec: SweepSpec, folder: Path) -> list[dict[str, Any]]:
     """Trials of a study after a warm start of a run in `folder`."""
     run = RunFolder(folder / "new")
     run.root.mkdir()
-    warm_start.store(run, warm_start.collect_trials(spec.problem, "photos"))
+    warm_start.store(run, warm_start.collect_trials(spec.problem, "photos".__eq__))
     study = build_study(spec.name, spec.problem, [], folder / "study.log", warm_start.warm_trials(spec.problem, run))
     return [{**trial.params, "from": trial.user_attrs["from"], "value": trial.value} for trial in study.trials]
 
@@ -144,10 +144,10 @@ def test_values_that_cannot_be_compared_are_refused(
 ) -> None:
     spec = small_spec(search={"warm_start": [str(other(HEAD, **change))]})
     with pytest.raises(InvalidInput, match=r"search\.warm_start: ") as caught:
-        warm_start.collect_trials(spec.problem, "photos")
+        warm_start.collect_trials(spec.problem, "photos".__eq__)
     assert message in str(caught.value)
 
 
 def test_a_run_that_is_not_there_is_refused(small_spec: Callable[..., SweepSpec]) -> None:
     with pytest.raises(InvalidInput, match=r"search.warm_start: .*nowhere: a run must be an existing folder"):
-        warm_start.collect_trials(small_spec(search={"warm_start": ["nowhere"]}).problem, "photos")
+        warm_start.collect_trials(small_spec(search={"warm_start": ["nowhere"]}).problem, "photos".__eq__)

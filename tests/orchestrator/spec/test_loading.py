@@ -238,7 +238,9 @@ def test_a_learning_rate_missing_for_one_strategy_is_refused(design: Path) -> No
 
 def test_a_file_name_that_is_no_run_name_needs_a_name(small: Small) -> None:
     path = small("my sweep.yaml")
-    assert "name: must be at most 64 letters, digits, dots, dashes and underscores" in refused(path)
+    message = refused(path)
+    assert f"{path}: name: without one, that of the file names the run, which must be at most 64 letters, " in message
+    assert "got 'my sweep'; choose another, e.g. my-sweep: `name` in the file, or --name of `sweep`" in message
     assert load(path, name="mine").name == "mine"
 
 

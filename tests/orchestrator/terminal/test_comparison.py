@@ -4,9 +4,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from analysis.comparison import TrialComparison
+from analysis.comparison import TrialComparison, comparison_text
 from analysis.paired import PairedDifference
-from orchestrator.terminal.comparison import comparison_text, curve_table, setting_table
+from orchestrator.terminal.comparison import curve_table, setting_table
 from trainables.config import Objective
 from trainables.result import TrialResult
 from trainables.status import Status

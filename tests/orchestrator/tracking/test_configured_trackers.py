@@ -36,7 +36,7 @@ def test_an_online_tracker_is_isolated_and_has_a_local_one() -> None:
     assert isinstance(tracker, IsolatedTracker)
     assert isinstance(tracker.local, WandbTracker)
     (offline,) = make_trackers(tracking("offline"))
-    assert isinstance(offline, HostedTracker)
+    assert isinstance(offline, WandbTracker)
 
 
 def test_a_server_of_mlflow_has_the_folder_of_the_run_as_its_local_tracker() -> None:

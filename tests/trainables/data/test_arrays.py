@@ -7,7 +7,7 @@ import torch
 from search_spaces.errors import InvalidInput
 from trainables.config import DataConfig
 from trainables.data.arrays import decode_rest, load_arrays
-from trainables.data.fingerprint import fingerprint
+from trainables.data.fingerprint import fingerprints
 from trainables.data.lazy_images import LazyImages
 
 CPU = torch.device("cpu")
@@ -21,7 +21,7 @@ def test_images_of_the_splits_asked_for(photos: Path, tmp_path: Path) -> None:
     arrays = load_arrays(config(photos), tmp_path)
     assert list(arrays.splits) == ["train", "val"]
     assert arrays.classes == ("cat", "dog")
-    assert arrays.fingerprint == fingerprint(arrays.dataset, tmp_path)
+    assert arrays.fingerprints == fingerprints(arrays.dataset, tmp_path)
     for name, split in arrays.splits.items():
         assert split.images.shape == (len(split), 16, 16, 3)
         assert split.images.dtype == np.uint8

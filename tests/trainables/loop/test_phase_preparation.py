@@ -32,7 +32,7 @@ def prepared(trial_config: Callable[..., TrialConfig], tmp_path: Path, cache_dir
         config = trial_config(**settings)
         arrays, cpu = load_arrays(config.data, cache_dir), torch.device("cpu")
         train, val = (Batches(config, arrays.splits[name], MEAN, MEAN, cpu) for name in ("train", "val"))
-        images = TrialBatches(train, val, arrays.fingerprint)
+        images = TrialBatches(train, val, arrays.fingerprints.stored)
         model = build_model(config, 3)
         set_trainable(model, stage_table(model).trainable(freeze_plan(config).stages_at(0)))
         cache = NodeCache(tmp_path / "cache", budget)

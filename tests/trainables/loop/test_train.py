@@ -170,7 +170,7 @@ def test_checkpoints_predictions_and_reports_tell_of_the_same_epoch(
         assert CheckpointState.read(folders.last).reports[-1] == report
         model, state = load_trained(folders.best)
         assert state.reports[-1] == best
-        assert (state.config, state.classes, state.fingerprint) == (config, arrays.classes, arrays.fingerprint)
+        assert (state.config, state.classes, state.fingerprint) == (config, arrays.classes, arrays.fingerprints.trained)
         assert best is not None
         table = pq.read_table(folders.predictions).to_pydict()
         assert accuracy_score(table["label"], table["predicted"]) == best.metrics["val/accuracy"]

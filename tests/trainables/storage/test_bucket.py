@@ -3,6 +3,7 @@ import os
 import socket
 import stat
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,16 @@ def test_a_file_arrives_whole_or_not_at_all(bucket: str, tmp_path: Path) -> None
     assert not path.is_dir()
     assert path.is_file()
     assert [child.name for child in path.parent.iterdir()] == ["big.bin"]
+
+
+def test_objects_have_versions(bucket: str) -> None:
+    folder = BucketPath.parse(f"{bucket}/run")
+    assert folder.versions() == {}
+    (folder / "a.json").write_bytes(b"12")
+    (folder / "trials" / "0.json").write_bytes(b"1")
+    (name, (changed, size)), *others = folder.versions().items()
+    assert (name, size, others) == ("a.json", 2, [])
+    assert abs(changed / 1e9 - time.time()) < 60
 
 
 def test_an_object_that_is_replaced_meanwhile_is_read_whole(bucket: str) -> None:

@@ -1,0 +1,1 @@
+"""Servers: the dashboard. Only this folder imports FastAPI."""
