@@ -35,7 +35,6 @@ def test_a_checkpoint_as_people_have_it_is_trained_on(
     [
         ("F26-batch-of-one", ["batch_size: 1 for 4 images of train: BatchNorm needs two values", "set batch_size: 2,"]),
         ("F31-weights-lfs-pointer", ["w.safetensors: a Git LFS pointer", "git lfs pull"]),
-        ("F32-weights-imagenet", ["got imagenet; did you mean pretrained?"]),
         ("F47-nan-weights", ["nan.pth: 'conv_stem.weight' holds NaN"]),
     ],
 )

@@ -41,9 +41,6 @@ _USUAL = re.compile(
     r"torch\.(_utils\.|_tensor\.|storage\.)?\w+|collections\.(OrderedDict|Counter|defaultdict)"
     r"|numpy\..*|(__builtin__|builtins)\.(set|bytearray|complex)|_codecs\.encode"
 )
-# Words of other tools for what Thaw calls pretrained, and none.
-_PRETRAINED_WORDS = ("imagenet", "imagenet1k", "imagenet21k", "default", "true", "timm", "torchvision", "pretrain")
-_NONE_WORDS = ("random", "scratch", "null", "false", "no")
 
 
 def weights_path(config: TrialConfig) -> Path | None:
@@ -211,10 +208,6 @@ def _cuts(name: str) -> Iterator[tuple[str, str]]:
 
 
 def _not_there(path: Path) -> str:
-    word = path.name.lower()
-    if word in _PRETRAINED_WORDS + _NONE_WORDS and not path.exists():
-        meant = "pretrained" if word in _PRETRAINED_WORDS else "none"
-        return f"weights must be pretrained, none, or a file, got {path.name}; did you mean {meant}?"
     if path.is_dir():
         inner = "; it holds best/: give that folder" if (path / "best" / CHECKPOINT_FILE).is_file() else ""
         return (

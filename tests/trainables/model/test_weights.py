@@ -378,14 +378,6 @@ def test_a_file_of_another_kind_is_named(name: str, tmp_path: Path) -> None:
             read_weights(tmp_path / name)
 
 
-@pytest.mark.parametrize(
-    ("word", "meant"), [("imagenet", "pretrained"), ("ImageNet1k", "pretrained"), ("null", "none")]
-)
-def test_a_word_of_another_tool_is_answered_with_that_of_thaw(word: str, meant: str, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match=f"must be pretrained, none, or a file, got {word}; did you mean {meant}?"):
-        read_weights(tmp_path / word)
-
-
 @pytest.mark.timeout(20)
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "w.pth")
