@@ -110,6 +110,8 @@ def _read_archive(content: mmap.mmap, file: BinaryIO) -> TorchFile:
         members = {entry.filename.removeprefix(f"{root}/"): entry for entry in archive.infolist()}
         if sum(entry.file_size for entry in members.values()) > _MOST_UNPACKED * len(content) + 2**20:
             raise ValueError("a small archive that unpacks to a huge one")
+        if any(entry.compress_size > len(content) for entry in members.values()):  # zipfile would reserve it
+            raise ValueError("an archive that claims more bytes than it has")
         if "constants.pkl" in members:
             raise ValueError("a TorchScript program")
         if "data.pkl" not in members:

@@ -140,6 +140,12 @@ def test_archives_that_are_no_weights_are_refused(tmp_path: Path) -> None:
     archive(tmp_path / "bomb", bytes(2**26), good, packed=True)
     archive(tmp_path / "script", bytes(8), good, constants_pkl=b"")
     archive(tmp_path / "order", bytes(8), good, byteorder=b"big")
+    claims = bytearray((tmp_path / "order").read_bytes())
+    directory = claims.rindex(b"PK\x01\x02")
+    claims[directory + 20 : directory + 24] = struct.pack("<I", 2**31)  # packed size of the last entry
+    (tmp_path / "claims").write_bytes(claims)
+    with pytest.raises(NoTorchFile, match="claims more bytes"):
+        read(tmp_path / "claims")
     for name, reason in (("bomb", "unpacks to a huge one"), ("script", "TorchScript"), ("order", "big-endian")):
         with pytest.raises(NoTorchFile, match=reason):
             read(tmp_path / name)
