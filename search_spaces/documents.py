@@ -143,7 +143,8 @@ class _Loader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         if node.tag in _NUMBERS and len(node.value) > LONGEST_NUMBER:
             raise yaml.MarkedYAMLError(
-                problem=f"a number of {len(node.value):,} characters", problem_mark=node.start_mark
+                problem=f"a number of {len(node.value):,} characters (numbers must be below 1e308)",
+                problem_mark=node.start_mark,
             )
         try:
             return super().construct_object(node, deep)
