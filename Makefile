@@ -2,6 +2,7 @@
 PYTHON ?= python3
 REPEATS ?= 3
 KILLS ?= 100
+MUTANTS ?= 10000
 PAIRS ?= 20
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 PACKAGES := search_spaces trainables analysis orchestrator
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser demo check test soak faults bench format lock clean
+.PHONY: help install browser demo check test soak faults fuzz bench format lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,6 +52,9 @@ soak: install  ## slow tests of faults and scale, under 35 minutes
 
 faults: install  ## hunt for faults, an hour: 100 kills, 20 pairs of commands, clocks; SEED=, KILLS=, PAIRS=
 	$(BIN)/python tests/faults/hunt.py $(if $(SEED),--seed $(SEED)) --kills $(KILLS) --pairs $(PAIRS)
+
+fuzz: install  ## damaged files for every parser, minutes; SEED=, MUTANTS=
+	$(BIN)/python tests/faults/fuzz.py $(if $(SEED),--seed $(SEED)) --mutants $(MUTANTS)
 
 bench: install  ## what a sweep costs, against named peers: hours, on a quiet machine
 	$(BIN)/python benchmarks/report.py --repeats $(REPEATS)

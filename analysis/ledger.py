@@ -3,11 +3,8 @@
 The leaderboard, the Optuna study and W&B are derived from these records and can be rebuilt from them.
 """
 
-import errno
 import json
-import os
 import re
-import stat
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,10 +17,11 @@ from analysis.run_folder import Generation, RunFolder, claimed_run
 from analysis.run_store import RunStore, write_atomically
 from search_spaces.errors import InvalidInput, closest
 from search_spaces.permissions import check_readable, missing_permission
+from search_spaces.user_files import RECORD
 from trainables.config import Objective
 from trainables.result import SCHEMA_VERSION, TrialResult
 from trainables.storage.bucket import BucketPath
-from trainables.storage.place import Place
+from trainables.storage.place import Place, read_place
 
 READERS = 32
 _RECORD = re.compile(r"(?P<id>\d{4,})(?:\.(?P<generation>[1-9]\d*))?\.json")
@@ -293,26 +291,10 @@ def read_record(path: Place, model: type[Record]) -> Record:
 
 def _content(path: Place) -> bytes:
     """Read a file that may be deleted at any moment; raises InvalidInput for what is no file, and OSError."""
-    if not isinstance(path, Path):
-        return path.read_bytes()
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe does not block it
-    except OSError as error:
-        if error.errno != errno.ENXIO:
-            raise
-        raise InvalidInput(_no_file(path, "a socket")) from error
-    try:
-        mode = os.fstat(file).st_mode
-        if stat.S_ISREG(mode):
-            with os.fdopen(file, "rb", closefd=False) as content:
-                return content.read()
-    finally:
-        os.close(file)
-    raise InvalidInput(_no_file(path, "a folder" if stat.S_ISDIR(mode) else "a pipe or device"))
-
-
-def _no_file(path: Path, kind: str) -> str:
-    return f"{path}: a record must be a file, got {kind}; move it out of the run"
+        return read_place(path, RECORD)
+    except IsADirectoryError as error:
+        raise InvalidInput(f"{path}: a record must be a file, got a folder; move it out of the run") from error
 
 
 def _remedy(model: type[BaseModel]) -> str:

@@ -9,8 +9,9 @@ from analysis.run_store import RunStore
 from search_spaces.errors import InvalidInput, shown
 from search_spaces.permissions import check_readable
 from search_spaces.shell import thaw_command
+from search_spaces.user_files import RECORD
 from trainables.result import TrialResult
-from trainables.storage.place import Place
+from trainables.storage.place import Place, read_place
 
 RETRAIN_JSON = "retrain.json"
 MODEL_ONNX = "model.onnx"
@@ -28,7 +29,7 @@ def retrain_record(run: RunFolder, winner: TrialResult) -> dict[str, Any] | None
     if not path.is_file():
         return None
     try:
-        record = json.loads(path.read_bytes())
+        record = json.loads(read_place(path, RECORD))
     except (OSError, ValueError, RecursionError) as error:
         raise InvalidInput(f"{path}: must be a readable JSON file, got: {error}; {_remedy(run)}") from None
     if not isinstance(record, dict) or not isinstance(record.get("trial_id"), str) or "test" not in record:
@@ -58,7 +59,7 @@ def exported_trial(run: RunFolder) -> str | None:
     """Return the id of the trial whose model was exported; None before the first export, and where it is not known."""
     path = run.export / EXPORT_JSON
     try:
-        record = json.loads(path.read_bytes()) if path.is_file() else None
+        record = json.loads(read_place(path, RECORD)) if path.is_file() else None
     except (OSError, ValueError, RecursionError) as error:
         raise InvalidInput(
             f"{path}: must be a readable JSON file, got: {error}; export again: {thaw_command('export', run.root)}"

@@ -10,12 +10,14 @@ import yaml
 
 from search_spaces.errors import InvalidInput, shown
 from search_spaces.permissions import missing_permission
+from search_spaces.user_files import DOCUMENT, read_user_file
 
 # Limits of a document, far above those of any real file: an alias can make a few lines huge, or endless.
-LARGEST_FILE = 16 * 2**20
 DEEPEST = 50
 MOST_VALUES = 1_000_000
 LARGEST_NUMBER = 10**308
+LONGEST_NUMBER = 4300
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -29,9 +31,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
 def read_document(path: Path) -> Any:
     """Read any YAML (or JSON) file. Raises InvalidInput naming the file and the place in it."""
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
-        text = content.decode("utf-8-sig")
+        text = read_user_file(path, DOCUMENT).decode("utf-8-sig")
     except FileNotFoundError:
         raise InvalidInput(f"{path}: file must exist, but there is none; check the path") from None
     except PermissionError:
@@ -47,8 +47,6 @@ def read_document(path: Path) -> Any:
             f"{path}: must be a readable text file in UTF-8, got other bytes (at {error.start}: {error.reason}); "
             "save it as UTF-8, or name another file"
         ) from None
-    if len(content) > LARGEST_FILE:
-        raise InvalidInput(f"{path}: must have at most {LARGEST_FILE:,} bytes, got more; name another file")
     return (parse_json if path.suffix == ".json" else parse_yaml)(text, str(path))
 
 
@@ -128,7 +126,26 @@ def _measure(part: Any, level: int, known: dict[int, tuple[int, int]]) -> tuple[
 
 
 class _Loader(yaml.SafeLoader):
+    merged = 0
+    """Entries that merge keys have brought so far: merges of merges grow like powers."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        for key, value in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                    if isinstance(part, yaml.MappingNode):
+                        self.flatten_mapping(part)
+                        self.merged += 1 + len(part.value)
+                    if self.merged > MOST_VALUES:
+                        raise yaml.MarkedYAMLError(problem="merge keys repeat too much", problem_mark=key.start_mark)
+        super().flatten_mapping(node)
+
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if node.tag in _NUMBERS and len(node.value) > LONGEST_NUMBER:
+            raise yaml.MarkedYAMLError(
+                problem=f"a number of {len(node.value):,} characters (numbers must be below 1e308)",
+                problem_mark=node.start_mark,
+            )
         try:
             return super().construct_object(node, deep)
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError):  # PyYAML's constructors check little

@@ -10,6 +10,7 @@ from analysis.predictions import read_predictions
 from analysis.report.panel import Panel, Photo, RunData
 from analysis.run_store import RunStore
 from search_spaces.errors import InvalidInput
+from search_spaces.user_files import IMAGE, read_user_file
 from trainables.data.decode import decode
 
 _SHOWN = 12
@@ -106,7 +107,7 @@ class _Predictions:
 def _photo(data: RunData, path: str, caption: str) -> Photo:
     root = Path(data.board.entries[0].trial.config.data.root)
     try:
-        image = decode((root / path).read_bytes(), path)
+        image = decode(read_user_file(root / path, IMAGE), path)
     except (OSError, InvalidInput):
         return Photo(path, caption, None)
     image.thumbnail((_PIXELS, _PIXELS))

@@ -17,6 +17,7 @@ from search_spaces.shell import thaw_command
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, Progress, decode_rest, load_arrays
 from trainables.loop.probe_head import check_linear_head
+from trainables.model.batch_norm import check_batch_norm
 from trainables.model.freeze_plan import freeze_plan
 from trainables.model.stages import stage_table
 from trainables.model.weights import weights_path
@@ -53,12 +54,15 @@ def check_inputs(
     for config in spec.corner_configs():
         by_model.setdefault((config.architecture, weights_path(config), config.weights), []).append(config)
     for configs in by_model.values():
-        check_plans(configs, arrays.classes)
+        check_plans(configs, arrays.classes, len(arrays.splits["train"]), spec.resources.workers)
     return arrays
 
 
-def check_plans(configs: list[TrialConfig], classes: Sequence[str]) -> None:
-    """Build the model that `configs` share, and check that each of their freeze plans, and head starts, fits it."""
+def check_plans(configs: list[TrialConfig], classes: Sequence[str], images: int, workers: int) -> None:
+    """Build the model that `configs` share, and check that each of their freeze plans, and head starts, fits it.
+
+    No step of `workers` on a training split of so many images may normalize a single value.
+    """
     model = load_task(configs[0].task).build(configs[0], classes)
     stages = stage_table(model)
     for config in configs:
@@ -69,6 +73,7 @@ def check_plans(configs: list[TrialConfig], classes: Sequence[str]) -> None:
                 stages.trainable(thawed)
             except InvalidInput as error:
                 raise InvalidInput(f"{config.architecture}: {error}") from None
+        check_batch_norm(model, config, images, workers)
 
 
 def check_fresh(root: Place) -> Heartbeat | None:

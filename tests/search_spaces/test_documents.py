@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +131,31 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
         with pytest.raises(InvalidInput, match=message) as caught:
             read_mapping(tmp_path / name)
         assert str(tmp_path / name) in str(caught.value)
+
+
+@pytest.mark.timeout(20)
+def test_merges_of_merges_are_refused_before_they_fill_the_memory() -> None:
+    lines = ["a0: &a0 {k: 1}", *(f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 10)}]}}" for i in range(1, 12))]
+    with pytest.raises(InvalidInput, match=r"s.yaml: line \d+, column \d+: must be valid YAML, got: merge keys repeat"):
+        parse_yaml("\n".join(lines), "s.yaml")
+    with pytest.raises(InvalidInput, match=r"s.yaml: "):
+        parse_yaml("a: &a {<<: *a}", "s.yaml")
+    wide = f"a: &a {{{', '.join(f'k{i}: 1' for i in range(2000))}}}\nb: {{<<: [{', '.join(['*a'] * 2000)}]}}"
+    with pytest.raises(InvalidInput, match="merge keys repeat"):
+        parse_yaml(wide, "s.yaml")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("text", ["1" * 5000, "1:" * 500_000 + "1", "0x" + "f" * 500_000, "1_" * 500_000 + "1"])
+def test_a_number_without_end_is_refused_at_once(text: str) -> None:
+    with pytest.raises(
+        InvalidInput, match=r"s.yaml: line 1, column 4: must be valid YAML, got: a number of [\d,]+ char"
+    ):
+        parse_yaml(f"a: {text}", "s.yaml")
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "s.yaml")
+    with pytest.raises(InvalidInput, match=r"s.yaml: a YAML or JSON file must be a file, got a pipe or device; name"):
+        read_document(tmp_path / "s.yaml")

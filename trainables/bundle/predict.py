@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from search_spaces.errors import InvalidInput
 from search_spaces.permissions import check_readable, missing_permission
+from search_spaces.user_files import IMAGE, MODEL, open_user_file, read_user_file
 from trainables.data.preprocess import Preprocessing
 from trainables.data.sources.image_walk import IMAGE_ENDINGS, images_below
 
@@ -223,6 +224,7 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
         raise InvalidInput(f"{path}: must be an ONNX file, got a folder; name the model.onnx in it")
     if not path.exists():
         raise InvalidInput(f"{path}: no such model; check the path, or export one with `thaw export RUN`")
+    open_user_file(path, MODEL).close()  # refuses what is no regular file
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # errors are raised, none is printed
     try:
@@ -262,7 +264,7 @@ def _metadata(session: onnxruntime.InferenceSession, path: Path) -> dict[str, An
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_user_file(path, IMAGE)
     except PermissionError:
         raise InvalidInput(missing_permission(path)) from None
     except OSError as error:

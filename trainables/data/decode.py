@@ -5,12 +5,19 @@ import threading
 import warnings
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from search_spaces.errors import InvalidInput
 
 # Nothing else is tried: Pillow's remaining plugins are of no use here, and some of them start other programs.
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
+
+# Above Pillow's limit for safe images a JPEG is decoded at a half, a quarter or an eighth of its size.
+LARGEST_JPEG = 500_000_000
+# No complete file has more pixels per byte: JPEG spends a bit on 64 pixels, and arithmetic coding less; PNG's deflate
+# reaches a ratio of 1032, on 8 pixels per byte. Pillow reserves memory for all pixels before it sees the end.
+_PIXELS_PER_BYTE = {"JPEG": 4096, "PNG": 8 * 1032}
+_SMALL = 16_000_000
 
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
@@ -30,8 +37,9 @@ _warnings_lock = threading.Lock()
 def decode(data: bytes, name: str) -> Image.Image:
     """Decode the image in RGB, upright, its first frame if it has several; transparent parts become white.
 
-    Colour profiles are not applied. Raises InvalidInput naming `name` for bytes that are no complete image of a known
-    format, for more pixels than Pillow takes for safe, and for pixels without an agreed white (floats, 32-bit).
+    Colour profiles are not applied. A JPEG of more pixels than Pillow takes for safe, such as a phone's of 108
+    megapixels, is decoded at a reduced scale. Raises InvalidInput naming `name` for bytes that are no complete image of
+    a known format, for more pixels in another format, and for pixels without an agreed white (floats, 32-bit).
     """
     try:
         return _to_rgb(_upright(_open(data)))
@@ -72,8 +80,30 @@ def _open(data: bytes) -> Image.Image:
     with _warnings_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of metadata that nobody here reads
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        try:
+            image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+            if not data.startswith(b"\xff\xd8"):
+                raise
+            image = _reduced(data)
+    pixels, limit = image.width * image.height, _PIXELS_PER_BYTE.get(image.format or "")
+    if limit is not None and pixels > _SMALL and pixels > limit * len(data):
+        raise OSError(f"{image.width} x {image.height} pixels in {len(data):,} bytes: the file is cut off")
     image.load()
+    return image
+
+
+def _reduced(data: bytes) -> Image.Image:
+    """Open a large JPEG so that it is decoded at the largest scale that Pillow takes for safe."""
+    image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
+    width, height = image.size
+    limit = Image.MAX_IMAGE_PIXELS or LARGEST_JPEG
+    if width * height > LARGEST_JPEG or width * height > _PIXELS_PER_BYTE["JPEG"] * len(data):
+        raise Image.DecompressionBombError(f"{width} x {height} pixels in {len(data):,} bytes.")
+    if "progressive" in image.info:  # its coefficients are kept in memory at the full size
+        raise Image.DecompressionBombError(f"{width} x {height} pixels in a progressive JPEG.")
+    scale = next(scale for scale in (2, 4, 8) if (width // scale) * (height // scale) <= limit)
+    image.draft(None, (width // scale, height // scale))
     return image
 
 
@@ -99,4 +129,4 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")  # which copies

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from search_spaces.errors import InvalidInput
 from search_spaces.permissions import check_readable, permission_errors
+from search_spaces.user_files import RECORD, read_user_file
 from trainables.config import TrialConfig
 from trainables.result import EpochReport
 from trainables.storage.folders import usual_mode
@@ -44,7 +45,7 @@ class CheckpointState(BaseModel):
         path = _complete(folder) / STATE
         check_readable(path)
         try:
-            return cls.model_validate_json(path.read_text(), extra="ignore")
+            return cls.model_validate_json(read_user_file(path, RECORD), extra="ignore")
         except (OSError, ValueError) as error:
             raise InvalidInput(
                 f"checkpoint must be a folder written by Thaw, got {folder} ({type(error).__name__}); "

@@ -36,6 +36,7 @@ from trainables.loop.optim import build_optimizer, parameter_groups, peak_lr, ra
 from trainables.loop.phase_preparation import PhasePreparation
 from trainables.loop.probe_head import start_at_probe
 from trainables.loop.start_decay import StartDecay
+from trainables.model.batch_norm import check_batch_norm
 from trainables.model.freeze import set_train_mode, set_trainable
 from trainables.model.freeze_plan import freeze_plan
 from trainables.model.stages import stage_table
@@ -57,6 +58,7 @@ class Learner:
         self.task = load_task(config.task)
         self.model = self._build()
         self.stages = stage_table(self.model)
+        check_batch_norm(self.model, config, len(arrays.splits["train"]), self.accelerator.num_processes)
         self.mean, self.std = self._normalization()
         train, val = (
             Batches(config, arrays.splits[name], self.mean, self.std, self.device) for name in ("train", "val")

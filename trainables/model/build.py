@@ -8,18 +8,28 @@ from typing import Any
 import timm
 import torch
 from huggingface_hub import constants, get_session
+from timm.models import get_arch_pretrained_cfgs
 from torch import nn
 
-from search_spaces.errors import InvalidInput, closest
+from search_spaces.errors import InvalidInput, closest, shown
 from trainables.config import TrialConfig
 from trainables.model.weights import load_weights, weights_path
 
 
 def check_architecture(architecture: str) -> None:
-    """Raise InvalidInput unless timm has the model, naming the closest ones."""
+    """Raise InvalidInput unless timm has the model, and the weights of a tag behind its name; the closest are named."""
     if not timm.is_model(architecture):
         raise InvalidInput(
             f"architecture must be a timm model name, got {architecture!r}; {closest(architecture, timm.list_models())}"
+        )
+    name, dot, tag = architecture.partition(".")
+    known = [found.partition(".")[2] for found in get_arch_pretrained_cfgs(architecture)]
+    if dot and tag not in known:
+        tags = [found for found in known if found]
+        advice = f"there are {', '.join(f'{name}.{found}' for found in tags)}" if tags else f"{name} has no tags"
+        raise InvalidInput(
+            f"architecture must be a model of timm {timm.__version__}, got {shown(architecture)}: there is no tag "
+            f"{shown(tag)}; {advice}, or set it to {name} alone"
         )
 
 

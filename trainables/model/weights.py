@@ -1,30 +1,29 @@
 """Weights from files: whose layout they have, which part of them is the model, and whether they fit it.
 
-Nothing in a file is run: safetensors holds tensors alone, and pickles are read by torch's own reader that makes tensors
-and plain containers and refuses everything else.
+Nothing in a file is run: safetensors holds tensors alone, and of a pickle only tensors and plain values are made.
 """
 
-import contextlib
 import logging
-import pickletools
 import re
-import warnings
-import zipfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInput, shown
 from search_spaces.permissions import check_readable
+from search_spaces.user_files import WEIGHTS, open_user_file
 from trainables.config import TrialConfig
+from trainables.model.content_kinds import mistaken_content
+from trainables.model.inert_pickle import Inert
+from trainables.model.key_layouts import in_timm_layout
 from trainables.model.stages import classifier_parameters
+from trainables.model.state_dicts import STATE_DICT_KEYS, find_state_dict
+from trainables.model.torch_file import NoTorchFile, StoredTensor, TorchFile, open_torch_file
+from trainables.model.weight_values import check_values
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +31,15 @@ log = logging.getLogger(__name__)
 CHECKPOINT_FILE = "model.safetensors"
 TORCH_ENDINGS = (".pth", ".pt", ".ckpt", ".bin", ".tar")
 ENDINGS = (".safetensors", *TORCH_ENDINGS)
-# Where scripts and Lightning keep the state dict among epoch, optimiser and hyperparameters.
-STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model")
-
-# What every state dict names in order to be read, and what is allowed beside it: no harm in either.
-_HARMLESS = re.compile(
-    r"torch\.(_utils\.)?\w+|collections\.(OrderedDict|Counter|defaultdict)|numpy\.dtype|numpy\.dtypes\.\w+"
-    r"|numpy\._?core\.multiarray\.scalar|(__builtin__|builtins)\.(set|bytearray|complex)|_codecs\.encode"
+# What runs code when it is called: no weights name it. It would be inert, but the user should hear of it.
+_RUNS_CODE = re.compile(
+    r"(os|posix|nt|subprocess|shutil|socket|runpy|importlib|ctypes|pty|webbrowser)\..*"
+    r"|(__builtin__|builtins)\.(eval|exec|execfile|compile|open|__import__|apply|input)"
+)
+# What every state dict names in order to be read, and what usually stands beside it.
+_USUAL = re.compile(
+    r"torch\.(_utils\.|_tensor\.|storage\.)?\w+|collections\.(OrderedDict|Counter|defaultdict)"
+    r"|numpy\..*|(__builtin__|builtins)\.(set|bytearray|complex)|_codecs\.encode"
 )
 
 
@@ -58,20 +59,25 @@ def weights_file(path: Path) -> Path:
     check_readable(path)
     file = path / CHECKPOINT_FILE if path.is_dir() else path
     check_readable(file)
-    if not file.is_file():
+    if file.exists() and not file.is_dir():
+        open_user_file(file, WEIGHTS).close()  # refuses what is no regular file
+    elif not file.is_file():
         raise InvalidInput(_not_there(path))
     return file
 
 
 def load_weights(model: nn.Module, architecture: str, path: Path) -> None:
-    """Load a file in timm's key layout; only a head of another size or form is replaced, with a message.
+    """Load a file in a key layout that is timm's or mapped to it; only a head of another size or form is replaced.
 
     A prefix of the keys (`model.`, `module._orig_mod.`, ...) is stripped, the one under which most of them fit; what
     lies outside it, a loss or a metric, is left out, with a message. Everything else is strict. Raises InvalidInput
-    when the file is missing or unreadable, when it would run code, and when it belongs to another architecture.
+    when the file is missing or unreadable, when it would run code, when it belongs to another architecture, and for
+    values with which nothing can be trained, such as NaN.
     """
     own = model.state_dict()
-    tensors = _strip_prefix(read_weights(path), own, path)
+    tensors, library = in_timm_layout(_strip_prefix(read_weights(path), own, path), model, architecture, str(path))
+    if library is not None:
+        log.info("%s: the keys of %s are mapped to those of timm", path.name, library)
     head = classifier_parameters(model)
     replaced = any(name not in tensors or tensors[name].shape != own[name].shape for name in head)
     if replaced:
@@ -92,6 +98,7 @@ def load_weights(model: nn.Module, architecture: str, path: Path) -> None:
             f"weights must fit the architecture {architecture}, got {path}: {'; '.join(details)}; "
             "give the file of this architecture, or set architecture to the one it was made for"
         )
+    check_values(tensors, own, path)
     model.load_state_dict(tensors, strict=False)
     if replaced:
         log.info("%s: the head is replaced by a new one of %d classes", path.name, model.num_classes)
@@ -108,53 +115,71 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if file.suffix not in ENDINGS:
         raise InvalidInput(f"weights file must end in {', '.join(ENDINGS)}, got {file}; rename or convert it")
     if file.suffix in TORCH_ENDINGS:
-        return _state_dict(_read_pickle(file), file)
+        return _read_torch_file(file)
     try:
         return load_file(file)
-    except SafetensorError as error:
+    except Exception as error:  # a damaged header fails in whatever part of it the damage is in
+        found = mistaken_content(file)
+        if found is not None:
+            raise InvalidInput(f"weights must be a .safetensors file, got {file}: {found}") from error
         raise InvalidInput(
             f"weights must be a .safetensors file, got {file} ({error}); convert it with safetensors.torch.save_file"
         ) from error
 
 
-def _read_pickle(file: Path) -> Any:
-    # Scripts keep their best accuracy as a scalar of numpy's; such a scalar is a type and its bytes.
-    kinds = [getattr(np.dtypes, name) for name in np.dtypes.__all__]
-    scalar: Any = np.float64(0).__reduce__()[0]
-    names = [(scalar, f"numpy.{package}.multiarray.scalar") for package in ("core", "_core")]
-    allowed: list[Any] = [np.dtype, *kinds, *names]
-    with warnings.catch_warnings(), torch.serialization.safe_globals(allowed):
-        warnings.simplefilter("ignore")
-        try:
-            return torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # A damaged file fails in whatever opcode, record or tensor the damage is in.
-            wanted = sorted({name for name in _globals(file) if not _HARMLESS.fullmatch(name)})
-            if wanted:
-                raise InvalidInput(
-                    f"weights must hold tensors only, got {file}, a pickle that wants to load {_some(wanted, 5)}, "
-                    "which could run code: nothing of it was run; where you trust the file, load it in a script of "
-                    "your own and save model.state_dict() alone, best with safetensors.torch.save_file"
-                ) from None
-            reason = (str(error).splitlines() or [""])[0][:120]
+def _read_torch_file(file: Path) -> dict[str, Tensor]:
+    try:
+        with open_torch_file(file) as opened:
+            _refuse_code(opened.names, file)
+            notes = _state_dict(opened, file)
+            unusual = sorted(name for name in opened.names if not _USUAL.fullmatch(name))
+            if unusual:
+                log.info("%s: objects beside the weights are not loaded (%s)", file.name, _some(unusual, 5))
+            return opened.tensors(notes)
+    except NoTorchFile as error:
+        _refuse_code(error.names, file)
+        found = mistaken_content(file)
+        if found is not None:
+            raise InvalidInput(f"weights must be a file that torch.save wrote, got {file}: {found}") from error
+        reason = (str(error).splitlines() or [""])[0][:120]
+        raise InvalidInput(
+            f"weights must be a file that torch.save wrote, got {file} ({reason}); "
+            "it may be damaged, or TorchScript: save model.state_dict() anew"
+        ) from error
+
+
+def _refuse_code(names: Iterable[str], file: Path) -> None:
+    wanted = sorted(name for name in names if _RUNS_CODE.fullmatch(name))
+    if wanted:
+        raise InvalidInput(
+            f"weights must hold tensors only, got {file}, a pickle that wants to load {_some(wanted, 5)}, "
+            "which could run code: nothing of it was run; where you trust the file, load it in a script of "
+            "your own and save model.state_dict() alone, best with safetensors.torch.save_file"
+        )
+
+
+def _state_dict(opened: TorchFile, file: Path) -> dict[str, StoredTensor]:
+    notes = find_state_dict(opened.value)
+    if notes is None:
+        raise InvalidInput(
+            f"weights must be a state dict, or hold one under {', '.join(STATE_DICT_KEYS)}, got {file}: "
+            f"{_contents(opened.value)}; save model.state_dict() alone"
+        )
+    for name, note in notes.items():
+        if note.fault is not None:
             raise InvalidInput(
-                f"weights must be a file that torch.save wrote, got {file} ({type(error).__name__}: {reason}); "
-                "it may be damaged, or TorchScript: save model.state_dict() anew"
-            ) from error
+                f"weights must be dense tensors of numbers, got {file}: {shown(name)} is {note.fault}; "
+                "save the state_dict() of the model in float32"
+            )
+    return notes
 
 
-def _state_dict(value: Any, file: Path) -> dict[str, Tensor]:
-    inner = [value[key] for key in STATE_DICT_KEYS if key in value] if isinstance(value, Mapping) else []
-    for candidate in (*inner, value):
-        if isinstance(candidate, Mapping):
-            tensors = {str(key): entry for key, entry in candidate.items() if isinstance(entry, Tensor)}
-            # Lightning's metrics and some quantised layers keep plain values among the tensors.
-            if tensors and len(tensors) * 2 > len(candidate):
-                return tensors
-    found = f"a mapping of {_some(sorted(map(str, value)), 8)}" if isinstance(value, Mapping) else type(value).__name__
-    raise InvalidInput(
-        f"weights must be a state dict, or hold one under {', '.join(STATE_DICT_KEYS)}, got {file}: {found}; "
-        "save model.state_dict() alone"
-    )
+def _contents(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"a mapping of {_some(sorted(str(key)[:40] for key in value), 8)}"
+    if isinstance(value, StoredTensor):
+        return "Tensor"
+    return f"an object {value.name[:100]}" if isinstance(value, Inert) else type(value).__name__
 
 
 def _strip_prefix(tensors: dict[str, Tensor], own: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
@@ -180,47 +205,6 @@ def _cuts(name: str) -> Iterator[tuple[str, str]]:
     yield "", name
     for dot in re.finditer(r"\.", name):
         yield name[: dot.end()], name[dot.end() :]
-
-
-def _globals(file: Path) -> set[str]:
-    """Dotted names of everything that the pickles in a file want to import, found without running any of them."""
-    found: set[str] = set()
-    with contextlib.suppress(Exception), contextlib.ExitStack() as stack:
-        streams: list[Any] = []
-        if zipfile.is_zipfile(file):
-            archive = stack.enter_context(zipfile.ZipFile(file))
-            streams += [stack.enter_context(archive.open(n)) for n in archive.namelist() if n.endswith(".pkl")]
-        else:
-            streams.append(stack.enter_context(file.open("rb")))
-        for stream in streams:
-            with contextlib.suppress(Exception):  # the end of the pickles, or of what can be understood of them
-                while True:
-                    _scan(stream, found)
-    return found
-
-
-def _scan(stream: Any, found: set[str]) -> None:
-    """Add to `found` what the next pickle of `stream` imports."""
-    strings: list[str] = []
-    memo: dict[int, str] = {}
-    memoized = 0
-    operations: Iterator[tuple[Any, Any, Any]] = pickletools.genops(stream)
-    for opcode, argument, _ in operations:
-        match opcode.name:
-            case "GLOBAL" | "INST":
-                found.add(argument.replace(" ", "."))
-            case "STACK_GLOBAL":
-                found.add(".".join(strings[-2:]))
-            case "MEMOIZE":
-                memo[memoized] = strings[-1] if strings else ""
-                memoized += 1
-            case "BINPUT" | "LONG_BINPUT" | "PUT":
-                memo[argument] = strings[-1] if strings else ""
-                memoized += 1
-            case "BINGET" | "LONG_BINGET" | "GET":
-                strings.append(memo.get(argument, ""))
-            case _ if isinstance(argument, str):
-                strings.append(argument)
 
 
 def _not_there(path: Path) -> str:

@@ -13,6 +13,7 @@ from pydantic import PlainSerializer, PlainValidator, ValidationInfo, WithJsonSc
 from search_spaces.errors import InvalidInput, StorageFailed, shown
 from search_spaces.paths import FromFile, as_path
 from search_spaces.permissions import missing_permission
+from search_spaces.user_files import FileKind, read_user_file
 from trainables.storage.bucket import SCHEME, BucketPath
 
 
@@ -44,6 +45,11 @@ Place = Annotated[
     WithJsonSchema({"type": "string", "format": "path"}),
 ]
 """Where something lies: a path of this machine, or of a bucket. As a field of a model, a text."""
+
+
+def read_place(path: Path | BucketPath, kind: FileKind) -> bytes:
+    """Return the bytes of a file, on a disk or in a bucket; raises what `read_user_file` raises."""
+    return read_user_file(path, kind) if isinstance(path, Path) else path.read_bytes()
 
 
 @contextmanager

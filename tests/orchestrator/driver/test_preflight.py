@@ -76,19 +76,26 @@ def test_a_sweep_file_of_the_user_is_no_launch(tmp_path: Path) -> None:
 
 def test_plans_that_fit_the_model_pass() -> None:
     plans = [{"strategy": "partial", "trainable_stages": 3}, {"strategy": "progressive", "unfreeze_epoch": 2}]
-    check_plans([config("resnet10t", **plan) for plan in plans], classes=("a", "b"))
+    check_plans([config("resnet10t", **plan) for plan in plans], ("a", "b"), 100, 1)
+
+
+def test_a_step_of_one_value_is_refused_before_the_first_trial() -> None:
+    narrow = config("resnet10t", strategy="full", batch_size=3, data={"root": "photos", "image_size": 32})
+    check_plans([narrow], ("a", "b"), 9, 1)
+    with pytest.raises(InvalidInput, match=r"batch_size: 3, 2 workers for 9 images of train: .*; set batch_size: 5, a"):
+        check_plans([narrow], ("a", "b"), 9, 2)
 
 
 def test_more_stages_than_the_model_has_are_refused_with_its_name() -> None:
     with pytest.raises(
         InvalidInput, match=r"resnet10t: trainable_stages must be below .*, got 9 of 5; use strategy full"
     ):
-        check_plans([config("resnet10t", strategy="partial", trainable_stages=9)], classes=("a", "b"))
+        check_plans([config("resnet10t", strategy="partial", trainable_stages=9)], ("a", "b"), 100, 1)
 
 
 def test_an_architecture_that_does_not_exist_is_refused_with_the_closest() -> None:
     with pytest.raises(InvalidInput, match="architecture must be a timm model name, got 'resnet10x'; did you mean"):
-        check_plans([config("resnet10x")], classes=("a", "b"))
+        check_plans([config("resnet10x")], ("a", "b"), 100, 1)
 
 
 def small_sweep(photos: Path, small_spec: Callable[..., SweepSpec], **changes: object) -> SweepSpec:

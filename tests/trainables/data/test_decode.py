@@ -145,6 +145,48 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(side):
             decode(_png_header(side, side), "bomb.png")
 
 
+def test_a_large_jpeg_is_decoded_at_a_reduced_scale(monkeypatch):
+    picture = Image.new("RGB", (400, 300), "red")
+    picture.paste("blue", (0, 0, 200, 150))
+    data = _bytes(picture, "JPEG", quality=95)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 119_999)
+    for limit, size in ((29_999, (100, 75)), (119_999, (200, 150)), (1_900, (50, 38))):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        decoded = decode(data, "photo.jpg")
+        assert decoded.size == size
+        assert decoded.getpixel((5, 5))[2] > 240
+        assert decoded.getpixel((size[0] - 5, 5))[0] > 240
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 120_000)
+    assert decode(data, "photo.jpg").size == (400, 300)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30_000)
+    with pytest.raises(InvalidInput, match=r"^p.jpg: .*400 x 300 pixels in a progressive JPEG. Scale it down"):
+        decode(_bytes(picture, "JPEG", progressive=True), "p.jpg")
+
+
+def test_a_large_jpeg_is_turned_upright(monkeypatch):
+    picture, exif = Image.new("RGB", (400, 300), "red"), Image.Exif()
+    exif[0x0112] = 6
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30_000)
+    assert decode(_bytes(picture, "JPEG", exif=exif), "photo.jpg").size == (150, 200)
+
+
+@pytest.mark.parametrize("side", [9000, 12000, 60000])
+def test_a_jpeg_of_fewer_bytes_than_its_pixels_need_is_refused_before_it_is_decoded(side, monkeypatch):
+    data = bytearray(_bytes(Image.new("RGB", (64, 64)), "JPEG"))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5 : frame + 9] = struct.pack(">HH", side, side)
+    monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("was decoded"))
+    with pytest.raises(InvalidInput, match=rf"^bomb.jpg: image must .*{side} x {side} pixels in {len(data):,} bytes"):
+        decode(bytes(data), "bomb.jpg")
+
+
+@pytest.mark.parametrize("options", [{}, {"optimize": True}, {"progressive": True}, {"optimize": True, "quality": 1}])
+def test_an_empty_picture_is_not_taken_for_one_that_is_cut_off(options):
+    for mode in ("RGB", "L"):
+        assert decode(_bytes(Image.new(mode, (5000, 4000)), "JPEG", **options), "white.jpg").size == (5000, 4000)
+    assert decode(_bytes(Image.new("1", (5000, 4000)), "PNG", optimize=True), "white.png").size == (5000, 4000)
+
+
 def test_threads_leave_the_warning_filters_as_they_were():
     data = _bytes(Image.new("RGB", (8, 8)), "PNG")
     before = list(warnings.filters)

@@ -42,6 +42,17 @@ def test_an_unknown_architecture_is_told_the_closest() -> None:
         bare_model("mobilnet_v3_large", 3)
 
 
+@pytest.mark.parametrize("tag", ["in22k", "", "a1_in1k ", "A1_IN1K", "a1_in1k.more"])
+def test_an_unknown_tag_is_answered_with_those_that_exist(tag: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        check_architecture(f"resnet18.{tag}")
+    assert f"there is no tag {tag!r}; there are resnet18." in str(caught.value)
+    assert "resnet18.a1_in1k" in str(caught.value)
+    assert str(caught.value).endswith("or set it to resnet18 alone")
+    check_architecture("resnet18.a1_in1k")
+    check_architecture("resnet18")
+
+
 def test_random_weights_are_a_function_of_the_seed(trial_config: Config) -> None:
     one, same, other = (build_model(trial_config(seed=seed), 3).state_dict() for seed in (1, 1, 2))
     assert differing(one, same) == set()

@@ -1,9 +1,14 @@
 import argparse
+import datetime
+import enum
+import functools
 import logging
 import os
 import pathlib
 import pickle
 import re
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -143,7 +148,7 @@ def test_a_missing_file_lists_what_is_there(trial_config: Config, tmp_path: Path
         read_weights(tmp_path / "nowhere" / "c.safetensors")
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a pickle in a zip file", b"\xff" * 64])
+@pytest.mark.parametrize("content", [b"PK\x03\x04 a pickle in a zip file", b"\xff" * 64])
 def test_a_file_of_another_format(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "w.safetensors").write_bytes(content)
     with pytest.raises(InvalidInput, match=r"weights must be a .safetensors file, got .*w.safetensors \(.*; convert"):
@@ -315,17 +320,69 @@ def test_a_pickle_that_would_run_code_is_refused_by_name(
 
 
 @pytest.mark.parametrize(
-    ("value", "name"),
+    ("beside", "name"),
     [
+        (argparse.Namespace(lr=1), "argparse.Namespace"),
+        (pathlib.PurePosixPath("a"), "pathlib.PurePosixPath"),
+        (datetime.timedelta(1), "datetime.timedelta"),
+        (functools.partial(print, 1), "builtins.print, functools.partial"),
+        (re.compile("a"), "re._compile"),
+        (enum.Enum("Mode", ["A"], module=__name__, qualname="Mode").A, f"{__name__}.Mode"),
         (nn.Linear(2, 2), "torch.nn.modules.linear.Linear"),
-        ({"state_dict": {"a": torch.ones(1)}, "args": argparse.Namespace(lr=1)}, "argparse.Namespace"),
-        ({"state_dict": {"a": torch.ones(1)}, "path": pathlib.PurePosixPath("a")}, "pathlib.PurePosixPath"),
     ],
 )
-def test_a_pickled_object_is_refused_by_name(value: Any, name: str, tmp_path: Path) -> None:
-    torch.save(value, tmp_path / "w.pt")
-    with pytest.raises(InvalidInput, match=rf"wants to load {re.escape(name)}.*save model\.state_dict\(\) alone"):
-        read_weights(tmp_path / "w.pt")
+def test_objects_beside_the_weights_are_left_out_with_a_message(
+    beside: Any, name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    if isinstance(beside, enum.Enum):
+        monkeypatch.setitem(sys.modules, __name__, types.SimpleNamespace(Mode=type(beside)))
+    torch.save({"state_dict": {"a": torch.ones(1)}, "args": beside}, tmp_path / "w.pt")
+    assert read_weights(tmp_path / "w.pt").keys() == {"a"}
+    assert f"w.pt: objects beside the weights are not loaded ({name}" in caplog.text.replace("__builtin__", "builtins")
+
+
+def test_a_model_that_was_saved_whole(tmp_path: Path) -> None:
+    model = bare_model(ARCHITECTURE, 3, seed=99)
+    torch.save(model, tmp_path / "w.pth")
+    assert differing(loaded(tmp_path / "w.pth"), model.state_dict()) == set()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda tensor: tensor * torch.nan, "must be finite real numbers, got .*w.pth: 'conv_stem.weight' holds NaN"),
+        (lambda tensor: tensor.to_sparse(), "must be dense tensors of numbers, got .*w.pth: 'conv_stem.weight' is spa"),
+        (lambda tensor: tensor.to("meta"), "'conv_stem.weight' is on the device meta, without values; save the"),
+        (lambda tensor: tensor.int(), "'conv_stem.weight' is of type int32"),
+    ],
+)
+def test_values_that_cannot_be_trained_on(change: Callable[..., Any], said: str, tmp_path: Path) -> None:
+    there = trained()
+    torch.save(there | {"conv_stem.weight": change(there["conv_stem.weight"])}, tmp_path / "w.pth")
+    with pytest.raises(InvalidInput, match=said):
+        loaded(tmp_path / "w.pth")
+
+
+def test_values_of_a_head_that_is_replaced_do_not_matter(tmp_path: Path) -> None:
+    there = trained(5)
+    torch.save(there | {"classifier.weight": there["classifier.weight"] * torch.nan}, tmp_path / "w.pth")
+    assert loaded(tmp_path / "w.pth")["classifier.weight"].isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+def test_a_file_of_another_kind_is_named(name: str, tmp_path: Path) -> None:
+    for content, said in ((b"<!DOCTYPE html>", "an HTML page"), (b"", "an empty file"), (b'{"a": 1}', "a JSON docum")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InvalidInput, match=rf"weights must be .*, got .*{name}: {said}"):
+            read_weights(tmp_path / name)
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "w.pth")
+    with pytest.raises(InvalidInput, match=r"w.pth: a weights file must be a file, got a pipe or device; name another"):
+        read_weights(tmp_path / "w.pth")
 
 
 @pytest.mark.parametrize(
