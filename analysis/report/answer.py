@@ -1,5 +1,6 @@
 """Answer of a search in a few sentences: who leads and by how much, whether that is real, and what to do next."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,8 @@ from search_spaces.shell import thaw_command
 from search_spaces.space import parameters_text
 from trainables.task.bootstrap import STATISTICS, Interval, intervals
 
-# A best trial in the last quarter of the search says that the search had not settled.
-_LATE = 0.75
+# A best trial in the last quarter of the search says that the search had not settled; of fewer trials nothing is said.
+_LATE, _FEW = 0.75, 8
 
 
 @dataclass(frozen=True)
@@ -28,23 +29,25 @@ class SearchAnswer:
     """Winner and its objective."""
 
     settings: str
-    """Settings of the winner."""
+    """Settings of the winner; empty without one."""
 
     reasons: tuple[str, ...]
-    """Comparison with the runner-up and with the linear probe, where that is known."""
+    """Sentences on rivals, the linear probe, the test split and failures, where something is known."""
 
     advice: str
-    """The next step."""
+    """Next step."""
 
     command: str
-    """Command of the next step."""
+    """Command of the next step; empty where there is none."""
 
 
-def answer(data: RunData) -> SearchAnswer | None:
-    """Return the answer of a run; None before a trial has completed."""
+def answer(data: RunData) -> SearchAnswer:
+    """Return the answer of a run, as far as there is one."""
     ranked = [entry for entry in data.board.entries if entry.rank is not None]
     if not ranked:
-        return None
+        lead = "No trial has completed." if data.board.entries else "No trial has completed yet."
+        texts = (_unfinished_rival(data, None), _failures(data))
+        return SearchAnswer(lead, "", tuple(text for text in texts if text), *_next_step(data, ranked))
     winner = ranked[0]
     config = winner.trial.config
     lead = f"{config.architecture} with strategy {config.strategy} leads: {data.metric} {winner.objective:.3f}"
@@ -52,9 +55,14 @@ def answer(data: RunData) -> SearchAnswer | None:
     if bounds is not None:
         images, interval = bounds
         lead += f" (95 % interval on {images} validation images: {interval.low:.3f} to {interval.high:.3f})"
-    texts = (_against_runner_up(data, ranked), _against_probe(data, winner), _on_test(data))
-    reasons = [text for text in texts if text]
+    found = [_unfinished_rival(data, winner), _against_runner_up(data, ranked), _against_probe(data, winner)]
+    found += [_on_test(data), _failures(data)]
+    reasons = [text for text in found if text]
     settings_text = f"Trial {winner.trial.trial_id}: {parameters_text(winner.trial.parameters)}"
+    if bounds is not None and len(ranked) > 1:
+        settings_text += (
+            f". The best of {len(ranked)} was chosen on these images: on others it is likely to be less good."
+        )
     return SearchAnswer(f"{lead}.", settings_text, tuple(reasons), *_next_step(data, ranked))
 
 
@@ -77,7 +85,9 @@ def _against_runner_up(data: RunData, ranked: list[Entry]) -> str:
     name = f"the runner-up, trial {second.trial.trial_id} ({second.objective:.3f})"
     found = paired_difference(data.run, winner.trial.trial_id, second.trial.trial_id, data.metric)
     if found is None:
-        return f"It is followed by {name}; whether the difference is real is not known without predictions of both."
+        is_known = any(data.metric == f"val/{statistic}" for statistic in STATISTICS)
+        reason = "without readable predictions of both" if is_known else f"for {data.metric}, which has no interval"
+        return f"It is followed by {name}; whether the difference is real is not known {reason}."
     value, (low, high) = found.difference.value, found.difference.interval
     figures = f"{value:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}"
     if low > 0:
@@ -97,7 +107,32 @@ def _against_probe(data: RunData, winner: Entry) -> str:
     figures = f"{value:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}"
     if low > 0:
         return f"It beats {name}: {figures}."
-    return f"It does not beat {name}: {figures}; fine-tuning has not paid."
+    if high <= 0:
+        return f"It does not beat {name}: {figures}; fine-tuning has not paid."
+    return f"These images cannot tell it apart from {name}: {figures}."
+
+
+def _unfinished_rival(data: RunData, winner: Entry | None) -> str:
+    """Return a sentence on the best trial that has not completed, where it has been better than the winner."""
+    others = [entry for entry in data.judged if entry.rank is None]
+    best = max(others, key=lambda entry: data.board.objective.score(entry.objective or 0.0), default=None)
+    if best is None or best.objective is None:
+        return ""
+    if winner is not None and not data.board.objective.better(best.objective, winner.objective or 0.0):
+        return ""
+    than = "" if winner is None else ", more than the leader" if data.is_rising else ", less than the leader"
+    return (
+        f"Trial {best.trial.trial_id} ({best.trial.status.value}) has reached {best.objective:.3f} at epoch "
+        f"{best.epoch}{than}, and is not ranked: it has not completed."
+    )
+
+
+def _failures(data: RunData) -> str:
+    failures = [entry.trial.failure for entry in data.board.entries if entry.trial.failure is not None]
+    if not failures:
+        return ""
+    (message, _), *_ = Counter(failure.message for failure in failures).most_common(1)
+    return f"{len(failures)} of {len(data.board.entries)} trials have failed, most often with: {message}"
 
 
 def _on_test(data: RunData) -> str:
@@ -113,18 +148,22 @@ def _on_test(data: RunData) -> str:
 
 def _next_step(data: RunData, ranked: list[Entry]) -> tuple[str, str]:
     root, entries = data.run.root, data.board.entries
-    unfinished = sum(entry.trial.status.unfinished for entry in entries)
+    ended = sum(not entry.trial.status.unfinished for entry in entries)
+    planned = max(data.record.trials_planned, len(entries))
     if data.is_driven:
-        done = f"{len(entries) - unfinished} of {data.record.trials_planned} trials have ended"
-        return f"The search goes on: {done}.", thaw_command("status", root)
-    if unfinished:
-        return f"{unfinished} of {len(entries)} trials have not ended.", thaw_command("resume", root)
+        return f"The search goes on: {ended} of {planned} trials have ended.", thaw_command("status", root)
+    if ended < planned and data.record.ended is None:
+        return f"{planned - ended} of {planned} trials have not ended.", thaw_command("resume", root)
+    if not ranked:
+        first = [entry.trial.trial_id for entry in entries[:1]]
+        return "Look at the log of a trial.", thaw_command("logs", root, *first)
     if data.retrained is not None:
         if (model := exported_model(data.run)) is not None:
             return "The winner is exported: let it label photos.", f"{thaw_command('predict', model)} PHOTOS"
         return "Export the winner, to use it without PyTorch.", thaw_command("export", root)
     names = sorted((entry.trial.trial_id for entry in entries), key=by_id)
-    if len(names) >= 8 and names.index(ranked[0].trial.trial_id) >= _LATE * len(names):
+    is_late = names.index(ranked[0].trial.trial_id) >= _LATE * len(names)
+    if len(names) >= _FEW and is_late:
         return "The best trial came late: more may find a better one.", f"{thaw_command('extend', root)} --trials 10"
-    settled = "The search has settled: train the winner again and measure it on the test split."
-    return settled, thaw_command("retrain", root)
+    settled = "The best trial did not come late: train" if len(names) >= _FEW else "Train"
+    return f"{settled} the winner again and measure it on the test split.", thaw_command("retrain", root)

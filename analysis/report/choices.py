@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 
 from analysis.leaderboard import Entry
 from analysis.report.importance import MINIMUM_TRIALS, importances
-from analysis.report.panel import COLORS, Panel, RunData, color_of, figure, hover, plain
+from analysis.report.panel import COLORS, Panel, RunData, color_of, figure, hover, plain, shortened
 
 _ABSENT = "does not apply"
 # Side by side in small print, before the labels of neighboring axes meet.
@@ -46,7 +46,8 @@ def importance(data: RunData) -> Panel | None:
     )
     note = (
         "The share of the trials' order that a setting explains by itself, in all trials and in each branch, whose "
-        f"trials stand in brackets. Below {MINIMUM_TRIALS} trials nothing is said."
+        f"trials stand in brackets. Trials count with what they had reached when they ended, and the search has chosen "
+        f"its values. Below {MINIMUM_TRIALS} trials nothing is said."
     )
     look = {"height": 120 + 26 * len(bars), "xaxis": {"range": [0, 1]}, "yaxis": {"automargin": True}}
     made = figure("share of the order", "", [trace], **look)
@@ -80,7 +81,8 @@ def slices(data: RunData) -> Panel | None:
             made.update_xaxes(dtick=1, row=place // _COLUMNS + 1, col=place % _COLUMNS + 1)
     made.update_layout(template="plotly_white", height=260 * rows + 60, margin={"l": 60, "r": 20, "t": 40, "b": 40})
     made.update_yaxes(title_text=plain(data.metric), col=1)
-    note = "Each point is a trial; the best values lie where the points are high and close together."
+    high = "high" if data.is_rising else "low"
+    note = f"Each point is a trial; the best values lie where the points are {high} and close together."
     return Panel("slices", "Each setting by itself", note, made)
 
 
@@ -92,7 +94,7 @@ def strategies(data: RunData) -> Panel | None:
         "architecture",
         "strategies",
         "Strategy and architecture",
-        "a high box is a safe choice, a high point shows how far it may come",
+        "a {high} box is a safe choice, a {high} point shows how far it may come",
     )
 
 
@@ -104,7 +106,7 @@ def balance(data: RunData) -> Panel | None:
         "strategy",
         "balance",
         "Sampler against weighted loss",
-        "where the boxes are equally high, balance does not matter here",
+        "where the boxes are equally high, balance has made no difference here",
     )
 
 
@@ -124,7 +126,7 @@ def parallel(data: RunData) -> Panel | None:
             y += [*(places[name][0][index] for name in names), None]
         weight = 1 - shade / max(len(groups), 2)
         line = {"color": COLORS[5] if shade == 0 else COLORS[0], "width": 2 if shade == 0 else 1}
-        look = {"name": f"best {len(group)} trials" if shade == 0 else "others, the better the darker"}
+        look = {"name": f"best {_trials(len(group))}" if shade == 0 else "others, the better the darker"}
         shown = {"mode": "lines", "line": line, "opacity": max(0.15, weight), "showlegend": shade < 2}
         traces.append(go.Scatter(x=x, y=y, **look, **shown))
     made = figure("", "", traces, yaxis={"visible": False}, xaxis={"type": "category"})
@@ -133,7 +135,7 @@ def parallel(data: RunData) -> Panel | None:
         for place, label in places[name][1]:
             if label == _ABSENT and name != lacking[0]:
                 continue  # once says it for all axes, whose labels would cover one another
-            short = _shortened(label, _LETTERS // len(names))
+            short = label if label == _ABSENT else shortened(label, max(6, _LETTERS // len(names)))
             made.add_annotation(
                 x=plain(name), y=place, text=plain(short), hovertext=plain(label), showarrow=False, xshift=4,
                 xanchor="left", bgcolor="rgba(255, 255, 255, 0.8)", font={"size": 11},
@@ -142,8 +144,8 @@ def parallel(data: RunData) -> Panel | None:
     return Panel("parallel", "Settings of all trials", note, made)
 
 
-def _shortened(label: str, letters: int) -> str:
-    return label if len(label) <= letters or label == _ABSENT else f"{label[: letters - 1]}\u2026"
+def _trials(count: int) -> str:
+    return "trial" if count == 1 else f"{count} trials"
 
 
 def _places(entries: Sequence[Entry], name: str, metric: str) -> tuple[list[float], list[tuple[float, str]]]:
@@ -156,7 +158,8 @@ def _places(entries: Sequence[Entry], name: str, metric: str) -> tuple[list[floa
         scaled = [float(np.log10(value)) if is_log else float(value) for value in known]
         low, width = min(scaled), (max(scaled) - min(scaled)) or 1.0
         found = iter([(value - low) / width for value in scaled])
-        labels += [(0.0, f"{min(known):.3g}"), (1.0, f"{max(known):.3g}")]
+        ends = [(0.0, f"{min(known):.3g}"), (1.0, f"{max(known):.3g}")]
+        labels += ends[: len({*known})]
     else:
         kinds = sorted({str(value) for value in known})
         height = {kind: place / max(len(kinds) - 1, 1) for place, kind in enumerate(kinds)}
@@ -184,6 +187,7 @@ def _distribution(data: RunData, by: str, color: str, name: str, title: str, see
         for value in colors
     ]
     note = f"Each point is a trial, those that were stopped early among them: {see}."
+    note = note.format(high="high" if data.is_rising else "low")
     return Panel(name, title, note, figure(by, data.metric, traces, boxmode="group"))
 
 

@@ -1,9 +1,11 @@
 """Panels on the classes: what the winner takes for what, on the validation images."""
 
+from collections.abc import Sequence
+
 import plotly.graph_objects as go
 
 from analysis.class_scores import ClassScores, class_scores
-from analysis.report.panel import COLORS, Panel, RunData, figure, plain
+from analysis.report.panel import COLORS, Panel, RunData, figure, plain, shortened
 from analysis.run_store import RunStore
 from search_spaces.errors import InvalidInput
 
@@ -20,13 +22,15 @@ def confused_classes(data: RunData) -> Panel | None:
         for true, _, _, _, images in scores.rows
     ]
     texts = [[str(counts.get((true, predicted), "")) for predicted in names] for true in names]
-    labels = [plain(name) for name in names]
+    labels = _labels(names)
     trace = go.Heatmap(
         z=shares, x=labels, y=labels, text=texts, texttemplate="%{text}" if len(names) <= 20 else None,
-        colorscale="Blues", zmin=0, zmax=1, colorbar={"title": "share of the class"},
+        colorscale="Blues", zmin=0, zmax=1, colorbar={"title": "share"},
     )  # fmt: skip
     made = figure("predicted", "true", [trace], yaxis={"autorange": "reversed"}, height=max(420, 22 * len(names) + 160))
-    note = "A dark cell off the diagonal is a pair of classes that the winner confuses."
+    note = (
+        "A dark cell off the diagonal is a pair of classes that the winner confuses; its shade is the share of a row."
+    )
     return Panel("confusion", "What the winner takes for what", note, made)
 
 
@@ -40,7 +44,7 @@ def recall(data: RunData) -> Panel | None:
     values = [value for _, _, value, _, _ in rows]
     trace = go.Scatter(
         x=values,
-        y=[f"{plain(name)} ({images})" for name, _, _, _, images in rows],
+        y=[f"{label} ({row[4]})" for label, row in zip(_labels([row[0] for row in rows]), rows, strict=True)],
         mode="markers",
         marker={"color": COLORS[0], "size": 9},
         error_x={
@@ -49,9 +53,15 @@ def recall(data: RunData) -> Panel | None:
             "arrayminus": [value - low for value, (low, _) in zip(values, bounds, strict=True)],
         },
     )
-    layout = {"xaxis": {"range": [0, 1.02]}, "height": max(300, 26 * len(rows) + 120), "margin": {"l": 180}}
+    layout = {"xaxis": {"range": [0, 1.02]}, "height": max(300, 26 * len(rows) + 120), "yaxis": {"automargin": True}}
     note = "The classes at the bottom fail most often; a wide bar says that there are few images of the class."
     return Panel("recall", "Each class", note, figure("recall, 95 % interval", "", [trace], **layout))
+
+
+def _labels(names: Sequence[str]) -> list[str]:
+    """Return the names of classes as an axis can hold them, each another."""
+    short = [shortened(name) for name in names]
+    return [plain(name if short.count(each) > 1 else each) for name, each in zip(names, short, strict=True)]
 
 
 def _scores(data: RunData) -> ClassScores | None:

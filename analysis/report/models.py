@@ -68,7 +68,8 @@ def tradeoff(data: RunData) -> Panel | None:
     made.update_layout(template="plotly_white", height=420, margin={"l": 60, "r": 20, "t": 30, "b": 50})
     made.update_layout(legend={"orientation": "h", "y": -0.2}, hovermode="closest")
     made.update_yaxes(title_text=plain(data.metric), col=1)
-    note = "A point to the upper left is better and costs less. A million parameters are a file of 4 MB."
+    upper = "upper" if data.is_rising else "lower"
+    note = f"A point to the {upper} left is better and costs less. A million parameters are a file of 4 MB."
     return Panel("tradeoff", "Quality against cost of use", note, made)
 
 

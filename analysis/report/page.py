@@ -53,7 +53,7 @@ class _Section:
     """_Section: all that the page shows of one run."""
 
     name: str
-    answer: SearchAnswer | None
+    answer: SearchAnswer
     constants: str
     columns: Sequence[_Column]
     rows: Sequence[Sequence[_Cell]]
@@ -115,19 +115,24 @@ def _section(data: RunData, shown: Sequence[Panel]) -> _Section:
         *(_Column("rank", True), _Column("trial", False), _Column("status", False), _Column(data.metric, True)),
         *(_Column("epoch", True), _Column("seconds", True), _Column("trained", True), _Column("parameters", True)),
         *(_Column(name, _is_number(entries, name)) for name in differing),
+        *([_Column("failure", False)] if _has_failures(entries) else []),
     ]
     return _Section(
         data.record.name,
         answer(data),
         parameters_text(constants(entries)),
         titles,
-        [_row(entry, differing) for entry in entries],
+        [_row(entry, differing, with_failure=_has_failures(entries)) for entry in entries],
         shown,
         data.board.problems,
     )
 
 
-def _row(entry: Entry, differing: Sequence[str]) -> list[_Cell]:
+def _has_failures(entries: Sequence[Entry]) -> bool:
+    return any(entry.trial.failure is not None for entry in entries)
+
+
+def _row(entry: Entry, differing: Sequence[str], *, with_failure: bool) -> list[_Cell]:
     trial = entry.trial
     numbers = [
         (entry.rank, ""),
@@ -142,7 +147,8 @@ def _row(entry: Entry, differing: Sequence[str]) -> list[_Cell]:
         for value, how in numbers
     ]
     own = [_setting(trial.parameters.get(name)) for name in differing]
-    return [rank, _Cell(trial.trial_id), _Cell(trial.status.value), objective, *others, *own]
+    failure = [_Cell("" if trial.failure is None else trial.failure.message)] if with_failure else []
+    return [rank, _Cell(trial.trial_id), _Cell(trial.status.value), objective, *others, *own, *failure]
 
 
 def _setting(value: Any) -> _Cell:

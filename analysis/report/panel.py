@@ -106,6 +106,11 @@ class RunData:
         return self.board.objective.metric
 
     @property
+    def is_rising(self) -> bool:
+        """True where a larger objective is better."""
+        return self.board.objective.mode == "max"
+
+    @property
     def judged(self) -> list[Entry]:
         """Entries that have an objective, best first."""
         return [entry for entry in self.board.entries if entry.objective is not None]
@@ -169,6 +174,13 @@ def figure(x: str, y: str, traces: Sequence[Any], **layout: Any) -> go.Figure:
 def color_of(value: object, values: Sequence[object]) -> str:
     """Return the color of one of several values, the same in all figures."""
     return COLORS[list(values).index(value) % len(COLORS)]
+
+
+def shortened(name: str, letters: int = 28) -> str:
+    """Return a name whose middle is left out where it is long: names of classes often differ at their ends."""
+    if len(name) <= letters:
+        return name
+    return f"{name[: letters // 2]}\u2026{name[-(letters - letters // 2 - 1) :]}"
 
 
 def hover(entry: Entry) -> str:

@@ -74,7 +74,7 @@ def png(figure: go.Figure) -> bytes:
 @contextmanager
 def _look() -> Iterator[None]:
     with matplotlib.rc_context(_LOOK), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font|constrained_layout not applied")
         yield
 
 
@@ -89,8 +89,9 @@ def _drawn(figure: go.Figure) -> Figure:
     grid = drawn.add_gridspec(rows, columns)
     of_axis: dict[str, Axes] = {}
     for (x, y), (row, column) in places.items():
-        axes = drawn.add_subplot(grid[row, column], sharey=of_axis.get(_axis(layout, y).matches))
-        of_axis[y] = axes
+        scale = _axis(layout, y).matches or y
+        axes = drawn.add_subplot(grid[row, column], sharey=of_axis.get(scale))
+        of_axis.setdefault(scale, axes)
         own = [trace for trace in figure.data if ((trace.xaxis or "x"), (trace.yaxis or "y")) == (x, y)]
         _Plot(axes, layout, x, y).draw(own)
         if _axis(layout, y).showticklabels is False:

@@ -51,9 +51,10 @@ def curves(data: RunData) -> Panel | None:
             look = {"color": COLORS[6], "size": mark.size, "symbol": mark.symbol}
             traces.append(go.Scatter(x=[None], y=[None], mode="markers", name=mark.name, marker=look))
     left_out = len(data.judged) - len(shown)
-    note = "Where a line rises from a diamond, thawing has paid; the thick line is the winner."
+    rises = "rises" if data.is_rising else "falls"
+    note = f"Where a line {rises} into a diamond or from it, thawing has paid; the thick line is the winner."
     if left_out:
-        note += f" The best {len(shown)} trials with more than one epoch; {left_out} are left out."
+        note += f" {len(shown)} trials are shown, the best with more than one epoch; left out: {left_out}."
     return Panel("curves", "Learning curves", note, figure("epoch", data.metric, traces))
 
 
@@ -113,7 +114,9 @@ def search(data: RunData) -> Panel | None:
     names = [entry.trial.trial_id for entry in ordered]
     traces.append(go.Scatter(x=names, y=steps, mode="lines", name="best so far", line=line))
     layout = {"xaxis": {"type": "category", "categoryarray": names, "categoryorder": "array", "nticks": 12}}
-    note = f"If the line still rises at its end, more trials may find more. {_rungs([each.trial for each in ordered])}"
+    rises = "rises" if data.is_rising else "falls"
+    rungs = _rungs([entry.trial for entry in ordered])
+    note = f"If the line still {rises} at its end, more trials may find more. {rungs}"
     return Panel("search", "The search over time", note, figure("trial", data.metric, traces, **layout))
 
 
@@ -165,7 +168,8 @@ def cost(data: RunData) -> Panel | None:
         for status in Status
         if any(found is status and total for (_, found), total in seconds.items())
     ]
-    note = f"All seconds of training. {_saved([entry.trial for entry in data.board.entries])}"
+    saved = _saved([entry.trial for entry in data.board.entries])
+    note = f"The seconds of all trials, which may have run side by side. {saved}"
     return Panel("cost", "What it cost", note, figure("seconds", "", traces, barmode="stack"))
 
 
@@ -177,11 +181,16 @@ def _saved(trials: Sequence[TrialResult]) -> str:
     texts = []
     if stopped:
         texts.append(f"Stopping {len(stopped)} trials early has saved {epochs} epochs, about {seconds:,.0f} s.")
-    taken: dict[bool | None, list[float]] = defaultdict(list)
-    for report in (report for trial in trials for report in trial.reports):
-        taken[report.cached].append(report.seconds)
-    if taken[True]:
-        text = f"{len(taken[True])} of {sum(map(len, taken.values()))} epochs took their features from the cache"
-        compared = f", {median(taken[True]):.2g} s each against {median(taken[False]):.2g} s" if taken[False] else ""
-        texts.append(f"{text}{compared}.")
+    taken: dict[tuple[str, bool | None], list[float]] = defaultdict(list)
+    for trial in trials:
+        for report in trial.reports:
+            taken[trial.config.architecture, report.cached].append(report.seconds)
+    cached = {name: own for (name, is_cached), own in taken.items() if is_cached}
+    if cached:
+        count = sum(map(len, cached.values()))
+        text = f"{count} of {sum(map(len, taken.values()))} epochs took their features from the cache"
+        name = max(cached, key=lambda name: len(cached[name]))
+        others = taken.get((name, False))
+        of_one = f"; of {name} {median(cached[name]):.2g} s each against {median(others):.2g} s" if others else ""
+        texts.append(f"{text}{of_one}.")
     return " ".join(texts)

@@ -10,7 +10,7 @@ from analysis.ledger import by_id
 from analysis.report.panel import Panel, RunData, Table, color_of, figure, plain
 
 _COLUMNS = (
-    *(("run", ""), ("trials", ","), ("completed", ","), ("best", ".4f"), ("trial", "")),
+    *(("run", ""), ("trials", ","), ("completed", ","), ("objective", ""), ("best", ".4f"), ("trial", "")),
     *(("architecture", ""), ("strategy", ""), ("seconds of training", ",.0f")),
 )
 
@@ -58,7 +58,7 @@ def _table(names: Sequence[str], runs: Sequence[RunData]) -> Panel:
         config = None if best is None else best.trial.config
         rows.append(
             (
-                *(name, len(entries), len(ranked), None if best is None else best.objective),
+                *(name, len(entries), len(ranked), data.metric, None if best is None else best.objective),
                 *(None if best is None else best.trial.trial_id, None if config is None else config.architecture),
                 *(None if config is None else config.strategy, sum(entry.trial.seconds for entry in entries)),
             )
@@ -70,6 +70,8 @@ def _table(names: Sequence[str], runs: Sequence[RunData]) -> Panel:
 def _course(names: Sequence[str], runs: Sequence[RunData]) -> Panel:
     traces = []
     for name, data in zip(names, runs, strict=True):
+        if data.board.objective != runs[0].board.objective:
+            continue  # its values belong on another axis
         seconds, x, y, best = 0.0, [], [], None
         for entry in sorted(data.board.entries, key=lambda entry: by_id(entry.trial.trial_id)):
             seconds += entry.trial.seconds
@@ -80,6 +82,7 @@ def _course(names: Sequence[str], runs: Sequence[RunData]) -> Panel:
                 y.append(best)
         line = {"shape": "hv", "color": color_of(name, names), "width": 2}
         traces.append(go.Scatter(x=x, y=y, mode="lines+markers", name=plain(name), line=line, marker={"size": 4}))
-    note = "The line that is higher further left has found more with less training."
+    higher = "higher" if runs[0].is_rising else "lower"
+    note = f"The line that is {higher} further left has found more with less training."
     made = figure("seconds of training of the trials so far", runs[0].metric, traces)
     return Panel("course", "What each search had found", note, made)

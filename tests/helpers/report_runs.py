@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from analysis.run_folder import RunFolder
 from trainables.config import TrialConfig
-from trainables.result import EpochReport, Rung, TrialResult
+from trainables.result import EpochReport, Failure, Rung, TrialResult
 from trainables.status import Status
 
 SPACE = {
@@ -55,6 +55,8 @@ def trial(number: int, status: Status = Status.COMPLETED, epochs: int = 4) -> Tr
     is_frozen = point["strategy"] == "progressive"
     rungs = (Rung(epoch=1, rung=1, judged=not is_frozen), Rung(epoch=2, rung=2, judged=True))
     made = {"trial_id": f"{number:04d}", "config": config, "parameters": point, "status": status, "reports": reports}
+    if status is Status.FAILED:
+        made["failure"] = Failure(message="out of memory")
     return TrialResult(**made, flops=1e6 * (1 + number % 2), rungs=rungs)
 
 

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 from report_runs import HOSTILE
 
+from analysis.report import picture
 from analysis.report.panel import figure, plain
 from analysis.report.panels import figures
 from analysis.report.picture import png, svg
@@ -17,6 +18,12 @@ def test_every_figure_of_a_run_has_its_picture(run: RunFolder) -> None:
         assert text.startswith("<svg"), name
         for title in (made.layout.xaxis.title.text, made.layout.yaxis.title.text):
             assert not title or title in text, name
+
+
+def test_plots_that_share_a_scale_share_it_in_the_picture(run: RunFolder) -> None:
+    made = figures(run)["slices"]
+    limits = {axes.get_ylim() for axes in picture._drawn(made).axes}
+    assert len(limits) == 1
 
 
 def test_equal_figures_make_equal_pictures(run: RunFolder) -> None:

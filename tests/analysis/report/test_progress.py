@@ -37,8 +37,8 @@ def test_the_search_shows_the_best_so_far(run: RunFolder) -> None:
 def test_the_cost_says_what_stopping_saved(run: RunFolder) -> None:
     (panel,) = [panel for panel in panels(RunData.of(run)) if panel.name == "cost"]
     assert panel.note == (
-        "All seconds of training. Stopping 1 trials early has saved 3 epochs, about 6 s. "
-        "49 of 97 epochs took their features from the cache, 2 s each against 2 s."
+        "The seconds of all trials, which may have run side by side. Stopping 1 trials early has saved 3 epochs, about "
+        "6 s. 49 of 97 epochs took their features from the cache; of resnet18 2 s each against 2 s."
     )
     assert isinstance(panel.content, go.Figure)
     assert {trace.name: sum(trace.x) for trace in panel.content.data} == {"COMPLETED": 192.0, "PRUNED": 2.0}
