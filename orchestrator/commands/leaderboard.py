@@ -96,7 +96,7 @@ def leaderboard(
     else:
         if same := constants(entries):
             prose(output, f"[dim]all: {escaped(parameters_text(same))}[/dim]\n")
-        output.print(trial_table(entries, board.objective, output, shown.probes))
+        output.print(trial_table(entries, board.objective, output, shown.probes, sort))
 
 
 def side_by_side(

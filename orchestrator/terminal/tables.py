@@ -38,24 +38,29 @@ _COLOURS = {
 
 
 def trial_table(
-    entries: Sequence[Entry], objective: Objective, console: Console, probes: Sequence[ProbeEntry] = ()
+    entries: Sequence[Entry],
+    objective: Objective,
+    console: Console,
+    probes: Sequence[ProbeEntry] = (),
+    sort: str | None = None,
 ) -> Table:
     """Return entries in order, with the parameters that differ: one column each, or one for all where that is too wide.
 
     The numbers of parameters are shown where there is room. Where that one column would be too narrow, the columns of
-    epoch and seconds are left out. The linear probes follow, without a rank.
+    epoch and seconds are left out. What the entries are sorted by is always shown. The linear probes follow, without a
+    rank.
     """
     varying = columns(entries)
     if probes and "architecture" not in varying:
         varying = ["architecture", *varying]
     for sized in (True, False):
-        wide = _trial_table(entries, objective, varying, probes, split=True, sized=sized)
+        wide = _trial_table(entries, objective, varying, probes, split=True, sized=sized, sort=sort)
         if _width(wide) <= console.width:
             return wide
-    bare = _trial_table(entries, objective, varying, probes, split=False)
+    bare = _trial_table(entries, objective, varying, probes, split=False, sort=sort)
     bare.columns.pop()
     timing = console.width - _width(bare) >= ENOUGH_ROOM
-    return _trial_table(entries, objective, varying, probes, split=False, timing=timing)
+    return _trial_table(entries, objective, varying, probes, split=False, timing=timing, sort=sort)
 
 
 def _width(table: Table) -> int:
@@ -74,9 +79,13 @@ def _trial_table(
     split: bool,
     timing: bool = True,
     sized: bool = False,
+    sort: str | None = None,
 ) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     shown = _leading_columns(entries, objective, timing=timing, sized=sized)
+    heads = {"trial_id", "objective", *varying, *(name for name, _, _ in shown)}  # two are headed otherwise
+    if sort is not None and sort not in heads:
+        shown.append((sort, True, lambda entry: safe_text(_value(entry.row().get(sort)))))
     for name, is_number, _ in shown:
         table.add_column(name, justify="right" if is_number else "left", no_wrap=name != "run")
     failed = any(entry.trial.failure for entry in entries)
@@ -120,6 +129,10 @@ def _leading_columns(
 
 def _epoch_text(entry: Entry) -> str:
     return "" if entry.epoch is None else f"{entry.epoch}/{len(entry.trial.reports)}"
+
+
+def _value(value: object) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _decimals(value: float | None) -> str:

@@ -77,6 +77,14 @@ def folded(text: str) -> str:
     return "".join("".join(line[start:].split()) for line in lines[1:])
 
 
+@pytest.mark.parametrize("sort", ["seconds", "train/loss", "trial_id", "objective", "rank"])
+def test_what_the_entries_are_sorted_by_is_shown_once(board: Leaderboard, sort: str) -> None:
+    console = Console(width=60, file=io.StringIO())
+    heads = [column.header for column in trial_table(board.entries, board.objective, console, sort=sort).columns]
+    head = {"trial_id": "trial", "objective": board.objective.metric}.get(sort, sort)
+    assert heads.count(head) == 1
+
+
 def test_wide_terminals_have_a_column_a_parameter_and_narrow_ones_one_for_all(board: Leaderboard) -> None:
     assert "unfreeze_epoch" in shown(trial_table(board.entries, board.objective, console(200))).splitlines()[0]
     header = shown(trial_table(board.entries, board.objective, console(80)), 80).splitlines()[0]
