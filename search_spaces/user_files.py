@@ -10,6 +10,8 @@ from typing import BinaryIO
 from search_spaces.errors import InvalidInput
 
 _MIB = 2**20
+# Descriptors of this process: its standard input, and what bash writes for `<(command)`.
+_HANDED_OVER = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,14 @@ MODEL = FileKind("an ONNX file", 64 * 1024 * _MIB)
 
 
 def open_user_file(path: Path, kind: FileKind) -> BinaryIO:
-    """Open a regular file for reading. A pipe, which would wait for a writer, is refused at once.
+    """Open a regular file for reading, or a pipe that the shell has handed over, as in `thaw sweep /dev/stdin`.
 
-    Raises InvalidInput for a pipe, socket or device and for more bytes than `kind` may have, and OSError, such as
+    Another pipe, which would wait for a writer, is refused at once. Raises InvalidInput for a pipe, socket or device and for more bytes than `kind` may have, and OSError, such as
     FileNotFoundError and IsADirectoryError, where the file cannot be opened.
     """
     try:
-        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        is_handed_over = str(path).startswith(_HANDED_OVER)
+        number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | (0 if is_handed_over else os.O_NONBLOCK))
     except OSError as error:
         if error.errno != errno.ENXIO:
             raise
@@ -45,7 +48,7 @@ def open_user_file(path: Path, kind: FileKind) -> BinaryIO:
         found = os.fstat(number)
         if stat.S_ISDIR(found.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(found.st_mode) and not (is_handed_over and stat.S_ISFIFO(found.st_mode)):
             raise InvalidInput(_refusal(path, kind, "a pipe or device"))
         if found.st_size > kind.largest:
             raise InvalidInput(_too_large(path, kind, f"{found.st_size:,}"))

@@ -151,8 +151,9 @@ def test_the_chain_with_ones_own_photos(folder: Path, ray_here: None) -> None:
                 sweep.send_signal(signal.SIGINT)
                 sweep.wait(timeout=120)
     assert len(sweeps) == 1
-    # What is typed on clusters is in tests/integration/test_clusters.py, and for W&B in the tests of its folder.
-    assert {line.split()[1] for line in said} | {"sweep"} == set(COMMANDS) - {"demo", "submit", "wandb"}
+    # What is typed on clusters is in tests/integration/test_clusters.py, and for W&B and the dashboard, which does not
+    # end by itself, in the tests of their folders.
+    assert {line.split()[1] for line in said} | {"sweep"} == set(COMMANDS) - {"demo", "submit", "wandb", "dashboard"}
     _check_what_was_said(folder, said)
 
 

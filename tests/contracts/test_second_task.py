@@ -122,7 +122,7 @@ def test_the_winner_is_retrained_and_measured(ran: Ran) -> None:
     assert said["retrain"].code == 0, said["retrain"].err
     assert said["retrain"].out.strip().startswith("test: mae ")
     record = json.loads((run.winner / "retrain.json").read_text())
-    assert list(record["test"]) == ["split", "metrics"]
+    assert list(record["test"]) == ["split", "fingerprint", "metrics"]
     evaluated = json.loads(said["evaluate"].out)
     assert evaluated["metrics"] == record["test"]["metrics"]
 

@@ -1,5 +1,7 @@
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,14 @@ def test_a_file_whose_size_is_not_known_beforehand_is_limited_too(path: str) -> 
 
 
 @pytest.mark.timeout(20)
+@pytest.mark.parametrize("path", ["/dev/stdin", "/dev/fd/0"])
+def test_what_the_shell_hands_over_is_read(path: str) -> None:
+    code = "import pathlib; from search_spaces.user_files import DOCUMENT, read_user_file\n"
+    code += f"print(read_user_file(pathlib.Path('{path}'), DOCUMENT))"
+    result = subprocess.run([sys.executable, "-c", code], input=b"a: 1", capture_output=True, check=True)
+    assert result.stdout == b"b'a: 1'\n"
+
+
 @pytest.mark.parametrize("kind", ["pipe", "socket", "device", "endless device", "link to a pipe"])
 def test_what_is_no_regular_file_is_refused_at_once(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -171,7 +171,7 @@ def configs(draw: st.DrawFn) -> TrialConfig:
         strategy=strategy,  # type: ignore[arg-type]
         **{name: values[name] for name in STRATEGY_PARAMETERS[strategy]},  # type: ignore[index]
         epochs=epochs,
-        batch_size=draw(st.integers(1, 2**20)),
+        batch_size=draw(st.integers(1, 10**6)),
         lr=draw(st.floats(0, 100, exclude_min=True)),
         backbone_lr_factor=draw(st.floats(0, 1, exclude_min=True)),
         weight_decay=draw(st.floats(0, 1, exclude_max=True)),
