@@ -34,8 +34,9 @@ MODEL = FileKind("an ONNX file", 64 * 1024 * _MIB)
 def open_user_file(path: Path, kind: FileKind) -> BinaryIO:
     """Open a regular file for reading, or a pipe that the shell has handed over, as in `thaw sweep /dev/stdin`.
 
-    Another pipe, which would wait for a writer, is refused at once. Raises InvalidInput for a pipe, socket or device and for more bytes than `kind` may have, and OSError, such as
-    FileNotFoundError and IsADirectoryError, where the file cannot be opened.
+    Another pipe, which would wait for a writer, is refused at once. Raises InvalidInput for such a pipe, a socket or a
+    device and for more bytes than `kind` may have, and OSError, such as FileNotFoundError and IsADirectoryError, where
+    the file cannot be opened.
     """
     try:
         is_handed_over = str(path).startswith(_HANDED_OVER)
