@@ -2,7 +2,8 @@
 
 Images a second of full fine-tuning at 224 px in bf16 and channels-last, through `train()` and no Ray, against the same
 step on one synthetic batch that never leaves the device, and against the step fed by a DataLoader that decodes with
-Pillow. `--smoke` runs everything small on a CPU, to see that it runs; its figures mean nothing.
+Pillow. Then `train()` in each precision, on cached features, and with batches that the device has no memory for.
+`--smoke` runs everything small on a CPU, to see that it runs; its figures mean nothing.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import timm
@@ -26,6 +28,7 @@ from torchvision.datasets import ImageFolder
 
 from trainables.config import TrialConfig
 from trainables.loop.train import train
+from trainables.result import EpochReport
 from trainables.storage.folders import TrialFolders
 
 RESULTS = Path(__file__).with_suffix(".md")
@@ -42,9 +45,11 @@ class Scale:
     epochs: int = 4
     steps: int = 60
     precision: str = "bf16"
+    too_large: int = 4096
+    """Batch of fp32 images that does not fit."""
 
 
-SMOKE = Scale(("test_efficientnet",), size=32, images=64, batch=16, epochs=2, steps=3)
+SMOKE = Scale(("test_efficientnet",), size=32, images=64, batch=16, epochs=2, steps=3, too_large=64)
 
 
 def main() -> None:
@@ -66,7 +71,8 @@ def main() -> None:
             pillow = loop(architecture, decoded(root, scale), scale, device)
             rows.append(f"| {architecture} | {ours:.0f} | {bare:.0f} | {ours / bare:.2f} | {pillow:.0f} |")
             print(rows[-1], flush=True)
-    table = "\n".join(rows)
+        variants = [varied(name, own, root, Path(temporary) / name, scale) for name, own in variations(scale)]
+    table, others = "\n".join(rows), "\n".join(variants)
     text = f"""# Images a second on a GPU
 
 `python benchmarks/gpu.py` on {name}, {machine()}; {scale.size} px, {scale.precision}, channels-last, batches of \
@@ -76,6 +82,12 @@ on 4 images, decoded images in the node's cache. DataLoader: Pillow, {workers()}
 | architecture | `train()` | synthetic tensors | `train()` / synthetic | DataLoader |
 |---|---|---|---|---|
 {table}
+
+The same of {scale.architectures[0]} with one setting changed. A batch that does not fit is divided until it does.
+
+| setting | images/s | GiB at most | loss of the last epoch | notes |
+|---|---|---|---|---|
+{others}
 """
     print(text)
     if not smoke:
@@ -95,23 +107,51 @@ def write_photos(root: Path, scale: Scale) -> Path:
     return root
 
 
+def variations(scale: Scale) -> list[tuple[str, dict[str, Any]]]:
+    """Names and settings of the second table."""
+    names = ("fp32", "fp16", "bf16") if torch.cuda.is_available() else ("fp32", "bf16")
+    precisions = [(f"precision: {name}", {"precision": name}) for name in names]
+    too_large = {"batch_size": scale.too_large, "precision": "fp32"}
+    return [
+        *precisions,
+        ("strategy: head", {"strategy": "head"}),
+        (f"batch_size: {scale.too_large}, precision: fp32", too_large),
+    ]
+
+
+def varied(name: str, own: dict[str, Any], root: Path, folder: Path, scale: Scale) -> str:
+    """Row of the second table."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    reports = reports_of(scale.architectures[0], root, folder, scale, **own)
+    memory = torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else 0.0
+    notes = "; ".join(note for report in reports for note in report.notes)
+    rate = scale.images / min(report.seconds for report in reports)
+    row = f"| `{name}` | {rate:.0f} | {memory:.1f} | {reports[-1].metrics['train/loss']:.3f} | {notes} |"
+    print(row, flush=True)
+    return row
+
+
 def through_train(architecture: str, root: Path, folder: Path, scale: Scale) -> float:
     """Images a second of the fastest epoch."""
-    config = TrialConfig.model_validate(
-        {
-            "data": {"root": root, "image_size": scale.size, "resize_mode": "squash"},
-            "architecture": architecture,
-            "weights": "none",
-            "strategy": "full",
-            "epochs": scale.epochs,
-            "batch_size": scale.batch,
-            "lr": 1e-4,
-            "precision": scale.precision,
-            "channels_last": True,
-        }
-    )
-    folders = TrialFolders(folder / "checkpoints", folder / "predictions.parquet", folder.parent / "cache")
-    return scale.images / min(report.seconds for report in train(config, folders))
+    return scale.images / min(report.seconds for report in reports_of(architecture, root, folder, scale))
+
+
+def reports_of(architecture: str, root: Path, folder: Path, scale: Scale, **own: Any) -> list[EpochReport]:
+    """Reports of a trial, full fine-tuning unless `own` says otherwise."""
+    settings = {
+        "data": {"root": root, "image_size": scale.size, "resize_mode": "squash"},
+        "architecture": architecture,
+        "weights": "none",
+        "strategy": "full",
+        "epochs": scale.epochs,
+        "batch_size": scale.batch,
+        "lr": 1e-4,
+        "precision": scale.precision,
+        "channels_last": True,
+    }
+    folders = TrialFolders(folder / "checkpoints", folder / "predictions.parquet", root.parent / "cache")
+    return list(train(TrialConfig.model_validate(settings | own), folders))
 
 
 def loop(architecture: str, batches: Iterable[tuple[Tensor, Tensor]], scale: Scale, device: torch.device) -> float:

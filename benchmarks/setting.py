@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.metadata
+import importlib.util
 import itertools
 import json
 import os
@@ -163,7 +164,9 @@ def machine() -> str:
     """One line that says what the figures were measured on."""
     memory = round(psutil.virtual_memory().total / 2**30)
     versions = ", ".join(
-        f"{name} {importlib.metadata.version(name)}" for name in ("torch", "timm", "ray", "accelerate")
+        f"{name} {importlib.metadata.version(name)}"
+        for name in ("torch", "timm", "ray", "accelerate")
+        if importlib.util.find_spec(name) is not None
     )
     cores = len(os.sched_getaffinity(0))
     return f"{cores} cores ({platform.machine()}), {memory} GiB, Python {platform.python_version()}, {versions}"

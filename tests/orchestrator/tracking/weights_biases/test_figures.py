@@ -71,7 +71,7 @@ def test_a_sweep_shows_the_figures_of_its_page(run: RunFolder) -> None:
 def test_names_stay_text(run: RunFolder) -> None:
     _, figures = published(run)
     for name in ("figures/confusion", "figures/recall"):
-        assert "&lt;script&gt;alert(1)&lt;/script&gt; &#36;x^2&#36;" in figures[name]
+        assert "&lt;b&gt;&amp;" in figures[name], "a long name is shortened in its middle"
         assert "<script" not in figures[name]
 
 
