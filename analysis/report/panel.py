@@ -16,6 +16,7 @@ from analysis.run_folder import RunFolder, open_run
 from analysis.winner import retrain_record
 from search_spaces.errors import InvalidInput
 from search_spaces.space import SearchSpace
+from trainables.config import STRATEGY_PARAMETERS
 from trainables.status import Status
 from trainables.storage.place import Place, as_place
 
@@ -31,6 +32,8 @@ STATUS_COLORS = {
     Status.TIMED_OUT: "#CC79A7",
     Status.FAILED: "#B22222",
 }
+
+_STRATEGIES: list[object] = [*STRATEGY_PARAMETERS]
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -172,8 +175,9 @@ def figure(x: str, y: str, traces: Sequence[Any], **layout: Any) -> go.Figure:
 
 
 def color_of(value: object, values: Sequence[object]) -> str:
-    """Return the color of one of several values, the same in all figures."""
-    return COLORS[list(values).index(value) % len(COLORS)]
+    """Return the color of one of several values; a strategy has the same in all figures."""
+    order = _STRATEGIES if value in _STRATEGIES else list(values)
+    return COLORS[order.index(value) % len(COLORS)]
 
 
 def shortened(name: str, letters: int = 28) -> str:

@@ -12,6 +12,7 @@ from orchestrator.worker.log_file import LogFile
 def log_to(path: Path) -> Iterator[None]:
     """Send the log messages of this process to `path` for the time of the block."""
     handler = LogFile(path, "%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.addFilter(_is_for_users)
     loggers = [
         logging.getLogger(name) for name in ("ray", "optuna", "wandb", "opentelemetry", "orchestrator", "trainables")
     ]
@@ -27,3 +28,8 @@ def log_to(path: Path) -> Iterator[None]:
         for logger, handlers, propagate in former:
             logger.handlers, logger.propagate = handlers, propagate
         handler.close()
+
+
+def _is_for_users(record: logging.LogRecord) -> bool:
+    """Leave out the steps of W&B's client: a dozen lines per trial, which stand in its own log beside each run."""
+    return record.name.partition(".")[0] != "wandb" or record.levelno >= logging.WARNING

@@ -1,7 +1,7 @@
 from report_runs import HOSTILE, predicted, texts, trial
 
 from analysis.ledger import Ledger
-from analysis.report.panel import plain
+from analysis.report.panel import color_of, plain
 from analysis.report.panels import figures
 from analysis.run_folder import RunFolder
 
@@ -19,3 +19,8 @@ def test_names_are_shown_as_text(empty: RunFolder) -> None:
     assert "\\x07" not in shown
     assert "&lt;script&gt;" in shown
     assert plain("a\x00b") == "a\ufffdb"
+
+
+def test_a_strategy_has_the_same_color_in_all_figures() -> None:
+    assert color_of("full", ["full", "head"]) == color_of("full", ["full"]) != color_of("head", ["head"])
+    assert color_of("b", ["a", "b"]) != color_of("b", ["b"])

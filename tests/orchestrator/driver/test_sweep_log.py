@@ -32,3 +32,13 @@ def test_an_error_leaves_the_loggers_as_they_were(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="bad"), log_to(tmp_path / "sweep.log"):
         raise ValueError("bad")
     assert (logger.handlers, logger.propagate) == before
+
+
+def test_the_steps_of_a_client_are_left_out_and_its_warnings_stay(tmp_path: Path) -> None:
+    client = logging.getLogger("wandb.sdk.internal")
+    client.setLevel(logging.DEBUG)
+    with log_to(tmp_path / "sweep.log"):
+        client.info("a step")
+        client.warning("a warning")
+    text = (tmp_path / "sweep.log").read_text()
+    assert ("a step" in text, "a warning" in text) == (False, True)
