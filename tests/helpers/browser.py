@@ -28,7 +28,7 @@ def chromium() -> Iterator[Browser]:
     if path is None:
         pytest.skip(f"needs one of {', '.join(_NAMES)}; on Debian: apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield browser
         browser.close()
 
