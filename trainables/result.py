@@ -42,7 +42,7 @@ class EpochReport(_Record):
     """Parameters that were trained in this epoch; None in a record of an older version."""
 
     cached: bool | None = None
-    """Whether the features of what is frozen came from the cache; None in a record of an older version."""
+    """True where the features of what is frozen came from the cache; None in a record of an older version."""
 
     ended_by: EndedBy | None = None
     """Reason why this was the last epoch; None while the trial continues."""
@@ -69,7 +69,7 @@ class Rung(_Record):
     """Number of the rung, in the units of `orchestrator/search/rungs.py`."""
 
     judged: bool
-    """Whether the trial is compared with others there; one that has hardly thawed is exempt."""
+    """True where the trial is compared with others; one that has hardly thawed is exempt."""
 
 
 class Failure(_Record):

@@ -18,7 +18,7 @@ ARCHIVE = _ASSETS / "field-cases" / "cases.tar.xz"
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command has said."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
