@@ -44,6 +44,13 @@ def alive(pids: list[int]) -> list[int]:
     return [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
 
 
+def wait_for_end(pids: list[int]) -> None:
+    """Give processes ten seconds: one that has been told to end takes a moment on a busy machine."""
+    deadline = time.monotonic() + 10
+    while alive(pids) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
 def wait_for_watchdog(driver: int) -> psutil.Process:
     """Return the watchdog of a driver; its command line is empty for a moment after its start."""
     deadline = time.monotonic() + 10
@@ -66,12 +73,11 @@ def test_a_driver_takes_its_own_ray_along(ends: str) -> None:
             driver.stdin.write("\n")
             driver.stdin.flush()
             assert driver.stdout.readline() == "left\n"
+            wait_for_end([watchdog.pid, *own])
             assert alive([watchdog.pid, *own]) == []
         driver.kill()
         driver.wait()
-    deadline = time.monotonic() + 10
-    while alive(own) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait_for_end(own)
     try:
         assert alive(own) == []
         assert alive([other]) == [other], "no process of Ray"
