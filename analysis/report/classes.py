@@ -4,15 +4,12 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from analysis.class_scores import ClassScores, class_scores
 from analysis.report.panel import COLORS, Panel, RunData, figure, plain, shortened
-from analysis.run_store import RunStore
-from search_spaces.errors import InvalidInput
 
 
 def confused_classes(data: RunData) -> Panel | None:
     """Matrix of true and predicted classes of the winner."""
-    scores = _scores(data)
+    scores = data.class_scores
     if scores is None:
         return None
     names = [name for name, *_ in scores.rows]
@@ -36,7 +33,7 @@ def confused_classes(data: RunData) -> Panel | None:
 
 def recall(data: RunData) -> Panel | None:
     """Recall of each class of the winner with its interval."""
-    scores = _scores(data)
+    scores = data.class_scores
     if scores is None:
         return None
     rows = sorted(scores.rows, key=lambda row: row[2])
@@ -62,15 +59,6 @@ def _labels(names: Sequence[str]) -> list[str]:
     """Return the names of classes as an axis can hold them, each another."""
     short = [shortened(name) for name in names]
     return [plain(name if short.count(each) > 1 else each) for name, each in zip(names, short, strict=True)]
-
-
-def _scores(data: RunData) -> ClassScores | None:
-    try:
-        winner = data.board.winner()
-    except InvalidInput:
-        return None
-    place = RunStore(data.run).newest(lambda layer: layer.predictions(winner.trial_id))
-    return class_scores(data.run, place)
 
 
 def _wilson(share: float, count: int) -> tuple[float, float]:

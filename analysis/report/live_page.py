@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from analysis.comparison import TrialComparison, comparison_text
-from analysis.report.page import render_run, render_several, templates
+from analysis.report.page import render_run, templates
 from analysis.report.panel import COLORS, Panel, RunData, figure, plain, printable
 from analysis.report.run_summary import RunSummary
 from search_spaces.space import value_text
@@ -69,11 +69,6 @@ def run_part(data: RunData, shown: Sequence[Panel], driver: str | None, problem:
 def broken_part(problem: str) -> str:
     """Return the part of a page about a run that cannot be read."""
     return _rendered("run", summary=None, driver=None, problem=problem, article="")
-
-
-def several_part(runs: Sequence[RunData]) -> str:
-    """Return the part of a page that compares several runs."""
-    return render_several(runs)
 
 
 def list_part(root: str, rows: Sequence[ListedRun], problem: str = "") -> str:

@@ -9,10 +9,12 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from analysis.class_scores import ClassScores, class_scores
 from analysis.heartbeat import seems_alive
 from analysis.leaderboard import Entry, Leaderboard
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder, open_run
+from analysis.run_store import RunStore
 from analysis.winner import retrain_record
 from search_spaces.errors import InvalidInput
 from search_spaces.space import SearchSpace
@@ -125,6 +127,16 @@ class RunData:
             return SearchSpace.parse(self.record.space, self._fixed)
         except InvalidInput:
             return None
+
+    @cached_property
+    def class_scores(self) -> ClassScores | None:
+        """Scores by class of the winner; None without one, without its predictions, and for a task without classes."""
+        try:
+            winner = self.board.winner()
+        except InvalidInput:
+            return None
+        place = RunStore(self.run).newest(lambda layer: layer.predictions(winner.trial_id))
+        return class_scores(self.run, place)
 
     @cached_property
     def retrained(self) -> Mapping[str, Any] | None:

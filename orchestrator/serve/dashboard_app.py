@@ -18,8 +18,8 @@ from analysis.report.live_page import (
     live_script,
     log_part,
     message_part,
-    several_part,
 )
+from analysis.report.page import render_several
 from orchestrator.serve.access_token import AccessToken
 from orchestrator.serve.live_list import LiveList, key_of
 from orchestrator.serve.live_part import Rendered
@@ -97,7 +97,7 @@ class Dashboard:
         runs = [state.data for state in states if state.data is not None]
         if not runs:
             raise HTTPException(404, f"There is no run in {self._runs.root} that can be read.")
-        return _page(live_page("All runs", several_part(runs), up=PageLink("/", "All runs")))
+        return _page(live_page("All runs", render_several(runs), up=PageLink("/", "All runs")))
 
     def run(self, key: str) -> Response:
         """Return the page of one run."""
