@@ -11,6 +11,7 @@ import head_trials
 import many_trials
 import memory
 import mixed_trials
+import pages
 import trackers
 import trivial_trials
 from setting import machine
@@ -19,7 +20,7 @@ RESULTS = Path(__file__).with_name("results.md")
 # The short ones first.
 QUESTIONS = {
     module.__name__: module.measure
-    for module in (memory, dashboard, trivial_trials, many_trials, trackers, mixed_trials, head_trials)
+    for module in (memory, pages, dashboard, trivial_trials, many_trials, trackers, mixed_trials, head_trials)
 }
 
 HEAD = """# What a sweep costs
