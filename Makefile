@@ -53,7 +53,7 @@ soak: install  ## slow tests of faults and scale, under 35 minutes
 faults: install  ## hunt for faults, an hour: 100 kills, 20 pairs of commands, clocks; SEED=, KILLS=, PAIRS=
 	$(BIN)/python tests/faults/hunt.py $(if $(SEED),--seed $(SEED)) --kills $(KILLS) --pairs $(PAIRS)
 
-fuzz: install  ## damaged files for every parser, minutes; SEED=, MUTANTS=
+fuzz: install  ## damaged files for every parser, half an hour; SEED=, MUTANTS=
 	$(BIN)/python tests/faults/fuzz.py $(if $(SEED),--seed $(SEED)) --mutants $(MUTANTS)
 
 bench: install  ## what a sweep costs, against named peers: hours, on a quiet machine

@@ -10,6 +10,7 @@ from typing import BinaryIO
 from search_spaces.errors import InvalidInput
 
 _MIB = 2**20
+_LEAST_READ = 2**16
 # Descriptors of this process: its standard input, and what bash writes for `<(command)`.
 _HANDED_OVER = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
 
@@ -61,11 +62,16 @@ def open_user_file(path: Path, kind: FileKind) -> BinaryIO:
 
 def read_user_file(path: Path, kind: FileKind) -> bytes:
     """Return the bytes of a file; raises what `open_user_file` raises, also for a file that grows while it is read."""
+    parts, length = [], 0
     with open_user_file(path, kind) as file:
-        content = file.read(kind.largest + 1)
-    if len(content) > kind.largest:
+        # Python reserves memory for all that it is told to read; a pipe has no size.
+        step = max(os.fstat(file.fileno()).st_size + 1, _LEAST_READ)
+        while length <= kind.largest and (part := file.read(step)):
+            parts.append(part)
+            length += len(part)
+    if length > kind.largest:
         raise InvalidInput(_too_large(path, kind, "more"))
-    return content
+    return b"".join(parts)
 
 
 def _refusal(path: Path, kind: FileKind, found: str) -> str:

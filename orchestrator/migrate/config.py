@@ -61,7 +61,10 @@ def import_file(old: Path, out: Path) -> ImportedConfig:
 
     imported = convert_config(read_mapping(old), str(old), locate)
     parse(TrialConfig, parse_yaml(imported.text, str(out)), str(out), base=out.resolve().parent)
-    check_image_size(imported.config.architecture, imported.config.data.image_size)
+    try:
+        check_image_size(imported.config.architecture, imported.config.data.image_size)
+    except InvalidInput as error:
+        raise InvalidInput(f"{old}: {error}") from None
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(imported.text, encoding="utf-8")
     return imported

@@ -228,7 +228,14 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # errors are raised, none is printed
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # A fallback to the same provider only prints.
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"], enable_fallback=False
+        )
+        # Texts are decoded when they are asked for: that they are texts is known only now.
+        _ = session.get_modelmeta().custom_metadata_map
+        _ = [value.name for value in (*session.get_inputs(), *session.get_outputs())]
+        return session
     except Exception as error:  # onnxruntime's exceptions have no common base of their own
         reason = _reason(error)
         is_model = "parsing failed" not in reason.lower()

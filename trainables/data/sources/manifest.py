@@ -45,7 +45,7 @@ def _path(root: Path, manifest: Path, row: ManifestRow) -> str:
     if "\\" in path and not (root / path).is_file():
         path = path.replace("\\", "/")
     parts = PurePosixPath(path).parts
-    if not path or PurePosixPath(path).is_absolute() or ".." in parts or parts[0][1:] == ":":
+    if not parts or PurePosixPath(path).is_absolute() or ".." in parts or parts[0][1:] == ":":
         raise InvalidInput(
             f"{manifest}:{row.line}: path must be relative to data.root and lie inside it, got {shown(row.path)}; "
             f"write it as seen from {root}"
