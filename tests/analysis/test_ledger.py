@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis import ledger as ledger_module
@@ -74,7 +74,6 @@ def run_record() -> RunRecord:
     )
 
 
-@settings(deadline=None)
 @given(results)
 def test_trial_round_trip(trial: TrialResult) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -98,7 +97,6 @@ def test_run_record_fields_are_frozen() -> None:
     ]  # fmt: skip
 
 
-@settings(deadline=None)
 @given(trial=results, extra=st.dictionaries(words.map("new_".__add__), values, min_size=1, max_size=3))
 def test_unknown_fields_are_ignored_at_every_depth(trial: TrialResult, extra: dict[str, Any]) -> None:
     written = json.loads(trial.to_json())

@@ -262,7 +262,7 @@ def test_every_observer_of_the_sources_is_in_this_suite() -> None:
 
 @every_kind
 @given(story=stories())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_whatever_a_sweep_sends_is_taken_and_shown_alike_beside_others(
     spec: SweepSpec, kind: type[Observer], story: Story
 ) -> None:
@@ -272,7 +272,7 @@ def test_whatever_a_sweep_sends_is_taken_and_shown_alike_beside_others(
 
 @every_kind
 @given(story=stories(), data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_a_change_of_a_running_trial_that_comes_twice_is_shown_once(
     spec: SweepSpec, kind: type[Observer], story: Story, data: st.DataObject
 ) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -181,7 +181,6 @@ def configs(draw: st.DrawFn) -> TrialConfig:
     )
 
 
-@settings(deadline=None)
 @given(configs())
 def test_json_round_trip(trial: TrialConfig) -> None:
     written = json.loads(json.dumps(trial.to_json()))

@@ -4,7 +4,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -57,7 +57,6 @@ def test_only_running_and_interrupted_trials_are_unfinished() -> None:
     assert [status for status in Status if status.unfinished] == [Status.RUNNING, Status.INTERRUPTED]
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), max_size=5), st.sampled_from(Status), st.none() | st.text())
 def test_json_round_trip(values: list[float], status: Status, message: str | None) -> None:
     failure = None if message is None else Failure(message=message, log="logs/0001.log")

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.cli import run as cli
@@ -283,7 +283,7 @@ configurations = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(configurations, st.text(max_size=30))
 def test_whatever_it_says_the_file_is_what_was_validated(old: dict[str, Any], source: str) -> None:
     try:
@@ -305,7 +305,7 @@ odd = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100)
 @given(st.dictionaries(names | st.sampled_from(["freeze_it", "my_sampler", "init_weights"]), odd, max_size=6))
 def test_whatever_a_file_holds_it_is_written_or_refused(
     tmp_path_factory: pytest.TempPathFactory, old: dict[str, Any]

@@ -277,7 +277,7 @@ def drive(rungs: Rungs, ledger: dict[str, TrialResult], whole: dict[str, TrialRe
         ledger[key] = known.model_copy(update={"status": status})
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     chance=st.randoms(use_true_random=False),
     asha=st.builds(

@@ -241,7 +241,7 @@ def test_larger_than_the_budget_is_not_built_and_costs_nobody_his_place(tmp_path
     assert kept(cache) == {"a", "b"}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     budget=st.integers(0, 2500),
     requests=st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from([10, 100, 400, 900])), max_size=12),

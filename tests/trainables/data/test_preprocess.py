@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -23,7 +23,6 @@ def _png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-@settings(deadline=None)
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 64), modes)
 def test_any_image_becomes_the_square(width, height, size, mode):
     pixels = resize(Image.new("RGB", (width, height), (10, 200, 30)), size, mode)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import timm
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
@@ -64,7 +64,6 @@ def test_one_cycle_is_that_of_torch() -> None:
             scheduler.step()
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 4).map(float), max_size=30), st.sampled_from([UP, DOWN]))
 def test_plateaus_are_those_of_torch(objectives: list[float], objective: Objective) -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)

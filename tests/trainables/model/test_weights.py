@@ -214,7 +214,7 @@ def test_a_checkpoint_of_lightning(tmp_path: Path, caplog: pytest.LogCaptureFixt
     ]
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     parts=st.lists(
         st.sampled_from(["model", "module", "net", "backbone", "_orig_mod", "0", "encoder", "blocks"]), max_size=4
@@ -411,7 +411,7 @@ def test_an_ending_that_is_no_weights(tmp_path: Path) -> None:
         read_weights(tmp_path / "w.onnx")
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     data=st.data(),
     writer=st.sampled_from(["zip", "old", "pickle4", "none"]),

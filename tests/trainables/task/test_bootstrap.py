@@ -33,7 +33,7 @@ def outputs(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return labels, one_hot(a), one_hot(b)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(outputs())
 def test_the_point_is_what_the_metrics_say(drawn: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
     labels, a, b = drawn
@@ -48,7 +48,7 @@ def test_the_point_is_what_the_metrics_say(drawn: tuple[np.ndarray, np.ndarray, 
     assert paired_bootstrap(a, a, labels).interval == Interval(0, 0)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(outputs())
 def test_intervals_lie_in_their_range_and_absent_classes_have_none(
     drawn: tuple[np.ndarray, np.ndarray, np.ndarray],

@@ -18,7 +18,7 @@ def outputs(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return logits, labels
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(outputs())
 def test_metrics_are_those_of_scikit_learn(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     logits, labels = drawn
@@ -40,7 +40,7 @@ def test_metrics_are_those_of_scikit_learn(drawn: tuple[np.ndarray, np.ndarray])
     assert all(type(value) is float for value in measured.values())
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(outputs())
 def test_per_class_and_confusion_count_every_class_be_it_absent(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     logits, labels = drawn
@@ -63,7 +63,7 @@ def test_probabilities_sum_to_one_where_float32_would_overflow() -> None:
     np.testing.assert_allclose(chances, [[1, 0], [0.5, 0.5]], atol=1e-80)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(outputs())
 def test_top_k_counts_the_labels_among_the_k_first(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     logits, labels = drawn
@@ -75,7 +75,7 @@ def test_top_k_counts_the_labels_among_the_k_first(drawn: tuple[np.ndarray, np.n
     assert classification_scores.top_k_accuracy(logits, labels, (2, 4, 9)).keys() == {2}
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(outputs(), st.integers(1, 20))
 def test_the_calibration_error_is_that_of_its_definition(drawn: tuple[np.ndarray, np.ndarray], bins: int) -> None:
     logits, labels = drawn
@@ -97,7 +97,7 @@ def test_a_calibrated_model_has_no_calibration_error_and_a_sure_one_has_its_erro
     assert classification_scores.calibration_error(sure, labels) == pytest.approx(0.25)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(outputs(), st.integers(2, 4))
 def test_a_vote_is_the_mean_of_the_probabilities(drawn: tuple[np.ndarray, np.ndarray], voters: int) -> None:
     logits, _ = drawn

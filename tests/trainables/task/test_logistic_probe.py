@@ -90,7 +90,7 @@ def test_a_class_that_weighs_more_is_said_more_often() -> None:
     assert said[1] > said[0]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.floats(1e-3, 1e3), st.floats(-100, 100))
 def test_the_scale_and_the_origin_of_features_do_not_matter(scale: float, shift: float) -> None:
     features, labels = clusters([20, 20, 20])

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from trainables.data.augmentation.erasing import erase
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.floats(0, 1),
     st.integers(0, 2**31 - 1),

@@ -16,7 +16,7 @@ def pair(count: int) -> tuple[torch.Tensor, torch.Tensor]:
     return noise[0], noise[1]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.sampled_from(["none", *KINDS]),
     st.floats(0.01, 10),
@@ -37,7 +37,7 @@ def test_a_pair_is_blended_the_same_way_in_any_batch(kind, alpha, seed, epoch, c
     np.testing.assert_array_equal(shares.numpy(), expected)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.floats(0.01, 10), st.integers(0, 2**31 - 1), st.integers(0, 1000))
 def test_cutmix_shares_are_the_pixels(alpha, seed, epoch):
     images, partners = torch.zeros(12, 3, SIZE, SIZE), torch.ones(12, 3, SIZE, SIZE)
@@ -51,7 +51,7 @@ def test_cutmix_shares_are_the_pixels(alpha, seed, epoch):
     assert torch.equal(mixed[:, 0], mixed[:, 2])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.floats(0.01, 10), st.integers(0, 2**31 - 1))
 def test_mixup_is_the_weighted_sum(alpha, seed):
     images, partners = pair(6)

@@ -20,7 +20,7 @@ def _uniform(count: int, columns: int = 18) -> np.ndarray:
     return draws(5, 0, np.arange(count), columns, Stream.AUGMENT)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.sampled_from(EVERY_POLICY),
     st.integers(0, 2**31 - 1),
