@@ -94,5 +94,7 @@ def _find(board: Leaderboard, name: str) -> TrialResult:
     if not known:
         raise InvalidInput(f"{board.source}: must have the trial {shown(name)}, got a run without trials; wait for it")
     if name not in known:
-        raise InvalidInput(f"{board.source}: must have the trial, got {shown(name)}; {closest(name, sorted(known))}")
+        raise InvalidInput(
+            f"{board.source}: a trial must be one of the run's, got {shown(name)}; {closest(name, sorted(known))}"
+        )
     return known[name]

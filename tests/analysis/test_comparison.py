@@ -46,8 +46,8 @@ def test_a_run_without_trials_has_none_to_compare(run: RunFolder) -> None:
     ("names", "message"),
     [
         (("0000", "0000"), "trials: must be two, got '0000' twice"),
-        (("0000", "0002"), "must have the trial, got '0002'; did you mean 000"),
-        (("7", "0000"), "must have the trial, got '7'; "),
+        (("0000", "0002"), "a trial must be one of the run's, got '0002'; did you mean 000"),
+        (("7", "0000"), "a trial must be one of the run's, got '7'; "),
     ],
 )
 def test_other_names_are_refused(run: RunFolder, names: tuple[str, str], message: str) -> None:

@@ -87,4 +87,4 @@ def test_two_trials_are_compared(searched: str, capsys: pytest.CaptureFixture[st
     assert run(["compare", searched, "0001", "0002", "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["objectives"] == [0.75, 0.5]
     assert run(["compare", searched, "0001", "0009"]) == 2
-    assert "must have the trial, got '0009'" in capsys.readouterr().err
+    assert "a trial must be one of the run's, got '0009'" in capsys.readouterr().err
