@@ -8,20 +8,23 @@ for the few outcomes (class, predicted class) they have, and is not an approxima
 Intervals cover the choice of the images and nothing else: not that of the seed, nor that of the training images.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from search_spaces.errors import InvalidInput, one_of
+from trainables.task_catalog import METRICS_VERSION
 
 Statistic = Literal["accuracy", "balanced_accuracy", "macro_f1"]
 STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
 
 Logits = np.ndarray[Any, Any]
 Labels = np.ndarray[Any, Any]
+Counts = npt.NDArray[np.int64]
 
 
 class Interval(NamedTuple):
@@ -59,15 +62,37 @@ class Difference:
     """The statistic of the second."""
 
 
+def f1(right: Counts, support: Counts, claimed: Counts) -> npt.NDArray[np.float64]:
+    """Compute F1 (..., classes) from counts of images by class: predicted rightly, of the class, predicted to be.
+
+    The F1 of a class that does not occur is 0.
+    """
+    scores: npt.NDArray[np.float64] = 2 * right / np.maximum(support + claimed, 1)
+    return scores
+
+
+def macro_f1(right: Counts, support: Counts, claimed: Counts, metrics_version: int) -> npt.NDArray[np.float64]:
+    """Compute macro-F1 (...) from the counts of `f1`, as `METRICS_VERSION` defines it."""
+    counted = (support + claimed > 0) | (metrics_version > 1)
+    mean: npt.NDArray[np.float64] = f1(right, support, claimed).sum(axis=-1) / counted.sum(axis=-1)
+    return mean
+
+
 def intervals(
-    logits: Logits, labels: Labels, *, resamples: int = 1000, confidence: float = 0.95, seed: int = 0
+    logits: Logits,
+    labels: Labels,
+    metrics_version: int = METRICS_VERSION,
+    *,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> Intervals:
     """Intervals of the metrics of (n, classes) logits against (n,) labels."""
     classes = logits.shape[1]
     outcomes, draws = _resample([logits.argmax(axis=1)], labels, resamples, seed)
     counts = _counts(outcomes, draws, 0, classes)
     return Intervals(
-        metrics={name: _interval(_STATISTICS[name](counts), confidence) for name in STATISTICS},
+        metrics={name: _interval(value(counts), confidence) for name, value in _statistics(metrics_version).items()},
         recall=tuple(
             _interval(counts.right[:, index] / counts.support[index], confidence) if counts.support[index] else None
             for index in range(classes)
@@ -80,6 +105,7 @@ def paired_bootstrap(
     logits_b: Logits | Sequence[Logits],
     labels: Labels,
     statistic: Statistic = "macro_f1",
+    metrics_version: int = METRICS_VERSION,
     *,
     resamples: int = 1000,
     confidence: float = 0.95,
@@ -102,9 +128,9 @@ def paired_bootstrap(
         )
     predicted = [logits.argmax(axis=1) for side in sides for logits in side]
     outcomes, draws = _resample(predicted, labels, resamples, seed)
-    means = []
+    means, value = [], _statistics(metrics_version)[statistic]
     for columns in (range(len(sides[0])), range(len(sides[0]), len(predicted))):
-        values = [_STATISTICS[statistic](_counts(outcomes, draws, column, *classes)) for column in columns]
+        values = [value(_counts(outcomes, draws, column, *classes)) for column in columns]
         means.append(np.mean(values, axis=0))
     # The first row is the images as they are.
     differences = means[0] - means[1]
@@ -199,14 +225,16 @@ def _balanced_accuracy(counts: _Counts) -> npt.NDArray[np.float64]:
     return mean
 
 
-def _macro_f1(counts: _Counts) -> npt.NDArray[np.float64]:
-    total = counts.support + counts.claimed
-    scores = 2 * counts.right / np.maximum(total, 1)
-    mean: npt.NDArray[np.float64] = scores.sum(axis=1) / (total > 0).sum(axis=1)
-    return mean
+def _macro_f1(counts: _Counts, metrics_version: int) -> npt.NDArray[np.float64]:
+    return macro_f1(counts.right, counts.support, counts.claimed, metrics_version)
 
 
-_STATISTICS = {"accuracy": _accuracy, "balanced_accuracy": _balanced_accuracy, "macro_f1": _macro_f1}
+def _statistics(metrics_version: int) -> Mapping[Statistic, Callable[[_Counts], npt.NDArray[np.float64]]]:
+    return {
+        "accuracy": _accuracy,
+        "balanced_accuracy": _balanced_accuracy,
+        "macro_f1": partial(_macro_f1, metrics_version=metrics_version),
+    }
 
 
 def _interval(values: npt.NDArray[np.float64], confidence: float) -> Interval:
