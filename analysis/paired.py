@@ -8,7 +8,7 @@ import numpy as np
 from analysis.predictions import output_classes, read_predictions
 from analysis.run_folder import RunFolder
 from analysis.run_store import RunStore
-from trainables.task.bootstrap import STATISTICS, Difference, paired_bootstrap
+from trainables.task.bootstrap import Difference, bootstrap_of_names, statistic_of
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def paired_difference(
     The interval covers the choice of the validation images alone. Returns None for a metric without a bootstrap, and
     where predictions are missing, unreadable or of other images.
     """
-    statistic = next((name for name in STATISTICS if f"val/{name}" == metric), None)
+    statistic = statistic_of(metric)
     if statistic is None:
         return None
     store = RunStore(run)
@@ -43,9 +43,7 @@ def paired_difference(
     (paths, labels, ours, outputs), (other_paths, other_labels, theirs, _) = columns
     if not np.array_equal(paths, other_paths) or not np.array_equal(labels, other_labels):
         return None
-    classes = np.unique(np.concatenate([labels, ours, theirs, outputs]))
-    a, b = (np.equal.outer(predicted, classes).astype(np.float32) for predicted in (ours, theirs))
-    difference = paired_bootstrap(a, b, np.searchsorted(classes, labels), statistic, metrics_version)
+    difference = bootstrap_of_names(labels, ours, theirs, statistic, metrics_version, classes=outputs.tolist())
     return PairedDifference(difference, len(labels))
 
 

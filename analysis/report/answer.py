@@ -15,7 +15,7 @@ from analysis.run_store import RunStore
 from analysis.winner import exported_model
 from search_spaces.shell import thaw_command
 from search_spaces.space import parameters_text
-from trainables.task.bootstrap import STATISTICS, Interval, intervals
+from trainables.task.bootstrap import Interval, intervals, statistic_of
 
 # A best trial in the last quarter of the search says that the search had not settled; of fewer trials nothing is said.
 _LATE, _FEW = 0.75, 8
@@ -67,7 +67,7 @@ def answer(data: RunData) -> SearchAnswer:
 
 
 def _interval(data: RunData, winner: Entry) -> tuple[int, Interval] | None:
-    statistic = next((name for name in STATISTICS if f"val/{name}" == data.metric), None)
+    statistic = statistic_of(data.metric)
     place = RunStore(data.run).newest(lambda layer: layer.predictions(winner.trial.trial_id))
     table = read_predictions(RunStore(data.run), place, ("label", "predicted"))
     if statistic is None or table is None or not len(table):
@@ -87,7 +87,7 @@ def _against_runner_up(data: RunData, ranked: list[Entry]) -> str:
     names = winner.trial.trial_id, second.trial.trial_id
     found = paired_difference(data.run, *names, data.metric, data.board.metrics_version)
     if found is None:
-        is_known = any(data.metric == f"val/{statistic}" for statistic in STATISTICS)
+        is_known = statistic_of(data.metric) is not None
         reason = "without readable predictions of both" if is_known else f"for {data.metric}, which has no interval"
         return f"It is followed by {name}; whether the difference is real is not known {reason}."
     value, (low, high) = found.difference.value, found.difference.interval

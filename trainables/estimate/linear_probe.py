@@ -17,8 +17,8 @@ from trainables.loop.learner import Learner
 from trainables.task_catalog import METRICS_VERSION, unread_settings
 
 _KEPT = (
-    *("data", "task", "objective", "architecture", "weights", "normalization", "seed", "precision", "channels_last"),
-    *("feature_dtype", "balance", "class_weighting"),
+    *("data", "task", "objective", "architecture", "weights", "weights_layout", "normalization", "seed"),
+    *("precision", "channels_last", "feature_dtype", "balance", "class_weighting"),
 )
 
 

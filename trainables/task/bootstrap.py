@@ -24,7 +24,13 @@ STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
 
 Logits = np.ndarray[Any, Any]
 Labels = np.ndarray[Any, Any]
+Names = np.ndarray[Any, Any]
 Counts = npt.NDArray[np.int64]
+
+
+def statistic_of(metric: str) -> Statistic | None:
+    """Return the statistic that is the metric `val/...`; None for a metric without a bootstrap."""
+    return next((name for name in STATISTICS if f"val/{name}" == metric), None)
 
 
 class Interval(NamedTuple):
@@ -140,6 +146,23 @@ def paired_bootstrap(
         a=float(means[0][0]),
         b=float(means[1][0]),
     )
+
+
+def bootstrap_of_names(
+    labels: Names,
+    a: Names,
+    b: Names,
+    statistic: Statistic = "macro_f1",
+    metrics_version: int = METRICS_VERSION,
+    classes: Sequence[str] = (),
+) -> Difference:
+    """Interval as of `paired_bootstrap`, of the names (n,) of true classes and of those that two models predict.
+
+    `classes` are all classes; those that occur need not be among them.
+    """
+    known = np.unique(np.concatenate([labels, a, b, np.array(classes, dtype=str)]))
+    logits = [np.equal.outer(predicted, known).astype(np.float32) for predicted in (a, b)]
+    return paired_bootstrap(logits[0], logits[1], np.searchsorted(known, labels), statistic, metrics_version)
 
 
 class _Outcomes(NamedTuple):
