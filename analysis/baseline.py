@@ -51,7 +51,8 @@ def baseline(run: RunFolder, board: Leaderboard) -> Baseline | None:
     if not board.probes:
         return None
     probe = board.probes[0]
-    found = paired_difference(run, winner.trial_id, probe_id(probe.architecture), board.objective.metric)
+    names = winner.trial_id, probe_id(probe.architecture)
+    found = paired_difference(run, *names, board.objective.metric, board.metrics_version)
     if found is None:
         return None
     probed = frozenset(each.architecture for each in board.probes)

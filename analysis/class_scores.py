@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from analysis.predictions import read_predictions
+from analysis.predictions import output_classes, read_predictions
 from analysis.run_folder import RunFolder
 from analysis.run_store import RunStore
 from trainables.storage.place import Place
@@ -31,8 +31,7 @@ def class_scores(run: RunFolder, predictions: Place) -> ClassScores | None:
     if table is None:
         return None
     labels, predicted = (table[name].to_pylist() for name in ("label", "predicted"))
-    outputs = [name[2:-1] for name in table.column_names if name.startswith("p(") and name.endswith(")")]
-    classes = outputs or sorted({*labels, *predicted})
+    classes = output_classes(table) or sorted({*labels, *predicted})
     numbers = {name: number for number, name in enumerate(classes)}
     pairs = [numbers[label] * len(classes) + numbers[other] for label, other in zip(labels, predicted, strict=True)]
     counts = np.bincount(pairs, minlength=len(classes) ** 2).reshape(len(classes), len(classes))

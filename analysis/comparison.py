@@ -68,9 +68,8 @@ def compare_trials(run: RunFolder | Place | str, board: Leaderboard, first: str,
     own, other = settings(trials[0]), settings(trials[1])
     names = dict.fromkeys([*own, *other])
     differing = {name: (own.get(name), other.get(name)) for name in names if own.get(name) != other.get(name)}
-    return TrialComparison(
-        board.objective, trials, differing, paired_difference(folder, first, second, board.objective.metric)
-    )
+    paired = paired_difference(folder, first, second, board.objective.metric, board.metrics_version)
+    return TrialComparison(board.objective, trials, differing, paired)
 
 
 def comparison_text(found: TrialComparison) -> str:

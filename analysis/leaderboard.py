@@ -18,6 +18,7 @@ from trainables.config import DataConfig, Objective, TrialConfig
 from trainables.result import EpochReport, TrialResult, best_report
 from trainables.status import Status
 from trainables.storage.place import Place, as_place
+from trainables.task_catalog import METRICS_VERSION, is_same_metric
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -157,6 +158,9 @@ class Leaderboard:
     fingerprint: str | None = None
     """Fingerprint of the data; None where it is not known."""
 
+    metrics_version: int = METRICS_VERSION
+    """Version of the definitions of the metrics."""
+
     @classmethod
     def from_run(cls, run: RunFolder | Place | str) -> Self:
         """Read the leaderboard of a run. Raises InvalidInput when there is no run or a record cannot be used."""
@@ -170,8 +174,8 @@ class Leaderboard:
         probed = [replace(entry, probe=record.probe.get(entry.trial.config.architecture)) for entry in board.entries]
         probes = sorted(record.probe.items(), key=lambda item: -record.objective.score(item[1]))
         rows = tuple(ProbeEntry(name, value) for name, value in probes)
-        board = replace(board, entries=tuple(probed), probes=rows)
-        return replace(board, problems=ledger.problems, fingerprint=record.fingerprint)
+        board = replace(board, entries=tuple(probed), probes=rows, problems=ledger.problems)
+        return replace(board, fingerprint=record.fingerprint, metrics_version=record.metrics_version)
 
     @classmethod
     def from_trials(cls, objective: Objective, trials: Iterable[TrialResult], *, source: str = "the run") -> Self:
@@ -294,6 +298,12 @@ def _obstacles(first: Leaderboard, other: Leaderboard) -> list[str]:
         wanted = f"{first.objective.metric} ({first.objective.mode})"
         own = f"{other.objective.metric} ({other.objective.mode})"
         reasons.append(f"{other.source}: was searched for {own}, and is ranked here by {wanted}, as {first.source} is")
+    versions = first.metrics_version, other.metrics_version
+    if not is_same_metric(first.objective.metric, *versions, lacks_classes=True):
+        reasons.append(
+            f"{other.source}: counts a class without images differently than {first.source} in "
+            f"{first.objective.metric}; values of the two compare only where val has every class"
+        )
     return reasons
 
 

@@ -97,6 +97,9 @@ class RunRecord(BaseModel):
     extensions: tuple[Extension, ...] = ()
     """Every `thaw extend`, in order."""
 
+    metrics_version: int = 1
+    """Version of the definitions of the metrics, see `METRICS_VERSION`; 1 in a run of an older version."""
+
     versions: dict[str, str]
     """Versions of thaw, Python and the libraries that determine the numbers."""
 

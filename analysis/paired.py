@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from analysis.predictions import read_predictions
+from analysis.predictions import output_classes, read_predictions
 from analysis.run_folder import RunFolder
 from analysis.run_store import RunStore
-from trainables.task.bootstrap import STATISTICS, Difference, paired_bootstrap
+from trainables.task.bootstrap import Difference, bootstrap_of_names, statistic_of
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,15 @@ class PairedDifference:
     """Images of the validation split."""
 
 
-def paired_difference(run: RunFolder, first: str, second: str, metric: str) -> PairedDifference | None:
-    """Compare two trials, or probes, of a run by a metric `val/...`.
+def paired_difference(
+    run: RunFolder, first: str, second: str, metric: str, metrics_version: int
+) -> PairedDifference | None:
+    """Compare two trials, or probes, of a run by a metric `val/...`, of a version of its definition.
 
     The interval covers the choice of the validation images alone. Returns None for a metric without a bootstrap, and
     where predictions are missing, unreadable or of other images.
     """
-    statistic = next((name for name in STATISTICS if f"val/{name}" == metric), None)
+    statistic = statistic_of(metric)
     if statistic is None:
         return None
     store = RunStore(run)
@@ -38,15 +40,18 @@ def paired_difference(run: RunFolder, first: str, second: str, metric: str) -> P
         if found is None:
             return None
         columns.append(found)
-    (paths, labels, ours), (other_paths, other_labels, theirs) = columns
+    (paths, labels, ours, outputs), (other_paths, other_labels, theirs, _) = columns
     if not np.array_equal(paths, other_paths) or not np.array_equal(labels, other_labels):
         return None
-    classes = np.unique(np.concatenate([labels, ours, theirs]))
-    a, b = (np.equal.outer(predicted, classes).astype(np.float32) for predicted in (ours, theirs))
-    return PairedDifference(paired_bootstrap(a, b, np.searchsorted(classes, labels), statistic), len(labels))
+    difference = bootstrap_of_names(labels, ours, theirs, statistic, metrics_version, classes=outputs.tolist())
+    return PairedDifference(difference, len(labels))
 
 
 def _columns(store: RunStore, name: str) -> list[np.ndarray[Any, Any]] | None:
+    """Return paths, labels and predicted classes of a trial's images, and all classes; None where they are missing."""
     names = ("path", "label", "predicted")
     table = read_predictions(store, store.newest(lambda layer: layer.predictions(name)), names)
-    return None if table is None else [np.array(table[column].to_pylist(), dtype=str) for column in names]
+    if table is None:
+        return None
+    values = [*(table[column].to_pylist() for column in names), output_classes(table)]
+    return [np.array(column, dtype=str) for column in values]

@@ -20,3 +20,8 @@ def read_predictions(store: RunStore, place: Place, columns: Sequence[str]) -> p
     except (OSError, pa.ArrowException, StorageFailed):
         return None
     return table if set(columns) <= set(table.column_names) else None
+
+
+def output_classes(table: pa.Table) -> list[str]:
+    """Return the classes in the order of the model's outputs; none for a task without probabilities of classes."""
+    return [name[2:-1] for name in table.column_names if name.startswith("p(") and name.endswith(")")]

@@ -105,6 +105,8 @@ ADDED: dict[str, str] = {
     "exit codes: BadImages*": "all bad images are listed in JSON",
     "*data.test*": "a split without labels can be left out",
     "printed: data preview remarks*": "the look at the data says what was left out",
+    "*weights_layout*": "weights can be matched by order, where their names are unknown",
+    "records: *metrics_version*": "a run keeps the definitions of the metrics with which it began",
     "records: *status = default RUNNING": "a new trial is RUNNING; records always hold the status",
 }
 """Names that came later: a pattern (`fnmatch`) of the printed form, `section: name` or `section: name = word`; why.

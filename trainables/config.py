@@ -39,6 +39,7 @@ from trainables.task_catalog import (
 
 ResizeMode = Literal["crop", "squash", "pad"]
 NormStats = Literal["batch", "frozen"]
+WeightsLayout = Literal["by_name", "by_order"]
 Strategy = Literal["head", "partial", "progressive", "gradual", "full"]
 
 # Each strategy's own parameters; a strategy takes exactly these.
@@ -214,6 +215,10 @@ class TrialConfig(Frozen):
     weights: Annotated[str, FromFile(("pretrained", "none"), _MISTAKEN_WEIGHTS)] = "pretrained"
     """pretrained (timm's hub, or `data.weights_dir` where set), none (random), or a path: `.safetensors`, what
     torch.save wrote (`.pth`, `.pt`, Lightning's `.ckpt`), or a checkpoint folder of Thaw (`.../best`)."""
+
+    weights_layout: WeightsLayout = "by_name"
+    """Way in which a weights file is matched with the model: by_name, timm's names or those of a library that is known,
+    or by_order and shape, whatever the names. The latter must beat random weights on a linear probe."""
 
     strategy: Strategy
     """Schedule of freezing and thawing: head, partial, progressive, gradual, full."""

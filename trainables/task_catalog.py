@@ -17,6 +17,13 @@ from search_spaces.errors import InvalidInput, one_of
 GROUP = "thaw.tasks"
 DEFAULT_TASK = "classification"
 
+METRICS_VERSION = 2
+"""Version of the definitions of the metrics; a run keeps the one with which it began.
+
+1: macro-F1 is the mean over the classes that occur among labels or predictions. 2: it is the mean over all classes of
+train, and a class that does not occur counts as 0.
+"""
+
 Mode = Literal["min", "max"]
 
 
@@ -116,6 +123,14 @@ def find_metric(name: str) -> Metric | None:
 def default_metric(task: str) -> str:
     """Return the metric that decides where the sweep file names none."""
     return next(iter(metrics_of(task)))
+
+
+def is_same_metric(metric: str, version: int, other: int, *, lacks_classes: bool) -> bool:
+    """Return whether two versions of the definitions give equal values of a metric `val/...`.
+
+    `lacks_classes`: the validation split lacks a class of train.
+    """
+    return version == other or metric != "val/macro_f1" or not lacks_classes
 
 
 def unread_settings(task: str) -> list[str]:

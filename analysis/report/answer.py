@@ -8,14 +8,14 @@ import numpy as np
 from analysis.leaderboard import Entry
 from analysis.ledger import by_id
 from analysis.paired import paired_difference
-from analysis.predictions import read_predictions
+from analysis.predictions import output_classes, read_predictions
 from analysis.report.panel import RunData
 from analysis.run_folder import probe_id
 from analysis.run_store import RunStore
 from analysis.winner import exported_model
 from search_spaces.shell import thaw_command
 from search_spaces.space import parameters_text
-from trainables.task.bootstrap import STATISTICS, Interval, intervals
+from trainables.task.bootstrap import Interval, intervals, statistic_of
 
 # A best trial in the last quarter of the search says that the search had not settled; of fewer trials nothing is said.
 _LATE, _FEW = 0.75, 8
@@ -67,15 +67,16 @@ def answer(data: RunData) -> SearchAnswer:
 
 
 def _interval(data: RunData, winner: Entry) -> tuple[int, Interval] | None:
-    statistic = next((name for name in STATISTICS if f"val/{name}" == data.metric), None)
+    statistic = statistic_of(data.metric)
     place = RunStore(data.run).newest(lambda layer: layer.predictions(winner.trial.trial_id))
     table = read_predictions(RunStore(data.run), place, ("label", "predicted"))
     if statistic is None or table is None or not len(table):
         return None
     labels, predicted = (np.array(table[name].to_pylist(), dtype=str) for name in ("label", "predicted"))
-    classes = np.unique(np.concatenate([labels, predicted]))
+    classes = np.unique(np.concatenate([labels, predicted, np.array(output_classes(table), dtype=str)]))
     outputs = np.equal.outer(predicted, classes).astype(np.float32)
-    return len(labels), intervals(outputs, np.searchsorted(classes, labels)).metrics[statistic]
+    bounds = intervals(outputs, np.searchsorted(classes, labels), data.board.metrics_version)
+    return len(labels), bounds.metrics[statistic]
 
 
 def _against_runner_up(data: RunData, ranked: list[Entry]) -> str:
@@ -83,9 +84,10 @@ def _against_runner_up(data: RunData, ranked: list[Entry]) -> str:
         return ""
     winner, second = ranked[:2]
     name = f"the runner-up, trial {second.trial.trial_id} ({second.objective:.3f})"
-    found = paired_difference(data.run, winner.trial.trial_id, second.trial.trial_id, data.metric)
+    names = winner.trial.trial_id, second.trial.trial_id
+    found = paired_difference(data.run, *names, data.metric, data.board.metrics_version)
     if found is None:
-        is_known = any(data.metric == f"val/{statistic}" for statistic in STATISTICS)
+        is_known = statistic_of(data.metric) is not None
         reason = "without readable predictions of both" if is_known else f"for {data.metric}, which has no interval"
         return f"It is followed by {name}; whether the difference is real is not known {reason}."
     value, (low, high) = found.difference.value, found.difference.interval
@@ -100,7 +102,8 @@ def _against_probe(data: RunData, winner: Entry) -> str:
         return ""
     probe = data.board.probes[0]
     name = f"the best linear probe, that of {probe.architecture} ({probe.objective:.3f})"
-    found = paired_difference(data.run, winner.trial.trial_id, probe_id(probe.architecture), data.metric)
+    names = winner.trial.trial_id, probe_id(probe.architecture)
+    found = paired_difference(data.run, *names, data.metric, data.board.metrics_version)
     if found is None:
         return ""
     value, (low, high) = found.difference.value, found.difference.interval

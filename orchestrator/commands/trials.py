@@ -106,6 +106,7 @@ def trial(
     from orchestrator.spec.sections import cache_budget
     from orchestrator.terminal.tables import epoch_text
     from trainables.data.arrays import decode_rest, load_arrays
+    from trainables.estimate.order_check import check_order
     from trainables.loop import checkpoint
     from trainables.loop.train import train
     from trainables.storage.folders import TrialFolders, cache_folder
@@ -124,6 +125,8 @@ def trial(
         arrays = load_arrays(settings.data, folders.cache, on_progress=on_decoding, budget=folders.cache_budget)
         decode_rest(arrays, on_decoding)
     warn_of(arrays.remarks)
+    if resume_from is None:
+        check_order(settings, folders.cache, folders.cache_budget)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=errors, disable=not errors.is_terminal) as bar:
         task = bar.add_task(f"{settings.architecture}, {settings.strategy}", total=settings.epochs)

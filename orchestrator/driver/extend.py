@@ -118,8 +118,17 @@ def plan_extension(
     )
     arrays = check_resumable(new, run, record, folder)
     has_others = new.search.warm_start != old.search.warm_start
-    warm = warm_start.collect_trials(new.problem, arrays.fingerprints.is_trained) if has_others else None
+    warm = _others(new, arrays, record) if has_others else None
     return Extended(run, new, arrays, record, tuple(known), tuple(trial.trial_id for trial in outside), warm, before)
+
+
+def _others(spec: SweepSpec, arrays: Arrays, record: RunRecord) -> warm_start.WarmStart:
+    return warm_start.collect_trials(
+        spec.problem,
+        arrays.fingerprints.is_trained,
+        lacks_classes=arrays.dataset.lacks_classes("val"),
+        metrics_version=record.metrics_version,
+    )
 
 
 def _changed(

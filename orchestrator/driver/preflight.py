@@ -16,6 +16,7 @@ from search_spaces.permissions import check_folder
 from search_spaces.shell import thaw_command
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, Progress, decode_rest, load_arrays
+from trainables.estimate.order_check import check_order
 from trainables.loop.probe_head import check_linear_head
 from trainables.model.batch_norm import check_batch_norm
 from trainables.model.freeze_plan import freeze_plan
@@ -43,18 +44,22 @@ def check_inputs(
 ) -> Arrays:
     """Open and decode the data, build every model of the space once with its weights, and try every plan on it.
 
-    Decoded are `splits`, None: all that the data set has. The packages of the trackers are checked first.
+    Decoded are `splits`, None: all that the data set has. The packages of the trackers are checked first. Weights that
+    are matched by order are measured with a linear probe.
     """
     cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
     check_trackers(spec.tracking)
     check_folder("storage.cache_dir", cache)
     arrays = load_arrays(spec.data, cache, splits, on_progress, budget)
     decode_rest(arrays, on_progress)
-    by_model: dict[tuple[str, Path | None, str], list[TrialConfig]] = {}
+    by_model: dict[tuple[str, Path | None, str, str], list[TrialConfig]] = {}
     for config in spec.corner_configs():
-        by_model.setdefault((config.architecture, weights_path(config), config.weights), []).append(config)
+        model = (config.architecture, weights_path(config), config.weights, config.weights_layout)
+        by_model.setdefault(model, []).append(config)
     for configs in by_model.values():
         check_plans(configs, arrays.classes, len(arrays.splits["train"]), spec.resources.workers)
+    for configs in by_model.values():
+        check_order(configs[0], cache, budget)
     return arrays
 
 

@@ -18,6 +18,7 @@ from search_spaces.errors import ThawError
 from trainables.config import TrialConfig
 from trainables.estimate.linear_probe import Probe, linear_probe, probe_config
 from trainables.storage.folders import cache_folder
+from trainables.task_catalog import METRICS_VERSION
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ def probe_architectures(
     keep: Callable[[str, Probe], None],
     known: Mapping[str, float],
     warn: Callable[[str], None],
+    metrics_version: int = METRICS_VERSION,
 ) -> dict[str, float]:
     """Return the score of every architecture of the space, probed side by side on the connected Ray, best first.
 
@@ -41,7 +43,8 @@ def probe_architectures(
     resources = spec.resources
     run = ray.remote(_best_probe).options(num_cpus=resources.cpus_per_worker, num_gpus=resources.gpus_per_worker)
     cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
-    waiting = {run.remote(config, cache, budget, resources.threads): name for name, config in configs.items()}
+    settings = (cache, budget, resources.threads, metrics_version)
+    waiting = {run.remote(config, *settings): name for name, config in configs.items()}
     scores = dict(known)
     while waiting and not stopped():
         ready, _ = ray.wait(list(waiting), num_returns=1, timeout=PROBE_POLL_SECONDS)
@@ -74,12 +77,13 @@ def _probes(spec: SweepSpec) -> dict[str, list[TrialConfig]]:
     return found
 
 
-def _best_probe(configs: list[TrialConfig], cache: Path, budget: int | None, threads: int) -> Probe:
+def _best_probe(
+    configs: list[TrialConfig], cache: Path, budget: int | None, threads: int, metrics_version: int
+) -> Probe:
     torch.set_num_threads(threads)
     objective = configs[0].objective
-    return max(
-        (linear_probe(config, cache, budget) for config in configs), key=lambda probe: objective.score(probe.objective)
-    )
+    probes = [linear_probe(config, cache, budget, metrics_version) for config in configs]
+    return max(probes, key=lambda probe: objective.score(probe.objective))
 
 
 def _reason(error: ray.exceptions.RayError) -> str:

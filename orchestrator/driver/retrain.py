@@ -80,7 +80,7 @@ def retrain_winner(
         dispatcher.start(TrialContext(identity, run, "retrain", "retrain", config, winner.parameters, files=files))
         reports: list[EpochReport] = []
         try:
-            for report in train(config, folders):
+            for report in train(config, folders, metrics_version=Ledger(run).read_run().metrics_version):
                 dispatcher.log("retrain", report)
                 reports.append(report)
                 on_epoch(report)

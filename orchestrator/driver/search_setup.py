@@ -73,7 +73,8 @@ def _probe_scores(
 
     A run that has some gets those of architectures that an extension has added, unless it says `probe: false`.
     """
-    known = ledger.read_run().probe
+    record = ledger.read_run()
+    known = record.probe
     if not spec.probed and not (known and spec.search.probe is None):
         return known
     store = RunStore(ledger.run)
@@ -83,7 +84,7 @@ def _probe_scores(
         write_predictions(ledger.run.here(place), probe.predictions)
         store.publish(place)
 
-    scores = probe_architectures(spec, stopped, keep, known, warn)
+    scores = probe_architectures(spec, stopped, keep, known, warn, record.metrics_version)
     if not stopped():
         ledger.update_run(probe=scores)
     return scores
@@ -92,6 +93,7 @@ def _probe_scores(
 def _assigner(spec: SweepSpec, ledger: Ledger) -> Callable[[TrialResult], Assignment]:
     cache = cache_folder(spec.storage.cache_dir)
     budget = cache_budget(spec.storage.cache_budget)
+    metrics_version = ledger.read_run().metrics_version
 
     def assign(trial: TrialResult) -> Assignment:
         return Assignment(
@@ -102,6 +104,7 @@ def _assigner(spec: SweepSpec, ledger: Ledger) -> Callable[[TrialResult], Assign
             cache_budget=budget,
             resources=spec.resources,
             target=spec.budget.target,
+            metrics_version=metrics_version,
         )
 
     return assign

@@ -46,6 +46,7 @@ from trainables.data.arrays import Arrays
 from trainables.result import TrialResult
 from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place
+from trainables.task_catalog import METRICS_VERSION
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,8 @@ def run_sweep(
     root = spec.run_root
     with SweepEvents(spec, root, observers) as events:
         arrays = arrays or preflight(spec)
-        warm = warm_start.collect_trials(spec.problem, arrays.fingerprints.is_trained)
+        lacks_classes = arrays.dataset.lacks_classes("val")
+        warm = warm_start.collect_trials(spec.problem, arrays.fingerprints.is_trained, lacks_classes=lacks_classes)
         cache = cache_folder(spec.storage.cache_dir)
         with claimed(root, check_fresh(root), cache) as claim, session_of(spec, claim, arrays, address):
             run = claim.open()
@@ -142,6 +144,7 @@ def create_run(run: RunFolder, spec: SweepSpec, arrays: Arrays) -> None:
             classes=arrays.classes,
             fingerprint=arrays.fingerprints.trained,
             sample_counts={split: len(samples) for split, samples in arrays.dataset.splits.items()},
+            metrics_version=METRICS_VERSION,
             versions={name: importlib.metadata.version(name) for name in RECORDED_PACKAGES},
             **space_record(spec),
         )

@@ -21,6 +21,7 @@ from search_spaces.errors import InvalidInput
 from search_spaces.space import Point
 from trainables.result import TrialResult
 from trainables.storage.place import Place
+from trainables.task_catalog import METRICS_VERSION, is_same_metric
 
 log = logging.getLogger(__name__)
 
@@ -51,18 +52,32 @@ def records(problem: SearchProblem) -> dict[Path, RunRecord]:
     return found
 
 
-def collect_trials(problem: SearchProblem, is_trained: Callable[[str], bool]) -> WarmStart:
+def collect_trials(
+    problem: SearchProblem,
+    is_trained: Callable[[str], bool],
+    *,
+    lacks_classes: bool = False,
+    metrics_version: int = METRICS_VERSION,
+) -> WarmStart:
     """Read those runs' trials.
 
-    Raises InvalidInput where `is_trained` says of the fingerprint of a run that it is not of the images of this one.
+    `metrics_version` is that of this run, whose validation split `lacks_classes` of train or not. Raises InvalidInput
+    for a run whose fingerprint `is_trained` refuses as that of other images, or whose objective is defined otherwise.
     """
     runs: dict[str, tuple[TrialResult, ...]] = {}
+    metric = problem.objective.metric
     for path, record in records(problem).items():
         if not is_trained(record.fingerprint):
             raise InvalidInput(
                 f"search.warm_start: {path} must be on the images of this sweep, got others: values measured on "
                 "other images would be taken for values on these; remove it, and give its best configurations as "
                 "search.points"
+            )
+        if not is_same_metric(metric, record.metrics_version, metrics_version, lacks_classes=lacks_classes):
+            raise InvalidInput(
+                f"search.warm_start: {path} must define {metric} as this run does, got version "
+                f"{record.metrics_version} of the metrics in place of {metrics_version}, which count a class without "
+                "images differently, and val lacks one; remove it, and give its best configurations as search.points"
             )
         trials = Ledger(open_run(path)).trials()
         runs[str(path)] = tuple(trial for trial in trials if not trial.status.unfinished)

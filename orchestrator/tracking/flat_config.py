@@ -22,6 +22,7 @@ _APPLIES: Mapping[str, Callable[[TrialConfig], bool]] = {
     **dict.fromkeys(_OF_THAWED_STAGES, _thaws),
     "class_weighting": lambda config: config.balance != "none",
     "mixing_alpha": lambda config: config.mixing != "none",
+    "weights_layout": lambda config: config.weights_layout != "by_name",
     "min_delta": lambda config: config.patience is not None,
 }
 

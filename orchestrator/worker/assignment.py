@@ -12,6 +12,7 @@ from orchestrator.spec.sections import Resources
 from trainables.result import Failure, TrialResult
 from trainables.storage.folders import TrialFolders
 from trainables.storage.place import Place
+from trainables.task_catalog import METRICS_VERSION
 
 _ASSIGNMENT, ANSWER = "assignment", "trial_result"
 
@@ -41,6 +42,9 @@ class Assignment(BaseModel):
 
     target: float | None = None
     """Target of the sweep: the value of the objective at which the trial is complete."""
+
+    metrics_version: int = METRICS_VERSION
+    """Version of the definitions of the metrics with which the run began."""
 
     @property
     def run_folder(self) -> RunFolder:

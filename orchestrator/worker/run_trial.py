@@ -31,7 +31,7 @@ def begin(assignment: Assignment) -> StartedTrial:
     torch.set_num_threads(assignment.resources.threads)
     config, folders = assignment.trial.config, assignment.folders
     if not checkpoint.exists(folders.last):
-        return (), train(config, folders)
+        return (), train(config, folders, metrics_version=assignment.metrics_version)
     return checkpoint.CheckpointState.read(folders.last).reports, train(config, folders, folders.last)
 
 

@@ -230,12 +230,17 @@ def test_runs_that_do_not_compare_are_named() -> None:
     same = trial("0000", Status.COMPLETED, 0.5)
     first, unknown = board("a/x", same), board("d/x", same, fingerprint=None)
     data, objective = board("b/x", same, fingerprint="b"), board("c/x", same, objective=LOSS)
-    joined = Leaderboard.joined([first, data, objective, unknown])
+    older = replace(board("e/x", same), metrics_version=1)
+    joined = Leaderboard.joined([first, data, objective, unknown, older])
     assert joined.problems == (
         "b/x: has other data than a/x; values of the two do not compare",
         "c/x: was searched for val/loss (min), and is ranked here by val/macro_f1 (max), as a/x is",
+        "e/x: counts a class without images differently than a/x in val/macro_f1; values of the two compare only where "
+        "val has every class",
     )
-    assert {entry.run for entry in joined.entries} == {"a/x", "b/x", "c/x", "d/x"}, "whole, as the last parts are equal"
+    assert {entry.run for entry in joined.entries} == {"a/x", "b/x", "c/x", "d/x", "e/x"}, (
+        "whole, as the last parts are equal"
+    )
 
 
 def test_what_all_trials_share_is_told_once() -> None:

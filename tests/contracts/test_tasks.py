@@ -20,7 +20,7 @@ from trainables.data.sample_random import Draw
 from trainables.model.stages import stage_table
 from trainables.task.inference import VIEWS, write_predictions
 from trainables.task.task import Task, load_task
-from trainables.task_catalog import task_entry, task_names, unread_settings
+from trainables.task_catalog import METRICS_VERSION, task_entry, task_names, unread_settings
 
 CPU, DRAW = torch.device("cpu"), Draw(3, 1)
 # Settings under which a task may weigh, mix or draw; a task is tried with those that it reads.
@@ -154,10 +154,11 @@ def test_the_loss_of_a_batch_is_the_sum_over_its_parts(
     assert gradient.abs().sum() > 0
 
 
+@pytest.mark.parametrize("version", range(1, METRICS_VERSION + 1))
 def test_metrics_are_finite_and_those_of_the_catalog(
-    name: str, task: Task, outputs: Callable[[str], Any], dataset: Dataset
+    version: int, name: str, task: Task, outputs: Callable[[str], Any], dataset: Dataset
 ) -> None:
-    measured = task.measure(outputs("val"), task.targets(dataset, "val"))
+    measured = task.measure(outputs("val"), task.targets(dataset, "val"), version)
     metrics = task_entry(name).metrics
     assert {f"val/{metric}" for metric in measured} == set(metrics)
     for metric, value in measured.items():
@@ -169,7 +170,8 @@ def test_metrics_are_finite_and_those_of_the_catalog(
 def test_measuring_knows_no_order(task: Task, outputs: Callable[[str], Any], dataset: Dataset) -> None:
     targets, found = task.targets(dataset, "val"), outputs("val")
     order = np.random.default_rng(2).permutation(len(found))
-    assert task.measure(found[order], targets[order]) == pytest.approx(task.measure(found, targets), rel=1e-9)
+    expected = task.measure(found, targets, METRICS_VERSION)
+    assert task.measure(found[order], targets[order], METRICS_VERSION) == pytest.approx(expected, rel=1e-9)
 
 
 def test_predictions_name_every_image_in_order(
@@ -201,7 +203,8 @@ def test_its_probe_is_a_head_that_fits_the_features_it_was_made_of(
     assert json.loads(json.dumps(probe.identity)) == json.loads(json.dumps(task.probe(config(name), dataset).identity))
     found = features @ head[:, :-1].T + head[:, -1]
     flat = np.broadcast_to(found.mean(axis=0), found.shape).astype(np.float32)
-    assert task.measure(found, targets)["loss"] < 0.5 * task.measure(flat, targets)["loss"]
+    ours, theirs = (task.measure(each, targets, METRICS_VERSION)["loss"] for each in (found, flat))
+    assert ours < 0.5 * theirs
     assert task.build(config(name), dataset.classes, bare=True).get_classifier().weight.shape[0] == probe.outputs
 
 
@@ -210,16 +213,16 @@ def test_a_vote_of_one_is_itself_and_of_equals_the_same(
 ) -> None:
     found, targets = outputs("val"), task.targets(dataset, "val")
     assert task.vote([found]) is found
-    alone = task.measure(found, targets)
-    assert task.measure(task.vote([found, found]), targets) == pytest.approx(alone, rel=1e-5)
+    alone = task.measure(found, targets, METRICS_VERSION)
+    assert task.measure(task.vote([found, found]), targets, METRICS_VERSION) == pytest.approx(alone, rel=1e-5)
     assert "none" in task.tta
     assert set(task.tta) <= set(VIEWS)
 
 
 def test_an_evaluation_holds_what_is_measured(task: Task, outputs: Callable[[str], Any], dataset: Dataset) -> None:
-    evaluation = task.evaluate(outputs("test"), dataset, "test")
+    evaluation = task.evaluate(outputs("test"), dataset, "test", METRICS_VERSION)
     assert evaluation.split == "test"
-    assert evaluation.metrics == task.measure(outputs("test"), task.targets(dataset, "test"))
+    assert evaluation.metrics == task.measure(outputs("test"), task.targets(dataset, "test"), METRICS_VERSION)
     assert json.loads(json.dumps(evaluation.to_json(), allow_nan=False))["metrics"] == evaluation.metrics
     assert evaluation.metrics.items() <= evaluation.scalars().items()
 

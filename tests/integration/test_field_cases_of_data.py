@@ -84,6 +84,16 @@ def test_what_cannot_be_read_is_refused_with_its_remedy(field_case: FieldCases, 
     assert not (case.folder / "out").exists()
 
 
+def test_macro_f1_is_that_of_all_classes_of_train(field_case: FieldCases) -> None:
+    """Val has cats alone. A model that takes every photo for a cat has F1 of 1 for cat, and 0 for dog."""
+    case = field_case("F36-val-has-one-class")
+    answer = case.thaw("trial", "trial.yaml", "--out", "out")
+    assert answer.code == 0, answer.text
+    (report, *_) = json.loads((case.folder / "out/checkpoints/best/state.json").read_text())["reports"]
+    accuracy = report["metrics"]["val/accuracy"]
+    assert report["metrics"]["val/macro_f1"] == pytest.approx(accuracy / (1 + accuracy))
+
+
 def test_a_test_split_without_labels_can_be_left_out(field_case: FieldCases) -> None:
     answer = field_case("F17-test-without-labels").thaw("data", "preview", "trial.yaml", "--set", "data.test=none")
     assert answer.code == 0, answer.text

@@ -71,6 +71,10 @@ class Dataset:
         """Labels of a split, shape (n,), in the split's order."""
         return np.array([sample.label for sample in self.splits[split]], dtype=np.int64)
 
+    def lacks_classes(self, split: str) -> bool:
+        """Return whether a class of train has no image in a split."""
+        return len({sample.label for sample in self.splits[split]}) < len(self.classes)
+
 
 def open_dataset(root: Path, manifest: Path | None = None, splits: Sequence[str] = SPLITS) -> Dataset:
     """List the data set under `root`, from its folders or from a CSV `manifest` with the columns path, label, split.
@@ -129,7 +133,7 @@ def _without_images(entries: Entries, classes: Sequence[str]) -> Iterator[str]:
             more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
             yield (
                 f"{split} has no image of {', '.join(lacking[:_NAMED])}{more}: its figures say nothing about "
-                f"{'them' if len(lacking) > 1 else 'it'}; add images to {split}"
+                f"{'them' if len(lacking) > 1 else 'it'}, and macro-F1 counts each as 0; add images to {split}"
             )
 
 

@@ -14,11 +14,11 @@ from trainables.config import TrialConfig
 from trainables.data.arrays import load_arrays
 from trainables.data.node_cache import NodeCache
 from trainables.loop.learner import Learner
-from trainables.task_catalog import unread_settings
+from trainables.task_catalog import METRICS_VERSION, unread_settings
 
 _KEPT = (
-    *("data", "task", "objective", "architecture", "weights", "normalization", "seed", "precision", "channels_last"),
-    *("feature_dtype", "balance", "class_weighting"),
+    *("data", "task", "objective", "architecture", "weights", "weights_layout", "normalization", "seed"),
+    *("precision", "channels_last", "feature_dtype", "balance", "class_weighting"),
 )
 
 
@@ -42,11 +42,13 @@ def probe_config(config: TrialConfig) -> TrialConfig:
     return TrialConfig.model_validate(kept | head)
 
 
-def linear_probe(config: TrialConfig, cache: Path, cache_budget: int | None = None) -> Probe:
+def linear_probe(
+    config: TrialConfig, cache: Path, cache_budget: int | None = None, metrics_version: int = METRICS_VERSION
+) -> Probe:
     """Measure the linear probe of a trial.
 
-    `cache` is the node's, where the features are left for the trials. Raises InvalidInput for data, weights or a head
-    that cannot be used, OutOfMemory where not even one image fits.
+    `cache` is the node's, where the features are left for the trials; for `metrics_version` see `Task.measure`. Raises
+    InvalidInput for data, weights or a head that cannot be used, OutOfMemory where not even one image fits.
     """
     probe = probe_config(config)
     arrays = load_arrays(probe.data, cache, budget=cache_budget)
@@ -54,6 +56,6 @@ def linear_probe(config: TrialConfig, cache: Path, cache_budget: int | None = No
     learner.start_head()
     learner.phase.prepare(learner.optimizer, epoch=0)
     outputs, task = learner.validate(), learner.task
-    measured = task.measure(outputs, task.targets(arrays.dataset, "val"))
+    measured = task.measure(outputs, task.targets(arrays.dataset, "val"), metrics_version)
     objective = probe.objective.value({f"val/{name}": value for name, value in measured.items()})
     return Probe(objective, task.predictions(outputs, arrays.dataset, "val"))

@@ -37,6 +37,7 @@ class CheckpointState(BaseModel):
     std: tuple[float, float, float]
     reports: tuple[EpochReport, ...]
     micro_batch: int = 1
+    metrics_version: int = 1
     scaler: dict[str, float] = Field(default_factory=dict)
 
     @classmethod

@@ -56,7 +56,7 @@ def evaluate_checkpoints(
         model, _ = load_trained(checkpoint)
         images = arrays.splits[split]
         votes.append(task.vote(predict_views(model.to(device), images, state.mean, state.std, device, tta)))
-    found = task.evaluate(task.vote(votes), arrays.dataset, split)
+    found = task.evaluate(task.vote(votes), arrays.dataset, split, states[0].metrics_version)
     return replace(found, fingerprint=arrays.fingerprints.of_split(split))
 
 

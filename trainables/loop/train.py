@@ -19,14 +19,21 @@ from trainables.result import EndedBy, EpochReport, best_report
 from trainables.storage.folders import TrialFolders
 from trainables.storage.place import storage_errors
 from trainables.task.inference import write_predictions
+from trainables.task_catalog import METRICS_VERSION
 
 
-def train(config: TrialConfig, folders: TrialFolders, resume_from: Path | None = None) -> Iterator[EpochReport]:
+def train(
+    config: TrialConfig,
+    folders: TrialFolders,
+    resume_from: Path | None = None,
+    metrics_version: int = METRICS_VERSION,
+) -> Iterator[EpochReport]:
     """Train one configuration; every `next()` is one epoch, its checkpoint on disk before its report is handed out.
 
     In an initialized process group every rank iterates in lockstep and yields the same reports; rank 0 writes files.
     `resume_from` is a `last` checkpoint of the same configuration: the epochs after it are yielded, equal to those of a
-    trial that was never interrupted. Closing the iterator ends the trial and releases what it holds.
+    trial that was never interrupted, by the `metrics_version` of the checkpoint (see `Task.measure`). Closing the
+    iterator ends the trial and releases what it holds.
 
     Raises InvalidInput for data, weights or a checkpoint that cannot be used, TrialFailed when a loss is not finite,
     OutOfMemory when not even one image at a time fits, StorageFailed when a checkpoint cannot be written.
@@ -34,9 +41,12 @@ def train(config: TrialConfig, folders: TrialFolders, resume_from: Path | None =
     arrays = load_arrays(config.data, folders.cache, budget=folders.cache_budget)
     learner = Learner(config, arrays, NodeCache(folders.cache, folders.cache_budget))
     targets = learner.task.targets(arrays.dataset, "val")
+    reports: list[EpochReport] = []
     if resume_from is None:
         learner.start_head()
-    reports = _restore(learner, arrays, resume_from) if resume_from is not None else []
+    else:
+        state = _restore(learner, arrays, resume_from)
+        reports, metrics_version = list(state.reports), state.metrics_version
     while not reports or reports[-1].ended_by is None:
         epoch = len(reports)
         started = time.perf_counter()
@@ -44,11 +54,12 @@ def train(config: TrialConfig, folders: TrialFolders, resume_from: Path | None =
         since = learner.plan.since_boundary(epoch)
         metrics = learner.train_epoch(epoch, count_plateaus(_objectives(config, reports, since), config.objective))
         outputs = learner.validate()
-        metrics |= _validation(learner.task.measure(outputs, targets), epoch, metrics["lr/head"])
+        measured = learner.task.measure(outputs, targets, metrics_version)
+        metrics |= _validation(measured, epoch, metrics["lr/head"])
         reports.append(_report(learner, reports, metrics, started))
         learner.notes.clear()
         if learner.is_main:
-            _write(learner, arrays, folders, reports, outputs)
+            _write(learner, arrays, folders, _state(learner, arrays, reports, metrics_version), outputs)
         learner.accelerator.wait_for_everyone()
         yield reports[-1]
 
@@ -87,11 +98,11 @@ def _write(
     learner: Learner,
     arrays: Arrays,
     folders: TrialFolders,
-    reports: list[EpochReport],
+    state: CheckpointState,
     outputs: npt.NDArray[np.float32],
 ) -> None:
-    """Write the checkpoints of the last of `reports` and, where it is the best, the predictions."""
-    state, improved = _state(learner, arrays, reports), reports[-1].checkpoint == "best"
+    """Write the checkpoints of the last epoch of `state` and, where it is the best, the predictions."""
+    improved = state.reports[-1].checkpoint == "best"
     with storage_errors(folders.checkpoints):
         if improved:
             write_predictions(folders.predictions, learner.task.predictions(outputs, arrays.dataset, "val"))
@@ -116,7 +127,7 @@ def _objectives(config: TrialConfig, reports: list[EpochReport], since: int) -> 
     return [config.objective.value(report.metrics) for report in reports[since:]]
 
 
-def _state(learner: Learner, arrays: Arrays, reports: list[EpochReport]) -> CheckpointState:
+def _state(learner: Learner, arrays: Arrays, reports: list[EpochReport], metrics_version: int) -> CheckpointState:
     scaler = learner.accelerator.scaler
     return CheckpointState(
         config=learner.config,
@@ -126,12 +137,13 @@ def _state(learner: Learner, arrays: Arrays, reports: list[EpochReport]) -> Chec
         std=learner.std,
         reports=tuple(reports),
         micro_batch=learner.memory.micro_batch,
+        metrics_version=metrics_version,
         scaler=scaler.state_dict() if scaler is not None else {},
     )
 
 
-def _restore(learner: Learner, arrays: Arrays, folder: Path) -> list[EpochReport]:
-    """Take over the state of a checkpoint; returns the reports up to it."""
+def _restore(learner: Learner, arrays: Arrays, folder: Path) -> CheckpointState:
+    """Take over the state of a checkpoint; returns it."""
     state = CheckpointState.read(folder)
     if state.config != learner.config:
         raise InvalidInput(f"checkpoint must be of the same configuration, got {folder}; start the trial anew")
@@ -146,4 +158,4 @@ def _restore(learner: Learner, arrays: Arrays, folder: Path) -> list[EpochReport
     learner.memory.micro_batch = state.micro_batch
     if learner.accelerator.scaler is not None:
         learner.accelerator.scaler.load_state_dict(state.scaler)
-    return list(state.reports)
+    return state

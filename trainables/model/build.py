@@ -62,7 +62,7 @@ def build_model(config: TrialConfig, num_classes: int) -> nn.Module:
         from_hub=from_hub,
     )
     if path is not None:
-        load_weights(model, config.architecture, path)
+        load_weights(model, config.architecture, path, config.weights_layout)
     return model
 
 

@@ -1,6 +1,6 @@
-"""Key layouts of other libraries, mapped to timm's by rule: torchvision, and efficientnet_pytorch.
+"""Key layouts of other libraries, mapped to timm's by rule: torchvision, transformers, and efficientnet_pytorch.
 
-Both name layers in the order in which they compute, as timm does. So the layers of a file and of the model are paired
+They name layers in the order in which they compute, as timm does. So the layers of a file and of the model are paired
 in that order, for families whose layers are known to be the same, and each pair must hold the same tensors. Where the
 library's BatchNorm adds another epsilon to the variance than timm's, the difference is added to the variances.
 """
@@ -26,9 +26,15 @@ class Layout:
     order: tuple[str, ...]
     """Patterns of the parts of names; a name is as far in the order as its parts are."""
     epsilons: Mapping[str, float]
-    """Patterns of architectures, and the epsilon of the library's BatchNorm in each."""
+    """Patterns of architectures, and the epsilon of the library's BatchNorm in each; none where timm has no equal."""
+    advice: str
+    """Remedy where the architecture is not that of the file."""
 
 
+_NO_EQUAL = (
+    "this MobileNet pads images as TensorFlow does, and none of timm does: take weights: pretrained, or save its "
+    "state_dict() with torch.save and try weights_layout: by_order, which measures whether they help"
+)
 _LAYOUTS = (
     Layout(
         "torchvision",
@@ -41,6 +47,38 @@ _LAYOUTS = (
             r"mobilenetv2_\d+": 1e-5,
             r"mobilenetv3_(large|small)_\d+": 1e-3,
         },
+        "set architecture to that model, such as mobilenetv3_large_100 or efficientnet_b0 (not tf_...)",
+    ),
+    Layout(
+        "transformers",
+        "resnet.embedder.embedder.convolution.weight",
+        (
+            *("resnet", "embedder", "encoder", "stages", "layers", "layer", "shortcut"),
+            *("convolution", "normalization", "classifier"),
+        ),
+        {r"resnet(18|26|34|50|101|152)": 1e-5},
+        "set architecture to that model, such as resnet50",
+    ),
+    Layout(
+        "transformers",
+        "efficientnet.embeddings.convolution.weight",
+        (
+            *("efficientnet", "embeddings", "convolution", "batchnorm", "encoder", "blocks"),
+            *("expansion", "expand_conv", "expand_bn"),
+            *("depthwise_conv", "depthwise_norm"),
+            *("squeeze_excite", "reduce", "expand"),
+            *("projection", "project_conv", "project_bn"),
+            *("top_conv", "top_bn", "classifier"),
+        ),
+        {r"tf_efficientnet_b\d": 1e-3},
+        "set architecture to that model, such as tf_efficientnet_b0 (efficientnet_b0 pads images otherwise)",
+    ),
+    *(
+        Layout("transformers", sign, (), {}, _NO_EQUAL)
+        for sign in (
+            "mobilenet_v1.conv_stem.convolution.weight",
+            "mobilenet_v2.conv_stem.first_conv.convolution.weight",
+        )
     ),
     Layout(
         "efficientnet_pytorch",
@@ -60,6 +98,7 @@ _LAYOUTS = (
             "_fc",
         ),
         {r"tf_efficientnet_b\d": 1e-3},
+        "set architecture to that model, such as tf_efficientnet_b0 (efficientnet_b0 pads images otherwise)",
     ),
 )
 _VGG = {"classifier.0": "pre_logits.fc1", "classifier.3": "pre_logits.fc2", "classifier.6": "head.fc"}
@@ -83,8 +122,7 @@ def in_timm_layout(tensors: Tensors, model: nn.Module, architecture: str, source
     if epsilon is None or names is None:
         raise InvalidInput(
             f"weights must fit the architecture {architecture}, got {source}, in the key layout of {layout.library}, "
-            f"of a model that is not this one; set architecture to that model, {_advice(layout)}, or convert the file "
-            "to timm's keys"
+            f"of a model that is not this one; {layout.advice}, or convert the file to timm's keys"
         )
     mapped = _renamed(tensors, own, names)
     for layer, module in model.named_modules():
@@ -141,8 +179,3 @@ def _renamed(tensors: Tensors, own: Mapping[str, Tensor], layers: Mapping[str, s
         is_linear = wanted is not None and tensor.ndim == 2 and wanted.ndim == 4 and tensor.numel() == wanted.numel()
         renamed[target] = tensor.reshape(wanted.shape) if wanted is not None and is_linear else tensor
     return renamed
-
-
-def _advice(layout: Layout) -> str:
-    examples = {"torchvision": "such as mobilenetv3_large_100 or efficientnet_b0 (not tf_...)"}
-    return examples.get(layout.library, "such as tf_efficientnet_b0")

@@ -48,9 +48,12 @@ def _module_tensors(module: Inert) -> dict[str, StoredTensor]:
         own = {**_part(part.state, "_parameters"), **_part(part.state, "_buffers")}
         derived = _entries(part.state.get("_non_persistent_buffers_set")) or {}
         notes |= {
-            f"{prefix}{key}": own[key] for key in own.keys() - derived.keys() if isinstance(own[key], StoredTensor)
+            f"{prefix}{key}": value
+            for key, value in own.items()
+            if key not in derived and isinstance(value, StoredTensor)
         }
-        pending += [(f"{prefix}{key}.", child) for key, child in _part(part.state, "_modules").items()]
+        # In the order of the module's own state dict.
+        pending += reversed([(f"{prefix}{key}.", child) for key, child in _part(part.state, "_modules").items()])
         seen += 1 + len(own)
         # One object under many names, level by level, is a tree without end.
         if seen + len(pending) > _MOST_NAMES or prefix.count(".") > _DEEPEST:

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from search_spaces.errors import InvalidInput, shown
 from search_spaces.permissions import check_readable
 from search_spaces.user_files import WEIGHTS, open_user_file
-from trainables.config import TrialConfig
+from trainables.config import TrialConfig, WeightsLayout
 from trainables.model.content_kinds import mistaken_content
 from trainables.model.inert_pickle import Inert
 from trainables.model.key_layouts import in_timm_layout
 from trainables.model.stages import classifier_parameters
 from trainables.model.state_dicts import STATE_DICT_KEYS, find_state_dict
+from trainables.model.tensor_order import by_order, fits_by_order
 from trainables.model.torch_file import NoTorchFile, StoredTensor, TorchFile, open_torch_file
 from trainables.model.weight_values import check_values
 
@@ -66,18 +67,21 @@ def weights_file(path: Path) -> Path:
     return file
 
 
-def load_weights(model: nn.Module, architecture: str, path: Path) -> None:
+def load_weights(model: nn.Module, architecture: str, path: Path, layout: WeightsLayout = "by_name") -> None:
     """Load a file in a key layout that is timm's or mapped to it; only a head of another size or form is replaced.
 
     A prefix of the keys (`model.`, `module._orig_mod.`, ...) is stripped, the one under which most of them fit; what
-    lies outside it, a loss or a metric, is left out, with a message. Everything else is strict. Raises InvalidInput
-    when the file is missing or unreadable, when it would run code, when it belongs to another architecture, and for
-    values with which nothing can be trained, such as NaN.
+    lies outside it, a loss or a metric, is left out, with a message. Everything else is strict. With the layout
+    `by_order`, tensors are matched by order and shape instead of names, see `tensor_order`. Raises InvalidInput when
+    the file is missing or unreadable, when it would run code, when it belongs to another architecture, and for values
+    with which nothing can be trained, such as NaN.
     """
-    own = model.state_dict()
-    tensors, library = in_timm_layout(_strip_prefix(read_weights(path), own, path), model, architecture, str(path))
-    if library is not None:
-        log.info("%s: the keys of %s are mapped to those of timm", path.name, library)
+    own, read = model.state_dict(), read_weights(path)
+    if layout == "by_order":
+        _check_order_is_kept(path)
+        tensors = by_order(read, model, architecture, str(path))
+    else:
+        tensors = _by_name(read, model, architecture, path)
     head = classifier_parameters(model)
     replaced = any(name not in tensors or tensors[name].shape != own[name].shape for name in head)
     if replaced:
@@ -94,9 +98,11 @@ def load_weights(model: nn.Module, architecture: str, path: Path) -> None:
             for names, what in ((missing, "missing"), (unexpected, "unexpected"), (reshaped, "of another shape"))
             if names
         ]
+        remedy = "give the file of this architecture, or set architecture to the one it was made for"
+        if path.suffix in TORCH_ENDINGS and fits_by_order(read, model):
+            remedy = "its tensors fit in their order: set weights_layout: by_order, which measures whether they help"
         raise InvalidInput(
-            f"weights must fit the architecture {architecture}, got {path}: {'; '.join(details)}; "
-            "give the file of this architecture, or set architecture to the one it was made for"
+            f"weights must fit the architecture {architecture}, got {path}: {'; '.join(details)}; {remedy}"
         )
     check_values(tensors, own, path)
     model.load_state_dict(tensors, strict=False)
@@ -180,6 +186,23 @@ def _contents(value: Any) -> str:
     if isinstance(value, StoredTensor):
         return "Tensor"
     return f"an object {value.name[:100]}" if isinstance(value, Inert) else type(value).__name__
+
+
+def _by_name(tensors: dict[str, Tensor], model: nn.Module, architecture: str, path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file under the names of `model`, as far as their layout is known."""
+    stripped = _strip_prefix(tensors, model.state_dict(), path)
+    mapped, library = in_timm_layout(stripped, model, architecture, str(path))
+    if library is not None:
+        log.info("%s: the keys of %s are mapped to those of timm", path.name, library)
+    return mapped
+
+
+def _check_order_is_kept(path: Path) -> None:
+    if path.suffix not in TORCH_ENDINGS:
+        raise InvalidInput(
+            f"weights_layout: by_order needs a file that keeps the order of the layers ({', '.join(TORCH_ENDINGS)}), "
+            f"got {path}: safetensors sorts them by name; give what torch.save wrote of the model's state_dict()"
+        )
 
 
 def _strip_prefix(tensors: dict[str, Tensor], own: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:

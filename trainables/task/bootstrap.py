@@ -8,20 +8,29 @@ for the few outcomes (class, predicted class) they have, and is not an approxima
 Intervals cover the choice of the images and nothing else: not that of the seed, nor that of the training images.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from search_spaces.errors import InvalidInput, one_of
+from trainables.task_catalog import METRICS_VERSION
 
 Statistic = Literal["accuracy", "balanced_accuracy", "macro_f1"]
 STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
 
 Logits = np.ndarray[Any, Any]
 Labels = np.ndarray[Any, Any]
+Names = np.ndarray[Any, Any]
+Counts = npt.NDArray[np.int64]
+
+
+def statistic_of(metric: str) -> Statistic | None:
+    """Return the statistic that is the metric `val/...`; None for a metric without a bootstrap."""
+    return next((name for name in STATISTICS if f"val/{name}" == metric), None)
 
 
 class Interval(NamedTuple):
@@ -59,15 +68,37 @@ class Difference:
     """The statistic of the second."""
 
 
+def f1(right: Counts, support: Counts, claimed: Counts) -> npt.NDArray[np.float64]:
+    """Compute F1 (..., classes) from counts of images by class: predicted rightly, of the class, predicted to be.
+
+    The F1 of a class that does not occur is 0.
+    """
+    scores: npt.NDArray[np.float64] = 2 * right / np.maximum(support + claimed, 1)
+    return scores
+
+
+def macro_f1(right: Counts, support: Counts, claimed: Counts, metrics_version: int) -> npt.NDArray[np.float64]:
+    """Compute macro-F1 (...) from the counts of `f1`, as `METRICS_VERSION` defines it."""
+    counted = (support + claimed > 0) | (metrics_version > 1)
+    mean: npt.NDArray[np.float64] = f1(right, support, claimed).sum(axis=-1) / counted.sum(axis=-1)
+    return mean
+
+
 def intervals(
-    logits: Logits, labels: Labels, *, resamples: int = 1000, confidence: float = 0.95, seed: int = 0
+    logits: Logits,
+    labels: Labels,
+    metrics_version: int = METRICS_VERSION,
+    *,
+    resamples: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
 ) -> Intervals:
     """Intervals of the metrics of (n, classes) logits against (n,) labels."""
     classes = logits.shape[1]
     outcomes, draws = _resample([logits.argmax(axis=1)], labels, resamples, seed)
     counts = _counts(outcomes, draws, 0, classes)
     return Intervals(
-        metrics={name: _interval(_STATISTICS[name](counts), confidence) for name in STATISTICS},
+        metrics={name: _interval(value(counts), confidence) for name, value in _statistics(metrics_version).items()},
         recall=tuple(
             _interval(counts.right[:, index] / counts.support[index], confidence) if counts.support[index] else None
             for index in range(classes)
@@ -80,6 +111,7 @@ def paired_bootstrap(
     logits_b: Logits | Sequence[Logits],
     labels: Labels,
     statistic: Statistic = "macro_f1",
+    metrics_version: int = METRICS_VERSION,
     *,
     resamples: int = 1000,
     confidence: float = 0.95,
@@ -102,9 +134,9 @@ def paired_bootstrap(
         )
     predicted = [logits.argmax(axis=1) for side in sides for logits in side]
     outcomes, draws = _resample(predicted, labels, resamples, seed)
-    means = []
+    means, value = [], _statistics(metrics_version)[statistic]
     for columns in (range(len(sides[0])), range(len(sides[0]), len(predicted))):
-        values = [_STATISTICS[statistic](_counts(outcomes, draws, column, *classes)) for column in columns]
+        values = [value(_counts(outcomes, draws, column, *classes)) for column in columns]
         means.append(np.mean(values, axis=0))
     # The first row is the images as they are.
     differences = means[0] - means[1]
@@ -114,6 +146,23 @@ def paired_bootstrap(
         a=float(means[0][0]),
         b=float(means[1][0]),
     )
+
+
+def bootstrap_of_names(
+    labels: Names,
+    a: Names,
+    b: Names,
+    statistic: Statistic = "macro_f1",
+    metrics_version: int = METRICS_VERSION,
+    classes: Sequence[str] = (),
+) -> Difference:
+    """Interval as of `paired_bootstrap`, of the names (n,) of true classes and of those that two models predict.
+
+    `classes` are all classes; those that occur need not be among them.
+    """
+    known = np.unique(np.concatenate([labels, a, b, np.array(classes, dtype=str)]))
+    logits = [np.equal.outer(predicted, known).astype(np.float32) for predicted in (a, b)]
+    return paired_bootstrap(logits[0], logits[1], np.searchsorted(known, labels), statistic, metrics_version)
 
 
 class _Outcomes(NamedTuple):
@@ -199,14 +248,16 @@ def _balanced_accuracy(counts: _Counts) -> npt.NDArray[np.float64]:
     return mean
 
 
-def _macro_f1(counts: _Counts) -> npt.NDArray[np.float64]:
-    total = counts.support + counts.claimed
-    scores = 2 * counts.right / np.maximum(total, 1)
-    mean: npt.NDArray[np.float64] = scores.sum(axis=1) / (total > 0).sum(axis=1)
-    return mean
+def _macro_f1(counts: _Counts, metrics_version: int) -> npt.NDArray[np.float64]:
+    return macro_f1(counts.right, counts.support, counts.claimed, metrics_version)
 
 
-_STATISTICS = {"accuracy": _accuracy, "balanced_accuracy": _balanced_accuracy, "macro_f1": _macro_f1}
+def _statistics(metrics_version: int) -> Mapping[Statistic, Callable[[_Counts], npt.NDArray[np.float64]]]:
+    return {
+        "accuracy": _accuracy,
+        "balanced_accuracy": _balanced_accuracy,
+        "macro_f1": partial(_macro_f1, metrics_version=metrics_version),
+    }
 
 
 def _interval(values: npt.NDArray[np.float64], confidence: float) -> Interval:

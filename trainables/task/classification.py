@@ -66,9 +66,9 @@ class Classification:
         weights = class_weights(labels, classes, config.class_weighting) if balanced else np.ones(classes)
         return LogisticProbe(labels, classes, weights)
 
-    def measure(self, outputs: Logits, targets: Labels) -> dict[str, float]:
+    def measure(self, outputs: Logits, targets: Labels, metrics_version: int) -> dict[str, float]:
         """Measure loss, accuracy, balanced accuracy and macro-F1."""
-        return metrics(outputs, targets)
+        return metrics(outputs, targets, metrics_version)
 
     def predictions(self, outputs: Logits, dataset: Dataset, split: str) -> Mapping[str, Any]:
         """Give path, label, predicted and one probability per class."""
@@ -84,9 +84,9 @@ class Classification:
         """Average probabilities: the logarithm of their mean, itself logits."""
         return soft_vote(outputs)
 
-    def evaluate(self, outputs: Logits, dataset: Dataset, split: str) -> Evaluation:
+    def evaluate(self, outputs: Logits, dataset: Dataset, split: str, metrics_version: int) -> Evaluation:
         """Measure a split: with intervals, by class, with the confusion matrix."""
-        return evaluate_logits(outputs, dataset.labels(split), dataset.classes, split)
+        return evaluate_logits(outputs, dataset.labels(split), dataset.classes, split, metrics_version)
 
     def export(
         self,

@@ -10,12 +10,13 @@ from torch.nn.functional import cross_entropy
 from trainables.task import bootstrap
 from trainables.task.bootstrap import Labels, Logits
 from trainables.task.evaluation import Evaluation
+from trainables.task_catalog import METRICS_VERSION
 
 
-def metrics(logits: Logits, labels: Labels) -> dict[str, float]:
+def metrics(logits: Logits, labels: Labels, metrics_version: int = METRICS_VERSION) -> dict[str, float]:
     """Measure loss, accuracy, balanced accuracy and macro-F1 of (n, classes) logits against (n,) labels.
 
-    Balanced accuracy is the mean recall of the classes in `labels`; macro-F1 also counts classes predicted in error.
+    Balanced accuracy is the mean recall of the classes in `labels`; for macro-F1 see `METRICS_VERSION`.
     """
     loss = cross_entropy(torch.from_numpy(logits).double(), torch.from_numpy(labels))
     scores = _scores(logits, labels)
@@ -23,7 +24,7 @@ def metrics(logits: Logits, labels: Labels) -> dict[str, float]:
         "loss": float(loss),
         "accuracy": float((logits.argmax(axis=1) == labels).mean()),
         "balanced_accuracy": float(scores["recall"][scores["support"] > 0].mean()),
-        "macro_f1": float(scores["f1"][scores["support"] + scores["claimed"] > 0].mean()),
+        "macro_f1": float(bootstrap.macro_f1(scores["hits"], scores["support"], scores["claimed"], metrics_version)),
     }
 
 
@@ -47,15 +48,19 @@ def _confusion(logits: Logits, labels: Labels) -> np.ndarray[Any, Any]:
 
 
 def _scores(logits: Logits, labels: Labels) -> dict[str, np.ndarray[Any, Any]]:
-    """Compute support, claimed (images taken for the class), precision, recall and F1 (classes,), 0 if undefined."""
+    """Compute hits, support, claimed (images taken for the class), precision, recall and F1 (classes,).
+
+    A score that is undefined is 0.
+    """
     counts = _confusion(logits, labels)
     hits, support, claimed = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
     return {
+        "hits": hits,
         "support": support,
         "claimed": claimed,
         "precision": hits / np.maximum(claimed, 1),
         "recall": hits / np.maximum(support, 1),
-        "f1": 2 * hits / np.maximum(support + claimed, 1),
+        "f1": bootstrap.f1(hits, support, claimed),
     }
 
 
@@ -98,13 +103,15 @@ def calibration_error(logits: Logits, labels: Labels, bins: int = 15) -> float:
     return float(np.abs(gaps).sum() / len(labels))
 
 
-def evaluate_logits(logits: Logits, labels: Labels, classes: Sequence[str], split: str) -> Evaluation:
+def evaluate_logits(
+    logits: Logits, labels: Labels, classes: Sequence[str], split: str, metrics_version: int = METRICS_VERSION
+) -> Evaluation:
     """Measure every metric of (n, classes) logits against (n,) labels, n at least 1."""
-    bounds = bootstrap.intervals(logits, labels)
+    bounds = bootstrap.intervals(logits, labels, metrics_version)
     return Evaluation(
         split=split,
         classes=tuple(classes),
-        metrics=metrics(logits, labels),
+        metrics=metrics(logits, labels, metrics_version),
         top_k={str(k): value for k, value in top_k_accuracy(logits, labels).items()},
         calibration_error=calibration_error(logits, labels),
         per_class=per_class(logits, labels, classes),

@@ -68,8 +68,11 @@ class Task(Protocol):
         """Give the linear probe of the training split; asked for only where the task reads `head_init`."""
         ...
 
-    def measure(self, outputs: Outputs, targets: Any) -> dict[str, float]:
-        """Measure outputs of a split: the metrics of the catalog, without the prefix `val/`."""
+    def measure(self, outputs: Outputs, targets: Any, metrics_version: int) -> dict[str, float]:
+        """Measure outputs of a split: the metrics of the catalog, without the prefix `val/`.
+
+        `metrics_version` is that of their definitions, see `METRICS_VERSION`.
+        """
         ...
 
     def predictions(self, outputs: Outputs, dataset: Dataset, split: str) -> Mapping[str, Any]:
@@ -80,8 +83,8 @@ class Task(Protocol):
         """Combine the outputs of several views or models of the same images; one alone is itself."""
         ...
 
-    def evaluate(self, outputs: Outputs, dataset: Dataset, split: str) -> Evaluation:
-        """Measure a finished model, or a vote, on a split, with all that the task can say."""
+    def evaluate(self, outputs: Outputs, dataset: Dataset, split: str, metrics_version: int) -> Evaluation:
+        """Measure a finished model, or a vote, on a split, with all that the task can say; see `measure`."""
         ...
 
     def export(

@@ -37,7 +37,7 @@ class Rotation:
     def probe(self, config: Any, dataset: Any) -> "AngleProbe":
         return AngleProbe(self.targets(dataset, "train"))
 
-    def measure(self, outputs: Any, targets: Any) -> dict[str, float]:
+    def measure(self, outputs: Any, targets: Any, metrics_version: int) -> dict[str, float]:
         errors = outputs[:, 0].astype(float) - targets
         return {"mae": float(np.abs(errors).mean() * DEGREES), "loss": float((errors**2).mean())}
 
@@ -48,8 +48,9 @@ class Rotation:
     def vote(self, outputs: Sequence[Any]) -> Any:
         return outputs[0] if len(outputs) == 1 else np.mean(outputs, axis=0)
 
-    def evaluate(self, outputs: Any, dataset: Any, split: str) -> Evaluation:
-        return Evaluation(split=split, metrics=self.measure(outputs, self.targets(dataset, split)))
+    def evaluate(self, outputs: Any, dataset: Any, split: str, metrics_version: int) -> Evaluation:
+        measured = self.measure(outputs, self.targets(dataset, split), metrics_version)
+        return Evaluation(split=split, metrics=measured)
 
     def export(self, *_: Any, **__: Any) -> Any:
         raise ExportRefused("task rotation has no export; use its checkpoint")

@@ -4,10 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from orchestrator.cli import run
 from orchestrator.spec.loading import load_trial
 from search_spaces.documents import dump_yaml
+from trainables.model.build import bare_model
 
 Capture = pytest.CaptureFixture[str]
 
@@ -45,6 +47,16 @@ def test_a_trial_needs_a_folder_of_its_own(file: str, tmp_path: Path, capsys: Ca
     for out, message in (("taken", "must be a new folder, but it is not empty"), ("trial.yaml", "but it is a file")):
         assert run(["trial", file, "--out", str(tmp_path / out)]) == 2
         assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_weights_by_order_are_measured_before_the_first_epoch(file: str, tmp_path: Path, capsys: Capture) -> None:
+    weights, out = tmp_path / "w.pth", tmp_path / "out"
+    tensors = bare_model("test_efficientnet", 10, seed=9).state_dict().values()
+    torch.save({f"{number}": tensor for number, tensor in enumerate(tensors)}, weights)
+    changes = [f"weights={weights}", "weights_layout=by_order"]
+    assert run(["trial", file, "--out", str(out), *(word for change in changes for word in ("--set", change))]) == 2
+    assert "needs weights that beat random ones on a linear probe" in " ".join(capsys.readouterr().err.split())
+    assert not out.exists()
 
 
 def test_an_old_configuration_becomes_a_trial_s_file_and_nothing_is_dropped(

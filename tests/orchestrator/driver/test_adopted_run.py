@@ -5,11 +5,14 @@ from typing import Any
 import pytest
 
 from analysis.leaderboard import Leaderboard
+from analysis.ledger import Ledger
+from analysis.run_folder import RunFolder
 from orchestrator.driver.adopted_run import adopt_trial
 from orchestrator.driver.retrain import retrain_winner
 from search_spaces.errors import InvalidInput
 from trainables.result import TrialResult
 from trainables.status import Status
+from trainables.task_catalog import METRICS_VERSION
 
 SETTINGS: dict[str, Any] = {"architecture": "test_efficientnet", "weights": "none", "batch_size": 128, "epochs": 1}
 SOURCE = "wandb:someone/thaw/0123456789ab-0007"
@@ -32,6 +35,7 @@ def test_a_trial_of_w_and_b_is_retrained_in_a_run_of_its_own(
     monkeypatch.setenv("WANDB_MODE", "disabled")
     root = adopt_trial(held(), "0123456789ab-0007", SOURCE, digits)
     assert root == tmp_path / "runs" / "0123456789ab-0007"
+    assert Ledger(RunFolder(root)).read_run().metrics_version == METRICS_VERSION
     winner = Leaderboard.from_run(root).winner()
     assert (winner.config.data.root, winner.config.lr, winner.objective) == (digits, held().config.lr, 0.5)
     assert retrain_winner(root).test.split == "test"

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from analysis.claim import claim_run
@@ -13,6 +14,7 @@ from orchestrator.driver.preflight import check_fresh, check_inputs, check_plans
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput
 from trainables.config import TrialConfig
+from trainables.model.build import bare_model
 
 
 def config(architecture: str, **changes: object) -> TrialConfig:
@@ -112,6 +114,17 @@ def test_preflight_opens_the_data_and_leaves_no_run_behind(photos: Path, small_s
     assert steps
     assert not spec.run_root.exists()
     assert any((photos.parent / "cache").iterdir())
+
+
+def test_weights_by_order_must_beat_random_ones(photos: Path, small_spec: Callable[..., SweepSpec]) -> None:
+    tensors = bare_model("resnet10t", 2, seed=9).state_dict().values()
+    torch.save({f"{number}": tensor for number, tensor in enumerate(tensors)}, photos / "w.pth")
+    weights = {"weights": str(photos / "w.pth"), "weights_layout": "by_order"}
+    trial = {"epochs": 2, "architecture": "resnet10t", "strategy": "head", **weights}
+    with pytest.raises(
+        InvalidInput, match=r"weights that beat random ones on a linear probe, got val/macro_f1 .*w.pth"
+    ):
+        check_inputs(small_sweep(photos, small_spec, trial=trial))
 
 
 def test_preflight_decodes_test_too_and_a_run_that_goes_on_does_not(

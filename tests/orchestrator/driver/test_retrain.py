@@ -11,6 +11,7 @@ from analysis.winner import RETRAIN_JSON, retrained_trial
 from orchestrator.driver.retrain import retrain_winner
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput
+from trainables.loop.checkpoint import CheckpointState
 from trainables.result import TrialResult
 from trainables.status import Status
 
@@ -73,5 +74,6 @@ def test_the_winner_is_trained_anew_and_measured_on_the_test_split(
     assert again is not None
     assert (again.trial_id, again.status, len(again.reports)) == ("retrain", Status.COMPLETED, 1)
     assert (again.config.lr, again.config.feature_views) == (retrained.trial.config.lr, 0)
+    assert CheckpointState.read(run.winner / "checkpoints" / "best").metrics_version == 1, "as the run began"
     assert not (run.winner / "older").exists()
     assert list(run.root.glob(".*.new")) == []

@@ -57,6 +57,7 @@ def test_a_new_run_begins_with_the_default_recipe(
     assert assignment.trial.parameters == {"strategy": "head", "lr": 1e-3}
     assert (assignment.run, assignment.cache, assignment.cache_budget) == (empty_run.root, tmp_path / "cache", 2**31)
     assert (assignment.resources.threads, assignment.target) == (2, 0.9)
+    assert assignment.metrics_version == 1, "as the record of the run, of an older version, has it"
     assert told == [assignment.trial] == Ledger(empty_run).trials()
 
 

@@ -15,6 +15,7 @@ from search_spaces.errors import InvalidInput
 from trainables.config import Objective
 from trainables.result import EpochReport, TrialResult
 from trainables.status import Status
+from trainables.task_catalog import METRICS_VERSION
 
 HEAD = {"strategy": "head", "lr": 0.002}
 THAWED = {"strategy": "progressive", "unfreeze_epoch": 2, "lr": 0.003}
@@ -30,6 +31,7 @@ def other(small_spec: Callable[..., SweepSpec], tmp_path: Path) -> Callable[...,
         status: Status = Status.COMPLETED,
         objective: Objective | None = None,
         fingerprint: str = "photos",
+        metrics_version: int = METRICS_VERSION,
         **sections: Any,
     ) -> Path:
         spec = small_spec(file=f"{name}.yaml", **sections)
@@ -45,6 +47,7 @@ def other(small_spec: Callable[..., SweepSpec], tmp_path: Path) -> Callable[...,
                 fingerprint=fingerprint,
                 sample_counts={},
                 trials_planned=len(points),
+                metrics_version=metrics_version,
                 versions={},
             )
         )
@@ -76,7 +79,8 @@ def told(spec: SweepSpec, folder: Path) -> list[dict[str, Any]]:
 def test_finished_trials_of_all_named_runs_are_told(
     small_spec: Callable[..., SweepSpec], other: Callable[..., Path], tmp_path: Path
 ) -> None:
-    first, second = other(HEAD, name="first"), other(THAWED, name="second")
+    # With an image of every class in val, an older definition of macro-F1 gives the same values.
+    first, second = other(HEAD, name="first", metrics_version=1), other(THAWED, name="second")
     other(HEAD, name="unfinished", status=Status.INTERRUPTED)
     spec = small_spec(search={"warm_start": [str(first), str(second), "unfinished"]})
     assert told(spec, tmp_path) == [
@@ -137,6 +141,10 @@ def test_what_varies_here_and_was_fixed_there_is_told(
     [
         ({"objective": Objective(metric="val/loss")}, "must have the objective val/macro_f1, got val/loss"),
         ({"fingerprint": "others"}, "must be on the images of this sweep"),
+        (
+            {"metrics_version": 1},
+            "must define val/macro_f1 as this run does, got version 1 of the metrics",
+        ),
     ],
 )
 def test_values_that_cannot_be_compared_are_refused(
@@ -144,7 +152,7 @@ def test_values_that_cannot_be_compared_are_refused(
 ) -> None:
     spec = small_spec(search={"warm_start": [str(other(HEAD, **change))]})
     with pytest.raises(InvalidInput, match=r"search\.warm_start: ") as caught:
-        warm_start.collect_trials(spec.problem, "photos".__eq__)
+        warm_start.collect_trials(spec.problem, "photos".__eq__, lacks_classes=True)
     assert message in str(caught.value)
 
 

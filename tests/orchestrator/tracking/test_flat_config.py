@@ -21,6 +21,7 @@ def config(trial: Callable[..., TrialResult]) -> Callable[..., TrialConfig]:
         {"strategy": "partial", "trainable_stages": 2, "backbone_lr_factor": 0.1, "norm_stats": "frozen"},
         {"strategy": "gradual", "last_stage_epoch": 1, "full_after": 1, "epochs": 5, "balance": "loss"},
         {"strategy": "full", "patience": 2, "min_delta": 0.01, "mixing": "mixup", "mixing_alpha": 0.2},
+        {"strategy": "full", "weights": "/w.pth", "weights_layout": "by_order"},
     ],
 )
 def test_a_configuration_is_read_back_equal(config: Callable[..., TrialConfig], settings: dict[str, Any]) -> None:
@@ -35,7 +36,8 @@ def test_a_configuration_is_read_back_equal(config: Callable[..., TrialConfig], 
 def test_a_setting_that_does_not_apply_is_absent(config: Callable[..., TrialConfig]) -> None:
     head = flat_config(config(strategy="head"))
     absent = {"trainable_stages", "unfreeze_epoch", "patience", "min_delta", "mixing_alpha", "class_weighting"}
-    assert not (absent | {"norm_stats", "decay_to", "backbone_lr_factor"}) & head.keys()
+    absent |= {"norm_stats", "decay_to", "backbone_lr_factor", "weights_layout"}
+    assert not absent & head.keys()
     assert (head["data_root"], head["objective_metric"]) == ("/photos", "val/macro_f1")
     assert "norm_stats" in flat_config(config(strategy="full"))
 

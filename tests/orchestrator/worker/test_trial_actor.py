@@ -54,7 +54,7 @@ def worker(
     config: TrialConfig, run: Place, cache: Path, known: TrialResult | None = None
 ) -> Iterator[Callable[[], Answer]]:
     """A worker's steps; it ends as by a kill, having cleaned nothing up."""
-    actor = TrialActor(assigned(config, run, cache, known))
+    actor = TrialActor(assigned(config, run, cache, known, metrics_version=1))
     yield lambda: answer(actor)
     if actor._handler is not None:
         actor._handler.close()
@@ -95,6 +95,7 @@ def test_a_trial_goes_on_on_another_node_from_what_is_in_the_bucket(
         _, state = checkpoint.load_trained(folder)
     assert trial.best is not None
     assert state.reports == trial.reports[: trial.best.epoch]
+    assert state.metrics_version == 1, "as its run began"
 
 
 def test_a_trial_whose_checkpoint_is_gone_begins_anew_and_says_so(

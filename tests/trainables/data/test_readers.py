@@ -137,7 +137,8 @@ def test_remarks_name_what_is_left_out_and_what_val_lacks(photos):
     (photos / "test" / "stray.jpg").touch()
     assert open_dataset(photos).remarks == (
         f"{photos}: 2 files left out (1 .heic, 1 outside a class folder)",
-        f"{photos}: val has no image of dog: its figures say nothing about it; add images to val",
+        f"{photos}: val has no image of dog: its figures say nothing about it, and macro-F1 counts each as 0; "
+        "add images to val",
     )
 
 

@@ -1,8 +1,10 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import f1_score
 
 from trainables.config import TrialConfig
 from trainables.data.arrays import load_arrays
@@ -66,3 +68,18 @@ def test_a_probe_beats_a_guess_by_any_metric(config: TrialConfig, cache_dir: Pat
     by_loss = config.model_copy(update={"objective": type(config.objective)(metric="val/loss")})
     assert linear_probe(by_loss, cache_dir).objective < np.log(10)
     assert linear_probe(config, cache_dir).objective > 0.3
+
+
+def test_a_probe_of_an_older_run_leaves_out_a_class_without_images(
+    config: TrialConfig, few_digits: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "digits"
+    shutil.copytree(few_digits, root)
+    shutil.rmtree(root / "val" / "2")
+    data = config.data.model_copy(update={"root": root})
+    settings = (config.model_copy(update={"data": data}), tmp_path / "cache", None)
+    old, new = (linear_probe(*settings, version) for version in (1, 2))
+    labels, predicted = (new.predictions[name] for name in ("label", "predicted"))
+    assert old.objective == pytest.approx(f1_score(labels, predicted, average="macro"))
+    expected = f1_score(labels, predicted, labels=["0", "1", "2"], average="macro", zero_division=0)
+    assert new.objective == pytest.approx(expected)

@@ -59,6 +59,15 @@ def test_a_split_that_is_not_there_and_data_that_has_changed(trained: tuple[Tria
     with pytest.raises(InvalidInput, match="split must be one of train, val, test, got 'holdout'"):
         evaluate_checkpoint(folders.best, "holdout", folders.cache)
     before = evaluate_checkpoint(folders.best, "test", folders.cache)
+    shutil.rmtree(config.data.root / "test" / "2")
+    measured = []
+    for version in ({}, {"metrics_version": 1}):
+        spoil(folders.best, **version)
+        measured.append(evaluate_checkpoint(folders.best, "test", folders.cache))
+    scores = np.array([row["f1"] for row in measured[0].per_class.values()])
+    occurs = np.sum(measured[0].confusion, axis=0) + np.sum(measured[0].confusion, axis=1) > 0
+    assert measured[0].metrics["macro_f1"] == pytest.approx(scores.mean()), "a class that test lacks counts as 0"
+    assert measured[1].metrics["macro_f1"] == pytest.approx(scores[occurs].mean()), "in an older run it does not"
     for split, kept in (("test", True), ("train", False)):
         Image.new("RGB", (32, 32)).save(next((config.data.root / split).rglob("*.png")))
         if kept:

@@ -5,6 +5,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from library_models import CLASSES, LIBRARY_MODELS, LISTINGS, listed, listing
 from safetensors.torch import save_file
 from timm.models.vgg import ConvMlp
 from torch import nn
@@ -126,34 +127,53 @@ def test_a_tensor_of_another_shape_is_no_pair(tmp_path: Path) -> None:
         load_weights(bare_model("mobilenetv2_100", 5), "mobilenetv2_100", tmp_path / "w.pth")
 
 
-def test_the_names_of_efficientnet_pytorch(tmp_path: Path) -> None:
-    """Keys as that library writes them; its models were not at hand, so no logits are compared."""
-    model = bare_model("tf_efficientnet_b0", 5)
-    inner = {
-        "conv_pwl": "_project_conv",
-        "conv_dw": "_depthwise_conv",
-        "se.conv_reduce": "_se_reduce",
-        "se.conv_expand": "_se_expand",
-    }
-    blocks = [f"{stage}.{block}" for stage, part in enumerate(model.blocks) for block in range(len(part))]
-    theirs = {}
-    for name, tensor in model.state_dict().items():
-        layer, _, key = name.rpartition(".")
-        if layer.startswith("blocks."):
-            _, stage, block, within = layer.split(".", 3)
-            number = blocks.index(f"{stage}.{block}")
-            first = number == 0  # without expansion
-            names = {**inner, "bn1": "_bn1", "bn2": "_bn2", "conv_pw": "_project_conv"}
-            if not first:
-                names |= {"bn1": "_bn0", "bn2": "_bn1", "bn3": "_bn2", "conv_pw": "_expand_conv"}
-            new = f"_blocks.{number}.{names[within]}"
-        else:
-            new = {"conv_stem": "_conv_stem", "bn1": "_bn0", "conv_head": "_conv_head", "bn2": "_bn1"}.get(layer, "_fc")
-        theirs[f"{new}.{key}"] = torch.randn_like(tensor) if tensor.is_floating_point() else tensor
-        if key == "running_var":
-            theirs[f"{new}.{key}"].abs_()
-        model.state_dict()[name].copy_(theirs[f"{new}.{key}"])
-    save_file(theirs, tmp_path / "w.safetensors")
-    mapped = bare_model("tf_efficientnet_b0", 5)
-    load_weights(mapped, "tf_efficientnet_b0", tmp_path / "w.safetensors")
-    assert all(torch.equal(mapped.state_dict()[name], tensor) for name, tensor in model.state_dict().items())
+@pytest.mark.parametrize("name", LIBRARY_MODELS)
+def test_the_keys_of_a_library_are_mapped_one_to_one(name: str, tmp_path: Path) -> None:
+    """By a listing of its keys and shapes; each tensor holds its own number."""
+    there, ours = listed(name), LIBRARY_MODELS[name][0]
+    save_file(there, tmp_path / "w.safetensors")
+    model = bare_model(ours, CLASSES)
+    load_weights(model, ours, tmp_path / "w.safetensors")
+    keys, numbers = [*there], {}
+    for own, tensor in model.state_dict().items():
+        assert tensor.unique().numel() == 1
+        numbers[own] = int(tensor.flatten()[0])
+        assert keys[numbers[own] - 1].rpartition(".")[2] == own.rpartition(".")[2]
+    assert sorted(numbers.values()) == list(range(1, len(there) + 1))
+
+
+@pytest.mark.filterwarnings("default")  # those of the library at its import
+@pytest.mark.parametrize("name", LIBRARY_MODELS)
+def test_logits_are_those_of_a_library_that_is_installed(name: str, tmp_path: Path) -> None:
+    ours, build = LIBRARY_MODELS[name]
+    torch.manual_seed(0)
+    source = trained(build()).double()
+    assert listing(source) == (LISTINGS / f"{name}.txt").read_text()
+    save_file(source.state_dict(), tmp_path / "w.safetensors")
+    model = bare_model(ours, CLASSES).double().eval()
+    load_weights(model, ours, tmp_path / "w.safetensors")
+    images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    with torch.no_grad():
+        wanted = source(images)
+        wanted, got = getattr(wanted, "logits", wanted), model(images)
+    assert wanted.std() > 1e-6
+    assert (wanted - got).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize(
+    ("tensors", "ours", "said"),
+    [
+        ("transformers-efficientnet-b0", "efficientnet_b0", r"such as tf_efficientnet_b0 \(efficientnet_b0 pads"),
+        ("efficientnet_pytorch-b0", "efficientnet_b0", r"such as tf_efficientnet_b0 \(efficientnet_b0 pads"),
+        ("transformers-resnet18", "resnet26", "such as resnet50, or convert"),
+        ("mobilenet_v1.conv_stem.convolution.weight", "mobilenetv1_100", "pads images as TensorFlow does, and none of"),
+        ("mobilenet_v2.conv_stem.first_conv.convolution.weight", "mobilenetv2_100", "pads .* weights_layout: by_order"),
+    ],
+)
+def test_a_model_that_pads_otherwise_or_is_another_is_refused(
+    tensors: str, ours: str, said: str, tmp_path: Path
+) -> None:
+    there = {tensors: torch.ones(32, 3, 3, 3)} if "." in tensors else listed(tensors)
+    save_file(there, tmp_path / "w.safetensors")
+    with pytest.raises(InvalidInput, match=rf"in the key layout of (transformers|efficientnet_pytorch), .*{said}"):
+        load_weights(bare_model(ours, CLASSES), ours, tmp_path / "w.safetensors")

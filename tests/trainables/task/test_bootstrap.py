@@ -34,16 +34,18 @@ def outputs(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @settings(max_examples=60)
-@given(outputs())
-def test_the_point_is_what_the_metrics_say(drawn: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+@given(outputs(), st.sampled_from([1, 2]))
+def test_the_point_is_what_the_metrics_say(
+    drawn: tuple[np.ndarray, np.ndarray, np.ndarray], metrics_version: int
+) -> None:
     labels, a, b = drawn
     for name in STATISTICS:
-        found = paired_bootstrap(a, b, labels, name, resamples=20)
-        assert found.a == pytest.approx(classification_scores.metrics(a, labels)[name])
-        assert found.b == pytest.approx(classification_scores.metrics(b, labels)[name])
+        found = paired_bootstrap(a, b, labels, name, metrics_version, resamples=20)
+        assert found.a == pytest.approx(classification_scores.metrics(a, labels, metrics_version)[name])
+        assert found.b == pytest.approx(classification_scores.metrics(b, labels, metrics_version)[name])
         assert found.value == pytest.approx(found.a - found.b)
         assert found.interval.low <= found.interval.high
-        swapped = paired_bootstrap(b, a, labels, name, resamples=20)
+        swapped = paired_bootstrap(b, a, labels, name, metrics_version, resamples=20)
         assert swapped.value == -found.value
     assert paired_bootstrap(a, a, labels).interval == Interval(0, 0)
 

@@ -19,13 +19,15 @@ def outputs(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
 
 
 @settings(max_examples=50)
-@given(outputs())
-def test_metrics_are_those_of_scikit_learn(drawn: tuple[np.ndarray, np.ndarray]) -> None:
+@given(outputs(), st.sampled_from([1, 2]))
+def test_metrics_are_those_of_scikit_learn(drawn: tuple[np.ndarray, np.ndarray], version: int) -> None:
+    """The first version of macro-F1 leaves out classes that occur nowhere, as scikit-learn does unless told them."""
     logits, labels = drawn
+    told = None if version == 1 else range(CLASSES)
     predicted = logits.argmax(axis=1)
     wide = logits.astype(np.float64)
     chances = np.exp(wide - np.logaddexp.reduce(wide, axis=1)[:, None])
-    measured = classification_scores.metrics(logits, labels)
+    measured = classification_scores.metrics(logits, labels, version)
     # By hand: with a single class present, scikit-learn's balanced accuracy warns and its log loss needs all classes.
     recalls = [(predicted[labels == label] == label).mean() for label in np.unique(labels)]
     assert measured == pytest.approx(
@@ -33,11 +35,23 @@ def test_metrics_are_those_of_scikit_learn(drawn: tuple[np.ndarray, np.ndarray])
             "loss": -np.log(chances[np.arange(len(labels)), labels]).mean(),
             "accuracy": sk.accuracy_score(labels, predicted),
             "balanced_accuracy": np.mean(recalls),
-            "macro_f1": sk.f1_score(labels, predicted, average="macro", zero_division=0),
+            "macro_f1": sk.f1_score(labels, predicted, labels=told, average="macro", zero_division=0),
         },
         rel=1e-9,
     )
     assert all(type(value) is float for value in measured.values())
+
+
+def test_a_class_without_images_counts_as_0_in_macro_f1_alone() -> None:
+    """Three cats, one taken for a dog, and no dog and no bird: F1 is 0.8, 0 and 0."""
+    logits, labels = np.eye(3, dtype=np.float32)[[0, 0, 1]], np.zeros(3, dtype=np.int64)
+    old, new = (classification_scores.metrics(logits, labels, version) for version in (1, 2))
+    assert (old.pop("macro_f1"), new.pop("macro_f1")) == pytest.approx((0.8 / 2, 0.8 / 3))
+    assert old == new
+    assert new["balanced_accuracy"] == pytest.approx(2 / 3)
+    evaluation = classification_scores.evaluate_logits(logits, labels, ("cat", "dog", "bird"), "val")
+    assert evaluation.metrics["macro_f1"] == pytest.approx(0.8 / 3)
+    assert evaluation.intervals["macro_f1"].high == pytest.approx(1 / 3), "of a resample that is all right"
 
 
 @settings(max_examples=50)
