@@ -27,6 +27,7 @@ IMAGE = FileKind("an image", 512 * _MIB, "replace or remove it")
 MANIFEST = FileKind("a manifest", 512 * _MIB)
 DOCUMENT = FileKind("a YAML or JSON file", 16 * _MIB)
 RECORD = FileKind("a record", 256 * _MIB, "move it out of the run")
+RUN_FILE = FileKind("a log or a table of a run", 64 * 1024 * _MIB, "move it out of the run")
 WEIGHTS = FileKind("a weights file", 64 * 1024 * _MIB)
 MODEL = FileKind("an ONNX file", 64 * 1024 * _MIB)
 
@@ -62,7 +63,10 @@ def open_user_file(path: Path, kind: FileKind) -> BinaryIO:
 def read_user_file(path: Path, kind: FileKind) -> bytes:
     """Return the bytes of a file; raises what `open_user_file` raises, also for a file that grows while it is read."""
     with open_user_file(path, kind) as file:
-        content = file.read(kind.largest + 1)
+        # Not `largest` at once: Python reserves memory for as many bytes as are asked for.
+        content = file.read(os.fstat(file.fileno()).st_size)
+        while len(content) <= kind.largest and (more := file.read(_MIB)):
+            content += more
     if len(content) > kind.largest:
         raise InvalidInput(_too_large(path, kind, "more"))
     return content
