@@ -104,6 +104,12 @@ ADDED: dict[str, str] = {
     "files: exports/*": "another trial than the winner is exported to a folder of its own",
     "exit codes: BadImages*": "all bad images are listed in JSON",
     "*data.test*": "a split without labels can be left out",
+    "*data.on_bad_image*": "images that cannot be decoded can be left out",
+    "records: run.json skipped_images*": "a run says which images it has left out",
+    "printed: *.skipped_images": "a leaderboard says how many images its runs have left out",
+    "printed: data preview bad_images*": "all bad images are listed in JSON, also where they are left out",
+    "*data.max_pixels*": "the limit for an image that is safe to decode can be raised and lowered",
+    "onnx: thaw.*": "a model says how many images were left out, and to how many pixels one is decoded",
     "printed: data preview remarks*": "the look at the data says what was left out",
     "records: *status = default RUNNING": "a new trial is RUNNING; records always hold the status",
 }
