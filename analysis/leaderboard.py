@@ -15,6 +15,7 @@ from analysis.run_store import write_atomically
 from analysis.text_tables import csv_table, markdown_table
 from search_spaces.errors import InvalidInput, ThawError
 from trainables.config import DataConfig, Objective, TrialConfig
+from trainables.data.content_remarks import skipped_remark
 from trainables.result import EpochReport, TrialResult, best_report
 from trainables.status import Status
 from trainables.storage.place import Place, as_place
@@ -36,7 +37,7 @@ _GROUPS = {
 
 _SIZES = ("total_parameters", "trainable_parameters")
 _CSV_FIELDS = ["rank", "trial_id", "status", "objective", "epoch", "epochs", "seconds", *_SIZES, "probe", "failure"]
-_JSON_FIELDS = [*_CSV_FIELDS[:-1], "parameters", "config", "failure"]
+_JSON_FIELDS = [*_CSV_FIELDS[:-1], "skipped_images", "parameters", "config", "failure"]
 
 COLUMNS = ("run", "rank", "trial_id", "status", "objective", "epoch", "epochs", "seconds", *_SIZES, "probe")
 """Columns of a row that are no settings and no metrics."""
@@ -66,6 +67,9 @@ class Entry:
 
     run: str | None = None
     """Run of the trial, where several runs are ranked together."""
+
+    skipped_images: int | None = None
+    """Images of the data set that were left out as they cannot be decoded; None where it is not known."""
 
     @property
     def total_parameters(self) -> int | None:
@@ -106,6 +110,7 @@ class Entry:
             "total_parameters": self.total_parameters,
             "trainable_parameters": self.trainable_parameters,
             "probe": self.probe,
+            "skipped_images": self.skipped_images,
             "parameters": to_jsonable_python(self.trial.parameters),
             "config": self.trial.config.to_json(),
             "failure": None if self.trial.failure is None else self.trial.failure.message,
@@ -125,7 +130,7 @@ class ProbeEntry:
     def to_json(self) -> dict[str, Any]:
         """Return the row with the fields of an entry."""
         own = {"trial_id": probe_id(self.architecture), "status": PROBE, "objective": self.objective}
-        empty = dict.fromkeys(("rank", "epoch", "epochs", "seconds", *_SIZES, "probe", "failure"))
+        empty = dict.fromkeys(("rank", "epoch", "epochs", "seconds", *_SIZES, "probe", "skipped_images", "failure"))
         parameters = {"architecture": self.architecture}
         values = {**empty, **own, "parameters": parameters, "config": parameters}
         return {name: values[name] for name in _JSON_FIELDS}
@@ -153,7 +158,8 @@ class Leaderboard:
     """Linear probe of each architecture, best first, where the run has them."""
 
     problems: tuple[str, ...] = ()
-    """Sentences for the reader: files that could not be used, whose trials are missing; runs that do not compare."""
+    """Sentences for the reader: files that could not be used, whose trials are missing; runs that do not compare;
+    images that were left out."""
 
     fingerprint: str | None = None
     """Fingerprint of the data; None where it is not known."""
@@ -171,10 +177,16 @@ class Leaderboard:
         """Read the leaderboard of a ledger's run. Raises InvalidInput as `from_run` does."""
         record = ledger.read_run()
         board = cls.from_trials(record.objective, ledger.trials(), source=str(ledger.run.root))
-        probed = [replace(entry, probe=record.probe.get(entry.trial.config.architecture)) for entry in board.entries]
+        skipped = sum(map(len, record.skipped_images.values()))
+        probed = [
+            replace(entry, probe=record.probe.get(entry.trial.config.architecture), skipped_images=skipped)
+            for entry in board.entries
+        ]
         probes = sorted(record.probe.items(), key=lambda item: -record.objective.score(item[1]))
         rows = tuple(ProbeEntry(name, value) for name, value in probes)
-        board = replace(board, entries=tuple(probed), probes=rows, problems=ledger.problems)
+        remark = skipped_remark(record.skipped_images)
+        left_out = () if remark is None else (f"{ledger.run.root}: {remark}; run.json names them",)
+        board = replace(board, entries=tuple(probed), probes=rows, problems=(*ledger.problems, *left_out))
         return replace(board, fingerprint=record.fingerprint, metrics_version=record.metrics_version)
 
     @classmethod

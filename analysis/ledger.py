@@ -79,6 +79,9 @@ class RunRecord(BaseModel):
     sample_counts: dict[str, int]
     """Images by split."""
 
+    skipped_images: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """Images left out as they cannot be decoded (`data.on_bad_image: skip`): their errors by path, by split."""
+
     trials_planned: int = Field(ge=0)
     """Number of trials that the sweep asked for."""
 

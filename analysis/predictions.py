@@ -6,7 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.run_store import RunStore
-from search_spaces.errors import StorageFailed
+from search_spaces.errors import InvalidInput, StorageFailed
+from search_spaces.user_files import RUN_FILE, open_user_file
 from trainables.storage.place import Place
 
 
@@ -14,10 +15,10 @@ def read_predictions(store: RunStore, place: Place, columns: Sequence[str]) -> p
     """Return the table of a file of predictions; None where it is missing, damaged or lacks one of the columns."""
     try:
         # Opened here: Arrow takes no path that is not UTF-8.
-        with store.reading(place) as path, path.open("rb") as file:
+        with store.reading(place) as path, open_user_file(path, RUN_FILE) as file:
             table = pq.read_table(file)
     # Also where a bucket does not answer.
-    except (OSError, pa.ArrowException, StorageFailed):
+    except (OSError, pa.ArrowException, InvalidInput, StorageFailed):
         return None
     return table if set(columns) <= set(table.column_names) else None
 

@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 
 from search_spaces.errors import InvalidInput, StorageFailed
 from search_spaces.permissions import check_readable
+from search_spaces.user_files import RECORD
 from trainables.storage.bucket import BucketPath
 from trainables.storage.folders import cache_folder
-from trainables.storage.place import Place
+from trainables.storage.place import Place, read_place
 
 HEARTBEAT = re.compile(r"driver(?:\.(?P<number>[1-9]\d{0,8}))?\.json")
 """Names of the heartbeats of a run, one per driver."""
@@ -241,12 +242,10 @@ def claimed_run(place: Place, cache: Path | None = None) -> RunFolder:
 
 def _recorded_generations(heartbeat: Place) -> tuple[Generation, ...]:
     """Return the generations in the record of a driver; none where it is damaged, which `heartbeat.read` reports."""
-    if isinstance(heartbeat, Path) and heartbeat.exists() and not heartbeat.is_file():
-        return ()
     try:
-        values: Any = json.loads(heartbeat.read_bytes())
+        values: Any = json.loads(read_place(heartbeat, RECORD))
         pairs = [(number, first) for number, first in values.get("generations", FIRST_GENERATION)]
-    except PermissionError:
+    except (PermissionError, IsADirectoryError, InvalidInput):
         return ()
     except (ValueError, TypeError, AttributeError, RecursionError):
         return ()

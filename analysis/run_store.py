@@ -17,8 +17,9 @@ from pathlib import Path
 
 from analysis.run_folder import RunFolder, claimed_run
 from search_spaces.errors import StorageFailed
+from search_spaces.user_files import RECORD
 from trainables.storage.bucket import BucketPath
-from trainables.storage.place import Place, storage_errors
+from trainables.storage.place import Place, read_place, storage_errors
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ def create_exclusively(path: Place, text: str) -> bool:
 
 def _holds(path: Place, content: bytes) -> bool:
     try:
-        return path.read_bytes() == content
+        return read_place(path, RECORD) == content
     except FileNotFoundError:  # another's, deleted again
         return False
 

@@ -35,13 +35,15 @@ class BadImages(InvalidInput):
         """`faults` is the error of each image by its path."""
         self.faults = dict(sorted(faults.items()))
         messages = list(self.faults.values())
+        text = f"{messages[0].rstrip('.')}, or leave it out with `data.on_bad_image: skip`"
         if len(messages) > 1:
             left = len(messages) - _NAMED_IMAGES
             shown = [*messages[:_NAMED_IMAGES], *([f"and {left} more"] if left > 0 else [])]
-            text = "".join(f"\n  {message}" for message in shown)
-            remedy = "`thaw data preview FILE --format json` lists all" if left > 0 else "replace or remove these files"
-            messages = [f"every image must be complete and readable, got {len(messages)} that are not; {remedy}{text}"]
-        super().__init__(messages[0])
+            remedy = "replace or remove these files, or leave them out with `data.on_bad_image: skip`"
+            more = "; `thaw data preview FILE --format json` lists all" if left > 0 else ""
+            text = f"every image must be complete and readable, got {len(messages)} that are not; {remedy}{more}"
+            text += "".join(f"\n  {message}" for message in shown)
+        super().__init__(text)
 
 
 class StorageFailed(ThawError):

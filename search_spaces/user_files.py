@@ -28,6 +28,7 @@ IMAGE = FileKind("an image", 512 * _MIB, "replace or remove it")
 MANIFEST = FileKind("a manifest", 512 * _MIB)
 DOCUMENT = FileKind("a YAML or JSON file", 16 * _MIB)
 RECORD = FileKind("a record", 256 * _MIB, "move it out of the run")
+RUN_FILE = FileKind("a log or a table of a run", 64 * 1024 * _MIB, "move it out of the run")
 WEIGHTS = FileKind("a weights file", 64 * 1024 * _MIB)
 MODEL = FileKind("an ONNX file", 64 * 1024 * _MIB)
 

@@ -42,6 +42,9 @@ NormStats = Literal["batch", "frozen"]
 WeightsLayout = Literal["by_name", "by_order"]
 Strategy = Literal["head", "partial", "progressive", "gradual", "full"]
 
+DEFAULT_MAX_PIXELS = 89_478_485
+"""Pillow's own limit for an image that is safe to decode: 256 MiB of RGB."""
+
 # Each strategy's own parameters; a strategy takes exactly these.
 STRATEGY_PARAMETERS: Mapping[str, tuple[str, ...]] = {
     "head": (),
@@ -101,6 +104,14 @@ class DataConfig(Frozen):
 
     resize_mode: ResizeMode = "crop"
     """crop: shorter side resized, center kept; squash: aspect ratio ignored; pad: longer side resized, rest gray."""
+
+    on_bad_image: Literal["fail", "skip"] = "fail"
+    """fail: images that cannot be decoded are named, and nothing is trained; skip: they are left out of training and
+    measuring, and stand in the run's record."""
+
+    max_pixels: int = Field(default=DEFAULT_MAX_PIXELS, ge=1, le=2_000_000_000)
+    """Largest number of pixels to which an image is decoded, at 4 bytes of memory each. A larger JPEG is decoded at
+    1/2, 1/4 or 1/8 of its width and height; a larger progressive JPEG, or image of another format, is a bad image."""
 
     weights_dir: PathFromFile | None = None
     """Folder of `<architecture>.safetensors` in timm's key layout, read in place of timm's hub."""

@@ -105,9 +105,9 @@ class _Predictions:
 
 
 def _photo(data: RunData, path: str, caption: str) -> Photo:
-    root = Path(data.board.entries[0].trial.config.data.root)
+    trained = data.board.entries[0].trial.config.data
     try:
-        image = decode(read_user_file(root / path, IMAGE), path)
+        image = decode(read_user_file(Path(trained.root) / path, IMAGE), path, trained.max_pixels)
     except (OSError, InvalidInput):
         return Photo(path, caption, None)
     image.thumbnail((_PIXELS, _PIXELS))

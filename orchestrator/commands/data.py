@@ -82,7 +82,9 @@ def preview(
         out.parent.mkdir(parents=True, exist_ok=True)
         image.save(out, format="PNG")
     if format is Format.JSON:
-        print_json({"picture": str(out), **asdict(counts), "remarks": arrays.remarks})
+        skipped = [item for images in arrays.dataset.skipped.values() for item in images.items()]
+        bad = [{"path": str(arrays.dataset.root / path), "error": error} for path, error in skipped]
+        print_json({"picture": str(out), **asdict(counts), "remarks": arrays.remarks, "bad_images": bad})
         return
     output.print(class_table(counts))
     prose(

@@ -25,6 +25,7 @@ from orchestrator.commands.options import (
 from search_spaces.errors import InvalidInput
 from search_spaces.shell import shell_command, thaw_command
 from search_spaces.terminal_text import without_colors, without_controls
+from search_spaces.user_files import RUN_FILE
 
 STOP_TIMEOUT = 120.0
 FOLLOW_SECONDS = 1.0
@@ -224,6 +225,7 @@ def logs(
 ) -> None:
     """Print the log of a trial, or of the sweep itself."""
     from analysis.run_folder import open_run
+    from trainables.storage.place import read_place
 
     folder = open_run(run)
     path = folder.sweep_log if trial is None else folder.log(trial)
@@ -234,7 +236,7 @@ def logs(
         )
     decoder, printed = codecs.getincrementaldecoder("utf-8")("replace"), 0
     while True:
-        content = path.read_bytes()
+        content = read_place(path, RUN_FILE)
         typer.echo(without_controls(decoder.decode(content[printed:])), nl=False)
         printed = len(content)
         if not follow:

@@ -52,15 +52,16 @@ def explain(
 
     from orchestrator.spec.loading import load_trial
     from orchestrator.terminal.tables import phase_table
+    from trainables.data.arrays import open_used
     from trainables.data.balance import batches
-    from trainables.data.readers import open_dataset
     from trainables.estimate.explain import explain_plan
     from trainables.model.build import check_image_size
+    from trainables.storage.folders import cache_folder
     from trainables.task.task import load_task
     from trainables.task_catalog import unread_settings
 
     settings = load_trial(config, set_ or [])
-    dataset = open_dataset(settings.data.root, settings.data.manifest, settings.data.splits)
+    dataset = open_used(settings.data, cache_folder(None))
     steps = len(batches(np.arange(len(dataset.splits["train"])), settings.batch_size))
     check_image_size(settings.architecture, settings.data.image_size)
     # Only names and sizes are needed: no weights are downloaded for that.

@@ -143,6 +143,7 @@ def create_run(run: RunFolder, spec: SweepSpec, arrays: Arrays) -> None:
             created=datetime.datetime.now(datetime.UTC),
             classes=arrays.classes,
             fingerprint=arrays.fingerprints.trained,
+            skipped_images={split: dict(images) for split, images in arrays.dataset.skipped.items()},
             sample_counts={split: len(samples) for split, samples in arrays.dataset.splits.items()},
             metrics_version=METRICS_VERSION,
             versions={name: importlib.metadata.version(name) for name in RECORDED_PACKAGES},

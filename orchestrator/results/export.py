@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.leaderboard import Leaderboard
+from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, open_run
 from analysis.run_store import RunStore, write_atomically
 from analysis.winner import EXPORT_JSON, retrain_record
@@ -15,11 +16,12 @@ from orchestrator.results.retention import trial_weights
 from orchestrator.spec.loading import load_run
 from orchestrator.tracking.configured_trackers import publish_summary
 from orchestrator.tracking.observer import TrackerProblem
-from trainables.bundle.export import ExportBundle
+from trainables.bundle.export import ExportBundle, write_metadata
+from trainables.data.arrays import open_used
 from trainables.data.preprocess import Preprocessing
-from trainables.data.readers import open_dataset
 from trainables.loop.checkpoint import load_trained
 from trainables.result import TrialResult
+from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place
 from trainables.task.task import load_task
 
@@ -61,20 +63,22 @@ def _export(
 ) -> ExportBundle:
     with weights as checkpoint:
         model, state = load_trained(checkpoint)
-    dataset = open_dataset(state.config.data.root, state.config.data.manifest, state.config.data.splits)
+    data = state.config.data
+    dataset = open_used(data, cache_folder(load_run(run).storage.cache_dir))
     for draft in run.here(place).glob(".export-*"):  # of an export that was killed
         shutil.rmtree(draft, ignore_errors=True)
     bundle = load_task(state.config.task).export(
         model,
         labels=state.classes,
-        preprocessing=Preprocessing(
-            state.config.data.image_size, state.config.data.resize_mode, mean=state.mean, std=state.std
-        ),
+        preprocessing=Preprocessing(data.image_size, data.resize_mode, state.mean, state.std, data.max_pixels),
         config=_portable(state.config.to_json()),
         fingerprint=state.fingerprint,
         images=((sample.path, dataset.read(sample)) for sample in dataset.splits["val"]),
         folder=run.here(place),
     )
+    skipped = {split: len(images) for split, images in Ledger(run).read_run().skipped_images.items()}
+    if skipped:  # counts alone: names of photos stay at home
+        write_metadata(bundle.model, {"thaw.skipped_images": skipped})
     write_atomically(run.here(place) / EXPORT_JSON, json.dumps({"trial_id": trial.trial_id, "origin": origin}))
     # The model last: the other files describe it, and only the model makes the export complete.
     for name in sorted((file.name for file in bundle.model.parent.iterdir()), key=bundle.model.name.__eq__):

@@ -120,6 +120,7 @@ def _point(problem: SearchProblem, trial: TrialResult) -> Point | None:
     own = problem.configure(point)
     # The place of images and weights may differ, and the seed; everything else decides the result.
     theirs = trial.config
-    same_pixels = all(getattr(own.data, name) == getattr(theirs.data, name) for name in ("image_size", "resize_mode"))
+    decided = ("image_size", "resize_mode", "max_pixels")
+    same_pixels = all(getattr(own.data, name) == getattr(theirs.data, name) for name in decided)
     same = own.model_copy(update={"data": theirs.data, "seed": theirs.seed}) == theirs
     return point if same_pixels and same else None

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from orchestrator.cluster.token_file import shared_mode
 from search_spaces.errors import InvalidInput
+from search_spaces.user_files import DOCUMENT, read_user_file
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ def read_token(file: Path | None, environment: Mapping[str, str] = os.environ) -
     if file is None:
         return AccessToken(environment[VARIABLE].strip(), f"${VARIABLE}") if VARIABLE in environment else None
     try:
-        text = file.read_text(encoding="utf-8").strip()
+        text = read_user_file(file, DOCUMENT).decode("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"--token-file: must be a readable text file, got {file}: {error}; {_REMEDY}") from None
     mode = shared_mode(file)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from analysis.run_folder import RunFolder
 from search_spaces.errors import InvalidInput
+from search_spaces.user_files import RUN_FILE, open_user_file
 from trainables.storage.place import Place
 
 _LONGEST = 256 * 1024
@@ -35,7 +36,7 @@ def _read(path: Place) -> tuple[bytes, int]:
     if not isinstance(path, Path):
         content = path.read_bytes()
         return content[-_LONGEST:], len(content)
-    with path.open("rb") as file:
+    with open_user_file(path, RUN_FILE) as file:
         size = os.fstat(file.fileno()).st_size
         file.seek(max(size - _LONGEST, 0))
         return file.read(_LONGEST), size

@@ -4,6 +4,7 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
+from search_spaces.user_files import RECORD, read_user_file
 from trainables.status import Status
 
 
@@ -14,10 +15,10 @@ class TrackedTrials:
     """
 
     def __init__(self, path: Path) -> None:
-        """Read the file."""
+        """Read the file; raises InvalidInput where something else has its place."""
         self._path = path
         self._statuses: dict[tuple[str, str], str] = {}
-        for line in path.read_text().splitlines() if path.exists() else ():
+        for line in read_user_file(path, RECORD).splitlines() if path.exists() else ():
             with suppress(ValueError):  # the first one is empty, others may have been cut by a kill
                 tracker, trial, status = json.loads(line)
                 self._statuses[tracker, trial] = status

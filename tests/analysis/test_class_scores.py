@@ -1,3 +1,4 @@
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -41,12 +42,15 @@ def test_without_outputs_the_classes_are_those_that_occur(tmp_path: Path) -> Non
     assert [row[0] for row in scores.rows] == ["cat", "dog"]
 
 
+@pytest.mark.timeout(20)
 def test_predictions_that_cannot_be_used_have_no_scores(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     assert class_scores(run, tmp_path / "none.parquet") is None
     assert class_scores(run, written(tmp_path, {"path": ["a"], "boxes": [1]})) is None
     (tmp_path / "broken.parquet").write_bytes(b"PAR1")
     assert class_scores(run, tmp_path / "broken.parquet") is None
+    os.mkfifo(tmp_path / "pipe.parquet")
+    assert class_scores(run, tmp_path / "pipe.parquet") is None
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("abcd")), min_size=1, max_size=40))

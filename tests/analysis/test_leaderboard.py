@@ -115,12 +115,12 @@ def test_json_fields_are_frozen() -> None:
         {
             "rank": 1, "trial_id": "0001", "status": "COMPLETED", "objective": 0.6, "epoch": 2, "epochs": 3,
             "seconds": 7.5, "total_parameters": 90, "trainable_parameters": 80, "probe": None,
-            "parameters": {"lr": 0.01}, "config": CONFIG.to_json(), "failure": None,
+            "skipped_images": None, "parameters": {"lr": 0.01}, "config": CONFIG.to_json(), "failure": None,
         },
         {
             "rank": None, "trial_id": "0002", "status": "FAILED", "objective": None, "epoch": None, "epochs": 0,
-            "seconds": 0, "total_parameters": None, "trainable_parameters": None, "probe": None, "parameters": {},
-            "config": CONFIG.to_json(), "failure": "loss is not finite",
+            "seconds": 0, "total_parameters": None, "trainable_parameters": None, "probe": None,
+            "skipped_images": None, "parameters": {}, "config": CONFIG.to_json(), "failure": "loss is not finite",
         },
     ]  # fmt: skip
 
@@ -198,6 +198,11 @@ def test_from_run(tmp_path: Path) -> None:
     board = Leaderboard.from_run(str(run.root))
     assert board.winner().trial_id == "0002"  # the run's objective ranks: val/loss, the smaller the better
     assert board == Leaderboard.from_run(run.root) == Leaderboard.from_run(run)
+    assert (board.problems, [entry.skipped_images for entry in board.entries]) == ((), [0, 0])
+    ledger.update_run(skipped_images={"train": {"a.jpg": "not complete", "b.jpg": "not complete"}})
+    board = Leaderboard.from_run(run)
+    assert [entry.skipped_images for entry in board.entries] == [2, 2]
+    assert "images that cannot be decoded are left out (data.on_bad_image: skip): 2 of train" in board.problems[0]
 
 
 def test_light_to_import() -> None:

@@ -1,5 +1,7 @@
 """Sweeps in this process, on its one Ray, and the sweep that several tests look at."""
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from orchestrator.tracking.observer import TrialCallback
 from trainables.result import TrialResult
 
 ARCHITECTURES = ["test_efficientnet", "test_resnet", "mobilenetv3_small_050"]
+BAD_IMAGES = ("test/3/bad.png", "train/0/a.png", "train/7/bad.png")
 
 
 @pytest.fixture
@@ -26,11 +29,19 @@ def sweep(ray_here: None, write_sweep: Callable[..., Path], tmp_path: Path) -> C
 
 @pytest.fixture(scope="session")
 def searched(
-    ray_here: None, write_sweep: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+    ray_here: None, digits: Path, write_sweep: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[SweepOutcome, list[TrialResult]]:
-    """A search as people run it, TPE and ASHA, and every change of a trial that was announced on the way."""
+    """A search as people run it, TPE and ASHA, and every change of a trial that was announced on the way.
+
+    Its data set has three images that cannot be decoded, which are left out.
+    """
     changes: list[TrialResult] = []
+    folder = tmp_path_factory.mktemp("searched")
+    shutil.copytree(digits, folder / "digits", copy_function=os.link)
+    for name in BAD_IMAGES:
+        (folder / "digits" / name).write_bytes(b"not an image")
     sections = {
+        "data": {"root": "digits", "image_size": 32, "resize_mode": "squash", "on_bad_image": "skip"},
         "trial": {"epochs": 3},
         "space": {
             "architecture": {"choice": ARCHITECTURES},
@@ -45,5 +56,5 @@ def searched(
         "stopping": {"asha": {"grace": 1, "reduction": 2}},
         "tracking": {"wandb": {"mode": "offline"}, "tensorboard": {}},
     }
-    spec = load(write_sweep(tmp_path_factory.mktemp("searched"), **sections))
+    spec = load(write_sweep(folder, **sections))
     return run_sweep(spec, observers=[TrialCallback(changes.append)]), changes

@@ -45,6 +45,7 @@ LEADERBOARD_FIELDS = [
     "total_parameters",
     "trainable_parameters",
     "probe",
+    "skipped_images",
     "parameters",
     "config",
     "failure",
@@ -144,6 +145,12 @@ def test_leaderboard(searched: tuple[SweepOutcome, list[TrialResult]], capsys: p
     run = searched[0].run
     entries = printed(capsys, "leaderboard", run.root)
     assert [list(entry) for entry in entries] == [LEADERBOARD_FIELDS] * 6
+    assert {entry["skipped_images"] for entry in entries} == {3}
+    skipped = Ledger(run).read_run().skipped_images
+    assert {split: [*images] for split, images in skipped.items()} == {
+        "test": ["test/3/bad.png"],
+        "train": ["train/0/a.png", "train/7/bad.png"],
+    }
     ranks = [entry["rank"] for entry in entries]
     completed = sum(entry["status"] == "COMPLETED" for entry in entries)
     assert ranks == [*range(1, completed + 1), *[None] * (6 - completed)]
@@ -153,7 +160,9 @@ def test_leaderboard(searched: tuple[SweepOutcome, list[TrialResult]], capsys: p
     assert printed(capsys, "leaderboard", run.root, "--top", "2") == entries[:2]
 
     assert cli(["leaderboard", str(run.root)]) == 0
-    same, _, *lines = capsys.readouterr().out.splitlines()
+    told = capsys.readouterr()
+    same, _, *lines = told.out.splitlines()
+    assert "images that cannot be decoded are left out (data.on_bad_image: skip): 1 of test, 2 of train" in told.err
     assert same.startswith("all: data.root=")
     assert lines[0].split()[:4] == ["rank", "trial", "status", "val/macro_f1"]
     assert lines[1].split()[:4] == ["1", entries[0]["trial_id"], "COMPLETED", f"{values[0]:.4f}"]
@@ -178,6 +187,8 @@ def test_retrain_and_export(exported: RunFolder, capsys: pytest.CaptureFixture[s
     assert document["model"] == str(exported.export / "model.onnx")
     assert document["origin"] == f"trial {winner['trial_id']}, retrained"
     assert document["labels"] == [str(digit) for digit in range(10)]
+    metadata = Predictor.open(exported.export / "model.onnx").session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["thaw.skipped_images"]) == {"test": 1, "train": 2}
 
 
 def test_trackers_have_the_retrained_winner_and_one_summary(exported: RunFolder):

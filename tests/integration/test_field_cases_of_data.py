@@ -107,6 +107,18 @@ def test_all_bad_images_are_in_the_json(field_case: FieldCases) -> None:
     assert all(entry["error"].startswith(f"{entry['path']}: image must be complete") for entry in bad)
 
 
+def test_bad_images_can_be_left_out(field_case: FieldCases) -> None:
+    case, skip = field_case("F18-several-bad-images"), ("--set", "data.on_bad_image=skip")
+    answer = case.thaw("data", "preview", "trial.yaml", "--format", "json", *skip)
+    assert answer.code == 0, answer.text
+    document = json.loads(answer.out)
+    assert [Path(entry["path"]).name for entry in document["bad_images"]] == ["z0.jpg", "z1.jpg", "z2.jpg", "z3.jpg"]
+    assert "are left out (data.on_bad_image: skip): 4 of train" in document["remarks"][0]
+    for command in (("trial", "trial.yaml", "--out", "out"), ("explain", "trial.yaml")):
+        answer = case.thaw(*command, *skip)
+        assert answer.code == 0, answer.text
+
+
 def test_a_bad_image_of_test_is_named_before_the_sweep(field_case: FieldCases) -> None:
     case = field_case("F48-bad-image-in-test")
     answer = case.thaw("sweep", "s.yaml")

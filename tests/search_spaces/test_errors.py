@@ -26,11 +26,13 @@ def test_many_names_are_counted_when_none_is_similar() -> None:
 
 
 def test_one_bad_image_is_its_own_message() -> None:
-    assert str(BadImages({"a.jpg": "a.jpg: image must be complete"})) == "a.jpg: image must be complete"
+    assert str(BadImages({"a.jpg": "a.jpg: image must be complete"})) == (
+        "a.jpg: image must be complete, or leave it out with `data.on_bad_image: skip`"
+    )
 
 
 def test_ten_bad_images_are_named_and_the_others_counted() -> None:
     error = BadImages({f"{number:02}.jpg": f"{number:02}.jpg: no image" for number in reversed(range(12))})
-    assert "got 12 that are not; `thaw data preview FILE --format json` lists all\n  00.jpg: no image\n" in str(error)
+    assert "skip`; `thaw data preview FILE --format json` lists all\n  00.jpg: no image\n" in str(error)
     assert str(error).endswith("09.jpg: no image\n  and 2 more")
     assert len(error.faults) == 12

@@ -17,6 +17,9 @@ def test_a_regular_file_is_read_whole(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("a")
     assert read_user_file(tmp_path / "a", SMALL) == b"12345678"
     assert read_user_file(tmp_path / "link", SMALL) == b"12345678"
+    assert read_user_file(tmp_path / "a", FileKind("a file of any size", 2**62)) == b"12345678", (
+        "takes memory for 8 bytes"
+    )
     with open_user_file(tmp_path / "a", SMALL) as file:
         assert file.read(3) == b"123"
 

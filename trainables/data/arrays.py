@@ -102,20 +102,30 @@ def load_arrays(
     for split in splits:
         if split not in dataset.splits:
             raise InvalidInput(f"{data.root}: split {one_of(split, dataset.splits)}, or add the images")
-    content, node = examine_content(dataset, cache), NodeCache(cache, budget)
+    content = examine_content(dataset, cache, data.on_bad_image, data.max_pixels, on_progress)
+    dataset, node = content.dataset, NodeCache(cache, budget)
     stored = content.fingerprints.stored
     opened: dict[str, Split] = {}
     faults: dict[str, str] = {}
     for split in splits:
         try:
-            opened[split] = Split(
-                open_images(dataset, split, data.image_size, data.resize_mode, stored, node, on_progress)
-            )
+            opened[split] = Split(open_images(dataset, split, data, stored, node, on_progress))
         except BadImages as error:  # those of the other splits are named with them
             faults |= error.faults
     if faults:
         raise BadImages(faults)
     return Arrays(dataset, content.fingerprints, opened, (*dataset.remarks, *content.remarks))
+
+
+def open_used(data: DataConfig, cache: Path) -> Dataset:
+    """List the images that are used: all, or those that can be decoded where bad ones are skipped.
+
+    Files are read in the latter case alone, once a node. Raises InvalidInput as `load_arrays` does.
+    """
+    dataset = open_dataset(data.root, data.manifest, data.splits)
+    if data.on_bad_image == "fail":
+        return dataset
+    return examine_content(dataset, cache, data.on_bad_image, data.max_pixels).dataset
 
 
 def decode_rest(arrays: Arrays, on_progress: Progress | None = None) -> None:

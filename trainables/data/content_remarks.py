@@ -1,7 +1,7 @@
 """Remarks on the content of a data set: equal files where they should differ, and images that will look black."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sized
 from typing import NamedTuple
 
 # A scan whose largest value is below this holds 14 bits or fewer, and becomes at most a quarter as bright as white.
@@ -36,6 +36,14 @@ def content_remarks(files: Iterable[File]) -> tuple[str, ...]:
         if file.largest is not None and file.largest < _DARK:
             dark.append(file)
     return (*_equal(labels, splits), *_black(dark))
+
+
+def skipped_remark(skipped: Mapping[str, Sized]) -> str | None:
+    """Return one sentence on the images of each split that are left out as they cannot be decoded; None without any."""
+    counts = [f"{len(images)} of {split}" for split, images in skipped.items() if len(images)]
+    if not counts:
+        return None
+    return f"images that cannot be decoded are left out (data.on_bad_image: skip): {', '.join(counts)}"
 
 
 def _equal(labels: dict[str, set[str]], splits: dict[str, dict[str, None]]) -> Iterable[str]:

@@ -3,20 +3,25 @@
 import io
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
 from search_spaces.errors import InvalidInput
+from trainables.config import DEFAULT_MAX_PIXELS
 
 # Nothing else is tried: Pillow's remaining plugins are of no use here, and some of them start other programs.
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
 
-# Above Pillow's limit for safe images a JPEG is decoded at a half, a quarter or an eighth of its size.
+# Pixels of a JPEG that may be decoded at a reduced scale: its bytes are all decoded, whatever the scale.
 LARGEST_JPEG = 500_000_000
 # No complete file has more pixels per byte: JPEG spends a bit on 64 pixels, and arithmetic coding less; PNG's deflate
-# reaches a ratio of 1032, on 8 pixels per byte. Pillow reserves memory for all pixels before it sees the end.
-_PIXELS_PER_BYTE = {"JPEG": 4096, "PNG": 8 * 1032}
+# reaches a ratio of 1032, on 8 pixels per byte; PPM has 8 pixels per byte where it has the fewest bits. Pillow reserves
+# memory for all pixels before it sees the end. The other formats can say "all pixels are white" in a few bytes, so only
+# `max_pixels` limits their memory. MPO is what Pillow calls a JPEG of several pictures, as phones write it.
+_PIXELS_PER_BYTE = {"JPEG": 4096, "MPO": 4096, "PNG": 8 * 1032, "PPM": 8}
 _SMALL = 16_000_000
 
 _EXIF_ORIENTATION = 0x0112
@@ -30,30 +35,41 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# `warnings.catch_warnings` changes the state of the whole process: one of our threads at a time.
-_warnings_lock = threading.Lock()
+# Filters of warnings and Pillow's limit are those of the whole process: one of our threads at a time.
+_pillow_lock = threading.Lock()
 
 
-def decode(data: bytes, name: str) -> Image.Image:
+def decode(data: bytes, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
     """Decode the image in RGB, upright, its first frame if it has several; transparent parts become white.
 
-    Colour profiles are not applied. A JPEG of more pixels than Pillow takes for safe, such as a phone's of 108
-    megapixels, is decoded at a reduced scale. Raises InvalidInput naming `name` for bytes that are no complete image of
-    a known format, for more pixels in another format, and for pixels without an agreed white (floats, 32-bit).
+    Colour profiles are not applied. A JPEG of more than `max_pixels`, such as a phone's of 108 megapixels, is decoded
+    at 1/2, 1/4 or 1/8 of its width and height, the first that has no more. Raises InvalidInput naming `name` for bytes
+    that are no complete image of a known format, for more pixels in another format or a progressive JPEG, and for
+    pixels without an agreed white (floats, 32-bit).
     """
     try:
-        return _to_rgb(_upright(_open(data)))
+        return _to_rgb(_upright(_open(data, max_pixels)))
     except UnidentifiedImageError:
         got = f"{len(data)} bytes that are none of {', '.join(_FORMATS)}"
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise InvalidInput(
-            f"{name}: image must not be so large that decoding it is a risk, got: {error} Scale it down."
+            f"{name}: image must not be so large that decoding it is a risk, got: {error} Scale it down, or raise "
+            "data.max_pixels."
         ) from error
     except MemoryError:
         raise
     except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
         got = f"{type(error).__name__}: {error}"
     raise InvalidInput(f"{name}: image must be complete and readable, got {got}; replace or remove the file")
+
+
+def decoding_fault(data: bytes, name: str, max_pixels: int) -> str | None:
+    """Return the message with which `decode` refuses an image; None for one that it decodes."""
+    try:
+        decode(data, name, max_pixels)
+    except InvalidInput as error:
+        return str(error)
+    return None
 
 
 def largest_of_sixteen_bits(data: bytes) -> int | None:
@@ -63,10 +79,9 @@ def largest_of_sixteen_bits(data: bytes) -> int | None:
     if not is_png and not is_gray_map and data[:4] not in (b"II*\0", b"MM\0*"):
         return None
     try:
-        with _warnings_lock, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=("PNG", "TIFF", "PPM"))
+        with _pillow_limits(DEFAULT_MAX_PIXELS):
+            image: Image.Image = Image.open(io.BytesIO(data), formats=("PNG", "TIFF", "PPM"))
+        _check_whole(image, data)
         # Pillow opens a gray map of 16 bits in the mode I, which stands for 32 bits in a TIFF.
         has_sixteen_bits = image.mode.startswith("I;16") or (image.mode == "I" and (is_png or is_gray_map))
         return int(np.asarray(image).max()) if has_sixteen_bits else None
@@ -76,33 +91,52 @@ def largest_of_sixteen_bits(data: bytes) -> int | None:
         return None
 
 
-def _open(data: bytes) -> Image.Image:
-    with _warnings_lock, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of metadata that nobody here reads
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
+def _open(data: bytes, max_pixels: int) -> Image.Image:
+    with _pillow_limits(max_pixels):
         try:
             image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
             if not data.startswith(b"\xff\xd8"):
                 raise
-            image = _reduced(data)
-    pixels, limit = image.width * image.height, _PIXELS_PER_BYTE.get(image.format or "")
-    if limit is not None and pixels > _SMALL and pixels > limit * len(data):
-        raise OSError(f"{image.width} x {image.height} pixels in {len(data):,} bytes: the file is cut off")
-    image.load()
+            image = _reduced(data, max_pixels)
+    _check_whole(image, data)
+    # Pillow compares a large image with its limit once more. One such image at a time also takes less memory.
+    with _pillow_limits(max_pixels) if image.width * image.height > DEFAULT_MAX_PIXELS else nullcontext():
+        image.load()
     return image
 
 
-def _reduced(data: bytes) -> Image.Image:
-    """Open a large JPEG so that it is decoded at the largest scale that Pillow takes for safe."""
+def _check_whole(image: Image.Image, data: bytes) -> None:
+    """Raise OSError for an opened image whose bytes cannot hold its pixels, before memory is reserved for them."""
+    pixels, limit = image.width * image.height, _PIXELS_PER_BYTE.get(image.format or "")
+    if limit is not None and pixels > _SMALL and pixels > limit * len(data):
+        raise OSError(f"{image.width} x {image.height} pixels in {len(data):,} bytes: the file is cut off")
+
+
+@contextmanager
+def _pillow_limits(max_pixels: int) -> Iterator[None]:
+    """Let Pillow raise for more than `max_pixels`, and be silent about metadata that nobody here reads."""
+    with _pillow_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _reduced(data: bytes, max_pixels: int) -> Image.Image:
+    """Open a large JPEG so that it is decoded at the largest scale that has at most `max_pixels`."""
     image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
     width, height = image.size
-    limit = Image.MAX_IMAGE_PIXELS or LARGEST_JPEG
     if width * height > LARGEST_JPEG or width * height > _PIXELS_PER_BYTE["JPEG"] * len(data):
         raise Image.DecompressionBombError(f"{width} x {height} pixels in {len(data):,} bytes.")
     if "progressive" in image.info:  # its coefficients are kept in memory at the full size
         raise Image.DecompressionBombError(f"{width} x {height} pixels in a progressive JPEG.")
-    scale = next(scale for scale in (2, 4, 8) if (width // scale) * (height // scale) <= limit)
+    scale = next((scale for scale in (2, 4, 8) if (width // scale) * (height // scale) <= max_pixels), None)
+    if scale is None:
+        raise Image.DecompressionBombError(f"{width} x {height} pixels, of which 1/64 are more than {max_pixels}.")
     image.draft(None, (width // scale, height // scale))
     return image
 
@@ -110,7 +144,7 @@ def _reduced(data: bytes) -> Image.Image:
 def _upright(image: Image.Image) -> Image.Image:
     # Not ImageOps.exif_transpose: it writes the EXIF block anew, and fails on blocks that are slightly off.
     try:
-        with _warnings_lock, warnings.catch_warnings():
+        with _pillow_lock, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             turn = _UPRIGHT.get(image.getexif().get(_EXIF_ORIENTATION, 1))
     except Exception:  # an unreadable EXIF block says nothing about orientation

@@ -5,26 +5,36 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from PIL import __version__ as pillow_version
 
 from search_spaces.errors import InvalidInput
-from trainables.data.content_remarks import File, content_remarks
-from trainables.data.decode import largest_of_sixteen_bits
+from trainables.config import DEFAULT_MAX_PIXELS
+from trainables.data.content_remarks import File, content_remarks, skipped_remark
+from trainables.data.decode import decoding_fault, largest_of_sixteen_bits
+from trainables.data.preprocess import PREPROCESSING_VERSION
 from trainables.data.readers import Dataset, Sample
 
 # A different rule for what is hashed needs a different number, or an old shortcut would answer for it.
 _VERSION = 2
+
+# Of the hash of each file, kept to notice a change: 64 bits, so that a million of them are read in two seconds.
+_DIGITS = 16
 
 _TRAINED = ("train", "val")
 
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """Fingerprints: SHA-256 (64 hex digits) over the sorted (path, split, class name, bytes) of files of a data set."""
+    """Fingerprints: SHA-256 (64 hex digits) over the sorted (path, split, class name, bytes) of files of a data set.
+
+    Only images that are used count: one that is skipped can be removed, and the fingerprints stay the same.
+    """
 
     trained: str
     """Of train and val: decides whether a run may go on; stands in ledger, checkpoints and ONNX metadata."""
@@ -48,34 +58,44 @@ class Fingerprints:
 class Content:
     """Content of a data set, from the bytes of its files."""
 
+    dataset: Dataset
+    """Images that are used, without those skipped; it refuses to read bytes that have changed since."""
+
     fingerprints: Fingerprints
     """Names of the content."""
 
     remarks: tuple[str, ...]
-    """Sentences about the bytes: equal ones under two labels or in two splits, values that will look black."""
+    """Sentences about the bytes: images skipped, equal ones under two labels or in two splits, values that will look
+    black."""
 
 
-def fingerprints(dataset: Dataset, cache_dir: Path) -> Fingerprints:
-    """Return the fingerprints of `examine_content`."""
-    return examine_content(dataset, cache_dir).fingerprints
-
-
-def examine_content(dataset: Dataset, cache_dir: Path) -> Content:
+def examine_content(
+    dataset: Dataset,
+    cache_dir: Path,
+    on_bad_image: Literal["fail", "skip"] = "fail",
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Content:
     """Read the files of a data set; return their fingerprints, and remarks on what they hold.
 
+    With skip each image is decoded, to at most `max_pixels`, and one that cannot be decoded is left out;
+    `on_progress(done, total)` is called for each. With fail none is decoded here.
     Moving or copying the data set does not change the fingerprints; a changed, renamed, relabelled or reassigned image
     does. The bytes are read once: while paths, labels, sizes and modification times under the same root stay what they
-    were, the answer is remembered in `cache_dir/fingerprints`. Raises InvalidInput where a file cannot be read.
+    were, the answer is remembered in `cache_dir/fingerprints`. Raises InvalidInput where a file cannot be read, and
+    where all images of a class in a split are skipped.
     """
-    shortcut = Path(cache_dir) / "fingerprints" / f"{_shortcut_key(dataset)}.json"
-    known = _recall(shortcut)
+    # Another version may decode what this one cannot.
+    rule = [max_pixels, PREPROCESSING_VERSION, pillow_version] if on_bad_image == "skip" else []
+    shortcut = Path(cache_dir) / "fingerprints" / f"{_shortcut_key(dataset, rule)}.json"
+    known = _recall(shortcut, dataset)
     if known is not None:
         return known
-    result = _read_content(dataset)
+    result = _read_content(dataset, max_pixels if on_bad_image == "skip" else None, on_progress)
     # Only a shortcut: where it cannot be written, the next call reads the images again.
     with contextlib.suppress(OSError):
-        record = {**asdict(result.fingerprints), "root": str(dataset.root.resolve()), "remarks": list(result.remarks)}
-        _remember(shortcut, record)
+        found = {"digests": result.dataset.digests, "skipped": result.dataset.skipped, "remarks": result.remarks}
+        _remember(shortcut, {**asdict(result.fingerprints), "root": str(dataset.root.resolve()), **found})
     return result
 
 
@@ -93,28 +113,39 @@ def _files(dataset: Dataset) -> Iterator[tuple[str, str, str, Sample]]:
     )
 
 
-def _read_content(dataset: Dataset) -> Content:
-    def read(entry: tuple[str, str, str, Sample]) -> File:
+def _read_content(dataset: Dataset, decoded_to: int | None, on_progress: Callable[[int, int], None] | None) -> Content:
+    """Read all files, and decode them to at most `decoded_to` pixels unless that is None."""
+
+    def read(entry: tuple[str, str, str, Sample]) -> tuple[File, str | None]:
         path, split, label, sample = entry
         data = dataset.read(sample)
-        return File(path, split, label, hashlib.sha256(data).hexdigest(), largest_of_sixteen_bits(data))
+        file = File(path, split, label, hashlib.sha256(data).hexdigest(), largest_of_sixteen_bits(data))
+        return file, None if decoded_to is None else decoding_fault(data, path, decoded_to)
 
     stored, trained, measured, files = hashlib.sha256(), hashlib.sha256(), hashlib.sha256(), []
-    # Reading and hashing both release the interpreter lock.
+    skipped: dict[str, dict[str, str]] = {}
+    total = sum(map(len, dataset.splits.values()))
+    # Reading, hashing and decoding release the interpreter lock.
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        for file in pool.map(read, _files(dataset)):
+        for done, (file, fault) in enumerate(pool.map(read, _files(dataset)), start=1):
+            if decoded_to is not None and on_progress is not None:
+                on_progress(done, total)
+            if fault is not None:
+                skipped.setdefault(file.split, {})[file.path] = fault
+                continue
             line = json.dumps([file.path, file.split, file.label, file.digest]).encode() + b"\n"
             stored.update(line)
             (trained if file.split in _TRAINED else measured).update(line)
             files.append(file)
     has_test = any(split not in _TRAINED for split in dataset.splits)
     found = Fingerprints(trained.hexdigest(), measured.hexdigest() if has_test else None, stored.hexdigest())
-    return Content(found, content_remarks(files))
+    used = replace(dataset.without(skipped), digests={file.path: file.digest[:_DIGITS] for file in files})
+    return Content(used, found, (*filter(None, [skipped_remark(skipped)]), *content_remarks(files)))
 
 
-def _shortcut_key(dataset: Dataset) -> str:
+def _shortcut_key(dataset: Dataset, rule: list[Any]) -> str:
     # Labels and splits are part of it: a manifest can change them without touching an image.
-    key = hashlib.sha256(json.dumps([_VERSION, str(dataset.root.resolve())]).encode())
+    key = hashlib.sha256(json.dumps([_VERSION, str(dataset.root.resolve()), *rule]).encode())
     for path, split, label, _ in _files(dataset):
         try:
             stat = os.stat(f"{dataset.root}/{path}")  # noqa: PTH116  (a path object a file would take twice as long)
@@ -126,16 +157,17 @@ def _shortcut_key(dataset: Dataset) -> str:
     return key.hexdigest()
 
 
-def _recall(shortcut: Path) -> Content | None:
+def _recall(shortcut: Path, dataset: Dataset) -> Content | None:
     try:
         record = json.loads(shortcut.read_text())
         trained, measured, stored = (record[field.name] for field in fields(Fingerprints))
-        remarks = record["remarks"]
-    except (OSError, ValueError, KeyError, TypeError):
+        used = replace(dataset.without(record["skipped"]), digests=dict(record["digests"]))
+        remarks = tuple(map(str, record["remarks"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     given = [trained, stored] + ([] if measured is None else [measured])
-    is_whole = all(isinstance(value, str) and len(value) == 64 for value in given) and isinstance(remarks, list)
-    return Content(Fingerprints(trained, measured, stored), tuple(map(str, remarks))) if is_whole else None
+    is_whole = all(isinstance(value, str) and len(value) == 64 for value in given)
+    return Content(used, Fingerprints(trained, measured, stored), remarks) if is_whole else None
 
 
 def _remember(shortcut: Path, record: Mapping[str, Any]) -> None:

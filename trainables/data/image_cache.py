@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from search_spaces.errors import BadImages, InvalidInput
-from trainables.config import ResizeMode
+from trainables.config import DEFAULT_MAX_PIXELS, DataConfig
 from trainables.data.lazy_images import LazyImages, Pixels
 from trainables.data.node_cache import NodeCache, Progress
 from trainables.data.preprocess import PREPROCESSING_VERSION, load_image
@@ -27,8 +27,7 @@ log = logging.getLogger(__name__)
 def open_images(
     dataset: Dataset,
     split: str,
-    size: int,
-    mode: ResizeMode,
+    data: DataConfig,
     fingerprint: str,
     cache: NodeCache,
     on_progress: Progress | None = None,
@@ -36,23 +35,26 @@ def open_images(
     """Open the split's images in its order: uint8 (n, size, size, 3), memory-mapped and read-only.
 
     Where they do not fit into the cache's budget, the same images, decoded whenever they are asked for. Otherwise
-    `on_progress(done, total)` is called for each image decoded, so never where all are there already. Raises
-    BadImages naming all images that cannot be read, ThawError where the disk is full; neither leaves a file.
+    `on_progress(done, total)` is called for each image decoded, so never where all are there already. Raises BadImages
+    naming all that cannot be decoded, InvalidInput for a file that has changed, ThawError for a full disk; no file
+    is left.
     """
-    samples = dataset.splits[split]
-    shape = (len(samples), size, size, 3)
+    samples, shape = dataset.splits[split], (len(dataset.splits[split]), data.image_size, data.image_size, 3)
+
+    def read(index: int) -> tuple[bytes, str]:
+        return dataset.read(samples[index]), str(dataset.root / samples[index].path)
 
     def decode(index: int) -> Pixels:
-        sample = samples[index]
-        return load_image(dataset.read(sample), str(dataset.root / sample.path), size, mode)
+        return load_image(*read(index), data.image_size, data.resize_mode, data.max_pixels)
 
     faults: dict[str, str] = {}
 
     def decode_or_note(index: int) -> Pixels:
+        content, name = read(index)
         try:
-            return decode(index)
+            return load_image(content, name, data.image_size, data.resize_mode, data.max_pixels)
         except InvalidInput as error:
-            faults[str(dataset.root / samples[index].path)] = str(error)
+            faults[name] = str(error)
             return np.zeros(shape[1:], np.uint8)
 
     def rows() -> Iterator[Pixels]:
@@ -63,8 +65,7 @@ def open_images(
         if faults:
             raise BadImages(faults)
 
-    key = f"{fingerprint}-{split}-{size}-{mode}-v{PREPROCESSING_VERSION}"
-    images = cache.array("images", key, shape, np.uint8, rows, on_progress)
+    images = cache.array("images", _key(split, data, fingerprint), shape, np.uint8, rows, on_progress)
     if images is not None:
         return images
     log.warning(
@@ -73,3 +74,9 @@ def open_images(
         *(split, np.prod(shape) // 2**20, cache.folder),
     )
     return LazyImages(decode, shape, torch.get_num_threads())
+
+
+def _key(split: str, data: DataConfig, fingerprint: str) -> str:
+    """Return a name for the pixels of a split; with the usual limit it is that of older versions."""
+    limit = "" if data.max_pixels == DEFAULT_MAX_PIXELS else f"-{data.max_pixels}"
+    return f"{fingerprint}-{split}-{data.image_size}-{data.resize_mode}{limit}-v{PREPROCESSING_VERSION}"

@@ -6,10 +6,11 @@ import io
 import os
 import shutil
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,12 @@ from search_spaces.permissions import missing_permission
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[int, int], None]
+
+# Bytes of the CRC-32 of the array, which follow it in its file; readers of .npy files ignore them.
+_CHECKSUM = 4
+_PART = 2**22
+# Device, inode and checksum of the files whose bytes this process has compared with their checksum.
+_intact: set[tuple[int, int, bytes]] = set()
 
 
 class NodeCache:
@@ -44,7 +51,8 @@ class NodeCache:
     ) -> Array | None:
         """Open the array of this name, memory-mapped and read-only; None where it does not fit into the budget.
 
-        The first process that asks builds it, while the others wait; a file that is not whole is built anew. `rows`
+        The first process that asks builds it, while the others wait. A file that is not whole, or whose bytes do not
+        have the checksum at its end, is built anew; a process compares it once, when it first opens the file. `rows`
         yields it in order, in chunks (k, *shape[1:]) of `dtype`; `on_progress(done, total)` is called with the number
         of rows after each chunk, so never where the array is there already. `kind` and `key` name its file: they must
         stand for everything that decides its content.
@@ -57,7 +65,7 @@ class NodeCache:
         if array is not None:
             return array
         header = _header(shape, np.dtype(dtype))
-        needed = len(header) + int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        needed = len(header) + int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize + _CHECKSUM
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(f"{path}.lock"):
@@ -114,12 +122,14 @@ class NodeCache:
             # Written in order and not through a map: a full disk is then an error and not a bus error.
             with partial.open("r+b") as file:
                 file.write(header)
-                done = 0
+                done = checksum = 0
                 for chunk in chunks:
                     file.write(chunk.data)
+                    checksum = zlib.crc32(chunk.data, checksum)
                     done += len(chunk)
                     if on_progress is not None:
                         on_progress(done, total)
+                file.write(checksum.to_bytes(_CHECKSUM))
                 file.flush()
                 os.fsync(file.fileno())
             with self._accounts():
@@ -133,7 +143,7 @@ class NodeCache:
 
 
 def _open_whole(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array | None:
-    """Open the mapped file, or None where there is none or it is not the whole array."""
+    """Open the mapped file, or None where there is none or it is not the whole array as it was built."""
     try:
         with path.open("rb") as file:
             # The map has a duplicate of the file's descriptor, so this mark of being used lasts exactly as long as the
@@ -143,8 +153,14 @@ def _open_whole(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Arr
             np.lib.format.read_magic(file)
             found = np.lib.format.read_array_header_1_0(file)
             offset, size = file.tell(), int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-            if found != (shape, False, dtype) or os.fstat(file.fileno()).st_size != offset + size:
+            state = os.fstat(file.fileno())
+            if found != (shape, False, dtype) or state.st_size != offset + size + _CHECKSUM:
                 return None
+            checksum = os.pread(file.fileno(), _CHECKSUM, offset + size)
+            if (identity := (state.st_dev, state.st_ino, checksum)) not in _intact:
+                if _crc32(file, size).to_bytes(_CHECKSUM) != checksum:
+                    return None
+                _intact.add(identity)
             # For the eviction, and to the nanosecond: many disks do not keep the last access, and a file system's own
             # clock ticks in milliseconds.
             with suppress(OSError):
@@ -152,6 +168,15 @@ def _open_whole(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Arr
             return np.memmap(file, dtype=dtype, mode="r", offset=offset, shape=shape)
     except (OSError, ValueError, EOFError):
         return None
+
+
+def _crc32(file: BinaryIO, size: int) -> int:
+    """Return the checksum of the next `size` bytes, read and not mapped: a bad disk is then an error and no signal."""
+    checksum = 0
+    while size > 0 and (part := file.read(min(size, _PART))):
+        checksum = zlib.crc32(part, checksum)
+        size -= len(part)
+    return checksum
 
 
 def _header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:

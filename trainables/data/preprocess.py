@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from search_spaces.errors import InvalidInput, one_of
-from trainables.config import ResizeMode
+from trainables.config import DEFAULT_MAX_PIXELS, ResizeMode
 from trainables.data.decode import decode as decode  # named here for those who preprocess step by step
 
 # Raise it whenever the pixels that `load_image` gives for some file change: caches of the old pixels then go unused.
@@ -39,11 +39,18 @@ class Preprocessing:
     std: tuple[float, float, float]
     """Per channel, above 0."""
 
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    """Largest number of pixels to which an image is decoded; see `decode`."""
+
     def __post_init__(self) -> None:
-        if not isinstance(self.image_size, int) or self.image_size < 1:
-            raise InvalidInput(
-                f"preprocessing: image_size must be a whole number from 1, got {self.image_size!r}; set it to e.g. 224"
-            )
+        for name, number, usual in (
+            ("image_size", self.image_size, 224),
+            ("max_pixels", self.max_pixels, DEFAULT_MAX_PIXELS),
+        ):
+            if not isinstance(number, int) or number < 1:
+                raise InvalidInput(
+                    f"preprocessing: {name} must be a whole number from 1, got {number!r}; set it to e.g. {usual}"
+                )
         _check_mode(self.resize_mode)
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != 3 or not all(math.isfinite(value) for value in values):
@@ -57,7 +64,7 @@ class Preprocessing:
 
     def __call__(self, data: bytes, name: str) -> npt.NDArray[np.float32]:
         """Compute the input (3, image_size, image_size) for one file; `name` is for the error message."""
-        pixels = load_image(data, name, self.image_size, self.resize_mode)
+        pixels = load_image(data, name, self.image_size, self.resize_mode, self.max_pixels)
         batch = normalize(pixels[None], self.mean, self.std)
         return batch.reshape(batch.shape[1:])
 
@@ -72,17 +79,20 @@ class Preprocessing:
             red, green, blue = map(float, values["mean"])
             std_red, std_green, std_blue = map(float, values["std"])
             size, mode = values["image_size"], values["resize_mode"]
+            max_pixels = values.get("max_pixels", DEFAULT_MAX_PIXELS)  # older models lack it
         except (KeyError, TypeError, ValueError) as error:
             raise InvalidInput(
                 "preprocessing: needs image_size, resize_mode, mean and std (three numbers each), "
                 f"got {dict(values)}; export the model again"
             ) from error
-        return cls(size, mode, (red, green, blue), (std_red, std_green, std_blue))
+        return cls(size, mode, (red, green, blue), (std_red, std_green, std_blue), max_pixels)
 
 
-def load_image(data: bytes, name: str, size: int, mode: ResizeMode) -> npt.NDArray[np.uint8]:
-    """Decode and resize one image file: uint8, shape (size, size, 3), RGB."""
-    return resize(decode(data, name), size, mode)
+def load_image(
+    data: bytes, name: str, size: int, mode: ResizeMode, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> npt.NDArray[np.uint8]:
+    """Decode and resize one image file: uint8, shape (size, size, 3), RGB. Raises as `decode` does."""
+    return resize(decode(data, name, max_pixels), size, mode)
 
 
 def resize(image: Image.Image, size: int, mode: ResizeMode) -> npt.NDArray[np.uint8]:

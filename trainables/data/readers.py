@@ -4,9 +4,10 @@ A reader is a function from what the user has to entries: for each split its (pa
 one for folders and one for a CSV manifest; what must hold of every data set is checked once, for both, in `_dataset`.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from search_spaces.errors import InvalidInput
 from search_spaces.permissions import check_readable, missing_permission
+from search_spaces.user_files import IMAGE, read_user_file
 from trainables.data.sources.class_names import alike_names, check_names, rename_remedy
 from trainables.data.sources.folders import LAYOUT, folder_entries, left_out_text
 from trainables.data.sources.image_walk import IMAGE_ENDINGS
@@ -54,11 +56,17 @@ class Dataset:
     remarks: tuple[str, ...] = field(default=(), compare=False)
     """Sentences about what the user may not know: files left out, classes without images, names that look alike."""
 
+    digests: Mapping[str, str] = field(default_factory=dict, compare=False)
+    """Begin of the SHA-256 (hex digits) of the bytes of each file by its path, once they have been examined."""
+
+    skipped: Mapping[str, Mapping[str, str]] = field(default_factory=dict, compare=False)
+    """Images left out because they cannot be decoded: their errors by path, by split."""
+
     def read(self, sample: Sample) -> bytes:
-        """Read the bytes of the sample's file; raises InvalidInput where it cannot be read."""
+        """Read the bytes of the sample's file; raises InvalidInput where it cannot be read, or has changed since."""
         path = self.root / sample.path
         try:
-            return path.read_bytes()
+            data = read_user_file(path, IMAGE)
         except PermissionError as error:
             raise InvalidInput(missing_permission(path)) from error
         except OSError as error:
@@ -66,6 +74,32 @@ class Dataset:
                 f"{path}: every listed image must be readable, got {error.strerror or error}; "
                 "restore the file, or take it out of the data set"
             ) from error
+        known = self.digests.get(sample.path)
+        if known is not None and not hashlib.sha256(data).hexdigest().startswith(known):
+            raise InvalidInput(
+                f"{path}: every image must stay as it was when the data set was examined, got other bytes; "
+                "begin again when no program writes to it"
+            )
+        return data
+
+    def without(self, skipped: Mapping[str, Mapping[str, str]]) -> "Dataset":
+        """Return the data set without some images, given by split and path with their errors.
+
+        Raises InvalidInput where they are all images of a class in a split.
+        """
+        splits = {
+            split: tuple(sample for sample in samples if sample.path not in skipped.get(split, ()))
+            for split, samples in self.splits.items()
+        }
+        for split, samples in self.splits.items():
+            emptied = {sample.label for sample in samples} - {sample.label for sample in splits[split]}
+            if emptied:
+                names = ", ".join(self.classes[label] for label in sorted(emptied))
+                raise InvalidInput(
+                    f"{self.root}: every class of {split} must keep an image with `data.on_bad_image: skip`, got none "
+                    f"that can be decoded in {names}; the first: {next(iter(skipped[split].values()))}"
+                )
+        return replace(self, splits=splits, skipped=skipped)
 
     def labels(self, split: str) -> npt.NDArray[np.int64]:
         """Labels of a split, shape (n,), in the split's order."""

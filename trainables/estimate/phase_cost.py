@@ -20,6 +20,7 @@ import torch
 
 from trainables.config import STRATEGY_PARAMETERS, DataConfig, TrialConfig
 from trainables.data.arrays import Arrays, Split
+from trainables.data.decode import decoding_fault
 from trainables.data.fingerprint import Fingerprints
 from trainables.data.lazy_images import LazyImages, Pixels
 from trainables.data.node_cache import Array, NodeCache
@@ -99,6 +100,8 @@ def sample_images(data: DataConfig, most: int) -> ImageSample:
     """
     whole = open_dataset(data.root, data.manifest, data.splits)
     splits = {name: _spread(whole.splits[name], least) for name, least in (("train", most), ("val", _IMAGES))}
+    if data.on_bad_image == "skip":
+        splits = {name: _decodable(whole, samples, data.max_pixels) for name, samples in splits.items()}
     dataset = replace(whole, splits=splits)
     began = time.perf_counter()
     arrays = {name: Split(_decode(dataset, name, data)) for name in splits}
@@ -178,12 +181,22 @@ def _spread(samples: Sequence[Sample], most: int) -> tuple[Sample, ...]:
     return tuple(samples[index] for index in np.linspace(0, len(samples) - 1, count).astype(int))
 
 
+def _decodable(dataset: Dataset, samples: Sequence[Sample], max_pixels: int) -> tuple[Sample, ...]:
+    """Return the samples that can be decoded; all where none can, whose decoding then says why."""
+
+    def is_bad(sample: Sample) -> bool:
+        return decoding_fault(dataset.read(sample), sample.path, max_pixels) is not None
+
+    return tuple(sample for sample in samples if not is_bad(sample)) or tuple(samples)
+
+
 def _decode(dataset: Dataset, split: str, data: DataConfig) -> Pixels:
     samples = dataset.splits[split]
 
     def decode(index: int) -> Pixels:
         sample = samples[index]
-        return load_image(dataset.read(sample), str(dataset.root / sample.path), data.image_size, data.resize_mode)
+        name = str(dataset.root / sample.path)
+        return load_image(dataset.read(sample), name, data.image_size, data.resize_mode, data.max_pixels)
 
     shape = (len(samples), data.image_size, data.image_size, 3)
     return LazyImages(decode, shape, os.cpu_count() or 1)[np.arange(len(samples))]

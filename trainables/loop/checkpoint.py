@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from search_spaces.errors import InvalidInput
 from search_spaces.permissions import check_readable, permission_errors
-from search_spaces.user_files import RECORD, read_user_file
+from search_spaces.user_files import RECORD, open_user_file, read_user_file
+from search_spaces.user_files import WEIGHTS as WEIGHTS_FILE
 from trainables.config import TrialConfig
 from trainables.result import EpochReport
 from trainables.storage.folders import usual_mode
@@ -168,6 +169,7 @@ def _flush(path: Path) -> None:
 def _load(path: Path) -> dict[str, Tensor]:
     check_readable(path)
     try:
+        open_user_file(path, WEIGHTS_FILE).close()  # refuses what is no regular file
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise InvalidInput(

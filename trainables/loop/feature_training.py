@@ -157,6 +157,7 @@ def _identity(config: TrialConfig, images: TrialBatches) -> dict[str, Any]:
         "fingerprint": images.fingerprint,
         "size": config.data.image_size,
         "mode": config.data.resize_mode,
+        "max_pixels": config.data.max_pixels,
         "mean": images.train.mean,
         "std": images.train.std,
         "architecture": config.architecture,

@@ -10,6 +10,7 @@ from analysis.class_scores import class_scores
 from analysis.run_folder import RunFolder
 from analysis.run_store import RunStore
 from orchestrator.tracking.summary import SweepSummary, TrialFiles
+from search_spaces.user_files import RECORD, read_user_file
 from trainables.result import TrialResult
 from trainables.storage.place import Place
 
@@ -70,9 +71,11 @@ def model_artifact(summary: SweepSummary) -> Any:
         if place.name.startswith("."):  # left by an export that was killed
             continue
         with store.reading(place) as path:
+            if not path.is_file():  # W&B would wait for the writer of a pipe
+                continue
             artifact.add_file(str(path), name=place.name, policy=_policy(place))
             if place.name == "parity.json":
-                artifact.metadata = {**artifact.metadata, "parity": json.loads(path.read_bytes())}
+                artifact.metadata = {**artifact.metadata, "parity": json.loads(read_user_file(path, RECORD))}
     return artifact
 
 

@@ -24,6 +24,8 @@ from orchestrator.tracking.weights_biases.service import (
 from orchestrator.tracking.weights_biases.tracker import WandbTracker
 from search_spaces.errors import InvalidInput
 from search_spaces.shell import thaw_command
+from search_spaces.user_files import RECORD
+from trainables.storage.place import read_place
 
 if TYPE_CHECKING:
     import wandb_workspaces.reports.v2 as wr
@@ -131,7 +133,7 @@ class _PageIds:
         self._all: dict[str, dict[str, list[str]]] = {}
         try:
             if self._place.is_file():
-                self._all = json.loads(self._place.read_bytes())
+                self._all = json.loads(read_place(self._place, RECORD))
             self._own = self._all.setdefault(project, {})
         except (ValueError, AttributeError):
             raise InvalidInput(

@@ -40,7 +40,7 @@ def test_preview_of_a_sweep_and_of_a_trial_are_the_same(here, digits, capsys):
         results.append((document, out.read_bytes()))
     assert results[0] == results[1]
     document = results[0][0]
-    assert list(document) == ["batches", "batch_size", "classes", "remarks"]
+    assert list(document) == ["batches", "batch_size", "classes", "remarks", "bad_images"]
     assert (document["batches"], document["batch_size"]) == (10, 16)
     assert [set(entry) for entry in document["classes"]] == [{"label", "images", "none", "sampler", "weight"}] * 10
 
@@ -65,7 +65,10 @@ def test_preview_decodes_into_the_sweeps_own_cache(here, digits):
     [
         (["--set", "data.root=nowhere"], "nowhere"),
         (["--set", "trial.seed=-1"], "sweep.yaml: trial.seed: "),
-        (["--set", "data.image_sise=20"], "sweep.yaml: data.image_sise: unknown key; did you mean image_size?"),
+        (
+            ["--set", "data.image_sise=20"],
+            "sweep.yaml: data.image_sise: unknown key; did you mean image_size or max_pixels?",
+        ),
         (["--set", "trial=5"], "sweep.yaml: trial: must be a section, got 5"),
         (
             ["--set", "storage.cache=5"],

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,13 @@ def test_the_end_of_a_log(tmp_path: Path) -> None:
     assert 250_000 < len(content) <= 256 * 1024
 
 
+@pytest.mark.timeout(20)
 def test_what_is_no_log(tmp_path: Path) -> None:
     RunFolder(tmp_path).log("0000").mkdir(parents=True)
     with pytest.raises(InvalidInput, match="a log must be a readable file"):
         log_tail(tmp_path, "0000")
     with pytest.raises(InvalidInput, match="a trial id must be a file name"):
         log_tail(tmp_path, "../run.json")
+    os.mkfifo(RunFolder(tmp_path).log("0001"))
+    with pytest.raises(InvalidInput, match="a log or a table of a run must be a file, got a pipe or device"):
+        log_tail(tmp_path, "0001")

@@ -1,6 +1,10 @@
+import os
 from pathlib import Path
 
+import pytest
+
 from orchestrator.tracking.tracked_trials import TrackedTrials
+from search_spaces.errors import InvalidInput
 from trainables.status import Status
 
 
@@ -15,6 +19,13 @@ def test_ends_are_kept_by_tracker(tmp_path: Path) -> None:
         assert known.has("MLflow", "0001", Status.PRUNED)
         assert not known.has("W&B", "0000", Status.FAILED)
         assert not known.has("W&B", "0001", Status.PRUNED)
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_in_its_place_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "tracked.jsonl")
+    with pytest.raises(InvalidInput, match=r"tracked.jsonl: a record must be a file, got a pipe"):
+        TrackedTrials(tmp_path / "tracked.jsonl")
 
 
 def test_a_line_that_a_kill_has_cut_costs_that_line(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from trainables.data.decode import decode, largest_of_sixteen_bits
 
 def _bytes(image: Image.Image, kind: str, **options) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
+    image.save(buffer, **{"format": kind, **options})
     return buffer.getvalue()
 
 
@@ -145,34 +145,52 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(side):
             decode(_png_header(side, side), "bomb.png")
 
 
-def test_a_large_jpeg_is_decoded_at_a_reduced_scale(monkeypatch):
+@pytest.mark.parametrize("is_mpo", [False, True])
+def test_a_large_jpeg_is_decoded_at_a_reduced_scale(is_mpo):
     picture = Image.new("RGB", (400, 300), "red")
     picture.paste("blue", (0, 0, 200, 150))
-    data = _bytes(picture, "JPEG", quality=95)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 119_999)
-    for limit, size in ((29_999, (100, 75)), (119_999, (200, 150)), (1_900, (50, 38))):
-        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-        decoded = decode(data, "photo.jpg")
+    more = {"format": "MPO", "save_all": True, "append_images": [picture]} if is_mpo else {}
+    data = _bytes(picture, **{"kind": "JPEG", "quality": 95, **more})
+    limits = {30_000: (200, 150), 29_999: (100, 75), 119_999: (200, 150), 1_900: (50, 38), 120_000: (400, 300)}
+    for limit, size in limits.items():
+        decoded = decode(data, "photo.jpg", limit)
         assert decoded.size == size
         assert decoded.getpixel((5, 5))[2] > 240
         assert decoded.getpixel((size[0] - 5, 5))[0] > 240
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 120_000)
-    assert decode(data, "photo.jpg").size == (400, 300)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30_000)
-    with pytest.raises(InvalidInput, match=r"^p.jpg: .*400 x 300 pixels in a progressive JPEG. Scale it down"):
-        decode(_bytes(picture, "JPEG", progressive=True), "p.jpg")
+    with pytest.raises(InvalidInput, match=r"^p.jpg: .*400 x 300 pixels, of which 1/64 are more than 1000"):
+        decode(data, "p.jpg", 1000)
 
 
-def test_a_large_jpeg_is_turned_upright(monkeypatch):
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "progressive JPEG"])
+def test_the_limit_of_pixels_can_be_raised_and_lowered(kind):
+    data = _bytes(Image.new("RGB", (400, 300)), kind.split()[-1], progressive="progressive" in kind)
+    assert decode(data, "photo", 120_000).size == (400, 300)
+    for limit in (119_999, 30_000):
+        with pytest.raises(InvalidInput, match=r"^photo: .* Scale it down, or raise data.max_pixels"):
+            decode(data, "photo", limit)
+    before = Image.MAX_IMAGE_PIXELS
+    assert decode(data, "photo", 200_000).size == (400, 300)
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+def test_more_pixels_than_pillow_takes_by_itself(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)  # as if the image were so much larger
+    monkeypatch.setattr("trainables.data.decode.DEFAULT_MAX_PIXELS", 10_000)
+    for kind in ("PNG", "WEBP", "GIF", "TIFF"):
+        assert decode(_bytes(Image.new("RGB", (400, 300)), kind), "photo", 120_000).size == (400, 300), kind
+
+
+def test_a_large_jpeg_is_turned_upright():
     picture, exif = Image.new("RGB", (400, 300), "red"), Image.Exif()
     exif[0x0112] = 6
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30_000)
-    assert decode(_bytes(picture, "JPEG", exif=exif), "photo.jpg").size == (150, 200)
+    assert decode(_bytes(picture, "JPEG", exif=exif), "photo.jpg", 30_000).size == (150, 200)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "MPO"])
 @pytest.mark.parametrize("side", [9000, 12000, 60000])
-def test_a_jpeg_of_fewer_bytes_than_its_pixels_need_is_refused_before_it_is_decoded(side, monkeypatch):
-    data = bytearray(_bytes(Image.new("RGB", (64, 64)), "JPEG"))
+def test_a_jpeg_of_fewer_bytes_than_its_pixels_need_is_refused_before_it_is_decoded(side, kind, monkeypatch):
+    more = {"save_all": True, "append_images": [Image.new("RGB", (64, 64))]} if kind == "MPO" else {}
+    data = bytearray(_bytes(Image.new("RGB", (64, 64)), kind, **more))
     frame = data.index(b"\xff\xc0")
     data[frame + 5 : frame + 9] = struct.pack(">HH", side, side)
     monkeypatch.setattr(Image.Image, "load", lambda *_: pytest.fail("was decoded"))

@@ -10,13 +10,17 @@ import pytest
 from PIL import Image
 
 from search_spaces.errors import InvalidInput
-from trainables.data.fingerprint import examine_content, fingerprints
+from trainables.data.fingerprint import Fingerprints, examine_content
 from trainables.data.readers import Dataset, open_dataset
 
 
 @pytest.fixture
 def cache(tmp_path) -> Path:
     return tmp_path / "cache"
+
+
+def fingerprints(dataset: Dataset, cache: Path) -> Fingerprints:
+    return examine_content(dataset, cache).fingerprints
 
 
 def test_it_follows_the_content_and_not_the_place(photos, cache, tmp_path):

@@ -5,6 +5,7 @@ import pytest
 
 import trainables.data.image_cache as image_cache
 from search_spaces.errors import InvalidInput
+from trainables.config import DataConfig
 from trainables.data.image_cache import open_images
 from trainables.data.lazy_images import LazyImages
 from trainables.data.node_cache import NodeCache
@@ -20,7 +21,11 @@ def cache(tmp_path) -> NodeCache:
 
 
 def _open(root: Path, cache: NodeCache, **options):
-    return open_images(open_dataset(root), "train", 8, "crop", KEY, cache, **options)
+    return open_images(open_dataset(root), "train", _data(root), KEY, cache, **options)
+
+
+def _data(root: Path, **settings) -> DataConfig:
+    return DataConfig(root=root, **{"image_size": 16, **settings})
 
 
 def test_it_holds_the_images_in_order_and_is_built_once(photos, cache):
@@ -28,12 +33,12 @@ def test_it_holds_the_images_in_order_and_is_built_once(photos, cache):
     seen = []
     images = _open(photos, cache, on_progress=lambda done, total: seen.append((done, total)))
     assert isinstance(images, np.memmap)
-    assert images.shape == (7, 8, 8, 3)
+    assert images.shape == (7, 16, 16, 3)
     assert images.dtype == np.uint8
     assert not images.flags.writeable
     assert seen == [(done, 7) for done in range(1, 8)]
     for image, sample in zip(images, dataset.splits["train"], strict=True):
-        np.testing.assert_array_equal(image, load_image(dataset.read(sample), sample.path, 8, "crop"))
+        np.testing.assert_array_equal(image, load_image(dataset.read(sample), sample.path, 16, "crop"))
     again = _open(photos, cache, on_progress=lambda *_: pytest.fail("decoded a second time"))
     np.testing.assert_array_equal(again, images)
     assert not list((cache.folder / "images").glob("*.partial"))
@@ -41,19 +46,21 @@ def test_it_holds_the_images_in_order_and_is_built_once(photos, cache):
 
 def test_whatever_changes_the_pixels_has_its_own_file(photos, cache, monkeypatch):
     dataset = open_dataset(photos)
-    for split, size, mode, key in [
-        ("train", 8, "crop", KEY),
-        ("val", 8, "crop", KEY),
-        ("train", 9, "crop", KEY),
-        ("train", 8, "pad", KEY),
-        ("train", 8, "crop", "0" * 64),
+    for split, settings, key in [
+        ("train", {}, KEY),
+        ("val", {}, KEY),
+        ("train", {"image_size": 17}, KEY),
+        ("train", {"resize_mode": "pad"}, KEY),
+        ("train", {"max_pixels": 1000}, KEY),
+        ("train", {}, "0" * 64),
     ]:
-        images = open_images(dataset, split, size, mode, key, cache)
-        assert images.shape == (len(dataset.splits[split]), size, size, 3)
-    assert len(list((cache.folder / "images").glob("*.npy"))) == 5
-    monkeypatch.setattr(image_cache, "PREPROCESSING_VERSION", 10**6)
-    open_images(dataset, "train", 8, "crop", KEY, cache)
+        data = _data(photos, **settings)
+        images = open_images(dataset, split, data, key, cache)
+        assert images.shape == (len(dataset.splits[split]), data.image_size, data.image_size, 3)
     assert len(list((cache.folder / "images").glob("*.npy"))) == 6
+    monkeypatch.setattr(image_cache, "PREPROCESSING_VERSION", 10**6)
+    open_images(dataset, "train", _data(photos), KEY, cache)
+    assert len(list((cache.folder / "images").glob("*.npy"))) == 7
 
 
 def test_an_unreadable_image_is_named_and_nothing_is_left(photos, cache):

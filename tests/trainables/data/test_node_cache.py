@@ -21,7 +21,7 @@ from search_spaces.errors import ThawError
 from trainables.data.node_cache import NodeCache
 
 SHAPE = (7, 8, 8, 3)
-HEADER = 128
+HEADER = 128 + 4  # and the checksum
 
 # One process of the node. It says when it is ready, waits for the start, and notes each row that it computes itself.
 BUILDER = """
@@ -116,6 +116,12 @@ def _garble(path: Path) -> None:
     path.write_bytes(os.urandom(300))
 
 
+def _flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[700] ^= 1
+    path.write_bytes(content)
+
+
 def _empty(path: Path) -> None:
     path.write_bytes(b"")
 
@@ -146,6 +152,7 @@ def _of_objects(path: Path) -> None:
         _cut,
         _lengthen,
         _garble,
+        _flip_a_bit,
         _empty,
         _half_a_header,
         _of_another_shape,
@@ -161,6 +168,7 @@ def test_a_damaged_file_is_built_anew(tmp_path: Path, damage: Any) -> None:
     expected, path = np.array(opened()), tmp_path / "images" / "key.npy"
     size = path.stat().st_size
     damage(path)
+    node_cache._intact.clear()  # as in another process
     np.testing.assert_array_equal(opened(), expected)
     np.testing.assert_array_equal(np.load(path), expected)
     assert path.stat().st_size == size == HEADER + expected.nbytes
@@ -321,7 +329,7 @@ def test_a_full_disk_says_what_is_needed(tmp_path: Path, monkeypatch: pytest.Mon
             raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr(node_cache.os, "fsync", full)
-    with pytest.raises(ThawError, match=r"images: the node's cache needs 1472 bytes .*full disk; free space there"):
+    with pytest.raises(ThawError, match=r"images: the node's cache needs 1476 bytes .*full disk; free space there"):
         cache.array("images", "key", SHAPE, np.uint8, ones)
     assert [path for path in (tmp_path / "images").iterdir() if path.suffix != ".lock"] == []
 

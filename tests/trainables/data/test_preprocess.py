@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from search_spaces.errors import InvalidInput
+from trainables.config import DEFAULT_MAX_PIXELS
 from trainables.data.preprocess import PAD_COLOR, Preprocessing, decode, load_image, normalize, resize
 
 modes = st.sampled_from(["crop", "squash", "pad"])
@@ -129,6 +130,15 @@ def test_what_is_no_preprocessing_is_refused(change, message):
         Preprocessing.from_json({**GOOD, **change})
     with pytest.raises(InvalidInput, match="needs image_size, resize_mode, mean and std"):
         Preprocessing.from_json({name: GOOD[name] for name in GOOD if name not in change})
+
+
+def test_the_limit_of_pixels_travels_with_the_model():
+    assert Preprocessing.from_json(GOOD).max_pixels == DEFAULT_MAX_PIXELS, "of an older version"
+    lowered = Preprocessing.from_json({**GOOD, "max_pixels": 99})
+    with pytest.raises(InvalidInput, match=r"^a.png: .*100 pixels.* exceeds limit of 99"):
+        lowered(_png(Image.new("RGB", (10, 10))), "a.png")
+    with pytest.raises(InvalidInput, match="preprocessing: max_pixels must be a whole number from 1, got 0"):
+        Preprocessing.from_json({**GOOD, "max_pixels": 0})
 
 
 def test_it_imports_nothing_heavy():

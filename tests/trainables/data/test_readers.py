@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -59,6 +60,20 @@ def test_an_unreadable_file_is_named(photos):
     (photos / sample.path).unlink()
     with pytest.raises(InvalidInput, match=rf"{sample.path}: every listed image must be readable, got No such file"):
         dataset.read(sample)
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_is_no_image_and_no_manifest(photos):
+    dataset = open_dataset(photos)
+    sample = dataset.splits["train"][0]
+    (photos / sample.path).unlink()
+    os.mkfifo(photos / sample.path)
+    with pytest.raises(InvalidInput, match=rf"{sample.path}: an image must be a file, got a pipe or device; replace"):
+        open_dataset(photos).read(sample)
+    os.mkfifo(photos / "m.csv")
+    for manifest in (photos / "m.csv", Path("/dev/zero")):
+        with pytest.raises(InvalidInput, match=rf"{manifest}: a manifest must be a file, got a pipe or device; name"):
+            open_dataset(photos, manifest)
 
 
 def _no_root(root: Path) -> None:

@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,17 @@ def test_a_sample_is_spread_over_the_classes_and_counts_the_whole(trial_config: 
     assert isinstance(train.images, np.ndarray)
     assert train.images.shape == (20, 32, 32, 3)
     assert sample.decode > 0
+
+
+def test_a_sample_leaves_out_bad_images_where_they_are_skipped(trial_config: Config, tmp_path: Path) -> None:
+    data = trial_config().data
+    shutil.copytree(data.root, tmp_path / "digits")
+    bad = sorted((tmp_path / "digits" / "train").rglob("*.png"))[0]
+    bad.write_bytes(b"not an image")
+    moved = data.model_copy(update={"root": tmp_path / "digits"})
+    assert len(sample_images(moved.model_copy(update={"on_bad_image": "skip"}), most=20).arrays.splits["train"]) == 19
+    with pytest.raises(InvalidInput, match="image must be complete"):
+        sample_images(moved, most=20)
 
 
 @pytest.mark.parametrize("stages", [0, 1, "all"])

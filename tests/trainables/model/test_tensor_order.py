@@ -48,7 +48,7 @@ def test_a_model_that_was_saved_whole_has_its_order(tmp_path: Path, trial_config
     assert equal(mine, source.state_dict()) == mine.keys()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.data())
 def test_a_tensor_too_few_too_many_or_of_another_shape_is_named(data: st.DataObject) -> None:
     model = bare_model(ARCHITECTURE, 3)

@@ -1,12 +1,14 @@
 """Table of a manifest: its separator, and the columns that hold path, label and split, whatever words head them."""
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from search_spaces.errors import InvalidInput, shown
 from search_spaces.permissions import check_readable
+from search_spaces.user_files import MANIFEST, read_user_file
 
 _COLUMNS = ("path", "label", "split")
 
@@ -42,8 +44,7 @@ def manifest_rows(manifest: Path) -> list[ManifestRow]:
     """
     check_readable(manifest)
     try:
-        with manifest.open(encoding="utf-8-sig", newline="") as file:
-            text = file.readlines()
+        text = io.StringIO(read_user_file(manifest, MANIFEST).decode("utf-8-sig"), newline="").readlines()
         if text and text[0].lower().startswith("sep="):  # a line for Excel
             text[0] = "\n"
         reader = csv.reader(text, delimiter=_separator(text))

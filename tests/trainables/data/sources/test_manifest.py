@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from search_spaces.errors import InvalidInput
-from trainables.data.fingerprint import fingerprints
+from trainables.data.fingerprint import examine_content
 from trainables.data.readers import Sample, open_dataset
 
 HEADER = "path,label,split\n"
@@ -116,7 +116,7 @@ def test_backslashes_separate_folders_unless_a_file_has_them(images):
 
 def test_the_fingerprint_does_not_depend_on_how_the_table_is_written(images, tmp_path):
     texts = [GOOD, GOOD.replace(",", ";"), GOOD.replace(HEADER, "Filename,class,set\n").replace("train", "Train")]
-    assert len({fingerprints(_open(images, text), tmp_path / "cache") for text in texts}) == 1
+    assert len({examine_content(_open(images, text), tmp_path / "cache").fingerprints for text in texts}) == 1
 
 
 def test_test_can_be_left_out(images):
