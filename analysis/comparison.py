@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.leaderboard import Leaderboard, settings
+from analysis.leaderboard import Leaderboard
 from analysis.paired import PairedDifference, paired_difference
 from analysis.run_folder import RunFolder, open_run
 from search_spaces.errors import InvalidInput, closest, shown
@@ -65,7 +65,7 @@ def compare_trials(run: RunFolder | Place | str, board: Leaderboard, first: str,
     if first == second:
         raise InvalidInput(f"trials: must be two, got {shown(first)} twice; name another one")
     trials = (_find(board, first), _find(board, second))
-    own, other = settings(trials[0]), settings(trials[1])
+    own, other = trials[0].config.flat(), trials[1].config.flat()
     names = dict.fromkeys([*own, *other])
     differing = {name: (own.get(name), other.get(name)) for name in names if own.get(name) != other.get(name)}
     paired = paired_difference(folder, first, second, board.objective.metric, board.metrics_version)

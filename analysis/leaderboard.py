@@ -14,8 +14,9 @@ from analysis.run_folder import RunFolder, open_run, probe_id
 from analysis.run_store import write_atomically
 from analysis.text_tables import csv_table, markdown_table
 from search_spaces.errors import InvalidInput, ThawError
-from trainables.config import DataConfig, Objective, TrialConfig
+from trainables.config import Objective, TrialConfig
 from trainables.data.content_remarks import skipped_remark
+from trainables.data_config import DataConfig
 from trainables.result import EpochReport, TrialResult, best_report
 from trainables.status import Status
 from trainables.storage.place import Place, as_place
@@ -88,7 +89,7 @@ class Entry:
         (`val/accuracy`), the columns of the leaderboard have their own. A setting that is called as a column is
         (`epochs`) is found as `parameters.epochs`.
         """
-        row = settings(self.trial)
+        row = self.trial.config.flat()
         for name, value in to_jsonable_python(self.trial.parameters).items():
             row |= {name: value, f"parameters.{name}": value} if name in COLUMNS else {name: value}
         best = next((report for report in self.trial.reports if report.epoch == self.epoch), None)
@@ -328,17 +329,9 @@ def columns(entries: Iterable[Entry]) -> list[str]:
     return [name for name in _parameter_names(listed) if len({_spelled(entry, name) for entry in listed}) > 1]
 
 
-def settings(trial: TrialResult) -> dict[str, Any]:
-    """Return the settings of a trial under the names of the sweep file: `lr`, `data.image_size`."""
-    flat: dict[str, Any] = {}
-    for name, value in trial.config.to_json().items():
-        flat |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
-    return flat
-
-
 def constants(entries: Iterable[Entry]) -> dict[str, Any]:
     """Return the settings that all entries share, without those that have their default; none without entries."""
-    listed = [settings(entry.trial) for entry in entries]
+    listed = [entry.trial.config.flat() for entry in entries]
     if not listed:
         return {}
     shared = {

@@ -24,8 +24,8 @@ from safetensors.torch import load_file
 from setting import ARCHITECTURES, BATCH, EPOCHS, SIZE, WEIGHTS, process_age
 from torch import Tensor, nn
 
-from trainables.config import DataConfig
 from trainables.data.arrays import load_arrays
+from trainables.data_config import DataConfig
 from trainables.model.device_memory import forward_batch
 from trainables.model.stages import stage_table
 from trainables.task import inference

@@ -9,9 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     ValidationInfo,
@@ -24,8 +22,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from search_spaces.errors import InvalidInput, one_of
 from search_spaces.none_and_auto import OrNone
-from search_spaces.paths import FromFile, PathFromFile
-from search_spaces.validation import parse
+from search_spaces.paths import FromFile
+from search_spaces.validation import Frozen, parse
+from trainables.data_config import DataConfig
 from trainables.task_catalog import (
     DEFAULT_TASK,
     Mode,
@@ -37,13 +36,9 @@ from trainables.task_catalog import (
     unread_settings,
 )
 
-ResizeMode = Literal["crop", "squash", "pad"]
 NormStats = Literal["batch", "frozen"]
 WeightsLayout = Literal["by_name", "by_order"]
 Strategy = Literal["head", "partial", "progressive", "gradual", "full"]
-
-DEFAULT_MAX_PIXELS = 89_478_485
-"""Pillow's own limit for an image that is safe to decode: 256 MiB of RGB."""
 
 # Each strategy's own parameters; a strategy takes exactly these.
 STRATEGY_PARAMETERS: Mapping[str, tuple[str, ...]] = {
@@ -77,49 +72,6 @@ _MISTAKEN_WEIGHTS = (
     *((word, "pretrained") for word in ("default", "true", "yes", "pretrained", "timm")),
     *((word, "none") for word in ("random", "scratch", "null", "false", "no", "none", "")),
 )
-
-
-class Frozen(BaseModel):
-    """Base of the configuration types: immutable, unknown keys refused, a docstring under each field."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
-    )
-
-
-class DataConfig(Frozen):
-    """Which photos, and the size they are brought to before anything else sees them."""
-
-    root: PathFromFile
-    """Folder with `train/ val/ test/`, each holding one folder a class; the base of the paths of a manifest."""
-
-    manifest: PathFromFile | None = None
-    """CSV file with the columns path, label, split; replaces the folder layout."""
-
-    test: Literal["auto", "none"] = "auto"
-    """auto: the split test where the data set has one; none: it is left out, e.g. where its images have no labels."""
-
-    image_size: int = Field(default=224, ge=16, le=1024)
-    """Side of the square the model sees, in pixels."""
-
-    resize_mode: ResizeMode = "crop"
-    """crop: shorter side resized, center kept; squash: aspect ratio ignored; pad: longer side resized, rest gray."""
-
-    on_bad_image: Literal["fail", "skip"] = "fail"
-    """fail: images that cannot be decoded are named, and nothing is trained; skip: they are left out of training and
-    measuring, and stand in the run's record."""
-
-    max_pixels: int = Field(default=DEFAULT_MAX_PIXELS, ge=1, le=2_000_000_000)
-    """Largest number of pixels to which an image is decoded, at 4 bytes of memory each. A larger JPEG is decoded at
-    1/2, 1/4 or 1/8 of its width and height; a larger progressive JPEG, or image of another format, is a bad image."""
-
-    weights_dir: PathFromFile | None = None
-    """Folder of `<architecture>.safetensors` in timm's key layout, read in place of timm's hub."""
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """The splits that are used, where the data set has them."""
-        return ("train", "val", "test") if self.test == "auto" else ("train", "val")
 
 
 def _usual_mode(fields: Mapping[str, Any]) -> Mode:
@@ -402,3 +354,12 @@ class TrialConfig(Frozen):
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready mapping that `model_validate` reads back; parameters that do not apply are left out."""
         return self.model_dump(mode="json", exclude_none=True, exclude=set(unread_settings(self.task)))
+
+    def flat(self) -> dict[str, Any]:
+        """Return the same under the names of the sweep file, one level deep: `lr`, `data.image_size`."""
+        flat: dict[str, Any] = {}
+        for name, value in self.to_json().items():
+            flat |= (
+                {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
+            )
+        return flat

@@ -16,8 +16,9 @@ from orchestrator.cluster.node_probe import NodeQuestion
 from orchestrator.spec.sections import Wandb
 from orchestrator.tracking.weights_biases.service import resolve_mode
 from search_spaces.errors import InvalidInput, StorageFailed
-from trainables.config import DataConfig, TrialConfig
+from trainables.config import TrialConfig
 from trainables.data.readers import open_dataset
+from trainables.data_config import DataConfig
 from trainables.model.weights import weights_file, weights_path
 from trainables.storage.bucket import BucketPath
 from trainables.storage.folders import cache_folder

@@ -7,7 +7,8 @@ from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from search_spaces.errors import shown
 from search_spaces.none_and_auto import OrNone
-from trainables.config import Frozen, Objective
+from search_spaces.validation import Frozen
+from trainables.config import Objective
 
 _UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _DURATION = r"^(\d+(\.\d+)?[dhms])+$"

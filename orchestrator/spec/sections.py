@@ -13,8 +13,7 @@ from orchestrator.spec.points import Points
 from search_spaces.errors import shown
 from search_spaces.none_and_auto import OrAuto, OrNone
 from search_spaces.paths import FromFile, PathFromFile
-from search_spaces.validation import parse
-from trainables.config import Frozen
+from search_spaces.validation import Frozen, parse
 from trainables.storage.place import Place
 
 

@@ -16,16 +16,9 @@ from search_spaces.documents import dump_yaml
 from search_spaces.errors import shown
 from search_spaces.none_and_auto import OrNone
 from search_spaces.space import Point, SearchSpace
-from search_spaces.validation import parse
-from trainables.config import (
-    STRATEGY_PARAMETERS,
-    DataConfig,
-    Frozen,
-    TaskName,
-    TaskObjective,
-    TrialConfig,
-    default_objective,
-)
+from search_spaces.validation import Frozen, parse
+from trainables.config import STRATEGY_PARAMETERS, TaskName, TaskObjective, TrialConfig, default_objective
+from trainables.data_config import DataConfig
 from trainables.storage.place import Place
 from trainables.task_catalog import DEFAULT_TASK, metrics_of, unread_settings
 

@@ -94,7 +94,7 @@ def test_run_record_fields_are_frozen() -> None:
     assert list(RunRecord.model_fields) == [
         "schema_version", "name", "uid", "objective", "space", "distributions", "created", "classes", "fingerprint",
         "sample_counts", "skipped_images", "trials_planned", "probe", "driven_seconds", "ended", "attempts",
-        "extensions", "versions",
+        "extensions", "metrics_version", "versions",
     ]  # fmt: skip
 
 

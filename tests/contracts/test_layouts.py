@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainables.config import DataConfig, TrialConfig
+from trainables.config import TrialConfig
 from trainables.data.arrays import load_arrays
 from trainables.data.fingerprint import Fingerprints
+from trainables.data_config import DataConfig
 from trainables.loop.train import train
 from trainables.result import EpochReport
 from trainables.storage.folders import TrialFolders

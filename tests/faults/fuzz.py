@@ -1,8 +1,8 @@
 """Fuzzer of what reads files of users. `make fuzz`, half an hour, by hand.
 
-Each parser gets mutants of its good files in `tests/corpus`. It may read them or raise InvalidInput with the file's
-name; a mutant with another answer, or one that takes more than ten seconds, is kept in the parser's folder `found`,
-where `make test` reads it. Memory is limited to 512 MiB above what the process holds once every parser has read a file.
+Each parser gets mutants of its good files in `tests/corpus`. It may read them or refuse them with the file's name; a
+mutant with another answer, or one that takes more than ten seconds, is kept in the parser's folder `found`, where
+`make test` reads it. Memory is limited to 512 MiB above what the process holds once every parser has read a file.
 """
 
 import argparse

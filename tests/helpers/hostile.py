@@ -14,7 +14,7 @@ from pathlib import Path
 
 from parsers import PARSERS
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import ThawError
 
 ROOM = 512 * 2**20
 
@@ -23,7 +23,7 @@ def answer(parser: str, path: Path) -> str:
     """What a parser says to a file: `read`, `refused`, or what is wrong with its answer."""
     try:
         PARSERS[parser](path)
-    except InvalidInput as error:
+    except ThawError as error:
         return "refused" if path.name in str(error) else f"the message lacks the file: {error}"
     except BaseException as error:
         return f"{type(error).__name__}: {error}"

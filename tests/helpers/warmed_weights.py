@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save_file
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
-from trainables.config import DataConfig
 from trainables.data.arrays import load_arrays
+from trainables.data_config import DataConfig
 from trainables.model.build import bare_model
 from trainables.task.inference import to_input
 

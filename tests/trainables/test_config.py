@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from search_spaces.documents import parse_yaml
 from search_spaces.errors import InvalidInput
-from trainables.config import STRATEGY_PARAMETERS, DataConfig, Objective, TrialConfig
+from trainables.config import STRATEGY_PARAMETERS, Objective, TrialConfig
+from trainables.data_config import DataConfig
 from trainables.task_catalog import metrics_of
 
 METRICS = metrics_of("classification")

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from trainables.config import DataConfig, Objective, TrialConfig
+from trainables.config import Objective, TrialConfig
+from trainables.data_config import DataConfig
 from trainables.result import EpochReport, Failure, TrialResult, best_report
 from trainables.status import Status
 

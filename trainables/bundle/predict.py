@@ -234,7 +234,7 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
         )
         # Texts are decoded when they are asked for: that they are texts is known only now.
         _ = session.get_modelmeta().custom_metadata_map
-        _ = [value.name for value in (*session.get_inputs(), *session.get_outputs())]
+        _ = [(value.name, value.shape) for value in (*session.get_inputs(), *session.get_outputs())]
         return session
     except Exception as error:  # onnxruntime's exceptions have no common base of their own
         reason = _reason(error)

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from search_spaces.errors import BadImages, InvalidInput, one_of
-from trainables.config import DataConfig
 from trainables.data.fingerprint import Fingerprints, examine_content
 from trainables.data.image_cache import open_images
 from trainables.data.lazy_images import Indices, LazyImages, Pixels
 from trainables.data.node_cache import NodeCache
 from trainables.data.node_cache import Progress as Progress  # named here for those who load
 from trainables.data.readers import Dataset, open_dataset
+from trainables.data_config import DataConfig
 
 # Of a device's free memory, what the images of one split may take; the rest is the model's.
 _SHARE = 1 / 4

@@ -9,8 +9,8 @@ from contextlib import contextmanager, nullcontext
 import numpy as np
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
 
-from search_spaces.errors import InvalidInput
-from trainables.config import DEFAULT_MAX_PIXELS
+from search_spaces.errors import InvalidInput, ThawError
+from trainables.data_config import DEFAULT_MAX_PIXELS
 
 # Nothing else is tried: Pillow's remaining plugins are of no use here, and some of them start other programs.
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
@@ -45,7 +45,7 @@ def decode(data: bytes, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> Imag
     Colour profiles are not applied. A JPEG of more than `max_pixels`, such as a phone's of 108 megapixels, is decoded
     at 1/2, 1/4 or 1/8 of its width and height, the first that has no more. Raises InvalidInput naming `name` for bytes
     that are no complete image of a known format, for more pixels in another format or a progressive JPEG, and for
-    pixels without an agreed white (floats, 32-bit).
+    pixels without an agreed white (floats, 32-bit); ThawError where its pixels do not fit into memory.
     """
     try:
         return _to_rgb(_upright(_open(data, max_pixels)))
@@ -56,8 +56,10 @@ def decode(data: bytes, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> Imag
             f"{name}: image must not be so large that decoding it is a risk, got: {error} Scale it down, or raise "
             "data.max_pixels."
         ) from error
-    except MemoryError:
-        raise
+    except MemoryError as error:  # not a fault of the image, which another process may decode
+        raise ThawError(
+            f"{name}: image must fit into the memory that is free, but does not; scale it down, or free memory"
+        ) from error
     except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
         got = f"{type(error).__name__}: {error}"
     raise InvalidInput(f"{name}: image must be complete and readable, got {got}; replace or remove the file")

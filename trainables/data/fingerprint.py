@@ -14,11 +14,11 @@ from typing import Any, Literal
 from PIL import __version__ as pillow_version
 
 from search_spaces.errors import InvalidInput
-from trainables.config import DEFAULT_MAX_PIXELS
 from trainables.data.content_remarks import File, content_remarks, skipped_remark
 from trainables.data.decode import decoding_fault, largest_of_sixteen_bits
 from trainables.data.preprocess import PREPROCESSING_VERSION
 from trainables.data.readers import Dataset, Sample
+from trainables.data_config import DEFAULT_MAX_PIXELS
 
 # A different rule for what is hashed needs a different number, or an old shortcut would answer for it.
 _VERSION = 2

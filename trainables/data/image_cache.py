@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from search_spaces.errors import BadImages, InvalidInput
-from trainables.config import DEFAULT_MAX_PIXELS, DataConfig
 from trainables.data.lazy_images import LazyImages, Pixels
 from trainables.data.node_cache import NodeCache, Progress
 from trainables.data.preprocess import PREPROCESSING_VERSION, load_image
 from trainables.data.readers import Dataset
+from trainables.data_config import DEFAULT_MAX_PIXELS, DataConfig
 
 log = logging.getLogger(__name__)
 

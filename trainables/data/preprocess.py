@@ -13,8 +13,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from search_spaces.errors import InvalidInput, one_of
-from trainables.config import DEFAULT_MAX_PIXELS, ResizeMode
 from trainables.data.decode import decode as decode  # named here for those who preprocess step by step
+from trainables.data_config import DEFAULT_MAX_PIXELS, ResizeMode
 
 # Raise it whenever the pixels that `load_image` gives for some file change: caches of the old pixels then go unused.
 PREPROCESSING_VERSION = 1

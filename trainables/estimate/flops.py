@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainables.config import DataConfig, TrialConfig
+from trainables.config import TrialConfig
+from trainables.data_config import DataConfig
 from trainables.loop.feature_training import fixed_views
 from trainables.model.freeze import set_train_mode, set_trainable
 from trainables.model.freeze_plan import Stages, freeze_plan

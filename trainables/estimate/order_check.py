@@ -32,8 +32,8 @@ def check_order(config: TrialConfig, cache: Path, cache_budget: int | None = Non
         raise InvalidInput(
             "weights_layout: by_order needs weights that beat random ones on a linear probe, got "
             f"{config.objective.metric} {ours.objective:.4f} of {config.weights} and {theirs.objective:.4f} of random "
-            f"weights for {config.architecture}, on these validation images; convert the file to the keys of timm, or "
-            "set architecture to the one it was made for"
+            f"weights for {config.architecture}: no gain beyond chance on these validation images; convert the file to "
+            "the keys of timm, or set architecture to the one it was made for"
         )
 
 

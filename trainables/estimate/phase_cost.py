@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainables.config import STRATEGY_PARAMETERS, DataConfig, TrialConfig
+from trainables.config import STRATEGY_PARAMETERS, TrialConfig
 from trainables.data.arrays import Arrays, Split
 from trainables.data.decode import decoding_fault
 from trainables.data.fingerprint import Fingerprints
@@ -26,6 +26,7 @@ from trainables.data.lazy_images import LazyImages, Pixels
 from trainables.data.node_cache import Array, NodeCache
 from trainables.data.preprocess import load_image
 from trainables.data.readers import Dataset, Sample, open_dataset
+from trainables.data_config import DataConfig
 from trainables.loop.checkpoint import CheckpointState, save_checkpoint
 from trainables.loop.feature_training import fixed_views
 from trainables.loop.learner import Learner

@@ -8,10 +8,10 @@ import torch
 
 import trainables.data.arrays
 from search_spaces.errors import BadImages, InvalidInput
-from trainables.config import DataConfig
 from trainables.data.arrays import Arrays, decode_rest, load_arrays, open_used
 from trainables.data.fingerprint import Content, examine_content
 from trainables.data.lazy_images import LazyImages
+from trainables.data_config import DataConfig
 
 CPU = torch.device("cpu")
 

@@ -5,12 +5,12 @@ import pytest
 
 import trainables.data.image_cache as image_cache
 from search_spaces.errors import InvalidInput
-from trainables.config import DataConfig
 from trainables.data.image_cache import open_images
 from trainables.data.lazy_images import LazyImages
 from trainables.data.node_cache import NodeCache
 from trainables.data.preprocess import load_image
 from trainables.data.readers import open_dataset
+from trainables.data_config import DataConfig
 
 KEY = "f" * 64
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from search_spaces.errors import InvalidInput
-from trainables.config import DEFAULT_MAX_PIXELS
 from trainables.data.preprocess import PAD_COLOR, Preprocessing, decode, load_image, normalize, resize
+from trainables.data_config import DEFAULT_MAX_PIXELS
 
 modes = st.sampled_from(["crop", "squash", "pad"])
 fractions = st.floats(0.01, 1)

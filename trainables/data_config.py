@@ -1,0 +1,48 @@
+"""DataConfig: the images that a trial sees, and what is done to each before anything else."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from search_spaces.paths import PathFromFile
+from search_spaces.validation import Frozen
+
+ResizeMode = Literal["crop", "squash", "pad"]
+
+DEFAULT_MAX_PIXELS = 89_478_485
+"""Pillow's own limit for an image that is safe to decode: 256 MiB of RGB."""
+
+
+class DataConfig(Frozen):
+    """Which photos, and the size they are brought to before anything else sees them."""
+
+    root: PathFromFile
+    """Folder with `train/ val/ test/`, each holding one folder a class; the base of the paths of a manifest."""
+
+    manifest: PathFromFile | None = None
+    """CSV file with the columns path, label, split; replaces the folder layout."""
+
+    test: Literal["auto", "none"] = "auto"
+    """auto: the split test where the data set has one; none: it is left out, e.g. where its images have no labels."""
+
+    image_size: int = Field(default=224, ge=16, le=1024)
+    """Side of the square the model sees, in pixels."""
+
+    resize_mode: ResizeMode = "crop"
+    """crop: shorter side resized, center kept; squash: aspect ratio ignored; pad: longer side resized, rest gray."""
+
+    on_bad_image: Literal["fail", "skip"] = "fail"
+    """fail: images that cannot be decoded are named, and nothing is trained; skip: they are left out of training and
+    measuring, and stand in the run's record."""
+
+    max_pixels: int = Field(default=DEFAULT_MAX_PIXELS, ge=1, le=2_000_000_000)
+    """Largest number of pixels to which an image is decoded, at 4 bytes of memory each. A larger JPEG is decoded at
+    1/2, 1/4 or 1/8 of its width and height; a larger progressive JPEG, or image of another format, is a bad image."""
+
+    weights_dir: PathFromFile | None = None
+    """Folder of `<architecture>.safetensors` in timm's key layout, read in place of timm's hub."""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that are used, where the data set has them."""
+        return ("train", "val", "test") if self.test == "auto" else ("train", "val")
