@@ -30,6 +30,8 @@ _SAFE = " !$'()*+,/:;<=>?@[]^`{|}~"
 
 # Letters of a drawing beyond which its pixels are fewer.
 _LARGE = 60_000
+# Markers, each of which takes more than 60 letters: with more there is no need to draw it twice.
+_MANY = 1_000
 
 
 @dataclass(frozen=True)
@@ -110,26 +112,22 @@ def templates() -> jinja2.Environment:
 
 def _section(data: RunData, shown: Sequence[Panel]) -> _Section:
     entries = data.board.entries
-    differing = columns(entries)
+    differing, has_failures = columns(entries), any(entry.trial.failure is not None for entry in entries)
     titles = [
         *(_Column("rank", True), _Column("trial", False), _Column("status", False), _Column(data.metric, True)),
         *(_Column("epoch", True), _Column("seconds", True), _Column("trained", True), _Column("parameters", True)),
         *(_Column(name, _is_number(entries, name)) for name in differing),
-        *([_Column("failure", False)] if _has_failures(entries) else []),
+        *([_Column("failure", False)] if has_failures else []),
     ]
     return _Section(
         data.record.name,
         answer(data),
         parameters_text(constants(entries)),
         titles,
-        [_row(entry, differing, with_failure=_has_failures(entries)) for entry in entries],
+        [_row(entry, differing, with_failure=has_failures) for entry in entries],
         shown,
         data.board.problems,
     )
-
-
-def _has_failures(entries: Sequence[Entry]) -> bool:
-    return any(entry.trial.failure is not None for entry in entries)
 
 
 def _row(entry: Entry, differing: Sequence[str], *, with_failure: bool) -> list[_Cell]:
@@ -178,8 +176,9 @@ def _packed(text: str) -> str:
 
 def _picture(figure: go.Figure) -> str:
     """Return the picture of a figure as the address of an image that lies in the page."""
-    drawing = quote(svg(figure), safe=_SAFE)
-    if len(drawing) > _LARGE:
+    markers = sum(len(trace.x) for trace in figure.data if trace.type == "scatter" and "markers" in (trace.mode or ""))
+    drawing = quote(svg(figure), safe=_SAFE) if markers <= _MANY else None
+    if drawing is None or len(drawing) > _LARGE:
         return f"data:image/png;base64,{_base64(png(figure))}"
     return Markup(f"data:image/svg+xml,{drawing}")  # no letter in it ends the attribute
 

@@ -76,6 +76,7 @@ def leaderboard(
     """Show the trials of a run, or of several, best first."""
     from analysis.leaderboard import Leaderboard, constants
     from analysis.selection import Selection
+    from orchestrator.terminal.laid_out import laid_out
     from orchestrator.terminal.tables import trial_table
 
     board = Leaderboard.joined([_read(each) for each in run])
@@ -96,7 +97,9 @@ def leaderboard(
     else:
         if same := constants(entries):
             prose(output, f"[dim]all: {escaped(parameters_text(same))}[/dim]\n")
-        output.print(trial_table(entries, board.objective, output, shown.probes, sort))
+        output.print(
+            laid_out(trial_table(entries, board.objective, output, shown.probes, sort), output), soft_wrap=True
+        )
 
 
 def side_by_side(
