@@ -69,7 +69,7 @@ def test_the_list_follows_too(runs: Path, new_run: Open, open_dashboard: Open) -
     new_run(runs / "second", 1)
     browser.wait_for("/part", "/runs/second/", "1 of 1")
     shutil.rmtree(runs / "first")
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 60
     while "/runs/first/" in browser.ask("/part").text:
         assert time.monotonic() < deadline
         time.sleep(0.3)
