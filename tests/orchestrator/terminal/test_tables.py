@@ -235,6 +235,7 @@ def test_field_names_of_json_are_frozen(board: Leaderboard) -> None:
         "total_parameters",
         "trainable_parameters",
         "probe",
+        "skipped_images",
         "parameters",
         "config",
         "failure",

@@ -65,7 +65,7 @@ def test_a_client_that_hangs_is_ended_with_its_own_process(client: Any, tmp_path
             hosted.call("hang")
         hosted.kill()
     assert time.monotonic() - began < 10
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while alive(pids) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert alive(pids) == []
