@@ -49,10 +49,13 @@ def manifest_rows(manifest: Path) -> list[ManifestRow]:
             text[0] = "\n"
         reader = csv.reader(text, delimiter=_separator(text))
         table = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
         raise InvalidInput(
-            f"{manifest}: data.manifest must be a readable CSV file in UTF-8, got {error}; "
-            "correct the path, or save it as UTF-8"
+            f"{manifest}: data.manifest must be a readable CSV file, got: {error.strerror}; correct the path"
+        ) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InvalidInput(
+            f"{manifest}: data.manifest must be a CSV file in UTF-8, got {error}; save it as UTF-8, or correct the path"
         ) from error
     header = [name.strip() for name in table[0][1]] if table else []
     places = _places(manifest, header)
@@ -84,10 +87,9 @@ def _places(manifest: Path, header: Sequence[str]) -> dict[str, int]:
     for name in _COLUMNS:
         found = _named(name, header)
         if len(found) > 1:
-            raise InvalidInput(
-                f"{manifest}: column {name} must be one, got {' and '.join(header[place] for place in found)}; "
-                f"rename the right one to {name}"
-            )
+            names = [header[place] for place in found]
+            remedy = f"rename the right one to {name}" if name not in names else f"rename all but one {name}"
+            raise InvalidInput(f"{manifest}: column {name} must be one, got {' and '.join(names)}; {remedy}")
         if found:
             places[name] = found[0]
     lacking = [name for name in _COLUMNS if name not in places]
@@ -102,9 +104,7 @@ def _places(manifest: Path, header: Sequence[str]) -> dict[str, int]:
 def _named(name: str, header: Sequence[str]) -> list[int]:
     """Return the places of the columns that hold `name`: under its name, in other capitals, or under another word."""
     lower = [word.lower().replace(" ", "_") for word in header]
-    exact = [place for place, word in enumerate(header) if word == name][
-        -1:
-    ]  # of two, the last counts, as in a mapping
+    exact = [place for place, word in enumerate(header) if word == name]
     capitals = [place for place, word in enumerate(lower) if word == name]
     return exact or capitals or [place for place, word in enumerate(lower) if word in _OTHER_WORDS[name]]
 

@@ -91,7 +91,7 @@ def test_what_cannot_be_trained_on_is_refused(images, text, message):
 
 
 def test_a_manifest_that_is_no_text_or_not_there(images):
-    with pytest.raises(InvalidInput, match=r"manifest.csv: data.manifest must be a readable CSV file in UTF-8"):
+    with pytest.raises(InvalidInput, match=r"manifest.csv: data.manifest must be a CSV file in UTF-8"):
         _open(images, HEADER + "a.png,caf\xe9,train\n", encoding="latin-1")
     with pytest.raises(InvalidInput, match=r"nowhere.csv: data.manifest must be a readable CSV file"):
         open_dataset(images, images / "nowhere.csv")
