@@ -62,7 +62,7 @@ def test_one_column_per_class(read, zero, one):
         ("path,class,target,split\na,b,c,d\n", "column label must be one, got class and target; rename the right one"),
         (
             "path,label,label,split\na,b,c,d\n",
-            "column label must be one, got label and label; rename all but one label",
+            "column label must be one, got label and label; rename all but one",
         ),
         ("path,Label,LABEL,split\na,b,c,d\n", "column label must be one, got Label and LABEL"),
         ("a;b;c\n1;2;3\n", "needs the columns path, label, split, got a;b;c; add path, label, split to its first"),
