@@ -285,7 +285,7 @@ def test_a_thousand_runs_of_one_name_share_no_id(tmp_path: Path) -> None:
     file.write_text(dump_yaml({"name": SWEEP, "data": {"root": "p"}, "trial": trial, "space": space, "search": search}))
     spec = load(file)
     arrays: Any = SimpleNamespace(
-        classes=("a", "b"), fingerprints=SimpleNamespace(trained="f"), dataset=SimpleNamespace(splits={})
+        classes=("a", "b"), fingerprints=SimpleNamespace(trained="f"), dataset=SimpleNamespace(splits={}, skipped={})
     )
     sets = []
     media = mock.patch.multiple("wandb", Table=mock.DEFAULT, Plotly=mock.DEFAULT)

@@ -18,7 +18,7 @@ from orchestrator.spec.loading import load
 from search_spaces.documents import dump_yaml
 from trainables.config import Objective, TrialConfig
 from trainables.data.digits import write_digits
-from trainables.data.fingerprint import fingerprints
+from trainables.data.fingerprint import examine_content
 from trainables.data.readers import open_dataset
 from trainables.loop.train import train
 from trainables.result import TrialResult
@@ -140,7 +140,7 @@ def write_run(place: Place, config: TrialConfig) -> None:
             space={},
             distributions={},
             classes=dataset.classes,
-            fingerprint=fingerprints(dataset, folders.cache).trained,
+            fingerprint=examine_content(dataset, folders.cache).fingerprints.trained,
             sample_counts={},
             trials_planned=2,
             versions={},
