@@ -16,6 +16,7 @@ import matplotlib
 import numpy as np
 import plotly.graph_objects as go
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MultipleLocator, NullFormatter
 from PIL import Image
@@ -64,10 +65,14 @@ def svg(figure: go.Figure) -> str:
 
 def png(figure: go.Figure) -> bytes:
     """Return the picture as PNG, of two pixels for each of the SVG's, which is smaller where there are many points."""
+    file = io.BytesIO()
     with _look():
-        drawn, file = io.BytesIO(), io.BytesIO()
-        _drawn(figure).savefig(drawn, format="png", dpi=2 * _DPI)
-    Image.open(drawn).convert("RGB").quantize(_COLORS, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+        drawn = _drawn(figure)
+        drawn.set_dpi(2 * _DPI)
+        canvas: Any = FigureCanvasAgg(drawn)  # `savefig` would draw twice, and write a file to be read again
+        canvas.draw()
+        pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    pixels.quantize(_COLORS, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
     return file.getvalue()
 
 
