@@ -62,10 +62,10 @@ class Finder(importlib.abc.MetaPathFinder):
         def exec_module(module):
             load(module)
             train = module.train
-            def failing(config, *arguments):
+            def failing(config, *arguments, **options):
                 if config.lr == {BAD}:
                     raise RuntimeError(f"no answer from {{os.environ['AWS_ENDPOINT_URL']}}: {{os.environ!r}}")
-                return train(config, *arguments)
+                return train(config, *arguments, **options)
             module.train = failing
         spec.loader.exec_module = exec_module
         return spec
