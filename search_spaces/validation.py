@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from search_spaces.errors import InvalidInput, closest, one_of, shown
 from search_spaces.none_and_auto import NoneAs
@@ -18,6 +18,19 @@ class Frozen(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_a_switch_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        # Python counts True as 1, and so does pydantic.
+        if isinstance(value, bool) and _is_number(cls.model_fields[str(info.field_name)].annotation):
+            raise ValueError(f"must be a number, got {str(value).lower()}; write one")
+        return value
+
+
+def _is_number(annotation: Any) -> bool:
+    types = {annotation, *get_args(annotation)}
+    return not types.isdisjoint((int, float)) and bool not in types
 
 
 def parse(
