@@ -144,9 +144,9 @@ def resume(
         known = ledger.trials()
         for problem in ledger.problems:
             tell.warn(problem)
-        if len(known) >= spec.search.trials and not any(trial.status.unfinished for trial in known):
-            tell.say(f"nothing is left to do; for more: {escaped(thaw_command('extend', run))} --trials 10")
         tell.follow(spec, run, lambda observers: resume_sweep(run, observers, address, tell.note))
+        if len(known) >= spec.search.trials and not any(trial.status.unfinished for trial in known):
+            tell.say(f"nothing was left to do; for more: {escaped(thaw_command('extend', run))} --trials 10")
 
 
 def extend(
