@@ -20,7 +20,7 @@ ROOM = 512 * 2**20
 
 
 def answer(parser: str, path: Path) -> str:
-    """What a parser says to a file: `read`, `refused`, or what is wrong with its answer."""
+    """Answer of a parser to a file: `read`, `refused`, or the fault of its answer."""
     try:
         PARSERS[parser](path)
     except ThawError as error:
