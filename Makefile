@@ -48,7 +48,7 @@ test: install browser  ## the test suite, under 12 minutes on two cores
 	$(BIN)/pytest -m "not soak" -n 3 --dist loadfile --no-loadscope-reorder
 
 soak: install  ## slow tests of faults and scale, under 35 minutes
-	$(BIN)/pytest -m soak
+	$(BIN)/pytest -m soak -n 2 --dist loadfile --no-loadscope-reorder
 
 faults: install  ## hunt for faults, an hour: 100 kills, 20 pairs of commands, clocks; SEED=, KILLS=, PAIRS=
 	$(BIN)/python tests/faults/hunt.py $(if $(SEED),--seed $(SEED)) --kills $(KILLS) --pairs $(PAIRS)

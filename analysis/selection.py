@@ -38,6 +38,8 @@ class Selection:
         """
         if not entries:
             return ()
+        if self.where is self.best_per is self.sort is None:
+            return tuple(entries[:: -1 if self.is_reversed else 1][: self.top])
         rows = [(entry, entry.row()) for entry in entries]
         names = {name for _, row in rows for name in row} | {*COLUMNS}
         if self.where is not None:

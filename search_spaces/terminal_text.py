@@ -11,7 +11,7 @@ _COLOR = re.compile(r"\x1b\[[\d;]*m")
 
 def without_controls(text: str) -> str:
     r"""Return a text whose control characters are written out, as `\x1b`; line breaks and tabs stay."""
-    if text.isprintable():
+    if text.replace("\n", "").replace("\t", "").isprintable():
         return text
     return "".join(mark if _is_safe(mark) else mark.encode("unicode_escape").decode() for mark in text)
 

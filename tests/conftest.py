@@ -29,8 +29,14 @@ settings.load_profile("busy")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the files by their marks `seconds`, so that none of the long ones begins when the others are done."""
+    """Order the files by their marks `seconds`, so that none of the long ones begins when the others are done.
+
+    What is slow has half an hour, two at a time on a slow machine.
+    """
     items.sort(key=lambda item: -max((mark.args[0] for mark in item.iter_markers("seconds")), default=0))
+    for item in items:
+        if item.get_closest_marker("soak") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(1800))
 
 
 # The space as it stands in a sweep file, and the fixed settings beneath it.

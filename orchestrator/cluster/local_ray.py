@@ -3,12 +3,14 @@
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from unittest.mock import patch
 
 import psutil
 import ray
 from ray._private import ray_constants
+from ray._private.node import Node
 
 from orchestrator.cluster.ray_leftovers import ended_with_driver
 from orchestrator.cluster.session_folder import session_folder
@@ -19,6 +21,9 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 PAUSE_SECONDS = 2.0
+
+# Starts of the servers that are of no use on one machine: copying of logs to the driver, web pages, autoscaling.
+UNUSED = ("start_log_monitor", "start_api_server", "start_monitor")
 
 
 @contextmanager
@@ -39,7 +44,7 @@ def local_ray(cpus: int | None) -> Iterator[None]:
 def _start(folder: Path, cpus: int | None) -> None:
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with _on_loopback():
+            with _on_loopback(), _without_unused_servers():
                 # Without `local`, Ray would join any cluster that it finds on this machine.
                 ray.init(
                     address="local",
@@ -79,6 +84,18 @@ def _on_loopback() -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = former
+
+
+@contextmanager
+def _without_unused_servers() -> Iterator[None]:
+    """Start no server that nobody asks: each takes 100 MB, one to two CPU seconds at its start, and goes on polling.
+
+    Ray has no public setting for that.
+    """
+    with ExitStack() as stack:
+        for name in UNUSED:
+            stack.enter_context(patch.object(Node, name, lambda _node, **_options: None))
+        yield
 
 
 def _clear(folder: Path) -> None:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 # Without imports of ours: it starts in 20 ms and takes 8 MB. Ray's servers are the children of the driver that name the
-# session's folder on their command line. Agents start after their server, so that it looks for children until the end.
+# session's folder on their command line. Agents start after their server, so that it looks for children until the end,
+# and often while new ones appear.
 # A process id alone may be another's by then.
 _WATCHDOG = """
 import os, select, signal, sys, time
@@ -45,9 +46,11 @@ def look():
         except OSError:
             pass
 
-begun = time.monotonic()
-while not select.select([sys.stdin], [], [], 0.1 if time.monotonic() < begun + 30 else 1.0)[0]:
+latest, count = time.monotonic(), 0
+while not select.select([sys.stdin], [], [], 0.1 if time.monotonic() < latest + 5 else 1.0)[0]:
     look()
+    if len(known) > count:
+        latest, count = time.monotonic(), len(known)
 look()
 deadline = time.monotonic() + 2
 while any(map(lives, known)) and time.monotonic() < deadline:

@@ -19,8 +19,8 @@ from orchestrator.terminal.tables import (
     metrics_text,
     parity_text,
     prediction_table,
-    trial_table,
 )
+from orchestrator.terminal.trial_table import trial_table
 from search_spaces.presets import preset_text
 from trainables.bundle.predict import Predictor
 from trainables.data.digits import write_digits

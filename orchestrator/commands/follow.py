@@ -139,7 +139,8 @@ class SweepReporter:
 
 
 def _show(outcome: "SweepOutcome", *, hints: bool) -> None:
-    from orchestrator.terminal.tables import against_probe, trial_table
+    from orchestrator.terminal.tables import against_probe
+    from orchestrator.terminal.trial_table import trial_table
 
     root, board = outcome.run.root, outcome.leaderboard
     output.print(trial_table(board.entries[:SHOWN_TRIALS], board.objective, output, board.probes))

@@ -77,7 +77,7 @@ def leaderboard(
     from analysis.leaderboard import Leaderboard, constants
     from analysis.selection import Selection
     from orchestrator.terminal.laid_out import laid_out
-    from orchestrator.terminal.tables import trial_table
+    from orchestrator.terminal.trial_table import trial_table
 
     board = Leaderboard.joined([_read(each) for each in run])
     warn_of(board.problems)

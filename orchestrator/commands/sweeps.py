@@ -190,7 +190,7 @@ def status(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     from analysis.leaderboard import Leaderboard
     from analysis.ledger import Ledger
     from analysis.run_folder import open_run
-    from orchestrator.terminal.tables import trial_table
+    from orchestrator.terminal.trial_table import trial_table
 
     folder = open_run(run)
     record, board, alive = Ledger(folder).read_run(), Leaderboard.from_run(folder), heartbeat.is_alive(run)

@@ -15,7 +15,8 @@ from orchestrator.search.rungs import make_rungs
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.terminal.eta import EtaEstimator
 from orchestrator.terminal.safe_console import safe_text
-from orchestrator.terminal.tables import duration, short_text, status_text, trial_table
+from orchestrator.terminal.tables import duration, short_text, status_text
+from orchestrator.terminal.trial_table import trial_table
 from orchestrator.tracking.observer import Observer, SweepStart, TrackerProblem
 from search_spaces.space import parameters_text
 from trainables.result import TrialResult

@@ -1,20 +1,17 @@
-"""Tables and texts of trials, evaluations and predictions for the terminal; every command uses these."""
+"""Tables and texts of evaluations and predictions for the terminal; every command uses these."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.cells import cell_len
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from analysis.leaderboard import Entry, ProbeEntry, columns
 from orchestrator.terminal.safe_console import safe_text
-from search_spaces.space import parameters_text, value_text
-from trainables.config import Objective
+from search_spaces.space import parameters_text
 from trainables.result import EpochReport
 from trainables.status import Status
 
@@ -27,129 +24,12 @@ if TYPE_CHECKING:  # torch, onnxruntime and pyarrow come with these, which a lea
     from trainables.task.bootstrap import Interval
     from trainables.task.evaluation import Evaluation
 
-ENOUGH_ROOM = 24
-
 _COLOURS = {
     Status.RUNNING: "cyan",
     Status.COMPLETED: "green",
     Status.PRUNED: "yellow",
     Status.INTERRUPTED: "yellow",
 }
-
-
-def trial_table(
-    entries: Sequence[Entry],
-    objective: Objective,
-    console: Console,
-    probes: Sequence[ProbeEntry] = (),
-    sort: str | None = None,
-) -> Table:
-    """Return entries in order, with the parameters that differ: one column each, or one for all where that is too wide.
-
-    The numbers of parameters are shown where there is room. Where that one column would be too narrow, the columns of
-    epoch and seconds are left out. What the entries are sorted by is always shown. The linear probes follow, without a
-    rank.
-    """
-    varying = columns(entries)
-    if probes and "architecture" not in varying:
-        varying = ["architecture", *varying]
-    for sized in (True, False):
-        wide = _trial_table(entries, objective, varying, probes, split=True, sized=sized, sort=sort)
-        if _width(wide) <= console.width:
-            return wide
-    bare = _trial_table(entries, objective, varying, probes, split=False, sort=sort)
-    bare.columns.pop()
-    timing = console.width - _width(bare) >= ENOUGH_ROOM
-    return _trial_table(entries, objective, varying, probes, split=False, timing=timing, sort=sort)
-
-
-def _width(table: Table) -> int:
-    """Return the width that a table of texts without a box needs; rich measures a thousand rows in half a second."""
-    cells = [[str(cell) for cell in (column.header, *column.cells)] for column in table.columns]
-    widths = [max((cell_len(line) for cell in column for line in cell.splitlines()), default=0) for column in cells]
-    return sum(widths) + 2 * (len(widths) - 1)
-
-
-def _trial_table(
-    entries: Sequence[Entry],
-    objective: Objective,
-    varying: list[str],
-    probes: Sequence[ProbeEntry],
-    *,
-    split: bool,
-    timing: bool = True,
-    sized: bool = False,
-    sort: str | None = None,
-) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    shown = _leading_columns(entries, objective, timing=timing, sized=sized)
-    heads = {"trial_id", "objective", *varying, *(name for name, _, _ in shown)}  # two are headed otherwise
-    if sort is not None and sort not in heads:
-        shown.append((sort, True, lambda entry: safe_text(_value(entry.row().get(sort)))))
-    for name, is_number, _ in shown:
-        table.add_column(name, justify="right" if is_number else "left", no_wrap=name != "run")
-    failed = any(entry.trial.failure for entry in entries)
-    for name in [*varying, *(["failure"] if failed else [])] if split else ["parameters"]:
-        table.add_column(name, overflow="fold")
-    for entry in entries:
-        trial = entry.trial
-        known = {"architecture": trial.config.architecture, **trial.parameters}
-        own = {name: known[name] for name in varying if name in known}
-        reason = trial.failure.message if trial.failure is not None else ""
-        if split:
-            cells = [value_text(own[name]) if name in own else "" for name in varying] + [reason] * failed
-        else:
-            cells = ["\n".join(text for text in (short_text(own), reason) if text)]
-        table.add_row(*(cell(entry) for _, _, cell in shown), *map(safe_text, cells))
-    for probe in probes:
-        own = {"architecture": probe.architecture}
-        cells = [own.get(name, "") for name in varying] + [""] * failed if split else [probe.architecture]
-        row = {"trial": "probe", objective.metric: f"{probe.objective:.4f}"}
-        table.add_row(*(row.get(name, "") for name, _, _ in shown), *map(safe_text, cells), style="dim")
-    return table
-
-
-def _leading_columns(
-    entries: Sequence[Entry], objective: Objective, *, timing: bool, sized: bool
-) -> list[tuple[str, bool, Callable[[Entry], str | Text]]]:
-    """Return name, whether it holds numbers, and cell of each column before those of the settings."""
-    listed: list[tuple[bool, str, bool, Callable[[Entry], str | Text]]] = [
-        (any(entry.run is not None for entry in entries), "run", False, lambda entry: safe_text(entry.run or "")),
-        (True, "rank", True, lambda entry: "" if entry.rank is None else str(entry.rank)),
-        (True, "trial", False, lambda entry: entry.trial.trial_id),
-        (True, "status", False, lambda entry: status_text(entry.trial.status)),
-        (True, objective.metric, True, lambda entry: _decimals(entry.objective)),
-        (timing, "epoch", True, _epoch_text),
-        (timing, "seconds", True, lambda entry: f"{entry.trial.seconds:.1f}"),
-        (sized and any(map(size_text, entries)), "trained", True, size_text),
-        (any(entry.probe is not None for entry in entries), "probe", True, lambda entry: _decimals(entry.probe)),
-    ]
-    return [(name, is_number, cell) for is_shown, name, is_number, cell in listed if is_shown]
-
-
-def _epoch_text(entry: Entry) -> str:
-    return "" if entry.epoch is None else f"{entry.epoch}/{len(entry.trial.reports)}"
-
-
-def _value(value: object) -> str:
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _decimals(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
-
-
-def size_text(entry: Entry) -> str:
-    """Return the parameters that were trained, of all, e.g. 7.69k/2.23M; empty where they are not known."""
-    trained, total = entry.trainable_parameters, entry.total_parameters
-    return "" if trained is None or total is None else f"{_count_text(trained)}/{_count_text(total)}"
-
-
-def _count_text(count: int) -> str:
-    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if count >= size:
-            return f"{count / size:.3g}{unit}"
-    return str(count)
 
 
 def against_probe(found: Baseline) -> str:
@@ -244,10 +124,12 @@ def evaluation_tables(evaluation: Evaluation, console: Console) -> Group:
     if not evaluation.classes:
         return Group()
     report = _report(evaluation, intervals=True)
-    if _width(report) > console.width:
+    if not _fits(report, console):
         report = _report(evaluation, intervals=False)
     matrix = _confusion_matrix(evaluation)
-    return Group(report, Text(), matrix if _width(matrix) <= console.width else _confusions(evaluation))
+    return Group(
+        report, Text(), matrix if console.measure(matrix).maximum <= console.width else _confusions(evaluation)
+    )
 
 
 def _report(evaluation: Evaluation, *, intervals: bool) -> Table:

@@ -14,13 +14,14 @@ from analysis.run_folder import RunFolder
 
 pytestmark = pytest.mark.seconds(25)
 
-# Runs the commands of a list one after the other; imports, the dear part of each, are paid once.
+# Runs the commands of a list one after the other; imports and Ray, the dear parts of each, are paid once.
 COMMANDS = """
 import contextlib, io, json, shutil, sys
 from pathlib import Path
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator.cli import run
+from orchestrator.cluster import runtime
 from trainables.result import Status
 
 def crash(root):
@@ -31,14 +32,15 @@ def crash(root):
     ledger.write_trial(trial.model_copy(update={"status": Status.RUNNING, "reports": ()}))
     shutil.rmtree(folder.best("0001").parent)
 
-for command in json.loads(sys.argv[1]):
+def say(command):
     out, err = io.StringIO(), io.StringIO()
-    if command[0] == "crash":
-        crash(command[1])
-        continue
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = run(command)
     print("said", json.dumps([code, out.getvalue(), err.getvalue()]))
+
+with runtime.connected(Path.cwd(), cpus=2):
+    for command in json.loads(sys.argv[1]):
+        crash(command[1]) if command[0] == "crash" else say(command)
 """
 
 

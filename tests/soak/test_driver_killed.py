@@ -17,10 +17,12 @@ from optuna.storages.journal import JournalFileBackend
 
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, open_run
+from orchestrator.driver.sweep import run_sweep
 from orchestrator.search.study import STATES
+from orchestrator.spec.loading import load
 from trainables.result import TrialResult
 
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.soak, pytest.mark.seconds(400)]
 
 TRIALS = 12
 
@@ -62,7 +64,6 @@ def sweep_file(write_sweep: Callable[..., Path], tmp_path_factory: pytest.TempPa
     )
 
 
-@pytest.mark.timeout(1800)
 def test_five_kills_change_nothing(sweep_file: Path, thaw: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     folder = sweep_file.parent
     whole = thaw("sweep", sweep_file, "--name", "whole", "--quiet", cwd=folder, timeout=600)
@@ -109,10 +110,7 @@ def open_study(run: RunFolder, name: str) -> optuna.Study:
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "random", "qmc", "grid", "nsga2"])
 def test_every_sampler_leaves_the_truth_in_the_journal(
-    sampler: str,
-    write_sweep: Callable[..., Path],
-    thaw: Callable[..., subprocess.CompletedProcess[str]],
-    tmp_path: Path,
+    sampler: str, ray_here: None, write_sweep: Callable[..., Path], tmp_path: Path
 ) -> None:
     lr = {"choice": [1e-3, 2e-3, 3e-3, 4e-3]} if sampler == "grid" else {"log": [1e-3, 4e-3]}
     file = write_sweep(
@@ -122,9 +120,7 @@ def test_every_sampler_leaves_the_truth_in_the_journal(
         search={"trials": 8, "sampler": sampler, "seed": 2},
         stopping={"asha": {"grace": 1, "reduction": 2}},
     )
-    done = thaw("sweep", file, "--quiet", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    run = RunFolder(tmp_path / "runs" / "sweep")
+    run = run_sweep(load(file)).run
     trials = {trial.trial_id: trial for trial in Ledger(run).trials()}
     study = open_study(run, "sweep")
     assert len(study.trials) == len(trials) == 8
@@ -136,7 +132,6 @@ def test_every_sampler_leaves_the_truth_in_the_journal(
         assert asked.params == trial.parameters
 
 
-@pytest.mark.timeout(1800)
 def test_a_thousand_trials_leave_the_driver_as_it_was(
     write_sweep: Callable[..., Path], start_thaw: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:

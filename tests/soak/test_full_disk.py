@@ -11,7 +11,7 @@ from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from trainables.status import Status
 
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.soak, pytest.mark.seconds(90)]
 
 TRIALS = 6
 

@@ -14,7 +14,7 @@ from orchestrator.tracking.observer import TrialCallback
 from trainables.result import TrialResult
 from trainables.status import Status
 
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.soak, pytest.mark.seconds(140)]
 
 EPOCHS = 3
 
@@ -52,7 +52,6 @@ class Reaper:
         self._wait = self.rng.randint(1, 12)
 
 
-@pytest.mark.timeout(1800)
 def test_five_nodes_of_three_are_taken_and_replaced(cluster: Cluster, write_sweep: Callable[..., Path], tmp_path: Path):
     for _ in range(3):
         cluster.add_node(num_cpus=1)
@@ -65,7 +64,6 @@ def test_five_nodes_of_three_are_taken_and_replaced(cluster: Cluster, write_swee
     assert [metrics(trial) for trial in trials] == [metrics(trial) for trial in undisturbed]
 
 
-@pytest.mark.timeout(900)
 def test_one_of_two_workers_is_taken_for_good(cluster: Cluster, write_sweep: Callable[..., Path], tmp_path: Path):
     for _ in range(2):
         cluster.add_node(num_cpus=1)

@@ -16,7 +16,7 @@ from fake_wandb import FakeWandb
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.soak, pytest.mark.seconds(180)]
 
 Thaw = Callable[..., subprocess.CompletedProcess[str]]
 

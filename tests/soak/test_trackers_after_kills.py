@@ -15,12 +15,11 @@ from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, open_run
 from trainables.result import TrialResult
 
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.soak, pytest.mark.seconds(130)]
 
 KILLS = 4
 
 
-@pytest.mark.timeout(900)
 def test_every_tracker_equals_the_ledger_after_kills(
     write_sweep: Callable[..., Path],
     start_thaw: Callable[..., subprocess.Popen[str]],

@@ -18,7 +18,7 @@ from trainables.loop.checkpoint import load_trained
 from trainables.status import Status
 from trainables.task.inference import predict_outputs
 
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.soak, pytest.mark.seconds(250)]
 
 ASSETS = Path(os.environ.get("THAW_TEST_ASSETS", Path(__file__).parents[3] / "shared"))
 

@@ -22,7 +22,7 @@ from search_spaces.errors import InvalidInput, StorageFailed
 from trainables.result import TrialResult
 from trainables.status import Status
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.soak, pytest.mark.seconds(300)]
 
 Change = Callable[[TrialResult], None]
 

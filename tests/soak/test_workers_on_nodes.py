@@ -19,7 +19,7 @@ from orchestrator.tuner.tuner import placement
 from trainables.result import TrialResult
 from trainables.status import Status
 
-pytestmark = [pytest.mark.soak, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.soak, pytest.mark.seconds(100)]
 
 TRIAL = {"architecture": "test_convnext", "strategy": "full", "epochs": 4, "optimizer": "sgd"}
 
