@@ -127,9 +127,13 @@ def evaluation_tables(evaluation: Evaluation, console: Console) -> Group:
     if not _fits(report, console):
         report = _report(evaluation, intervals=False)
     matrix = _confusion_matrix(evaluation)
-    return Group(
-        report, Text(), matrix if console.measure(matrix).maximum <= console.width else _confusions(evaluation)
-    )
+    return Group(report, Text(), matrix if _fits(matrix, console) else _confusions(evaluation))
+
+
+def _fits(table: Table, console: Console) -> bool:
+    """Return whether no cell has to be wrapped."""
+    wider = console.options.update_width(console.width + 1)
+    return console.measure(table, options=wider).maximum <= console.width
 
 
 def _report(evaluation: Evaluation, *, intervals: bool) -> Table:
