@@ -139,15 +139,33 @@ def small_disk(tmp_path: Path) -> Iterator[tuple[Path, Callable[[int], None]]]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
+# As S3 does, and moto does not, what a request writes only where nothing is yet is looked for and written in one step.
+S3_SERVER = """
+import threading, time
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication
+from moto.server import ThreadedMotoServer
+
+respond, writes = DomainDispatcherApplication.__call__, threading.Lock()
+
+def respond_in_turn(application, environ, start_response):
+    if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
+        return respond(application, environ, start_response)
+    with writes:
+        return respond(application, environ, start_response)
+
+DomainDispatcherApplication.__call__ = respond_in_turn
+server = ThreadedMotoServer("127.0.0.1", 0)
+server.start()
+print("port", server.get_host_and_port()[1], flush=True)
+time.sleep(86400)
+"""
+
+
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[dict[str, str]]:
     """An S3 service on this machine, spoken to over HTTP; the environment that leads there."""
-    code = (
-        "import time; from moto.server import ThreadedMotoServer; server = ThreadedMotoServer('127.0.0.1', 0);"
-        "server.start(); print('port', server.get_host_and_port()[1], flush=True); time.sleep(86400)"
-    )
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, "-c", S3_SERVER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
         assert process.stdout is not None
         port = next(line.split()[1] for line in process.stdout if line.startswith("port "))

@@ -152,8 +152,9 @@ class TrialResult(_Record):
 
 def best_report(reports: tuple[EpochReport, ...] | list[EpochReport], objective: Objective) -> EpochReport | None:
     """Return the report with the best objective, the earliest of equals; None without reports."""
-    best: EpochReport | None = None
+    best, most = None, math.nan
     for report in reports:
-        if best is None or objective.better(objective.value(report.metrics), objective.value(best.metrics)):
-            best = report
+        value = objective.value(report.metrics)
+        if best is None or objective.better(value, most):
+            best, most = report, value
     return best

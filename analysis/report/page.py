@@ -3,11 +3,10 @@
 import base64
 import gzip
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import jinja2
 import plotly.graph_objects as go
@@ -18,20 +17,11 @@ from analysis.leaderboard import Entry, columns, constants
 from analysis.report.answer import SearchAnswer, answer
 from analysis.report.panel import Panel, RunData, printable
 from analysis.report.panels import panels
-from analysis.report.picture import png, svg
-from analysis.report.several import compare_runs
+from analysis.report.picture import image_addresses, png
+from analysis.report.several import RunsComparison, compare_runs
 from analysis.run_store import write_atomically
 from search_spaces.space import parameters_text, value_text
 from trainables.storage.place import Place, storage_errors
-
-# Letters of an address that need no escape within double quotes.
-_SAFE = " !$'()*+,/:;<=>?@[]^`{|}~"
-
-
-# Letters of a drawing beyond which its pixels are fewer.
-_LARGE = 60_000
-# Markers, each of which takes more than 60 letters: with more there is no need to draw it twice.
-_MANY = 1_000
 
 
 @dataclass(frozen=True)
@@ -82,21 +72,25 @@ def write_pictures(data: RunData, folder: Path) -> list[Path]:
 
 def render_page(runs: Sequence[RunData]) -> str:
     """Return the page as HTML: names are escaped, nothing is fetched."""
-    sections = [_section(data, panels(data)) for data in runs]
-    comparison = render_several(runs, has_pictures=True) if len(runs) > 1 else ""
-    values = {"runs": sections, "comparison": Markup(comparison), "library": _packed(get_plotlyjs())}
-    return templates().get_template("page.html").render(**values, has_pictures=True)
+    comparison = compare_runs(runs) if len(runs) > 1 else None
+    several, *each = _with_pictures([comparison.panels if comparison else (), *map(panels, runs)])
+    sections = [_section(data, shown) for data, shown in zip(runs, each, strict=True)]
+    above = "" if comparison is None else _rendered_several(replace(comparison, panels=tuple(several)))
+    values = {"runs": sections, "comparison": Markup(above), "library": _packed(get_plotlyjs())}
+    return templates().get_template("page.html").render(values)
 
 
-def render_several(runs: Sequence[RunData], *, has_pictures: bool = False) -> str:
-    """Return the part of a page that compares several runs. Raises InvalidInput where one is given twice."""
-    template = templates().get_template("several.html")
-    return template.render(vars(compare_runs(runs)), has_pictures=has_pictures)
+def render_several(runs: Sequence[RunData]) -> str:
+    """Return the part of a page that compares several runs; scripts draw all figures.
+
+    Raises InvalidInput where one is given twice.
+    """
+    return _rendered_several(compare_runs(runs))
 
 
 def render_run(data: RunData, shown: Sequence[Panel]) -> str:
     """Return the part of a page about one run, with these panels; scripts draw all figures."""
-    return templates().get_template("run.html").render(run=_section(data, shown), has_pictures=False)
+    return templates().get_template("run.html").render(run=_section(data, shown))
 
 
 @cache
@@ -106,8 +100,25 @@ def templates() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, finalize=_finalized
     )
-    environment.filters |= {"packed": _packed, "picture": _picture, "base64": _base64, "table_cell": _table_cell}
+    environment.filters |= {"packed": _packed, "base64": _base64, "table_cell": _table_cell}
     return environment
+
+
+def _with_pictures(groups: Sequence[Sequence[Panel]]) -> list[list[Panel]]:
+    """Return the panels with a picture of each figure; all are drawn together, which may take several processes."""
+    figures = [panel.content for group in groups for panel in group if isinstance(panel.content, go.Figure)]
+    pictures = iter(image_addresses(figures))
+    return [
+        [
+            replace(panel, picture=Markup(next(pictures))) if isinstance(panel.content, go.Figure) else panel
+            for panel in group
+        ]
+        for group in groups
+    ]
+
+
+def _rendered_several(comparison: RunsComparison) -> str:
+    return templates().get_template("several.html").render(vars(comparison))
 
 
 def _section(data: RunData, shown: Sequence[Panel]) -> _Section:
@@ -172,15 +183,6 @@ def _table_cell(value: str | int | float | None, how: str) -> _Cell:
 def _packed(text: str) -> str:
     """Return a text compressed, in letters; the page's script inflates it."""
     return _base64(gzip.compress(text.encode(), mtime=0))
-
-
-def _picture(figure: go.Figure) -> str:
-    """Return the picture of a figure as the address of an image that lies in the page."""
-    markers = sum(len(trace.x) for trace in figure.data if trace.type == "scatter" and "markers" in (trace.mode or ""))
-    drawing = quote(svg(figure), safe=_SAFE) if markers <= _MANY else None
-    if drawing is None or len(drawing) > _LARGE:
-        return f"data:image/png;base64,{_base64(png(figure))}"
-    return Markup(f"data:image/svg+xml,{drawing}")  # no letter in it ends the attribute
 
 
 def _base64(content: bytes) -> str:

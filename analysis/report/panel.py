@@ -4,7 +4,7 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import plotly.graph_objects as go
@@ -80,6 +80,9 @@ class Panel:
 
     content: go.Figure | Table | tuple[Photo, ...]
     """Figure, as notebooks get it, or table, or photos."""
+
+    picture: str = ""
+    """Address of an image of the figure, for readers without scripts; empty where scripts draw it at once."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,12 @@ class RunData:
 
 def plain(value: object) -> str:
     """Return a text that Plotly shows as it is: it reads tags, and a formula between dollar signs."""
-    return html.escape(printable(str(value)), quote=False).replace("$", "&#36;")
+    return _plain(str(value))
+
+
+@lru_cache(10_000)  # names and values of settings recur in every figure
+def _plain(text: str) -> str:
+    return html.escape(printable(text), quote=False).replace("$", "&#36;")
 
 
 def printable(text: str) -> str:

@@ -4,19 +4,24 @@ Plotly's own export drives a Chrome, which a cluster does not have; matplotlib d
 use, from the same figure. A kind that is not known here raises ValueError, so that no panel is without its picture.
 """
 
+import base64
 import html
 import io
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import matplotlib
 import numpy as np
 import plotly.graph_objects as go
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MultipleLocator, NullFormatter
 from PIL import Image
@@ -32,6 +37,14 @@ _POINTS, _LINES, _WORDS = 2, 3, 4
 # More are not told apart in a drawing.
 _COLORS = 64
 _MARKERS = {"circle": "o", "diamond": "D", "diamond-open": "D", "circle-open": "o", "x": "x", "square": "s"}
+# Letters of an address that need no escape within double quotes.
+_SAFE = " !$'()*+,/:;<=>?@[]^`{|}~"
+# Letters of a drawing beyond which its pixels are fewer.
+_LARGE = 60_000
+# Markers, each of which takes more than 60 letters: with more there is no need to draw it twice.
+_MANY = 1_000
+# Markers that take longer to draw than processes take to start.
+_WORTH_PROCESSES = 5_000
 _thousands = EngFormatter(sep="")
 _LOOK: dict[Any, Any] = {
     "text.parse_math": False,  # a name with dollar signs is no formula
@@ -51,12 +64,35 @@ _LOOK: dict[Any, Any] = {
 }
 
 
+def image_addresses(figures: Sequence[go.Figure]) -> list[str]:
+    """Return a picture of each figure as the address of an image that lies in the page, within double quotes.
+
+    Figures of many points are drawn side by side, in processes.
+    """
+    if sum(map(_markers, figures)) <= _WORTH_PROCESSES:
+        return [*map(_image_address, figures)]
+    with ProcessPoolExecutor(min(len(figures), os.cpu_count() or 1)) as pool:
+        return [*pool.map(_image_address, figures)]
+
+
+def _image_address(figure: go.Figure) -> str:
+    drawing = quote(svg(figure), safe=_SAFE) if _markers(figure) <= _MANY else None
+    if drawing is None or len(drawing) > _LARGE:
+        return f"data:image/png;base64,{base64.b64encode(png(figure)).decode()}"
+    return f"data:image/svg+xml,{drawing}"
+
+
+def _markers(figure: go.Figure) -> int:
+    return sum(len(trace.x) for trace in figure.data if trace.type == "scatter" and "markers" in (trace.mode or ""))
+
+
 def svg(figure: go.Figure) -> str:
     """Return the picture as SVG, `_WIDTH` pixels wide."""
     with _look():
         file = io.StringIO()
         nothing: dict[str, Any] = dict.fromkeys(("Date", "Creator", "Type", "Format"))
-        _drawn(figure).savefig(file, format="svg", metadata=nothing)
+        canvas: Any = FigureCanvasSVG(_drawn(figure))
+        canvas.print_svg(file, metadata=nothing)  # `savefig` would draw twice
     text = file.getvalue()
     tags = re.compile("<[^>]+>")
     rounded = tags.sub(lambda tag: _LONG.sub(lambda number: f"{float(number[0]):.1f}", tag[0]), text)
@@ -72,7 +108,12 @@ def png(figure: go.Figure) -> bytes:
         canvas: Any = FigureCanvasAgg(drawn)  # `savefig` would draw twice, and write a file to be read again
         canvas.draw()
         pixels = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-    pixels.quantize(_COLORS, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+    indexed = pixels.quantize(_COLORS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    corner: Any = indexed.getpixel((0, 0))
+    palette = indexed.getpalette() or []
+    palette[3 * corner : 3 * corner + 3] = [255] * 3  # the octree's white is nearly white
+    indexed.putpalette(palette)
+    indexed.save(file, "PNG", optimize=True)
     return file.getvalue()
 
 

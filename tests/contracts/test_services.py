@@ -202,7 +202,7 @@ def test_a_service_that_fails_costs_one_line_and_little_time(
     fake = service(fault, phase)
     swept = Swept(fake, tmp_path, trackers())
     check(fake, tmp_path, before, swept)
-    assert swept.seconds < CALL + CLOSE_SECONDS / 2
+    assert swept.seconds < CALL + CLOSE_SECONDS
 
 
 def test_the_limits_of_a_command_add_up_to_less_than_a_minute() -> None:
@@ -271,7 +271,7 @@ def test_a_service_out_of_reach_costs_one_line(
     print(case, round(swept.seconds, 1), problem.message)
     assert offline(tmp_path).items() >= WANTED.items()
     assert "secret" not in problem.message
-    assert swept.seconds < CALL + CLOSE_SECONDS / 2
+    assert swept.seconds < CALL + CLOSE_SECONDS
 
 
 # ---- ids ------------------------------------------------------------------------------------------------------------

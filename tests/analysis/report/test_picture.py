@@ -1,4 +1,6 @@
 import io
+import subprocess
+import sys
 
 import plotly.graph_objects as go
 import pytest
@@ -56,3 +58,22 @@ def test_points_of_none_are_left_out() -> None:
 def test_a_kind_that_cannot_be_drawn_is_named() -> None:
     with pytest.raises(ValueError, match="scatter, bar, heatmap, box, got pie"):
         svg(go.Figure(go.Pie(values=[1])))
+
+
+# Without the threads of other tests, which a fork would leave in any state.
+SIDE_BY_SIDE = """
+import plotly.graph_objects as go
+from analysis.report import picture
+
+many = [go.Figure(go.Scatter(x=[*range(3000)], y=[n * m % 7 for n in range(3000)], mode="markers")) for m in (1, 2)]
+few = go.Figure(go.Scatter(x=[1, 2], y=[3, 4], mode="markers"))
+figures = [many[0], few, many[1]]
+assert sum(map(picture._markers, figures)) > picture._WORTH_PROCESSES
+assert picture.image_addresses(figures) == [*map(picture._image_address, figures)]
+print([address.partition(";")[0].partition(",")[0] for address in picture.image_addresses(figures)])
+"""
+
+
+def test_pictures_drawn_side_by_side_are_those_drawn_one_by_one_and_in_order() -> None:
+    ended = subprocess.run([sys.executable, "-c", SIDE_BY_SIDE], capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == "['data:image/png', 'data:image/svg+xml', 'data:image/png']"
