@@ -1,10 +1,11 @@
 """Validation: user input becomes a pydantic type, with messages that state rule, value and remedy."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from search_spaces.errors import InvalidInput, closest, one_of, shown
 from search_spaces.none_and_auto import NoneAs
@@ -19,13 +20,31 @@ class Frozen(BaseModel):
         extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
     )
 
-    @field_validator("*", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _refuse_a_switch_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        # Python counts True as 1, and so does pydantic.
-        if isinstance(value, bool) and _is_number(cls.model_fields[str(info.field_name)].annotation):
-            raise ValueError(f"must be a number, got {str(value).lower()}; write one")
-        return value
+    def _refuse_switches_for_numbers(cls, values: Any) -> Any:
+        # Python counts True as 1, and so does pydantic. A validator of each field would double the time that a record
+        # takes to be read.
+        if not isinstance(values, Mapping):
+            return values
+        switches = {name: _Switch(value) for name, value in values.items() if isinstance(value, bool)}
+        return {**values, **{name: switches[name] for name in switches.keys() & _numbers(cls)}} if switches else values
+
+
+class _Switch:
+    """A switch where a number must be: no number for pydantic, and shown as people write it."""
+
+    def __init__(self, value: bool) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return str(self.value).lower()
+
+
+@cache
+def _numbers(model: type[BaseModel]) -> frozenset[str]:
+    """Return the names of the fields that take numbers and no switch."""
+    return frozenset(name for name, field in model.model_fields.items() if _is_number(field.annotation))
 
 
 def _is_number(annotation: Any) -> bool:

@@ -41,8 +41,8 @@ _MARKERS = {"circle": "o", "diamond": "D", "diamond-open": "D", "circle-open": "
 _SAFE = " !$'()*+,/:;<=>?@[]^`{|}~"
 # Letters of a drawing beyond which its pixels are fewer.
 _LARGE = 60_000
-# Markers, each of which takes more than 60 letters: with more there is no need to draw it twice.
-_MANY = 1_000
+# Markers, each of which takes some 400 letters: with more there is no need to draw it twice.
+_MANY = 150
 # Markers that take longer to draw than processes take to start.
 _WORTH_PROCESSES = 5_000
 _thousands = EngFormatter(sep="")

@@ -15,7 +15,7 @@ def test_the_test_split_can_be_left_out(test: str, splits: tuple[str, ...]) -> N
     [
         ({"max_pixels": 0}, "max_pixels: must be at least 1"),
         ({"max_pixels": 1e30}, "max_pixels"),
-        ({"max_pixels": True}, "max_pixels: must be a number, got true; write one"),
+        ({"max_pixels": True}, "max_pixels: must be a whole number, got true; write one, without quotes"),
         ({"on_bad_image": "ignore"}, "on_bad_image: must be one of fail, skip"),
         ({"on_bad_images": "skip"}, "did you mean on_bad_image"),
     ],

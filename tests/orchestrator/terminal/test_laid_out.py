@@ -10,7 +10,7 @@ from rich.text import Text
 from orchestrator.terminal.laid_out import laid_out
 
 words = st.text(st.sampled_from("abcé漢,="), max_size=9)
-sentences = st.lists(st.text(st.sampled_from("ab,="), min_size=1, max_size=40), max_size=9).map(" ".join)
+sentences = st.lists(st.text(st.sampled_from("ab,= "), min_size=1, max_size=40), max_size=9).map(" ".join)
 lasts = st.lists(sentences, min_size=1, max_size=2).map("\n".join)
 rows = st.lists(st.tuples(words, words, lasts), min_size=1, max_size=5)
 
