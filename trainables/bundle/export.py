@@ -8,9 +8,11 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 from torch import nn
@@ -18,15 +20,19 @@ from torch import nn
 from search_spaces.errors import ExportRefused, InvalidInput
 from trainables.bundle.parity import Parity, measure_parity, reference
 from trainables.bundle.predict import Predictor
+from trainables.bundle.timm_folder import write_timm_folder
 from trainables.data.preprocess import Preprocessing
 
 # A protobuf message, and so an ONNX model in one file, ends at 2 GiB.
 MAX_BYTES = 2**31 - 1
 
+# Photos on which the folder of timm, whose logits are the trained model's bit by bit, is compared with it.
+_COMPARED = 8
+
 
 @dataclass(frozen=True)
 class ExportBundle:
-    """An exported model that agrees with the trained one: `model.onnx` and, for people, its metadata beside it."""
+    """An exported model that agrees with the trained one: `model.onnx`, its metadata for people, and timm's form."""
 
     model: Path
     """The ONNX file; complete without the other files of its folder."""
@@ -58,12 +64,15 @@ def export_bundle(
 ) -> ExportBundle:
     """Export `model` into `folder`, measured on `images`: (name, encoded bytes) of the whole validation split.
 
-    Writes model.onnx, labels.txt, preprocessing.json, config.json, parity.json. Everything is made and measured under
-    a temporary name; a refused export leaves an older one untouched. `model` must be unwrapped and is left as it is.
-    Raises ExportRefused when the file does not compute what `model` computes, InvalidInput without images.
+    Writes model.onnx, labels.txt, preprocessing.json, config.json, parity.json and, for a model that timm has built,
+    the folder timm. Everything is made and measured under a temporary name; a refused export leaves an older one
+    untouched. `model` must be unwrapped and is left as it is. Raises ExportRefused when a file does not compute what
+    `model` computes, InvalidInput without images.
     """
     files = _free_files(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    remaining = iter(images)
+    first = list(islice(remaining, _COMPARED))
     with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as scratch:
         draft = Path(scratch) / "model.onnx"
         opset = export_onnx(model, preprocessing.image_size, draft)
@@ -77,15 +86,27 @@ def export_bundle(
             "thaw.version": version("thaw"),
         }
         write_metadata(draft, metadata)
-        parity = measure_parity(model, Predictor.open(draft), preprocessing, images)
+        parity = measure_parity(model, Predictor.open(draft), preprocessing, chain(first, remaining))
         if not parity.holds:
             raise ExportRefused(_refusal(parity, folder))
         write_metadata(draft, {"thaw.parity": parity.to_json()})
         _write_texts(Path(scratch), metadata, parity)
+        if hasattr(model, "pretrained_cfg"):
+            inputs = torch.from_numpy(np.stack([preprocessing(data, name) for name, data in first]))
+            write_timm_folder(model, labels, preprocessing, inputs, Path(scratch) / "timm")
+        _replace_folder(Path(scratch) / "timm", folder / "timm")
         # The model last: the texts describe it, and it alone is complete.
         for file in files:
             (Path(scratch) / file.name).replace(file)
     return ExportBundle(folder / "model.onnx", tuple(labels), preprocessing, dict(config), opset, parity)
+
+
+def _replace_folder(new: Path, old: Path) -> None:
+    """Move a new folder, if there is one, to the place of the old, which ends beside the new one's first place."""
+    if old.exists():
+        old.replace(new.with_name(f"old-{old.name}"))
+    if new.exists():
+        new.replace(old)
 
 
 def _free_files(folder: Path) -> list[Path]:
@@ -94,6 +115,7 @@ def _free_files(folder: Path) -> list[Path]:
     files = [folder / name for name in names]
     taken = [place for place in (folder, *folder.parents) if place.exists() and not place.is_dir()]
     taken += [file for file in files if file.is_dir()]
+    taken += [place for place in [folder / "timm"] if place.exists() and not place.is_dir()]
     if taken:
         raise InvalidInput(
             f"{folder}: must be a folder for the files of an export, but {taken[0]} has the place of one; move it away"
@@ -139,6 +161,8 @@ def export_onnx(model: nn.Module, image_size: int, path: Path) -> int:
             "choose another architecture or another version of torch"
         )
     _forget_paths(exported)
+    # Shapes that the exporter notes for weights, of before they were folded: onnxruntime's quantization stops at them.
+    del exported.graph.value_info[:]
     _save(exported, path)
     return next(int(used.version) for used in exported.opset_import if used.domain == "")
 

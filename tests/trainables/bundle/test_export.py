@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnxruntime.quantization import CalibrationDataReader, quantize_static
 from torch import nn
 from warmed_weights import write_warmed
 
@@ -36,12 +37,26 @@ def test_the_bundle_holds(small: Small) -> None:
 def test_files_of_a_bundle(small: Small) -> None:
     bundle = small[1]
     folder = bundle.model.parent
-    names = ["config.json", "labels.txt", "model.onnx", "parity.json", "preprocessing.json"]
+    names = ["config.json", "labels.txt", "model.onnx", "parity.json", "preprocessing.json", "timm"]
     assert sorted(path.name for path in folder.iterdir()) == names
     assert (folder / "labels.txt").read_text("utf-8").splitlines() == list(bundle.labels)
     assert json.loads((folder / "preprocessing.json").read_text("utf-8")) == bundle.preprocessing.to_json()
     assert json.loads((folder / "config.json").read_text("utf-8")) == bundle.config
     assert json.loads((folder / "parity.json").read_text("utf-8"))["same_label"] == 11
+
+
+def test_onnxruntime_quantizes_the_model(small: Small, photos: Photos, tmp_path: Path) -> None:
+    pixels = Predictor.open(small[1].model).preprocess(photos)
+
+    class Reader(CalibrationDataReader):
+        batches = iter([{"images": pixels}])
+
+        def get_next(self) -> dict[str, Any] | None:
+            return next(self.batches, None)
+
+    quantize_static(small[1].model, tmp_path / "int8.onnx", Reader(), per_channel=True)
+    quantized = Predictor.open(tmp_path / "int8.onnx")
+    assert quantized.logits(pixels).shape == (len(photos), len(small[1].labels))
 
 
 def test_no_path_of_this_machine_is_exported(small: Small) -> None:
@@ -171,7 +186,7 @@ def test_a_tampered_export_is_refused_and_the_former_stays(
     tmp_path: Path, small: Small, photos: Photos, ready: Export, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bundled(small, photos, tmp_path)
-    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
     def tampered(model: nn.Module, image_size: int, path: Path) -> int:
         opset = ready(model, image_size, path)
@@ -184,7 +199,7 @@ def test_a_tampered_export_is_refused_and_the_former_stays(
     )
     with pytest.raises(ExportRefused, match=words):
         bundled(small, photos, tmp_path, fingerprint="other")
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     assert Predictor.open(str(tmp_path / "model.onnx")).fingerprint == "f"
 
 
@@ -193,7 +208,7 @@ def test_a_later_export_replaces_the_former(tmp_path: Path, small: Small, photos
     again = bundled(small, photos, tmp_path, fingerprint="second", config={"lr": 2})
     predictor = Predictor.open(again.model)
     assert (predictor.fingerprint, predictor.config) == ("second", {"lr": 2})
-    assert len(list(tmp_path.iterdir())) == 5
+    assert len(list(tmp_path.iterdir())) == 6
 
 
 def test_without_images_nothing_is_exported(tmp_path: Path, small: Small, ready: Export) -> None:
