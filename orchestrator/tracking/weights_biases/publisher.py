@@ -115,7 +115,7 @@ def _send_figures(summary: SweepSummary, settings: Wandb) -> None:
     try:
         with service_errors():
             host.call("publish_figures", summary)
-            host.close(REQUEST_SECONDS)
+            host.close(CALL_SECONDS)  # on a busy machine a process takes seconds to end
     finally:
         host.kill()
 
