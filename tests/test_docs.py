@@ -122,6 +122,8 @@ def small(line: str) -> str:
     if line in ("thaw sweep sweep.yaml", "thaw plan sweep.yaml"):
         (look,) = [line for line in command_lines(section("The sweep file")) if " --name look " in line]
         return f"{line} {look.partition(' --name look ')[2]}"
+    if line.startswith("thaw benchmark "):
+        return f"{line} --threads 1 --batch 1 --seconds 0.1"
     if line.startswith("thaw extend "):
         return "thaw extend runs/sweep --trials 1 --set space.architecture+=test_resnet"
     if line.startswith("thaw trial "):

@@ -1,9 +1,12 @@
-"""Commands for the winner: evaluate, retrain, export, predict."""
+"""Commands for the winner: evaluate, retrain, export, predict, benchmark."""
 
+import time
+from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,8 +29,12 @@ from orchestrator.commands.options import (
 from search_spaces.errors import InvalidInput
 from search_spaces.paths import as_path
 from search_spaces.shell import thaw_command
+from search_spaces.terminal_text import without_controls
 from trainables.storage.bucket import BucketPath
 from trainables.storage.place import Place, as_place
+
+if TYPE_CHECKING:  # onnxruntime comes with it
+    from trainables.bundle.predict import Prediction, UnreadableImage
 
 
 class Augmentation(StrEnum):
@@ -38,9 +45,24 @@ class Augmentation(StrEnum):
     FLIP_CROPS = "flip+crops"
 
 
+class View(StrEnum):
+    """View: what `predict` sees of an image."""
+
+    NONE = "none"
+    FLIP = "flip"
+
+
+class PredictionFormat(StrEnum):
+    """PredictionFormat: format of printed predictions."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
-    for command in (evaluate, retrain, export, predict):
+    for command in (evaluate, retrain, export, predict, benchmark):
         app.command(rich_help_panel="Results")(command)
 
 
@@ -178,33 +200,42 @@ def predict(
         typer.Argument(parser=as_place, metavar="MODEL", help="A model.onnx of `thaw export`, or a run that has one."),
     ],
     images: Annotated[
-        list[Path], typer.Argument(parser=as_path, metavar="IMAGES...", help="Images, or folders of images.")
+        list[Path],
+        typer.Argument(
+            parser=as_path, metavar="IMAGES...", help="Images, folders of images, or - for an image that is piped in."
+        ),
     ],
     top: Annotated[int, typer.Option(min=1, help="How many labels to give for each image.")] = 5,
+    tta: Annotated[
+        View, typer.Option(help="flip: the mean of the probabilities of an image and of its mirror image.")
+    ] = View.NONE,
     trial: TrialOption = None,
     rank: RankOption = None,
-    format: FormatOption = Format.TABLE,
+    format: Annotated[
+        PredictionFormat, typer.Option("--format", help="csv: a line an image; json: one document on standard output.")
+    ] = PredictionFormat.TABLE,
 ) -> None:
     """Classify images with an exported model; needs no PyTorch. Exit code 1 where some of them cannot be read."""
     from analysis.run_folder import RunFolder
     from analysis.run_store import RunStore
-    from orchestrator.terminal.tables import prediction_table
-    from trainables.bundle.predict import Prediction, Predictor, UnreadableImage
+    from trainables.bundle.predict import Predictor, UnreadableImage
 
     model = _model_file(model, trial, rank)
     with RunStore(RunFolder(model.parent)).reading(model) as file:
-        answers = Predictor.open(file).predict_each(images, top=top)
+        predictor = Predictor.open(file)
+    begun = time.monotonic()
+    files = [Path("/dev/stdin") if image == Path("-") else image for image in images]
+    answers = predictor.predict_each(files, top=top, mirror=tta is View.FLIP)
     errors_found: list[str] = []
     given = 0
-    # Tables in portions, so that a folder of a million images shows its first labels at once; JSON is one document.
-    while portion := list(islice(answers, None if format is Format.JSON else 1000)):
+    # In portions, so that a folder of a million images shows its first labels at once; JSON is one document.
+    while portion := list(islice(answers, None if format is PredictionFormat.JSON else 1000)):
+        _print_answers(portion, format, is_first=given == 0)
         given += len(portion)
         errors_found += [answer.error for answer in portion if isinstance(answer, UnreadableImage)]
-        predictions = [answer for answer in portion if isinstance(answer, Prediction)]
-        if format is Format.JSON:
-            print_json([answer.to_json() for answer in portion])
-        elif predictions:
-            output.print(prediction_table(predictions))
+    seconds = time.monotonic() - begun
+    if given > 1:
+        prose(errors, f"[dim]{given} images in {seconds:.1f} s, {given / seconds:.3g} a second[/dim]")
     if errors_found and len(errors_found) == given:
         more = f"; {given - 1} more cannot be read either" if given > 1 else ""
         raise InvalidInput(f"{errors_found[0]}{more}")
@@ -212,6 +243,59 @@ def predict(
         for error in errors_found:
             prose(errors, f"[bold red]error:[/bold red] {escaped(error)}")
         raise typer.Exit(1)
+
+
+def _print_answers(
+    portion: Sequence["Prediction | UnreadableImage"], format: PredictionFormat, *, is_first: bool
+) -> None:
+    from analysis.text_tables import csv_table
+    from orchestrator.terminal.tables import prediction_table
+    from trainables.bundle.predict import Prediction
+
+    rows = [answer.to_json() for answer in portion]
+    if format is PredictionFormat.JSON:
+        print_json(rows)
+    elif format is PredictionFormat.CSV:
+        head, _, lines = csv_table(("path", "label", "probability", "error"), rows).partition("\n")
+        typer.echo(without_controls(f"{head}\n{lines}" if is_first else lines), nl=False)
+    elif predictions := [answer for answer in portion if isinstance(answer, Prediction)]:
+        output.print(prediction_table(predictions))
+
+
+def benchmark(
+    models: Annotated[
+        list[Any],
+        typer.Argument(parser=as_place, metavar="MODEL...", help="Models of `thaw export`, or runs that have one."),
+    ],
+    batch: Annotated[list[int] | None, typer.Option(min=1, help="Images at once; repeatable. 1 and 16.")] = None,
+    threads: Annotated[
+        list[int] | None, typer.Option(min=1, help="Threads on the CPU; repeatable. 1 and the number of cores.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time for each batch size.")] = 2.0,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Measure what exported models cost on this machine: latency, images a second, memory, beside PyTorch."""
+    import psutil
+
+    from analysis.run_folder import RunFolder
+    from analysis.run_store import RunStore
+    from orchestrator.terminal.tables import benchmark_table
+    from trainables.bundle.benchmark import measure, targets
+
+    cores = psutil.cpu_count(logical=False) or 1
+    counts, sizes = ([*dict.fromkeys(chosen)] for chosen in (threads or (1, cores), batch or (1, 16)))
+    found = []
+    for model in [_model_file(each, None, None) for each in models]:
+        with RunStore(RunFolder(model.parent)).reading(model) as file:
+            for target in targets(file, counts):
+                where = f"{target.runtime} on {target.device}, threads: {target.threads}"
+                prose(errors, f"[dim]{escaped(model)}: {where}[/dim]")
+                measured = measure(file, target, sizes, seconds)
+                found += [replace(each, model=str(model)) for each in measured]
+    if format is Format.JSON:
+        print_json([each.to_json() for each in found])
+        return
+    output.print(benchmark_table(found))
 
 
 def _model_file(model: Place, trial: str | None, rank: int | None) -> Place:

@@ -17,6 +17,7 @@ from trainables.status import Status
 
 if TYPE_CHECKING:  # torch, onnxruntime and pyarrow come with these, which a leaderboard does not need
     from analysis.baseline import Baseline
+    from trainables.bundle.benchmark import Measurement
     from trainables.bundle.parity import Parity
     from trainables.bundle.predict import Prediction
     from trainables.data.preview import BatchCounts
@@ -233,6 +234,32 @@ def prediction_table(predictions: Iterable[Prediction]) -> Table:
             safe_text(prediction.path), safe_text(prediction.label), f"{prediction.probability:.3f}", safe_text(others)
         )
     return table
+
+
+def benchmark_table(measurements: Sequence[Measurement]) -> Table:
+    """Return one row per model, runtime, number of threads and batch size, times in milliseconds."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    several = len({each.model for each in measurements}) > 1
+    if several:
+        table.add_column("model", overflow="fold")
+    table.add_column("runtime")
+    for name in ("cores", "batch", "p50 ms", "p95 ms", "p99 ms", "img/s", "load", "memory", "size"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in measurements:
+        runtime = {"onnxruntime": "ONNX", "pytorch": "PyTorch"}[each.runtime]
+        table.add_row(
+            *([safe_text(each.model)] if several else []),
+            runtime if each.device == "CPU" else f"{runtime}, {each.device}",
+            *(str(each.threads), str(each.batch)),
+            *(_three_digits(seconds * 1000) for seconds in (each.p50, each.p95, each.p99)),
+            *(_three_digits(each.images_per_second), duration(each.load_seconds)),
+            *(memory_text(each.memory), memory_text(each.size)),
+        )
+    return table
+
+
+def _three_digits(number: float) -> str:
+    return f"{number:.3g}" if number < 99.5 else f"{float(f'{number:.3g}'):,.0f}"
 
 
 def parity_text(parity: Parity) -> str:

@@ -1,5 +1,7 @@
 """Files of a search; from its leaderboard to a prediction, command by command; and one trial without Ray."""
 
+import csv
+import io
 import json
 import re
 import subprocess
@@ -266,6 +268,28 @@ def test_predict(exported: RunFolder, digits: Path, capsys: pytest.CaptureFixtur
     out = capsys.readouterr().out
     assert out.splitlines()[0].split() == ["image", "label", "probability", "then"]
     assert f"{predictions[0]['probability']:.3f}" in out
+
+
+def test_predictions_as_csv_of_mirror_images_and_of_what_is_piped_in(
+    exported: RunFolder, digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    model, images = exported.export / "model.onnx", sorted((digits / "test" / "7").iterdir())
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    told = ["predict", str(model), str(digits / "test" / "7"), str(tmp_path), "--tta", "flip", "--format", "csv"]
+    assert cli(told) == 1
+    shown = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(shown.out)))
+    assert [row["path"] for row in rows] == [*map(str, images), str(tmp_path / "broken.png")]
+    assert all(row["label"].isdecimal() and 0 < float(row["probability"]) <= 1 for row in rows[:-1])
+    assert (rows[-1]["label"], rows[-1]["probability"]) == ("", "")
+    assert "image must be" in rows[-1]["error"]
+    assert re.search(rf"{len(rows)} images in \d+\.\d s, \S+ a second", shown.err)
+    with images[0].open("rb") as piped:
+        command = [str(Path(sys.executable).with_name("thaw")), "predict", str(model), "-", "--format", "json"]
+        ended = subprocess.run(command, stdin=piped, capture_output=True, text=True, check=True)
+    assert json.loads(ended.stdout) == [
+        {**printed(capsys, "predict", model, images[0])[0], "path": "/dev/stdin"},
+    ]
 
 
 def test_any_trial_is_exported_and_predicts(exported: RunFolder, digits: Path, capsys: pytest.CaptureFixture[str]):

@@ -65,7 +65,7 @@ class UnreadableImage:
 
 @dataclass(frozen=True)
 class Predictor:
-    """An exported model, ready to run on the CPU. `logits` may be called from several threads."""
+    """An exported model, ready to run. `logits` may be called from several threads."""
 
     session: onnxruntime.InferenceSession
     """The loaded graph: `images` float32 (n, 3, s, s) -> `logits` float32 (n, classes)."""
@@ -92,10 +92,14 @@ class Predictor:
     """Agreement of the file with the trained model; None only while an export is still being measured."""
 
     @classmethod
-    def open(cls, path: str | Path) -> Self:
-        """Load an exported model; raises InvalidInput unless `path` is an ONNX file that thaw exported."""
+    def open(cls, path: str | Path, *, device: str = "CPU", threads: int = 0) -> Self:
+        """Load an exported model; raises InvalidInput unless `path` is an ONNX file that thaw exported.
+
+        `device` is one of onnxruntime's execution providers, without the ending, as CUDA; `threads` are those of one
+        operator on the CPU, 0: as many as there are cores.
+        """
         path = Path(path)
-        session = _session(path)
+        session = _session(path, device, threads)
         metadata = _metadata(session, path)
         try:
             predictor = cls(
@@ -132,6 +136,14 @@ class Predictor:
         """Compute the input (n, 3, s, s) of encoded photos; raises InvalidInput naming one that cannot be decoded."""
         return np.stack([self.preprocessing(data, name) for name, data in items])
 
+    def predict(self, image: NDArray[np.uint8], top: int = 5) -> Prediction:
+        """Predict an RGB image in memory, (height, width, 3), as a frame of a camera; its `path` is empty.
+
+        Raises InvalidInput for another array.
+        """
+        (found,) = self._classify([""], self.preprocessing.of_pixels(image)[None], top)
+        return found
+
     def predict_bytes(self, items: Iterable[tuple[str, bytes]], batch_size: int = 32, top: int = 5) -> list[Prediction]:
         """Predict photos, given as `(name, encoded bytes)`; raises InvalidInput naming one that is no image."""
         return list(self._predict(items, batch_size, top))
@@ -146,9 +158,12 @@ class Predictor:
         return self._predict(((str(path), _read(path)) for path in files), batch_size, top)
 
     def predict_each(
-        self, paths: Sequence[Path], batch_size: int = 32, top: int = 5
+        self, paths: Sequence[Path], batch_size: int = 32, top: int = 5, *, mirror: bool = False
     ) -> Iterator[Prediction | UnreadableImage]:
-        """Make one answer per photo, as `predict_files`, with an error in place of a photo that cannot be read."""
+        """Make one answer per photo, as `predict_files`, with an error in place of a photo that cannot be read.
+
+        With `mirror` the probabilities are the mean of those of the photo and of its mirror image.
+        """
         files = iter(list(image_files(paths)))
         while batch := list(islice(files, batch_size)):
             inputs: dict[str, NDArray[np.float32]] = {}
@@ -159,7 +174,8 @@ class Predictor:
                 except InvalidInput as error:
                     answers[path] = UnreadableImage(path, str(error))
             if inputs:
-                answers |= {found.path: found for found in self._classify([*inputs], np.stack([*inputs.values()]), top)}
+                batched = np.stack([*inputs.values()])
+                answers |= {found.path: found for found in self._classify([*inputs], batched, top, mirror=mirror)}
             yield from (answers[path] for path in map(str, batch))
 
     def _predict(self, items: Iterable[tuple[str, bytes]], batch_size: int, top: int) -> Iterator[Prediction]:
@@ -172,8 +188,12 @@ class Predictor:
         while batch := list(islice(items, batch_size)):
             yield from self._classify([name for name, _ in batch], self.preprocess(batch), top)
 
-    def _classify(self, names: Sequence[str], inputs: NDArray[np.float32], top: int) -> Iterator[Prediction]:
-        for name, row in zip(names, softmax(self.logits(inputs)), strict=True):
+    def _classify(
+        self, names: Sequence[str], inputs: NDArray[np.float32], top: int, *, mirror: bool = False
+    ) -> Iterator[Prediction]:
+        views = [inputs, inputs[..., ::-1]] if mirror else [inputs]
+        probabilities = np.mean([softmax(self.logits(view)) for view in views], axis=0)
+        for name, row in zip(names, probabilities, strict=True):
             best = np.argsort(-row, kind="stable")[:top]
             ranked = tuple((self.labels[i], float(row[i])) for i in best)
             yield Prediction(name, *ranked[0], top=ranked)
@@ -218,7 +238,7 @@ def image_files(paths: Iterable[Path]) -> Iterator[Path]:
 _REMEDY = "export it anew with `thaw export RUN`"
 
 
-def _session(path: Path) -> onnxruntime.InferenceSession:
+def _session(path: Path, device: str, threads: int) -> onnxruntime.InferenceSession:
     check_readable(path)
     if path.is_dir():
         raise InvalidInput(f"{path}: must be an ONNX file, got a folder; name the model.onnx in it")
@@ -227,10 +247,11 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
     open_user_file(path, MODEL).close()  # refuses what is no regular file
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # errors are raised, none is printed
+    options.intra_op_num_threads = threads
     try:
         # A fallback to the same provider only prints.
         session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"], enable_fallback=False
+            str(path), options, providers=[f"{device}ExecutionProvider"], enable_fallback=False
         )
         # Texts are decoded when they are asked for: that they are texts is known only now.
         _ = session.get_modelmeta().custom_metadata_map

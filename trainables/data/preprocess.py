@@ -64,7 +64,18 @@ class Preprocessing:
 
     def __call__(self, data: bytes, name: str) -> npt.NDArray[np.float32]:
         """Compute the input (3, image_size, image_size) for one file; `name` is for the error message."""
-        pixels = load_image(data, name, self.image_size, self.resize_mode, self.max_pixels)
+        return self._normalized(load_image(data, name, self.image_size, self.resize_mode, self.max_pixels))
+
+    def of_pixels(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Compute the input for an RGB image in memory, (height, width, 3). Raises InvalidInput for another array."""
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+            raise InvalidInput(
+                f"image must be an array of uint8 of shape (height, width, 3), red first, got {image.dtype} of shape "
+                f"{image.shape}; convert it"
+            )
+        return self._normalized(resize(Image.fromarray(image), self.image_size, self.resize_mode))
+
+    def _normalized(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         batch = normalize(pixels[None], self.mean, self.std)
         return batch.reshape(batch.shape[1:])
 

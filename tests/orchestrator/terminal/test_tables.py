@@ -10,6 +10,7 @@ from analysis.baseline import Baseline
 from analysis.leaderboard import Leaderboard
 from orchestrator.terminal.tables import (
     against_probe,
+    benchmark_table,
     evaluation_tables,
     metrics_table,
     metrics_text,
@@ -18,6 +19,7 @@ from orchestrator.terminal.tables import (
     status_text,
 )
 from search_spaces.space import parameters_text, value_text
+from trainables.bundle.benchmark import Measurement
 from trainables.bundle.parity import Parity
 from trainables.bundle.predict import Prediction
 from trainables.config import TrialConfig
@@ -87,6 +89,20 @@ def test_metrics_have_a_row_each_and_their_interval() -> None:
         ["top", "3", "accuracy", "0.7500"],
         ["calibration", "error", "0.1250"],
     ]
+
+
+def test_a_benchmark_fits_a_terminal_and_names_models_where_there_are_several() -> None:
+    times = {"p50": 0.0104, "p95": 0.1234, "p99": 1.2345}
+    rest = {"images_per_second": 12345.6, "batches": 9, "load_seconds": 0.1, "memory": 735 << 20, "size": 512 << 20}
+    one, other = (
+        Measurement(model=model, runtime=runtime, device="CPU", threads=16, batch=16, **times, **rest)  # type: ignore[arg-type]
+        for model, runtime in (("[b]a.onnx", "onnxruntime"), ("b.onnx", "pytorch"))
+    )
+    head, row = shown(benchmark_table([one]), 80).splitlines()
+    assert head.split()[:4] == ["runtime", "cores", "batch", "p50"]
+    assert row.split()[:7] == ["ONNX", "16", "16", "10.4", "123", "1,230", "12,300"]
+    assert row.endswith("735 MiB  512 MiB")
+    assert "[b]a.onnx" in shown(benchmark_table([one, other]), 200)
 
 
 @pytest.mark.parametrize("width", [80, 200])

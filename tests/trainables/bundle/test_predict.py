@@ -1,3 +1,4 @@
+import io
 import json
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from PIL import Image
 from torch import nn
 
 from search_spaces.errors import InvalidInput
@@ -77,6 +79,32 @@ def test_one_prediction_a_photo_in_order(predictor: Predictor, photos: Photos) -
     everything = predictor.predict_bytes(photos[:1], top=99)[0].top
     assert sum(q for _, q in everything) == pytest.approx(1)
     assert {label for label, _ in everything} == set(predictor.labels)
+
+
+def test_a_frame_in_memory_is_predicted_as_its_file_is(predictor: Predictor) -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(frame).save(file, "PNG")
+    (expected,) = predictor.predict_bytes([("", file.getvalue())], top=3)
+    assert predictor.predict(frame, top=3) == expected
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)],
+)
+def test_another_array_is_no_frame(predictor: Predictor, frame: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"must be an array of uint8 of shape \(height, width, 3\), red first, got "):
+        predictor.predict(frame)
+
+
+def test_a_mirror_image_has_half_a_vote(predictor: Predictor, folder: Path) -> None:
+    path = folder / "b" / "photo0.jpg"
+    batch = predictor.preprocess([(str(path), path.read_bytes())])
+    expected = np.mean([softmax(predictor.logits(view)) for view in (batch, batch[..., ::-1])], axis=0)[0]
+    (found,) = predictor.predict_each([path], top=99, mirror=True)
+    assert isinstance(found, Prediction)
+    assert dict(found.top) == pytest.approx(dict(zip(predictor.labels, expected, strict=True)))
 
 
 def test_json_of_a_prediction(predictor: Predictor, photos: Photos) -> None:
