@@ -17,7 +17,7 @@ from analysis.run_store import RunStore
 from trainables.status import Status
 from trainables.storage.place import as_place
 
-pytestmark = [pytest.mark.soak, pytest.mark.seconds(150)]
+pytestmark = [pytest.mark.soak, pytest.mark.seconds(95)]
 
 TRIALS, EPOCHS = 4, 6
 

@@ -23,7 +23,7 @@ from trainables.result import TrialResult
 from trainables.status import Status
 from trainables.storage.folders import TrialFolders
 
-pytestmark = [pytest.mark.soak, pytest.mark.seconds(200)]
+pytestmark = [pytest.mark.soak, pytest.mark.seconds(160)]
 
 TRIALS, EPOCHS = 5, 12
 

@@ -1,4 +1,4 @@
-"""A driver that is killed five times at seeded moments, and a thousand trials: the sweep is what it would have been."""
+"""A driver that is killed at seeded moments, and hundreds of trials: the sweep is what it would have been."""
 
 import contextlib
 import random
@@ -22,7 +22,7 @@ from orchestrator.search.study import STATES
 from orchestrator.spec.loading import load
 from trainables.result import TrialResult
 
-pytestmark = [pytest.mark.soak, pytest.mark.seconds(400)]
+pytestmark = [pytest.mark.soak, pytest.mark.seconds(230)]
 
 TRIALS = 12
 
@@ -64,7 +64,7 @@ def sweep_file(write_sweep: Callable[..., Path], tmp_path_factory: pytest.TempPa
     )
 
 
-def test_five_kills_change_nothing(sweep_file: Path, thaw: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+def test_three_kills_change_nothing(sweep_file: Path, thaw: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     folder = sweep_file.parent
     whole = thaw("sweep", sweep_file, "--name", "whole", "--quiet", cwd=folder, timeout=600)
     assert whole.returncode == 0, whole.stderr
@@ -75,12 +75,12 @@ def test_five_kills_change_nothing(sweep_file: Path, thaw: Callable[..., subproc
     run = RunFolder(folder / "runs" / "killed")
     begin = ["sweep", str(sweep_file), "--name", "killed", "--quiet"]
     resume = ["resume", str(run.root), "--quiet"]
-    moments = [("any", rng.randint(2, 9)), ("ends", 2), *(("any", rng.randint(2, 9)) for _ in range(3))]
+    moments = [("any", rng.randint(2, 9)), ("ends", 2), ("any", rng.randint(2, 9))]
     for number, (kind, writes) in enumerate(moments):
         command = [sys.executable, "-c", KILLED, kind, str(writes), *(resume if number else begin)]
         died = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
         assert died.returncode == -signal.SIGKILL, died.stderr
-        if number == 3:
+        if number == 1:
             open_run(run.root).study_log.unlink()
     ended = thaw(*resume, cwd=folder, timeout=600)
     assert ended.returncode == 0, ended.stderr
@@ -132,7 +132,7 @@ def test_every_sampler_leaves_the_truth_in_the_journal(
         assert asked.params == trial.parameters
 
 
-def test_a_thousand_trials_leave_the_driver_as_it_was(
+def test_hundreds_of_trials_leave_the_driver_as_it_was(
     write_sweep: Callable[..., Path], start_thaw: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     from trainables.data.digits import write_digits
@@ -142,7 +142,7 @@ def test_a_thousand_trials_leave_the_driver_as_it_was(
         tmp_path,
         data={"root": str(tmp_path / "few"), "image_size": 32, "resize_mode": "squash"},
         trial={"architecture": "test_efficientnet", "strategy": "full", "epochs": 1},
-        search={"trials": 1000, "sampler": "random"},
+        search={"trials": 400, "sampler": "random"},
     )
     driver = start_thaw("sweep", file, "--quiet", cwd=tmp_path)
     process, run = psutil.Process(driver.pid), RunFolder(tmp_path / "runs" / "sweep")
@@ -154,9 +154,9 @@ def test_a_thousand_trials_leave_the_driver_as_it_was(
         psutil.wait_procs([process], timeout=0.5)
     _, err = driver.communicate()
     assert driver.returncode == 0, err
-    assert len(Ledger(run).trials()) == 1000
+    assert len(Ledger(run).trials()) == 400
     # Not its end: there everything is read once more, for the leaderboard.
     after_hundred = min(size for count, size in memory.items() if 100 <= count < 200)
-    near_the_end = max(size for count, size in memory.items() if 900 <= count < 1000)
+    near_the_end = max(size for count, size in memory.items() if 350 <= count < 400)
     # Tune and Optuna keep a record of every trial, some 12 kB of the two; the driver itself has a GiB.
-    assert near_the_end - after_hundred < 30 * 2**20
+    assert near_the_end - after_hundred < 15 * 2**20

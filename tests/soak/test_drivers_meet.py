@@ -19,7 +19,7 @@ from analysis import heartbeat
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, open_run
 
-pytestmark = [pytest.mark.soak, pytest.mark.seconds(350)]
+pytestmark = [pytest.mark.soak, pytest.mark.seconds(390)]
 
 Start = Callable[..., subprocess.Popen[str]]
 

@@ -22,7 +22,7 @@ from search_spaces.errors import InvalidInput, StorageFailed
 from trainables.result import TrialResult
 from trainables.status import Status
 
-pytestmark = [pytest.mark.soak, pytest.mark.seconds(300)]
+pytestmark = [pytest.mark.soak, pytest.mark.seconds(160)]
 
 Change = Callable[[TrialResult], None]
 
