@@ -1,6 +1,8 @@
 """Layout of long tables: rich takes two milliseconds for a row, and few cells have to be wrapped."""
 
 from collections.abc import Sequence
+from itertools import groupby
+from operator import itemgetter
 from textwrap import TextWrapper
 
 from rich.cells import cell_len
@@ -59,7 +61,11 @@ def _row(cells: Sequence[Text], widths: Sequence[int], sides: Sequence[str], sty
         tokens.append((" " * _GAP, ""))
     while tokens and not tokens[-1][0].strip():
         tokens.pop()
-    return [*tokens[:-1], (tokens[-1][0].rstrip(), tokens[-1][1]), ("\n", "")] if tokens else [("\n", "")]
+    if tokens:
+        tokens[-1] = (tokens[-1][0].rstrip(), tokens[-1][1])
+    # Neighbors of one style as one: most of a row.
+    joined = [("".join(text for text, _ in group), own) for own, group in groupby(tokens, key=itemgetter(1))]
+    return [*joined, ("\n", "")]
 
 
 def _name(style: str | Style) -> str:
