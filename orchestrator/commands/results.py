@@ -45,8 +45,8 @@ class Augmentation(StrEnum):
     FLIP_CROPS = "flip+crops"
 
 
-class View(StrEnum):
-    """View: what `predict` sees of an image."""
+class PredictedViews(StrEnum):
+    """PredictedViews: views of an image whose probabilities `predict` averages."""
 
     NONE = "none"
     FLIP = "flip"
@@ -207,8 +207,8 @@ def predict(
     ],
     top: Annotated[int, typer.Option(min=1, help="How many labels to give for each image.")] = 5,
     tta: Annotated[
-        View, typer.Option(help="flip: the mean of the probabilities of an image and of its mirror image.")
-    ] = View.NONE,
+        PredictedViews, typer.Option(help="flip: the mean of the probabilities of an image and of its mirror image.")
+    ] = PredictedViews.NONE,
     trial: TrialOption = None,
     rank: RankOption = None,
     format: Annotated[
@@ -225,7 +225,7 @@ def predict(
         predictor = Predictor.open(file)
     begun = time.monotonic()
     files = [Path("/dev/stdin") if image == Path("-") else image for image in images]
-    answers = predictor.predict_each(files, top=top, mirror=tta is View.FLIP)
+    answers = predictor.predict_each(files, top=top, mirror=tta is PredictedViews.FLIP)
     errors_found: list[str] = []
     given = 0
     # In portions, so that a folder of a million images shows its first labels at once; JSON is one document.

@@ -179,15 +179,15 @@ def test_architectures_are_probed_once_and_the_best_is_tried_first(
     ray_here: None, write_sweep: Callable[..., Path], tmp_path: Path
 ):
     space = {
-        "architecture": {"choice": ["test_efficientnet", "test_resnet"]},
+        "architecture": {"choice": ["test_efficientnet", "resnet10t"]},
         "strategy": {"choice": ["head"]},
         "lr": {"log": [1e-3, 1e-2]},
     }
     trial = {"weights": "none", "epochs": 1}
-    path = write_sweep(tmp_path, trial=trial, space=space, search={"trials": 3, "probe": True, "sampler": "random"})
+    path = write_sweep(tmp_path, trial=trial, space=space, search={"trials": 4, "probe": True, "sampler": "random"})
     outcome = run_sweep(load(path))
     record = Ledger(outcome.run).read_run()
-    assert set(record.probe) == {"test_efficientnet", "test_resnet"}
+    assert set(record.probe) == {"test_efficientnet", "resnet10t"}
     assert list(record.probe.values()) == sorted(record.probe.values(), reverse=True)
     trials = Ledger(outcome.run).trials()
     assert [trial.config.architecture for trial in trials[:2]] == list(record.probe)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from search_spaces.errors import ExportRefused
 from trainables.bundle.parity import reference
 from trainables.data.preprocess import Preprocessing
+from trainables.storage.folders import usual_mode
 
 # timm's names of the ways to make a square.
 _CROP_MODES = {"crop": "center", "squash": "squash", "pad": "border"}
@@ -39,9 +40,10 @@ def write_timm_folder(
         "crop_pct": 1.0,
         "crop_mode": _CROP_MODES[preprocessing.resize_mode],
     }
-    save_for_hf(
-        trained, str(folder), model_config={"label_names": list(labels)}, safe_serialization=True, data_config=data
-    )
+    folder.mkdir()
+    names = {"label_names": list(labels)}
+    with usual_mode(folder / "model.safetensors"):  # which safetensors would close to the group
+        save_for_hf(trained, str(folder), model_config=names, safe_serialization=True, data_config=data)
     read = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     with torch.inference_mode():
         expected, found = trained(images), read(images)

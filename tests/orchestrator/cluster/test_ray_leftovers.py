@@ -77,7 +77,7 @@ def test_a_driver_takes_its_own_ray_along(ends: str) -> None:
             assert alive([watchdog.pid, *own]) == []
         driver.kill()
         driver.wait()
-    wait_for_end(own)
+    wait_for_end([watchdog.pid, *own])
     try:
         assert alive(own) == []
         assert alive([other]) == [other], "no process of Ray"

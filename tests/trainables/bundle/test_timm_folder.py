@@ -35,6 +35,8 @@ def test_timm_builds_the_trained_model_with_its_labels(small: Small, photos: Pho
     config = json.loads((bundle.model.parent / "timm" / "config.json").read_text())
     assert config["label_names"] == list(bundle.labels)
     assert str(Path.cwd()) not in str(config)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (bundle.model.parent / "timm").iterdir()}
+    assert modes["model.safetensors"] == modes["config.json"]
 
 
 @pytest.mark.parametrize("mode", get_args(ResizeMode))
