@@ -18,7 +18,7 @@ from trainables.loop.checkpoint import load_trained
 from trainables.status import Status
 from trainables.task.inference import predict_outputs
 
-pytestmark = [pytest.mark.soak, pytest.mark.seconds(150)]
+pytestmark = [pytest.mark.soak, pytest.mark.seconds(270)]
 
 ASSETS = Path(os.environ.get("THAW_TEST_ASSETS", Path(__file__).parents[3] / "shared"))
 
@@ -44,8 +44,7 @@ def test_quickstart_on_real_photos(
     run_thaw("init", "trash.yaml", "--preset", "quickstart", "--data", photos)
     started = time.monotonic()
     offline = "tracking={wandb: {mode: offline}}"
-    weights = f"data.weights_dir={ASSETS / 'weights'}"
-    run_thaw("sweep", "trash.yaml", "--set", weights, "--set", offline, "--set", "search.trials=6")
+    run_thaw("sweep", "trash.yaml", "--set", f"data.weights_dir={ASSETS / 'weights'}", "--set", offline)
     seconds = time.monotonic() - started
 
     run = RunFolder(tmp_path / "runs" / "trash")
@@ -53,7 +52,7 @@ def test_quickstart_on_real_photos(
     for trial in trials:
         print(f"{trial.trial_id} {trial.status} {trial.objective:.4f} {trial.seconds:.0f} s {trial.parameters}")
     print(f"{len(trials)} trials in {seconds:.0f} s")
-    assert len(trials) == 6
+    assert len(trials) == 12
     assert {trial.status for trial in trials} <= {Status.COMPLETED, Status.PRUNED}
     best = max(trial.objective or 0 for trial in trials if trial.status is Status.COMPLETED)
     assert best >= 0.80
