@@ -88,7 +88,7 @@ def _on_loopback() -> Iterator[None]:
 
 @contextmanager
 def _without_unused_servers() -> Iterator[None]:
-    """Start no server that nobody asks: each takes 100 MB, one to two CPU seconds at its start, and goes on polling.
+    """Start no server without a use: each takes 100 MB, one to two CPU seconds at its start, and goes on polling.
 
     Ray has no public setting for that.
     """

@@ -212,7 +212,7 @@ def predict(
     trial: TrialOption = None,
     rank: RankOption = None,
     format: Annotated[
-        PredictionFormat, typer.Option("--format", help="csv: a line an image; json: one document on standard output.")
+        PredictionFormat, typer.Option("--format", help="csv: a line per image; json: one document on standard output.")
     ] = PredictionFormat.TABLE,
 ) -> None:
     """Classify images with an exported model; needs no PyTorch. Exit code 1 where some of them cannot be read."""
@@ -235,7 +235,7 @@ def predict(
         errors_found += [answer.error for answer in portion if isinstance(answer, UnreadableImage)]
     seconds = time.monotonic() - begun
     if given > 1:
-        prose(errors, f"[dim]{given} images in {seconds:.1f} s, {given / seconds:.3g} a second[/dim]")
+        prose(errors, f"[dim]{given} images in {seconds:.1f} s, {given / seconds:.3g} per second[/dim]")
     if errors_found and len(errors_found) == given:
         more = f"; {given - 1} more cannot be read either" if given > 1 else ""
         raise InvalidInput(f"{errors_found[0]}{more}")
@@ -267,23 +267,23 @@ def benchmark(
         list[Any],
         typer.Argument(parser=as_place, metavar="MODEL...", help="Models of `thaw export`, or runs that have one."),
     ],
-    batch: Annotated[list[int] | None, typer.Option(min=1, help="Images at once; repeatable. 1 and 16.")] = None,
+    batch: Annotated[
+        list[int] | None, typer.Option(min=1, help="Images at once; repeatable. By default 1 and 16.")
+    ] = None,
     threads: Annotated[
-        list[int] | None, typer.Option(min=1, help="Threads on the CPU; repeatable. 1 and the number of cores.")
+        list[int] | None, typer.Option(min=1, help="Threads on the CPU; repeatable. By default 1, and one per core.")
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="Time for each batch size.")] = 2.0,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Measure what exported models cost on this machine: latency, images a second, memory, beside PyTorch."""
-    import psutil
-
+    """Measure what exported models cost on this machine: latency, images per second, memory, beside PyTorch."""
     from analysis.run_folder import RunFolder
     from analysis.run_store import RunStore
+    from orchestrator.cluster.limits import allowed_cores
     from orchestrator.terminal.tables import benchmark_table
     from trainables.bundle.benchmark import measure, targets
 
-    cores = psutil.cpu_count(logical=False) or 1
-    counts, sizes = ([*dict.fromkeys(chosen)] for chosen in (threads or (1, cores), batch or (1, 16)))
+    counts, sizes = ([*dict.fromkeys(chosen)] for chosen in (threads or (1, allowed_cores()), batch or (1, 16)))
     found = []
     for model in [_model_file(each, None, None) for each in models]:
         with RunStore(RunFolder(model.parent)).reading(model) as file:

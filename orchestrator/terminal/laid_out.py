@@ -43,7 +43,7 @@ def laid_out(table: Table, console: Console) -> Table | Text:
 
 
 def _wrapped(cell: Text, room: int, console: Console) -> list[Text]:
-    """Return the lines of a cell; those of one column a letter by the standard library, in a tenth of rich's time."""
+    """Return the lines of a cell; those of ASCII by the standard library, in a tenth of rich's time."""
     if not cell.plain.replace("\n", "").isascii():
         return [*cell.wrap(console, room, overflow="fold")]
     wrapper = TextWrapper(room, expand_tabs=False, replace_whitespace=False, break_on_hyphens=False)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from rich.cells import cell_len
@@ -27,7 +28,7 @@ class _Column:
     is_number: bool = False
     is_setting: bool = False
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Width without wrapping; rich measures a thousand rows in half a second."""
         return max(cell_len(line) for cell in (self.name, *map(str, self.cells)) for line in cell.splitlines() or [""])
@@ -121,7 +122,7 @@ def _leading_columns(entries: Sequence[Entry], objective: Objective, probes: Seq
         (True, objective.metric, True, lambda entry: _decimals(entry.objective)),
         (True, "epoch", True, _epoch_text),
         (True, "seconds", True, lambda entry: f"{entry.trial.seconds:.1f}"),
-        (any(map(size_text, entries)), "trained", True, size_text),
+        (any(map(_size_text, entries)), "trained", True, _size_text),
         (any(entry.probe is not None for entry in entries), "probe", True, lambda entry: _decimals(entry.probe)),
     ]
     of_probes = [{"trial": "probe", objective.metric: f"{probe.objective:.4f}"} for probe in probes]
@@ -144,7 +145,7 @@ def _decimals(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def size_text(entry: Entry) -> str:
+def _size_text(entry: Entry) -> str:
     """Return the parameters that were trained, of all, e.g. 7.69k/2.23M; empty where they are not known."""
     trained, total = entry.trainable_parameters, entry.total_parameters
     return "" if trained is None or total is None else f"{_count_text(trained)}/{_count_text(total)}"

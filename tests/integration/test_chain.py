@@ -283,7 +283,7 @@ def test_predictions_as_csv_of_mirror_images_and_of_what_is_piped_in(
     assert all(row["label"].isdecimal() and 0 < float(row["probability"]) <= 1 for row in rows[:-1])
     assert (rows[-1]["label"], rows[-1]["probability"]) == ("", "")
     assert "image must be" in rows[-1]["error"]
-    assert re.search(rf"{len(rows)} images in \d+\.\d s, \S+ a second", shown.err)
+    assert re.search(rf"{len(rows)} images in \d+\.\d s, \S+ per second", shown.err)
     with images[0].open("rb") as piped:
         command = [str(Path(sys.executable).with_name("thaw")), "predict", str(model), "-", "--format", "json"]
         ended = subprocess.run(command, stdin=piped, capture_output=True, text=True, check=True)

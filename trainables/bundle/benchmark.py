@@ -17,7 +17,7 @@ import psutil
 from numpy.typing import NDArray
 
 _WARM_UP = 3
-# Fewer batches have no 99th percentile worth the name; a model of minutes is not kept running for it.
+# Batches of a slow model, for which `seconds` are too short.
 _FEWEST = 5
 
 Run = Callable[[NDArray[np.float32]], object]

@@ -1,7 +1,7 @@
 """timm folder: the model as timm itself stores it, `timm.create_model("local-dir:export/timm", pretrained=True)`.
 
 For people who go on in PyTorch: weights as safetensors, and names of the classes, size, mean and std in `config.json`.
-timm reads it back before anybody gets it.
+It is read back by timm before an export is complete.
 """
 
 from collections.abc import Sequence

@@ -26,7 +26,7 @@ claim.end()
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How long a process takes to start says nothing on a busy machine."""
+    """Time for a start: on a busy machine a process may take a minute."""
     monkeypatch.setattr(run_control, "_START_SECONDS", 300)
 
 
