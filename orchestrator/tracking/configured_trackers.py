@@ -9,7 +9,7 @@ from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.isolated_tracker import CALL_SECONDS, HostedTracker, IsolatedTracker
 from orchestrator.tracking.mlflow_tracker import (
     MlflowTracker,
-    client_environment,
+    configured_client,
     is_service,
     outage_explainer,
     tracking_uri,
@@ -19,8 +19,8 @@ from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.tensorboard_tracker import TensorBoardTracker
 from orchestrator.tracking.tracker import Tracker
 from orchestrator.tracking.weights_biases.service import (
+    CLIENT,
     REQUEST_SECONDS,
-    SIGNS,
     check_address,
     explain_outage,
     resolve_mode,
@@ -45,7 +45,7 @@ def make_trackers(
         uploading = 0.0 if tracking.wandb.log_model == "none" else UPLOAD_SECONDS
         service = WandbTracker(tracking.wandb, request_seconds, request_seconds + uploading)
         local = WandbTracker(tracking.wandb.model_copy(update={"mode": "offline"}))
-        trackers.append(IsolatedTracker(service, local, explain_outage, call_seconds + uploading, SIGNS))
+        trackers.append(IsolatedTracker(service, local, explain_outage, CLIENT, call_seconds + uploading))
     elif mode == "offline":
         trackers.append(WandbTracker(tracking.wandb))
     if tracking.tensorboard is not None:
@@ -60,12 +60,12 @@ def _make_mlflow(settings: Mlflow, call_seconds: float, request_seconds: float) 
 
     Both have a process of their own: the import takes a second, and the client writes to the terminal.
     """
-    uri, environment = tracking_uri(settings), client_environment(request_seconds)
+    uri, client = tracking_uri(settings), configured_client(request_seconds)
     tracker = MlflowTracker(settings.experiment, uri)
     if uri is None or not is_service(uri):
-        return HostedTracker(tracker, call_seconds, environment=environment)
-    local = HostedTracker(MlflowTracker(settings.experiment, None), call_seconds, environment=environment)
-    return IsolatedTracker(tracker, local, outage_explainer(uri), call_seconds, environment=environment)
+        return HostedTracker(tracker, client, call_seconds)
+    local = HostedTracker(MlflowTracker(settings.experiment, None), client, call_seconds)
+    return IsolatedTracker(tracker, local, outage_explainer(uri), client, call_seconds)
 
 
 def check_trackers(tracking: Tracking) -> None:

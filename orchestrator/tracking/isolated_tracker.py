@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
 from typing import Any
 
@@ -23,6 +23,9 @@ from trainables.result import EpochReport
 from trainables.status import Status
 
 CALL_SECONDS = 24.0
+
+# Limit for the start of a process and its imports, which take long on a busy machine and ask no service.
+START_SECONDS = 120.0
 
 # Variable by which a client of W&B in this process would share its own child with ours, which is ended at any time.
 _HIDDEN = "WANDB_SERVICE"
@@ -43,28 +46,34 @@ class OutputSigns:
     """Phrase that says why the client waits."""
 
 
+@dataclass(frozen=True)
+class Client:
+    """Client: the library of a service, as its child process needs it."""
+
+    package: str | None = None
+    """Package that is imported at the start of the process."""
+
+    signs: OutputSigns | None = None
+    """Signs that are looked for in the output of the process."""
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables of the process that this one lacks, or has with another value."""
+
+
 class HostedObject:
     """HostedObject: an object in a child process; its methods are called there, each with a time limit.
 
     A client may hang, wait for its uploads at the end of a process, or crash: here it costs the child process alone.
     """
 
-    def __init__(
-        self,
-        hosted: object,
-        seconds: float = CALL_SECONDS,
-        signs: OutputSigns | None = None,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, hosted: object, client: Client, seconds: float = CALL_SECONDS) -> None:
         """Keep the object, which must be picklable; nothing is started before the first call.
 
-        `seconds` is the limit of a call, the start of the process included. `signs` are looked for in the output of
-        the process. `environment` holds variables of the process that this one lacks, or has with another value.
+        `seconds` is the limit of a call. The process has START_SECONDS for its start.
         """
         self._hosted = hosted
+        self._client = client
         self._seconds = seconds
-        self._signs = signs
-        self._environment = environment or {}
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
@@ -79,13 +88,14 @@ class HostedObject:
         Raises TimeoutError after the limit, TimeoutError or RuntimeError with the message of an error there, EOFError
         when the process has ended.
         """
+        signs = self._client.signs
         try:
             self._call(method, *arguments)
         except TimeoutError as error:
-            reason = "" if self._signs is None else self._found(self._signs.reason)
+            reason = "" if signs is None else self._found(signs.reason)
             text = str(error).rstrip(".")
             raise TimeoutError(f"{text}, {reason}" if reason else text) from None
-        if self._signs is not None and (failure := self._found(self._signs.failure)):
+        if signs is not None and (failure := self._found(signs.failure)):
             raise RuntimeError(failure)
 
     def close(self, seconds: float) -> None:
@@ -118,34 +128,40 @@ class HostedObject:
 
     def _call(self, method: str, *arguments: object) -> None:
         if self._connection is None:
-            self._start()
-        assert self._connection is not None
+            self._connection = self._start()
+            self._ask(self._connection, self._hosted, START_SECONDS)
+        self._ask(self._connection, (method, arguments), self._seconds)
+        if self._family is None:  # looking through all processes takes 2 ms
+            self._family = self._children()
+
+    def _ask(self, connection: Connection, message: object, seconds: float) -> None:
+        """Send a message to the process, and wait for its answer."""
         try:
-            self._connection.send((method, arguments))
-            if not self._connection.poll(self._seconds):
-                raise TimeoutError(f"timeout after {self._seconds:g} s")
-            problem = self._connection.recv()
+            connection.send(message)
+            if not connection.poll(seconds):
+                raise TimeoutError(f"timeout after {seconds:g} s")
+            problem = connection.recv()
         except (OSError, EOFError) as error:
             if isinstance(error, TimeoutError):
                 raise
             if self._is_killed:
                 raise TimeoutError("no answer before the end") from error
             raise EOFError(f"its process has ended: {self._last_line()}") from error
-        if self._family is None:  # looking through all processes takes 2 ms
-            self._family = self._children()
         if problem is not None:
             raise problem
 
-    def _start(self) -> None:
+    def _start(self) -> Connection:
         here, there = Pipe()
+        package = () if self._client.package is None else (self._client.package,)
+        inherited = {name: value for name, value in os.environ.items() if name != _HIDDEN}
         with self._lock:
             if self._is_killed:
                 raise TimeoutError("no answer before the end")
             # -P: the user's own folder may hold packages of our names. A group of its own: Ctrl-C is for the sweep. In
             # the driver's session the kernel weighs it against the driver, which is to come first.
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "orchestrator.tracking.tracker_host", str(there.fileno())],
-                env={**{name: value for name, value in os.environ.items() if name != _HIDDEN}, **self._environment},
+                [sys.executable, "-P", "-m", "orchestrator.tracking.tracker_host", str(there.fileno()), *package],
+                env={**inherited, **self._client.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=self._output,
@@ -153,9 +169,7 @@ class HostedObject:
                 process_group=0,
             )
         there.close()
-        self._connection = here
-        with suppress(OSError):  # the call that follows reports it
-            here.send(self._hosted)
+        return here
 
     def _children(self) -> list[psutil.Process]:
         if self._process is None or self._process.poll() is not None:
@@ -186,17 +200,11 @@ class HostedObject:
 class HostedTracker(ClosableTracker):
     """HostedTracker: a tracker in a child process."""
 
-    def __init__(
-        self,
-        tracker: Tracker,
-        seconds: float = CALL_SECONDS,
-        signs: OutputSigns | None = None,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
-        """Keep the tracker; `seconds`, `signs` and `environment` as for a HostedObject."""
+    def __init__(self, tracker: Tracker, client: Client, seconds: float = CALL_SECONDS) -> None:
+        """Keep the tracker; `client` and `seconds` as for a HostedObject."""
         self.name = tracker.name
         self._seconds = seconds
-        self._hosted = HostedObject(_Trials(tracker), seconds, signs, environment)
+        self._hosted = HostedObject(_Trials(tracker), client, seconds)
 
     def start(self, context: TrialContext) -> TrackedTrial:
         """Open a trial. Raises the errors of HostedObject.call, as all methods of the tracker and its trials."""
@@ -224,12 +232,11 @@ class IsolatedTracker(HostedTracker, OnlineTracker):
         tracker: Tracker,
         local: Tracker,
         explain: Callable[[Exception, RunFolder], str],
+        client: Client,
         seconds: float = CALL_SECONDS,
-        signs: OutputSigns | None = None,
-        environment: Mapping[str, str] | None = None,
     ) -> None:
         """Keep both; `explain` makes the sentence for users. The other arguments are those of a HostedTracker."""
-        super().__init__(tracker, seconds, signs, environment)
+        super().__init__(tracker, client, seconds)
         self._local = local
         self._explain = explain
 

@@ -18,7 +18,7 @@ from analysis.run_folder import RunFolder
 from analysis.run_store import RunStore
 from orchestrator.spec.sections import Mlflow
 from orchestrator.tracking.flat_config import flat_config
-from orchestrator.tracking.isolated_tracker import describe_outage
+from orchestrator.tracking.isolated_tracker import Client, describe_outage
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.sweep_identity import SweepIdentity
 from orchestrator.tracking.tracker import TrialContext
@@ -53,7 +53,7 @@ _STATUSES = {
 
 
 class MlflowTracker:
-    """MlflowTracker: runs of MLflow, in a process of its own, whose environment is `client_environment`.
+    """MlflowTracker: runs of MLflow, in a process of its own with the `configured_client`.
 
     A resumed trial continues in its run, a trial that starts anew replaces its run.
     """
@@ -229,9 +229,9 @@ def local_folder(run: Path) -> Path:
     return run / "mlruns"
 
 
-def client_environment(request_seconds: float) -> dict[str, str]:
-    """Return the variables of the client's own process; a request with its second try takes about `request_seconds`."""
-    return {
+def configured_client(request_seconds: float) -> Client:
+    """Return the client for a process of its own; a request with its second try takes about `request_seconds`."""
+    environment = {
         "MLFLOW_HTTP_REQUEST_TIMEOUT": str(math.ceil(request_seconds / 2)),
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
         "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
@@ -240,6 +240,7 @@ def client_environment(request_seconds: float) -> dict[str, str]:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     }
+    return Client("mlflow", environment=environment)
 
 
 def outage_explainer(uri: str) -> Callable[[Exception, RunFolder], str]:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,7 +15,7 @@ from orchestrator.spec.sections import Tracking, Wandb
 from orchestrator.tracking.isolated_tracker import HostedObject
 from orchestrator.tracking.observer import Observer, SweepEnding, TrackerProblem
 from orchestrator.tracking.sweep_identity import SweepIdentity
-from orchestrator.tracking.weights_biases.service import NAME, SIGNS, outage, resolve_mode
+from orchestrator.tracking.weights_biases.service import CLIENT, NAME, outage, resolve_mode
 from orchestrator.tracking.weights_biases.tracker import WandbTracker
 from search_spaces.errors import ThawError
 
@@ -143,10 +144,13 @@ def send_alert(settings: Wandb, ending: SweepEnding, seconds: float = NOTIFY_SEC
     level = "INFO" if ending.status == "completed" else "ERROR"
     texts = {"title": f"{ending.name}: {ending.status}", "text": ending.message, "level": level}
     seconds -= _END_SECONDS
-    hosted = HostedObject(WandbTracker(settings, seconds / 2), seconds, SIGNS)
+    hosted = HostedObject(WandbTracker(settings, seconds / 2), CLIENT, seconds)
+    end = threading.Timer(seconds, hosted.kill)  # the start of the process counts here
+    end.start()
     try:
         hosted.call("alert", sweep, run, texts)
         with suppress(TimeoutError):  # the alert has been sent
             hosted.close(_END_SECONDS)
     finally:
+        end.cancel()
         hosted.kill()

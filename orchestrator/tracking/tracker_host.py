@@ -1,15 +1,17 @@
 """Child process of an IsolatedTracker: receives an object, then calls of its methods, and answers each.
 
-Run as `python -m orchestrator.tracking.tracker_host FD`, where FD is the descriptor of an open connection.
+Run as `python -m orchestrator.tracking.tracker_host FD [PACKAGE]`, where FD is the descriptor of an open connection.
 """
 
 import contextlib
+import importlib
 import os
 import queue
 import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -19,26 +21,32 @@ import psutil
 ORPHAN_SECONDS = 20.0
 
 
-def host(connection: Connection, on_end: Callable[[], None]) -> int:
+def host(connection: Connection, on_ready: Callable[[], object], on_end: Callable[[], object]) -> int:
     """Serve the calls until the other side asks for the end, or is gone; return the exit code.
 
-    `on_end` is called in another thread when no more calls can arrive, also while a call hangs.
+    `on_ready` is called when the object is here. `on_end` is called in another thread when no more calls can arrive,
+    also while a call hangs.
     """
     calls: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(connection, calls, on_end), daemon=True).start()
     hosted = calls.get()
+    _answer(connection, on_ready)
     while (call := calls.get()) is not None:
         method, arguments = call
-        problem: Exception | None = None
-        try:
-            getattr(hosted, method)(*arguments)
-        except TimeoutError as error:
-            problem = TimeoutError(str(error))
-        except Exception as error:  # of the client, the network or the disk: the driver explains it
-            problem = RuntimeError(f"{type(error).__name__}: {error}")
-        with contextlib.suppress(OSError):
-            connection.send(problem)
+        _answer(connection, partial(getattr(hosted, method), *arguments))
     return 0
+
+
+def _answer(connection: Connection, call: Callable[[], object]) -> None:
+    problem: Exception | None = None
+    try:
+        call()
+    except TimeoutError as error:
+        problem = TimeoutError(str(error))
+    except Exception as error:  # of the client, the network or the disk: the driver explains it
+        problem = RuntimeError(f"{type(error).__name__}: {error}")
+    with contextlib.suppress(OSError):
+        connection.send(problem)
 
 
 def end_late() -> None:
@@ -51,7 +59,7 @@ def end_late() -> None:
     os._exit(1)
 
 
-def _receive(connection: Connection, calls: "queue.SimpleQueue[Any]", on_end: Callable[[], None]) -> None:
+def _receive(connection: Connection, calls: "queue.SimpleQueue[Any]", on_end: Callable[[], object]) -> None:
     with contextlib.suppress(OSError, EOFError):
         while (call := connection.recv()) is not None:
             calls.put(call)
@@ -60,5 +68,7 @@ def _receive(connection: Connection, calls: "queue.SimpleQueue[Any]", on_end: Ca
 
 
 if __name__ == "__main__":
-    os.nice(10)  # trials come first
-    sys.exit(host(Connection(int(sys.argv[1])), end_late))
+    for package in sys.argv[2:]:
+        importlib.import_module(package)
+    # From now on trials come first; before, a busy machine would take a minute for the imports.
+    sys.exit(host(Connection(int(sys.argv[1])), partial(os.nice, 10), end_late))

@@ -248,10 +248,17 @@ def shown(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     return SHOWN[request.param](tmp_path)
 
 
+class PatientDispatcher(Dispatcher):
+    """Waits for processes of trackers as long as a busy machine takes to start them."""
+
+    def close(self, timeout: float = 300.0) -> tuple[str, ...]:
+        return super().close(timeout)
+
+
 @pytest.fixture
 def sweep(tmp_path: Path) -> Callable[..., Dispatcher]:
     """Opens a dispatcher, as one drive of a sweep does."""
-    return lambda *trackers, known=(): Dispatcher(trackers, SweepIdentity(SWEEP), RunFolder(tmp_path), known)
+    return lambda *trackers, known=(): PatientDispatcher(trackers, SweepIdentity(SWEEP), RunFolder(tmp_path), known)
 
 
 def trial(name: str, epochs: int, status: Status = Status.RUNNING, seed: float = 0.0) -> TrialResult:

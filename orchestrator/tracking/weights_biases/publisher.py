@@ -15,8 +15,8 @@ from orchestrator.tracking.isolated_tracker import CALL_SECONDS, HostedObject
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.weights_biases.figures import page_panels
 from orchestrator.tracking.weights_biases.service import (
+    CLIENT,
     REQUEST_SECONDS,
-    SIGNS,
     check_sending,
     service_address,
     service_errors,
@@ -111,7 +111,7 @@ def publish_pages(run: RunFolder, settings: Wandb) -> PublishedPages:
 def _send_figures(summary: SweepSummary, settings: Wandb) -> None:
     """Send the figures from a process of their own: the client writes to the terminal, and may hang."""
     online = settings.model_copy(update={"mode": "online"})
-    host = HostedObject(WandbTracker(online, upload_seconds=_UPLOAD_SECONDS), CALL_SECONDS + _UPLOAD_SECONDS, SIGNS)
+    host = HostedObject(WandbTracker(online, upload_seconds=_UPLOAD_SECONDS), CLIENT, CALL_SECONDS + _UPLOAD_SECONDS)
     try:
         with service_errors():
             host.call("publish_figures", summary)

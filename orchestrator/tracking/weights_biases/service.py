@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from analysis.run_folder import RunFolder
 from orchestrator.spec.sections import Wandb
-from orchestrator.tracking.isolated_tracker import OutputSigns, describe_outage
+from orchestrator.tracking.isolated_tracker import Client, OutputSigns, describe_outage
 from search_spaces.errors import InvalidInput, ThawError, one_of
 from search_spaces.shell import thaw_command
 
@@ -20,7 +20,7 @@ NAME = "W&B"
 REQUEST_SECONDS = 11.0
 
 # The client reports in its output alone that the service has refused records: the run finishes without an error.
-SIGNS = OutputSigns(failure="Fatal error while uploading data", reason=r"\b[45]\d\d encountered")
+CLIENT = Client("wandb", OutputSigns(failure="Fatal error while uploading data", reason=r"\b[45]\d\d encountered"))
 
 
 # W&B's own modes; two of them are old names.

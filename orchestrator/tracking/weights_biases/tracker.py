@@ -168,7 +168,7 @@ class WandbTracker:
             settings=wandb.Settings(
                 console="off",
                 silent=not online,
-                quiet=False,  # SIGNS are read in its output
+                quiet=False,  # CLIENT has signs that are read in its output
                 disable_git=True,
                 disable_code=True,
                 x_disable_stats=True,

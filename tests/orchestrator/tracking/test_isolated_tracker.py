@@ -7,15 +7,16 @@ from typing import Any
 import psutil
 import pytest
 
-from orchestrator.tracking.isolated_tracker import HostedObject, OutputSigns
+from orchestrator.tracking.isolated_tracker import Client, HostedObject, OutputSigns
 
 HELPERS = str(Path(__file__).parents[2] / "helpers")
+TOY = Client("toy_client")
 
 
 @pytest.fixture(autouse=True)
 def _helpers_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The child process imports the class of the object that it is sent."""
-    monkeypatch.setenv("PYTHONPATH", HELPERS)
+    monkeypatch.setenv("PYTHONPATH", HELPERS, prepend=os.pathsep)
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def alive(pids: list[int]) -> list[int]:
 
 
 def test_calls_are_made_in_another_process_in_order(client: Any, tmp_path: Path) -> None:
-    hosted = HostedObject(client)
+    hosted = HostedObject(client, TOY)
     for text in ("a", "b"):
         hosted.call("write", tmp_path / "calls", text)
     hosted.close(10)
@@ -40,7 +41,7 @@ def test_calls_are_made_in_another_process_in_order(client: Any, tmp_path: Path)
 
 
 def test_an_error_arrives_with_its_type_and_message(client: Any) -> None:
-    hosted = HostedObject(client)
+    hosted = HostedObject(client, TOY)
     with pytest.raises(RuntimeError, match=r"^OSError: no route to host$"):
         hosted.call("fail")
     with pytest.raises(TimeoutError, match=r"^timed out$"):
@@ -51,7 +52,7 @@ def test_an_error_arrives_with_its_type_and_message(client: Any) -> None:
 
 @pytest.mark.parametrize("hook", [False, True], ids=["in a call", "in a hook at its end"])
 def test_a_client_that_hangs_is_ended_with_its_own_process(client: Any, tmp_path: Path, hook: bool) -> None:
-    hosted = HostedObject(client, seconds=3)
+    hosted = HostedObject(client, TOY, seconds=3)
     hosted.call("start_child", tmp_path / "pids")
     pids = [int(word) for word in (tmp_path / "pids").read_text().split()]
     assert alive(pids) == pids
@@ -72,7 +73,7 @@ def test_a_client_that_hangs_is_ended_with_its_own_process(client: Any, tmp_path
 
 
 def test_a_call_in_progress_ends_when_the_process_is_ended(client: Any) -> None:
-    hosted = HostedObject(client)
+    hosted = HostedObject(client, TOY)
     hosted.call("nothing")
     timer = threading.Timer(0.3, hosted.kill)
     timer.start()
@@ -84,22 +85,35 @@ def test_a_call_in_progress_ends_when_the_process_is_ended(client: Any) -> None:
 
 
 def test_what_is_ended_before_its_start_is_never_started(client: Any) -> None:
-    hosted = HostedObject(client)
+    hosted = HostedObject(client, TOY)
     hosted.kill()
     with pytest.raises(TimeoutError):
         hosted.call("nothing")
     hosted.close(1)
 
 
+def test_a_client_that_is_missing_is_named(client: Any) -> None:
+    hosted = HostedObject(client, Client("no_such_client"))
+    with pytest.raises(EOFError, match="its process has ended: ModuleNotFoundError: No module named 'no_such_client'"):
+        hosted.call("nothing")
+    hosted.kill()
+
+
+def test_the_start_of_the_process_is_not_counted_as_a_call(client: Any) -> None:
+    hosted = HostedObject(client, Client("slow_client"), seconds=1)
+    hosted.call("nothing")
+    hosted.close(30)
+
+
 def test_a_client_that_kills_its_process_is_an_error(client: Any) -> None:
-    hosted = HostedObject(client)
+    hosted = HostedObject(client, TOY)
     with pytest.raises(EOFError, match="its process has ended: SIGKILL"):
         hosted.call("die")
     hosted.kill()
 
 
 def test_the_output_of_a_client_says_what_its_calls_do_not(client: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    hosted = HostedObject(client, 3, OutputSigns(failure=r"data is lost.*", reason=r"\d{3} encountered"))
+    hosted = HostedObject(client, Client(signs=OutputSigns(r"data is lost.*", r"\d{3} encountered")), 3)
     hosted.call("say", "429 encountered")
     with pytest.raises(TimeoutError, match=r"^timed out, 429 encountered$"):
         hosted.call("fail_late")
@@ -114,7 +128,7 @@ def test_the_variables_of_a_client_in_this_process_are_hidden(
 ) -> None:
     monkeypatch.setenv("WANDB_SERVICE", "3-1-unix-/nowhere")
     monkeypatch.setenv("WANDB_API_KEY", "kept")
-    hosted = HostedObject(client)
+    hosted = HostedObject(client, TOY)
     hosted.call("write_environment", tmp_path / "names")
     hosted.close(10)
     names = (tmp_path / "names").read_text().split()

@@ -14,7 +14,7 @@ from orchestrator.spec.sections import Mlflow
 from orchestrator.tracking.isolated_tracker import HostedTracker
 from orchestrator.tracking.mlflow_tracker import (
     MlflowTracker,
-    client_environment,
+    configured_client,
     is_service,
     outage_explainer,
     tracking_uri,
@@ -39,7 +39,7 @@ def context(trial: TrialResult, folder: Path) -> TrialContext:
 @pytest.fixture
 def tracker(tmp_path: Path) -> Any:
     """A tracker of the folder `store`, in a process of its own."""
-    made = HostedTracker(MlflowTracker("photos", str(tmp_path / "store")), environment=client_environment(4))
+    made = HostedTracker(MlflowTracker("photos", str(tmp_path / "store")), configured_client(4))
     yield made
     made.close()
 

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import threading
@@ -17,8 +18,9 @@ def test_calls_are_answered_until_the_end() -> None:
     for message in (["a"], ("append", ("b",)), ("remove", ("c",)), None):
         here.send(message)
     ended = threading.Event()
-    assert host(there, ended.set) == 0
+    assert host(there, list, ended.set) == 0
     assert ended.wait(10)
+    assert here.recv() is None, "the object is here"
     assert here.recv() is None
     problem = here.recv()
     assert (type(problem), str(problem)) == (RuntimeError, "ValueError: list.remove(x): x not in list")
@@ -26,6 +28,7 @@ def test_calls_are_answered_until_the_end() -> None:
 
 # The driver has been killed: the connection ends, while a call hangs and the client has a process of its own.
 ORPHAN = """
+import os
 import subprocess, sys
 from multiprocessing import Pipe
 from orchestrator.tracking import tracker_host
@@ -35,12 +38,12 @@ here, there = Pipe()
 for message in (ToyClient(), ("start_child", (sys.argv[1],)), ("hang", ())):
     here.send(message)
 here.close()
-tracker_host.host(there, tracker_host.end_late)
+tracker_host.host(there, list, tracker_host.end_late)
 """
 
 
 def test_without_a_driver_the_process_ends_though_a_call_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "helpers"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "helpers"), prepend=os.pathsep)
     code = ORPHAN.replace("sys.argv[1]", "__import__('pathlib').Path(sys.argv[1])")
     began = time.monotonic()
     ended = subprocess.run([sys.executable, "-c", code, str(tmp_path / "pids")], timeout=60, check=False)
