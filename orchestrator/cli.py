@@ -72,10 +72,10 @@ def run(arguments: list[str]) -> int:
 
 
 def _call(arguments: list[str]) -> int:
-    from orchestrator.commands.app import app
+    from orchestrator.commands.app import make_app
 
     try:
-        app(args=arguments, prog_name="thaw")
+        make_app(arguments[0] if arguments else None)(args=arguments, prog_name="thaw")
     except SystemExit as end:  # typer ends in this way, after it has printed its messages
         cause = getattr(end.__context__, "__cause__", None)
         if isinstance(cause, KeyboardInterrupt):

@@ -22,7 +22,7 @@ from run_records import run_record
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator.cli import run
-from orchestrator.commands.app import app
+from orchestrator.commands.app import make_app
 from orchestrator.spec.loading import load
 from trainables.data.digits import write_digits
 
@@ -34,7 +34,7 @@ DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "clusters/README.md
 # What these import takes a shell's process seconds; they run in this one, in the reader's folder and environment.
 DEAR = ("data", "resume", "extend", "retrain", "evaluate", "export", "explain", "trial", "doctor")
 ROOMS = ("search_spaces", "trainables", "analysis", "orchestrator")
-COMMANDS: dict[str, Any] = dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+COMMANDS: dict[str, Any] = dict(typer.main.get_command(make_app()).commands)  # type: ignore[attr-defined]
 
 
 def section(title: str, text: str = README) -> str:

@@ -32,7 +32,7 @@ from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder
 from orchestrator.cli import run
-from orchestrator.commands.app import app
+from orchestrator.commands.app import make_app
 from orchestrator.planning import subprocess_runner
 from orchestrator.search.warm_start import WarmStart
 from orchestrator.spec.loading import load
@@ -181,7 +181,7 @@ def collect(folder: Path) -> Interface:
     retrained = json.loads((root / "winner" / "retrain.json").read_text())
     sections: dict[str, Iterable[str | Name]] = {
         "sweep file": _sweep_names(documents.pop("schema")),
-        "commands": _command_names(typer.main.get_command(app)),
+        "commands": _command_names(typer.main.get_command(make_app())),
         "printed": (f"{command} {key}" for command, value in documents.items() for key in _keys(value)),
         "events": _events(file),
         "sweep statuses": typing.get_args(SweepStatus),

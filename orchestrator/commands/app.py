@@ -1,30 +1,41 @@
 """App: the commands of `thaw`, put together. A command imports its modules when it runs."""
 
+import importlib
 import importlib.metadata
 from typing import Annotated
 
 import typer
 
-from orchestrator.commands import dashboard, data, leaderboard, plan, report, results, setup, sweeps, trials, wandb
+# Commands by the module that registers them, in the order of the help.
+COMMANDS = {
+    **dict.fromkeys(("demo", "init", "schema", "doctor"), "setup"),
+    "data": "data",
+    "plan": "plan",
+    **dict.fromkeys(("space", "sweep", "submit", "resume", "extend", "status", "logs", "stop"), "sweeps"),
+    **dict.fromkeys(("trial", "explain", "import-config"), "trials"),
+    **dict.fromkeys(("leaderboard", "compare"), "leaderboard"),
+    **dict.fromkeys(("evaluate", "retrain", "export", "predict", "benchmark"), "results"),
+    "report": "report",
+    "dashboard": "dashboard",
+    "wandb": "wandb",
+}
 
-app = typer.Typer(
-    name="thaw",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-setup.register(app)
-data.register(app)
-plan.register(app)
-sweeps.register(app)
-trials.register(app)
-leaderboard.register(app)
-results.register(app)
-report.register(app)
-dashboard.register(app)
-wandb.register(app)
+
+def make_app(command: str | None = None) -> typer.Typer:
+    """Make the app, of the modules of one command where it is known, else of all: importing them takes time."""
+    app = typer.Typer(
+        name="thaw",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    names = [command] if command in COMMANDS else [*COMMANDS]
+    for module in dict.fromkeys(COMMANDS[name] for name in names):
+        importlib.import_module(f"orchestrator.commands.{module}").register(app)
+    return app
 
 
 def _print_version(wanted: bool) -> None:
@@ -33,7 +44,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")

@@ -123,7 +123,7 @@ from orchestrator.commands import app
 def work(*_, **__):
     {work}
 
-app.app = work
+app.make_app = lambda command: work
 sys.argv[1:] = ["status", "RUN"]
 cli.main()
 """

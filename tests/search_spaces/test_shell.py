@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import typer
 
-from orchestrator.commands.app import app
+from orchestrator.commands.app import make_app
 from search_spaces.shell import thaw_command
 
 ROOT = Path(__file__).parents[2]
-NAMES = set(getattr(typer.main.get_command(app), "commands", {}))
+NAMES = set(getattr(typer.main.get_command(make_app()), "commands", {}))
 ROOMS = ("search_spaces", "trainables", "analysis", "orchestrator")
 
 
