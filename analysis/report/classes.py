@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from analysis.report.panel import COLORS, Panel, RunData, figure, plain, shortened
+from trainables.task.interval import share_interval
 
 
 def confused_classes(data: RunData) -> Panel | None:
@@ -37,7 +38,7 @@ def recall(data: RunData) -> Panel | None:
     if scores is None:
         return None
     rows = sorted(scores.rows, key=lambda row: row[2])
-    bounds = [_wilson(value, images) for _, _, value, _, images in rows]
+    bounds = [share_interval(round(value * images), images) for _, _, value, _, images in rows]
     values = [value for _, _, value, _, _ in rows]
     trace = go.Scatter(
         x=values,
@@ -59,13 +60,3 @@ def _labels(names: Sequence[str]) -> list[str]:
     """Return the names of classes as an axis can hold them, each another."""
     short = [shortened(name) for name in names]
     return [plain(name if short.count(each) > 1 else each) for name, each in zip(names, short, strict=True)]
-
-
-def _wilson(share: float, count: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share (Wilson 1927), which stays within 0 and 1 and has a width at both ends."""
-    if count == 0:
-        return 0.0, 1.0
-    z = 1.959964
-    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * (share * (1 - share) / count + z**2 / (4 * count**2)) ** 0.5
-    return max(0.0, middle - half), min(1.0, middle + half)

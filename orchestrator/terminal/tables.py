@@ -22,8 +22,8 @@ if TYPE_CHECKING:  # torch, onnxruntime and pyarrow come with these, which a lea
     from trainables.bundle.predict import Prediction
     from trainables.data.preview import BatchCounts
     from trainables.estimate.explain import EpochPlan
-    from trainables.task.bootstrap import Interval
     from trainables.task.evaluation import Evaluation
+    from trainables.task.interval import Interval
 
 _COLOURS = {
     Status.RUNNING: "cyan",

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search_spaces.errors import InvalidInput, one_of
+from trainables.task.interval import Interval, mean_share_interval, share_interval
 from trainables.task_catalog import METRICS_VERSION
 
 Statistic = Literal["accuracy", "balanced_accuracy", "macro_f1"]
@@ -31,13 +32,6 @@ Counts = npt.NDArray[np.int64]
 def statistic_of(metric: str) -> Statistic | None:
     """Return the statistic that is the metric `val/...`; None for a metric without a bootstrap."""
     return next((name for name in STATISTICS if f"val/{name}" == metric), None)
-
-
-class Interval(NamedTuple):
-    """Both ends of an interval."""
-
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -93,16 +87,28 @@ def intervals(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Intervals:
-    """Intervals of the metrics of (n, classes) logits against (n,) labels."""
-    classes = logits.shape[1]
+    """Intervals of the metrics of (n, classes) logits against (n,) labels.
+
+    A class has few images: the interval of its recall is that of a share. Where every resample is the same, as of a
+    model that is always right, accuracy has the interval of a share too, balanced accuracy that of a mean of shares,
+    and macro-F1 one as wide.
+    """
     outcomes, draws = _resample([logits.argmax(axis=1)], labels, resamples, seed)
-    counts = _counts(outcomes, draws, 0, classes)
+    counts = _counts(outcomes, draws, 0, logits.shape[1])
+    values = {name: value(counts) for name, value in _statistics(metrics_version).items()}
+    found = {name: _interval(drawn, confidence) for name, drawn in values.items()}
+    hits, support = counts.right[0].tolist(), counts.support.tolist()
+    if all(low == high for low, high in found.values()):
+        found["accuracy"] = share_interval(sum(hits), sum(support), confidence)
+        present = counts.support > 0
+        balanced = mean_share_interval(counts.right[0, present].tolist(), counts.support[present].tolist(), confidence)
+        found["balanced_accuracy"] = balanced
+        shift = float(values["macro_f1"][0] - values["balanced_accuracy"][0])
+        found["macro_f1"] = Interval(max(0.0, balanced.low + shift), min(1.0, balanced.high + shift))
+    bounds = [share_interval(hit, count, confidence) for hit, count in zip(hits, support, strict=True)]
     return Intervals(
-        metrics={name: _interval(value(counts), confidence) for name, value in _statistics(metrics_version).items()},
-        recall=tuple(
-            _interval(counts.right[:, index] / counts.support[index], confidence) if counts.support[index] else None
-            for index in range(classes)
-        ),
+        metrics=found,
+        recall=tuple(bound if count else None for bound, count in zip(bounds, support, strict=True)),
     )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from trainables.task.bootstrap import Interval
+from trainables.task.interval import Interval
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Evaluation:
     """Rows are true classes, columns predicted ones."""
 
     intervals: dict[str, Interval] = field(default_factory=dict)
-    """95 % bootstrap intervals of metrics, by their names."""
+    """95 % intervals of metrics for other images, by their names."""
 
     recall_intervals: dict[str, Interval | None] = field(default_factory=dict)
     """The same of every class's recall; None for a class without images."""

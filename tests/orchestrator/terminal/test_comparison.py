@@ -10,7 +10,8 @@ from orchestrator.terminal.comparison import curve_table, setting_table
 from trainables.config import Objective
 from trainables.result import TrialResult
 from trainables.status import Status
-from trainables.task.bootstrap import Difference, Interval
+from trainables.task.bootstrap import Difference
+from trainables.task.interval import Interval
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from orchestrator.terminal.event_log import EventLog
 from orchestrator.tracking.observer import SweepEnding, SweepStart, TrackerProblem
 from trainables.result import TrialResult
 from trainables.status import Status
-from trainables.task.bootstrap import Difference, Interval
+from trainables.task.bootstrap import Difference
+from trainables.task.interval import Interval
 
 Trial = Callable[..., TrialResult]
 

@@ -24,8 +24,9 @@ from trainables.bundle.predict import Prediction
 from trainables.config import TrialConfig
 from trainables.result import TrialResult
 from trainables.status import Status
-from trainables.task.bootstrap import Difference, Interval
+from trainables.task.bootstrap import Difference
 from trainables.task.evaluation import Evaluation
+from trainables.task.interval import Interval
 
 
 def evaluation(classes: list[str]) -> Evaluation:

@@ -8,7 +8,8 @@ from hypothesis.extra import numpy as arrays
 
 from search_spaces.errors import InvalidInput
 from trainables.task import classification_scores
-from trainables.task.bootstrap import STATISTICS, Interval, intervals, paired_bootstrap
+from trainables.task.bootstrap import STATISTICS, intervals, paired_bootstrap
+from trainables.task.interval import Interval, mean_share_interval, share_interval
 
 CLASSES = 4
 
@@ -80,6 +81,23 @@ def test_the_resamples_are_those_of_drawing_images_within_their_classes() -> Non
     ours = np.array([*found.metrics.values(), found.recall[1]])
     np.testing.assert_allclose(ours[:, 0], low, atol=0.03)
     np.testing.assert_allclose(ours[:, 1], high, atol=0.03)
+
+
+def test_a_model_that_is_always_right_has_intervals_with_a_width() -> None:
+    labels = np.repeat(np.arange(2), [20, 6])
+    found = intervals(one_hot(labels, 2), labels)
+    assert found.metrics["accuracy"] == share_interval(26, 26)
+    assert found.metrics["balanced_accuracy"] == pytest.approx(mean_share_interval([20, 6], [20, 6]))
+    assert found.metrics["macro_f1"] == pytest.approx(found.metrics["balanced_accuracy"])
+    assert found.recall == (share_interval(20, 20), share_interval(6, 6))
+
+
+def test_a_model_that_knows_one_class_has_intervals_with_a_width() -> None:
+    labels = np.repeat(np.arange(2), [20, 6])
+    found = intervals(one_hot(np.zeros(26, dtype=int)), labels)
+    measured = classification_scores.metrics(one_hot(np.zeros(26, dtype=int)), labels)
+    for name, (low, high) in found.metrics.items():
+        assert 0 <= low < measured[name] < high <= 1
 
 
 def test_intervals_cover_what_they_should() -> None:

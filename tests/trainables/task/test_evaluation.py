@@ -23,7 +23,7 @@ def test_every_metric_of_known_logits() -> None:
     assert found.confusion == [[2, 0, 0], [1, 1, 0], [0, 1, 1]]
     low, high = found.intervals["accuracy"]
     assert 1 / 3 <= low < 4 / 6 < high <= 1
-    assert found.recall_intervals["a"] == (1, 1)
+    assert found.recall_intervals["a"] == (pytest.approx(0.342, abs=1e-3), 1), "2 of 2 images are no proof"
     assert found.scalars() == {**found.metrics, "calibration_error": found.calibration_error}
     wide = evaluate_logits(
         np.log(np.tile([0.4, 0.2, 0.2, 0.1, 0.05, 0.05], (4, 1))), np.array([0, 1, 2, 3]), "abcdef", "val"
@@ -48,4 +48,4 @@ def test_field_names_of_json_are_frozen() -> None:
         "recall_intervals",
     ]
     assert list(found["intervals"]) == ["accuracy", "balanced_accuracy", "macro_f1"]
-    assert json.loads(json.dumps(found))["recall_intervals"] == {"a": [1.0, 1.0], "b": [1.0, 1.0]}
+    assert json.loads(json.dumps(found))["recall_intervals"].keys() == {"a", "b"}
