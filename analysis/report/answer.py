@@ -15,8 +15,8 @@ from analysis.run_store import RunStore
 from analysis.winner import exported_model
 from search_spaces.shell import thaw_command
 from search_spaces.space import parameters_text
+from trainables.interval import Interval
 from trainables.task.bootstrap import intervals, statistic_of
-from trainables.task.interval import Interval
 
 # A best trial in the last quarter of the search says that the search had not settled; of fewer trials nothing is said.
 _LATE, _FEW = 0.75, 8

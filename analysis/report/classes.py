@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from analysis.report.panel import COLORS, Panel, RunData, figure, plain, shortened
-from trainables.task.interval import share_interval
+from trainables.interval import share_interval
 
 
 def confused_classes(data: RunData) -> Panel | None:

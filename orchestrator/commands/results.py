@@ -176,7 +176,7 @@ def export(
     from analysis.selection import choose_trial
     from orchestrator.driver.driver_claim import claimed_winner
     from orchestrator.results.export import export_trial, export_winner
-    from orchestrator.terminal.tables import parity_text
+    from orchestrator.terminal.tables import calibration_text, parity_text
 
     _warn_of_records(run)
     with claimed_winner(run):
@@ -186,10 +186,13 @@ def export(
     place = (folder.export if chosen is None else folder.exported(chosen.trial_id)) / bundle.model.name
     if format is Format.JSON:
         model = {"model": str(place), "origin": origin, "opset": bundle.opset}
-        print_json({**model, "labels": list(bundle.labels), "parity": bundle.parity.to_json()})
+        calibration = {} if bundle.calibration is None else {"calibration": bundle.calibration}
+        print_json({**model, "labels": list(bundle.labels), "parity": bundle.parity.to_json(), **calibration})
         return
     prose(output, f"{escaped(place)} ({origin}, opset {bundle.opset})")
     prose(output, parity_text(bundle.parity))
+    if bundle.calibration is not None:
+        prose(output, calibration_text(bundle.calibration))
     hint_of_sync(folder)
     prose(errors, f"\nuse it:                    {escaped(thaw_command('predict', place, 'photo.jpg'))}")
 
@@ -209,6 +212,9 @@ def predict(
     tta: Annotated[
         PredictedViews, typer.Option(help="flip: the mean of the probabilities of an image and of its mirror image.")
     ] = PredictedViews.NONE,
+    min_confidence: Annotated[
+        float, typer.Option(min=0, max=1, help="Answer `unsure` where the probability is below.", show_default=False)
+    ] = 0.0,
     trial: TrialOption = None,
     rank: RankOption = None,
     format: Annotated[
@@ -225,7 +231,7 @@ def predict(
         predictor = Predictor.open(file)
     begun = time.monotonic()
     files = [Path("/dev/stdin") if image == Path("-") else image for image in images]
-    answers = predictor.predict_each(files, top=top, mirror=tta is PredictedViews.FLIP)
+    answers = predictor.predict_each(files, top=top, mirror=tta is PredictedViews.FLIP, min_confidence=min_confidence)
     errors_found: list[str] = []
     given = 0
     # In portions, so that a folder of a million images shows its first labels at once; JSON is one document.
@@ -236,12 +242,17 @@ def predict(
     seconds = time.monotonic() - begun
     if given > 1:
         prose(errors, f"[dim]{given} images in {seconds:.1f} s, {given / seconds:.3g} per second[/dim]")
-    if errors_found and len(errors_found) == given:
+    _tell_unreadable(errors_found, given)
+
+
+def _tell_unreadable(found: Sequence[str], given: int) -> None:
+    """End the command where some of the images cannot be read."""
+    if found and len(found) == given:
         more = f"; {given - 1} more cannot be read either" if given > 1 else ""
-        raise InvalidInput(f"{errors_found[0]}{more}")
-    if errors_found:
-        for error in errors_found:
-            prose(errors, f"[bold red]error:[/bold red] {escaped(error)}")
+        raise InvalidInput(f"{found[0]}{more}")
+    for error in found:
+        prose(errors, f"[bold red]error:[/bold red] {escaped(error)}")
+    if found:
         raise typer.Exit(1)
 
 

@@ -75,6 +75,7 @@ def _export(
         fingerprint=state.fingerprint,
         images=((sample.path, dataset.read(sample)) for sample in dataset.splits["val"]),
         folder=run.here(place),
+        targets=dataset.labels("val"),
     )
     skipped = {split: len(images) for split, images in Ledger(run).read_run().skipped_images.items()}
     if skipped:  # counts alone: names of photos stay at home

@@ -22,8 +22,8 @@ if TYPE_CHECKING:  # torch, onnxruntime and pyarrow come with these, which a lea
     from trainables.bundle.predict import Prediction
     from trainables.data.preview import BatchCounts
     from trainables.estimate.explain import EpochPlan
+    from trainables.interval import Interval
     from trainables.task.evaluation import Evaluation
-    from trainables.task.interval import Interval
 
 _COLOURS = {
     Status.RUNNING: "cyan",
@@ -268,4 +268,18 @@ def parity_text(parity: Parity) -> str:
     return (
         f"{parity.same_label} of {parity.images} validation images: same label in onnxruntime and PyTorch{ties}; "
         f"largest difference of a logit {parity.max_abs_difference:.1e}"
+    )
+
+
+def calibration_text(calibration: Mapping[str, Any]) -> str:
+    """Return by how much the probabilities were off, and what becomes of unsure answers, in two lines."""
+    before, after = (
+        f"{error['value']:.3f} (95 % {error['interval'][0]:.3f} to {error['interval'][1]:.3f})"
+        for error in (calibration["before"], calibration["after"])
+    )
+    whole, kept = calibration["coverages"][0], min(calibration["coverages"], key=lambda row: abs(row["coverage"] - 0.8))
+    return (
+        f"temperature {calibration['temperature']:.2f}: expected calibration error {before} before, {after} after\n"
+        f"--min-confidence {kept['min_confidence']:.3f}: {kept['coverage']:.0%} of the images get an answer, "
+        f"{kept['accuracy']:.1%} of these right; of all images {whole['accuracy']:.1%}"
     )

@@ -231,11 +231,13 @@ def test_an_export_is_verified_or_refused(
     name: str, task: Task, config: Callable[..., TrialConfig], dataset: Dataset, tmp_path: Path
 ) -> None:
     trial = config(name)
-    images = [(sample.path, dataset.read(sample)) for sample in dataset.splits["val"]]
+    images, targets = [(sample.path, dataset.read(sample)) for sample in dataset.splits["val"]], dataset.labels("val")
     preprocessing = Preprocessing(32, "squash", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     model = task.build(trial, dataset.classes, bare=True)
     try:
-        bundle = task.export(model, dataset.classes, preprocessing, trial.to_json(), "0" * 64, images, tmp_path)
+        bundle = task.export(
+            model, dataset.classes, preprocessing, trial.to_json(), "0" * 64, images, tmp_path, targets
+        )
     except ExportRefused as error:
         assert name in str(error)
         assert list(tmp_path.iterdir()) == []

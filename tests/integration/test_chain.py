@@ -186,6 +186,10 @@ def test_retrain_and_export(exported: RunFolder, capsys: pytest.CaptureFixture[s
     )
 
     document = printed(capsys, "export", exported.root)
+    calibration = document["calibration"]
+    assert calibration["images"] == 79
+    assert calibration["after"]["value"] <= calibration["before"]["value"] + 0.05
+    assert calibration["coverages"][0]["coverage"] == 1
     assert document["model"] == str(exported.export / "model.onnx")
     assert document["origin"] == f"trial {winner['trial_id']}, retrained"
     assert document["labels"] == [str(digit) for digit in range(10)]
@@ -249,7 +253,9 @@ def test_the_exported_model_predicts_what_the_trained_one_does(exported: RunFold
     predictions = list(predictor.predict_files([digits / sample.path for sample in samples]))
 
     assert [prediction.label for prediction in predictions] == expected
-    probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
+    assert predictor.temperature != 1
+    warm = logits / predictor.temperature
+    probabilities = np.exp(warm - warm.max(axis=1, keepdims=True))
     best = (probabilities / probabilities.sum(axis=1, keepdims=True)).max(axis=1)
     assert [prediction.probability for prediction in predictions] == pytest.approx(best, abs=1e-4)
 

@@ -5,7 +5,7 @@ import io
 import json
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain, islice
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from search_spaces.errors import ExportRefused, InvalidInput
@@ -52,6 +53,9 @@ class ExportBundle:
     parity: Parity
     """The measured agreement; it holds."""
 
+    calibration: Mapping[str, Any] | None
+    """How far its probabilities can be trusted; None where that was not asked for."""
+
 
 def export_bundle(
     model: nn.Module,
@@ -61,9 +65,11 @@ def export_bundle(
     fingerprint: str,
     images: Iterable[tuple[str, bytes]],
     folder: Path,
+    calibrate: Callable[[NDArray[np.float32]], Mapping[str, Any]] | None = None,
 ) -> ExportBundle:
     """Export `model` into `folder`, measured on `images`: (name, encoded bytes) of the whole validation split.
 
+    `calibrate` gets the logits (n, classes) of the images, and returns what the file says of its probabilities.
     Writes model.onnx, labels.txt, preprocessing.json, config.json, parity.json and, for a model that timm has built,
     the folder timm. Everything is made and measured under a temporary name; a refused export leaves an older one
     untouched. `model` must be unwrapped and is left as it is. Raises ExportRefused when a file does not compute what
@@ -77,19 +83,18 @@ def export_bundle(
         draft = Path(scratch) / "model.onnx"
         opset = export_onnx(model, preprocessing.image_size, draft)
         _check_labels(draft, labels)
-        metadata = {
-            "thaw.labels": list(labels),
-            "thaw.preprocessing": preprocessing.to_json(),
-            "thaw.config": dict(config),
-            "thaw.fingerprint": fingerprint,
-            "thaw.opset": opset,
-            "thaw.version": version("thaw"),
-        }
+        provenance = {"thaw.config": dict(config), "thaw.fingerprint": fingerprint, "thaw.version": version("thaw")}
+        form = {"thaw.labels": list(labels), "thaw.preprocessing": preprocessing.to_json(), "thaw.opset": opset}
+        metadata = {**form, **provenance}
         write_metadata(draft, metadata)
-        parity = measure_parity(model, Predictor.open(draft), preprocessing, chain(first, remaining))
+        outputs: list[NDArray[np.float32]] = []
+        photos = chain(first, remaining)
+        parity = measure_parity(model, Predictor.open(draft), preprocessing, photos, collect=outputs.append)
         if not parity.holds:
             raise ExportRefused(_refusal(parity, folder))
-        write_metadata(draft, {"thaw.parity": parity.to_json()})
+        calibration = None if calibrate is None else calibrate(np.concatenate(outputs))
+        said = {} if calibration is None else {"thaw.calibration": calibration}
+        write_metadata(draft, {"thaw.parity": parity.to_json(), **said})
         _write_texts(Path(scratch), metadata, parity)
         if hasattr(model, "pretrained_cfg"):
             inputs = torch.from_numpy(np.stack([preprocessing(data, name) for name, data in first]))
@@ -98,7 +103,7 @@ def export_bundle(
         # The model last: the texts describe it, and it alone is complete.
         for file in files:
             (Path(scratch) / file.name).replace(file)
-    return ExportBundle(folder / "model.onnx", tuple(labels), preprocessing, dict(config), opset, parity)
+    return ExportBundle(folder / "model.onnx", tuple(labels), preprocessing, dict(config), opset, parity, calibration)
 
 
 def _replace_folder(new: Path, old: Path) -> None:

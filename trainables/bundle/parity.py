@@ -6,7 +6,7 @@ report exports that lost their accuracy (pytorch issues 169178, 166797).
 """
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
@@ -80,10 +80,12 @@ def measure_parity(
     preprocessing: Preprocessing,
     images: Iterable[tuple[str, bytes]],
     batch_size: int = 32,
+    collect: Callable[[NDArray[np.float32]], object] = len,
 ) -> Parity:
     """Compare `predictor` with `model` in eval mode, on the CPU in float32, on `(name, encoded bytes)` of `images`.
 
-    `model` is left as it is. Raises InvalidInput without images, or naming one that cannot be decoded.
+    `collect` gets the logits (n, classes) of the trained model, batch by batch. `model` is left as it is. Raises
+    InvalidInput without images, or naming one that cannot be decoded.
     """
     trained = reference(model)
     names: list[str] = []
@@ -92,6 +94,7 @@ def measure_parity(
         with torch.inference_mode():
             pixels = np.stack([preprocessing(data, name) for name, data in items])
             expected = trained(torch.from_numpy(pixels)).numpy()
+        collect(expected)
         batch = predictor.preprocess(items)
         answers = [predictor.logits(batch)]
         if not names:

@@ -5,10 +5,11 @@ so that `model.onnx` can be moved and used alone.
 """
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +24,9 @@ from search_spaces.user_files import IMAGE, MODEL, open_user_file, read_user_fil
 from trainables.data.preprocess import Preprocessing
 from trainables.data.sources.image_walk import IMAGE_ENDINGS, images_below
 
+# Answer in place of a label.
+UNSURE = "unsure"
+
 REQUIRED = ("labels", "preprocessing", "config", "fingerprint", "opset", "version")
 
 
@@ -34,13 +38,13 @@ class Prediction:
     """The path or name under which the photo was given."""
 
     label: str
-    """The most probable class."""
+    """The most probable class; UNSURE where its probability is below the least that was asked for."""
 
     probability: float
-    """Softmax probability of `label`, 0 to 1."""
+    """Probability of the most probable class, 0 to 1: of the softmax, after the temperature of the calibration."""
 
     top: tuple[tuple[str, float], ...]
-    """The most probable classes with their probabilities, best first; `label` is the first."""
+    """The most probable classes with their probabilities, best first."""
 
     def to_json(self) -> dict[str, Any]:
         """`{path, label, probability, top: [{label, probability}]}`."""
@@ -91,6 +95,9 @@ class Predictor:
     parity: Mapping[str, Any] | None
     """Agreement of the file with the trained model; None only while an export is still being measured."""
 
+    temperature: float = 1.0
+    """The logits are divided by it before the softmax; 1 without a calibration."""
+
     @classmethod
     def open(cls, path: str | Path, *, device: str = "CPU", threads: int = 0) -> Self:
         """Load an exported model; raises InvalidInput unless `path` is an ONNX file that thaw exported.
@@ -111,8 +118,9 @@ class Predictor:
                 opset=int(metadata["opset"]),
                 version=str(metadata["version"]),
                 parity=metadata.get("parity"),
+                temperature=_temperature(metadata.get("calibration")),
             )
-        except (InvalidInput, TypeError, ValueError, OverflowError) as error:
+        except (InvalidInput, LookupError, TypeError, ValueError, OverflowError) as error:
             raise InvalidInput(f"{path}: thaw's metadata cannot be read ({error}); {_REMEDY}") from None
         predictor._check(path)
         return predictor
@@ -158,12 +166,21 @@ class Predictor:
         return self._predict(((str(path), _read(path)) for path in files), batch_size, top)
 
     def predict_each(
-        self, paths: Sequence[Path], batch_size: int = 32, top: int = 5, *, mirror: bool = False
+        self,
+        paths: Sequence[Path],
+        batch_size: int = 32,
+        top: int = 5,
+        *,
+        mirror: bool = False,
+        min_confidence: float = 0.0,
     ) -> Iterator[Prediction | UnreadableImage]:
         """Make one answer per photo, as `predict_files`, with an error in place of a photo that cannot be read.
 
-        With `mirror` the probabilities are the mean of those of the photo and of its mirror image.
+        With `mirror` the probabilities are the mean of those of the photo and of its mirror image. The answer is UNSURE
+        where the highest is below `min_confidence`; raises InvalidInput where that is the name of a class.
         """
+        if min_confidence and UNSURE in self.labels:
+            raise InvalidInput(f"min_confidence: the model must have no class {UNSURE!r}, but has one; leave it out")
         files = iter(list(image_files(paths)))
         while batch := list(islice(files, batch_size)):
             inputs: dict[str, NDArray[np.float32]] = {}
@@ -175,7 +192,9 @@ class Predictor:
                     answers[path] = UnreadableImage(path, str(error))
             if inputs:
                 batched = np.stack([*inputs.values()])
-                answers |= {found.path: found for found in self._classify([*inputs], batched, top, mirror=mirror)}
+                for found in self._classify([*inputs], batched, top, mirror=mirror):
+                    is_sure = found.probability >= min_confidence
+                    answers[found.path] = found if is_sure else replace(found, label=UNSURE)
             yield from (answers[path] for path in map(str, batch))
 
     def _predict(self, items: Iterable[tuple[str, bytes]], batch_size: int, top: int) -> Iterator[Prediction]:
@@ -192,7 +211,7 @@ class Predictor:
         self, names: Sequence[str], inputs: NDArray[np.float32], top: int, *, mirror: bool = False
     ) -> Iterator[Prediction]:
         views = [inputs, inputs[..., ::-1]] if mirror else [inputs]
-        probabilities = np.mean([softmax(self.logits(view)) for view in views], axis=0)
+        probabilities = np.mean([softmax(self.logits(view) / self.temperature) for view in views], axis=0)
         for name, row in zip(names, probabilities, strict=True):
             best = np.argsort(-row, kind="stable")[:top]
             ranked = tuple((self.labels[i], float(row[i])) for i in best)
@@ -288,6 +307,13 @@ def _metadata(session: onnxruntime.InferenceSession, path: Path) -> dict[str, An
                 f"{path}: metadata thaw.{key} must be JSON, got {text[:40]!r} ({error}); {_REMEDY}"
             ) from None
     return metadata
+
+
+def _temperature(calibration: Mapping[str, Any] | None) -> float:
+    temperature = 1.0 if calibration is None else float(calibration["temperature"])
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"the temperature must be above 0, got {temperature}")
+    return temperature
 
 
 def _read(path: Path) -> bytes:

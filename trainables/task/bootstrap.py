@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search_spaces.errors import InvalidInput, one_of
-from trainables.task.interval import Interval, mean_share_interval, share_interval
+from trainables.interval import Interval, mean_share_interval, share_interval
 from trainables.task_catalog import METRICS_VERSION
 
 Statistic = Literal["accuracy", "balanced_accuracy", "macro_f1"]

@@ -97,11 +97,16 @@ class Classification:
         fingerprint: str,
         images: Iterable[tuple[str, bytes]],
         folder: Path,
+        targets: Labels,
     ) -> "ExportBundle":
-        """Export to ONNX, with the parity of labels and logits measured on `images`."""
+        """Export to ONNX, with parity and calibration measured on `images` and their labels (n,)."""
         from trainables.bundle.export import export_bundle
+        from trainables.task.calibration import fit_calibration
 
-        return export_bundle(model, labels, preprocessing, config, fingerprint, images, folder)
+        def calibrate(logits: Logits) -> Mapping[str, Any]:
+            return fit_calibration(logits, targets).to_json()
+
+        return export_bundle(model, labels, preprocessing, config, fingerprint, images, folder, calibrate)
 
 
 class LabelCriterion:

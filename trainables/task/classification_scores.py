@@ -96,11 +96,14 @@ def calibration_error(logits: Logits, labels: Labels, bins: int = 15) -> float:
     Bins of equal width, closed on the right, as in Guo et al., arXiv 1706.04599, section 2.
     """
     chances = probabilities(logits)
-    confidence = chances.max(axis=1)
-    right = chances.argmax(axis=1) == labels
+    return calibration_gap(chances.max(axis=1), chances.argmax(axis=1) == labels, bins)
+
+
+def calibration_gap(confidence: np.ndarray[Any, Any], right: np.ndarray[Any, Any], bins: int = 15) -> float:
+    """Compute `calibration_error` of the probabilities (n,) of answers that are right or not (n,)."""
     index = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     gaps = np.bincount(index, weights=right - confidence, minlength=bins)
-    return float(np.abs(gaps).sum() / len(labels))
+    return float(np.abs(gaps).sum() / len(right))
 
 
 def evaluate_logits(

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from trainables.task.interval import Interval
+from trainables.interval import Interval
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -96,8 +96,9 @@ class Task(Protocol):
         fingerprint: str,
         images: Iterable[tuple[str, bytes]],
         folder: Path,
+        targets: Any,
     ) -> ExportBundle:
-        """Export a trained model into `folder`, verified on `images`, see `export_bundle`.
+        """Export a trained model into `folder`, verified on `images` and their `targets`, see `export_bundle`.
 
         Raises ExportRefused when the file does not compute what the model computes, or the task has no export.
         """

@@ -8,10 +8,10 @@ from analysis.comparison import TrialComparison, comparison_text
 from analysis.paired import PairedDifference
 from orchestrator.terminal.comparison import curve_table, setting_table
 from trainables.config import Objective
+from trainables.interval import Interval
 from trainables.result import TrialResult
 from trainables.status import Status
 from trainables.task.bootstrap import Difference
-from trainables.task.interval import Interval
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from analysis.baseline import Baseline
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.terminal.event_log import EventLog
 from orchestrator.tracking.observer import SweepEnding, SweepStart, TrackerProblem
+from trainables.interval import Interval
 from trainables.result import TrialResult
 from trainables.status import Status
 from trainables.task.bootstrap import Difference
-from trainables.task.interval import Interval
 
 Trial = Callable[..., TrialResult]
 

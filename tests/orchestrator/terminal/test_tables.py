@@ -22,11 +22,11 @@ from trainables.bundle.benchmark import Measurement
 from trainables.bundle.parity import Parity
 from trainables.bundle.predict import Prediction
 from trainables.config import TrialConfig
+from trainables.interval import Interval
 from trainables.result import TrialResult
 from trainables.status import Status
 from trainables.task.bootstrap import Difference
 from trainables.task.evaluation import Evaluation
-from trainables.task.interval import Interval
 
 
 def evaluation(classes: list[str]) -> Evaluation:

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 import shutil
@@ -295,3 +296,40 @@ def test_an_error_at_run_time_is_the_model_s(small: Small, folder: Path, tmp_pat
     infinite = Predictor.open(_model(tmp_path, small[1].model, weights * np.float32("nan")))
     with pytest.raises(InvalidInput, match=r"logits must be finite, .* got values that are not finite; export it anew"):
         list(infinite.predict_files([folder]))
+
+
+def test_the_temperature_changes_probabilities_alone(small: Small, photos: Photos, tmp_path: Path) -> None:
+    model = tmp_path / "model.onnx"
+    shutil.copy(small[1].model, model)
+    plain = Predictor.open(model)
+    assert plain.temperature == 1
+    write_metadata(model, {"thaw.calibration": {"temperature": 2.5}})
+    warm = Predictor.open(model)
+    batch = warm.preprocess(photos)
+    np.testing.assert_array_equal(warm.logits(batch), plain.logits(batch))
+    answers = warm.predict_bytes(photos)
+    assert [answer.label for answer in answers] == [answer.label for answer in plain.predict_bytes(photos)]
+    expected = softmax(plain.logits(batch) / 2.5).max(axis=1)
+    assert [answer.probability for answer in answers] == pytest.approx(expected.tolist())
+
+
+@pytest.mark.parametrize("calibration", [{}, [], {"temperature": 0}, {"temperature": "NaN"}, {"temperature": None}])
+def test_a_temperature_that_cannot_be_is_refused(small: Small, tmp_path: Path, calibration: Any) -> None:
+    model = tmp_path / "model.onnx"
+    shutil.copy(small[1].model, model)
+    write_metadata(model, {"thaw.calibration": calibration})
+    with pytest.raises(InvalidInput, match="thaw's metadata cannot be read"):
+        Predictor.open(model)
+
+
+def test_an_unsure_answer_says_so(predictor: Predictor, folder: Path) -> None:
+    sure = [answer for answer in predictor.predict_each([folder]) if isinstance(answer, Prediction)]
+    middle = sorted(answer.probability for answer in sure)[len(sure) // 2]
+    answers = [*predictor.predict_each([folder], min_confidence=middle)]
+    assert [answer.label for answer in answers if isinstance(answer, Prediction)] == [
+        answer.label if answer.probability >= middle else "unsure" for answer in sure
+    ]
+    assert {answer.label for answer in answers if isinstance(answer, Prediction)} > {"unsure"}
+    odd = dataclasses.replace(predictor, labels=("unsure", *predictor.labels[1:]))
+    with pytest.raises(InvalidInput, match="no class 'unsure'"):
+        next(odd.predict_each([folder], min_confidence=0.5))

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from search_spaces.errors import InvalidInput
+from trainables.interval import Interval, mean_share_interval, share_interval
 from trainables.task import classification_scores
 from trainables.task.bootstrap import STATISTICS, intervals, paired_bootstrap
-from trainables.task.interval import Interval, mean_share_interval, share_interval
 
 CLASSES = 4
 

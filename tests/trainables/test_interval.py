@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from trainables.task.interval import Interval, mean_share_interval, share_interval
+from trainables.interval import Interval, mean_share_interval, share_interval
 
 
 @given(st.integers(0, 60), st.integers(1, 60), st.sampled_from([0.5, 0.9, 0.95]))
