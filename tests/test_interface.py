@@ -82,6 +82,7 @@ ADDED: dict[str, str] = {
     "environment: THAW_DASHBOARD_TOKEN": "a token lets a page of the dashboard stop and resume runs",
     "commands: benchmark*": "what an exported model costs on a machine is measured",
     "commands: predict --*": "predictions can be of an image and its mirror image, and CSV, and withheld",
+    "commands: export --*": "smaller forms of a model are made where they lose little",
     "*calibration*": "an export says how far its probabilities can be trusted",
     "files: export/timm*": "the export is the model as timm stores it, too",
     "commands: compare*": "two trials of a run stand side by side",

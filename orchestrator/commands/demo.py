@@ -66,8 +66,9 @@ def run_demo(folder: Path, console: Console) -> None:
     console.print(metrics_text(retrained.test))
 
     console.print("\n[bold]5. Export[/bold] to ONNX and verify on the validation images. `thaw export`")
-    bundle, origin = export_winner(run.root, show_problem)
-    console.print(f"{escaped(bundle.model)} ({origin}): {parity_text(bundle.parity)}", soft_wrap=True)
+    exported = export_winner(run.root, show_problem)
+    bundle = exported.bundle
+    console.print(f"{escaped(bundle.model)} ({exported.origin}): {parity_text(bundle.parity)}", soft_wrap=True)
 
     console.print("\n[bold]6. Predict[/bold] three test images with the ONNX model. `thaw predict`")
     images = [next(iter(sorted((data / "test" / digit).iterdir()))) for digit in ("0", "3", "7")]

@@ -30,10 +30,12 @@ from search_spaces.errors import InvalidInput
 from search_spaces.paths import as_path
 from search_spaces.shell import thaw_command
 from search_spaces.terminal_text import without_controls
+from trainables.bundle.variant import Variant
 from trainables.storage.bucket import BucketPath
 from trainables.storage.place import Place, as_place
 
 if TYPE_CHECKING:  # onnxruntime comes with it
+    from orchestrator.results.export import Exported
     from trainables.bundle.predict import Prediction, UnreadableImage
 
 
@@ -166,7 +168,21 @@ def _adopted(address: str, data: Path | None) -> Place:
 
 
 def export(
-    run: RunArgument, trial: TrialOption = None, rank: RankOption = None, format: FormatOption = Format.TABLE
+    run: RunArgument,
+    variant: Annotated[
+        list[Variant] | None,
+        typer.Option(
+            help="Also a smaller or faster form: fp16 (weights stored in half), int8, ort (onnxruntime's own format); "
+            "repeatable. It is deleted where it loses too much.",
+            show_default=False,
+        ),
+    ] = None,
+    max_drop: Annotated[
+        float, typer.Option(min=0, max=1, help="Macro-F1 that a variant may lose on the validation images.")
+    ] = 0.02,
+    trial: TrialOption = None,
+    rank: RankOption = None,
+    format: FormatOption = Format.TABLE,
 ) -> None:
     """Export the winner to ONNX, and prove on the validation images that it predicts what PyTorch predicts.
 
@@ -175,26 +191,46 @@ def export(
     from analysis.run_folder import open_run
     from analysis.selection import choose_trial
     from orchestrator.driver.driver_claim import claimed_winner
-    from orchestrator.results.export import export_trial, export_winner
-    from orchestrator.terminal.tables import calibration_text, parity_text
+    from orchestrator.results.export import WantedVariants, export_trial, export_winner
+    from orchestrator.terminal.tables import variant_refusal
 
     _warn_of_records(run)
+    wanted = WantedVariants(tuple(dict.fromkeys(variant or ())), max_drop)
     with claimed_winner(run):
         folder = open_run(run)
         chosen = choose_trial(folder, trial, rank)
-        bundle, origin = export_winner(run, show_problem) if chosen is None else export_trial(folder, chosen)
-    place = (folder.export if chosen is None else folder.exported(chosen.trial_id)) / bundle.model.name
+        exported = export_winner(run, show_problem, wanted) if chosen is None else export_trial(folder, chosen, wanted)
+    place = (folder.export if chosen is None else folder.exported(chosen.trial_id)) / exported.bundle.model.name
+    _print_export(exported, place, format)
+    if format is Format.TABLE:
+        hint_of_sync(folder)
+        prose(errors, f"\nuse it:                    {escaped(thaw_command('predict', place, 'photo.jpg'))}")
+    refused = [report for report in exported.variants if not report.kept]
+    for report in refused:
+        prose(errors, f"[bold red]error:[/bold red] {escaped(variant_refusal(report))}")
+    if refused:
+        raise typer.Exit(1)
+
+
+def _print_export(exported: "Exported", place: Place, format: Format) -> None:
+    from orchestrator.terminal.tables import calibration_text, parity_text, variants_table
+
+    bundle = exported.bundle
     if format is Format.JSON:
-        model = {"model": str(place), "origin": origin, "opset": bundle.opset}
-        calibration = {} if bundle.calibration is None else {"calibration": bundle.calibration}
-        print_json({**model, "labels": list(bundle.labels), "parity": bundle.parity.to_json(), **calibration})
+        document = {"model": str(place), "origin": exported.origin, "opset": bundle.opset}
+        document |= {"labels": list(bundle.labels), "parity": bundle.parity.to_json()}
+        if bundle.calibration is not None:
+            document["calibration"] = bundle.calibration
+        if exported.variants:
+            document["variants"] = [report.to_json() for report in exported.variants]
+        print_json(document)
         return
-    prose(output, f"{escaped(place)} ({origin}, opset {bundle.opset})")
+    prose(output, f"{escaped(place)} ({exported.origin}, opset {bundle.opset})")
     prose(output, parity_text(bundle.parity))
     if bundle.calibration is not None:
         prose(output, calibration_text(bundle.calibration))
-    hint_of_sync(folder)
-    prose(errors, f"\nuse it:                    {escaped(thaw_command('predict', place, 'photo.jpg'))}")
+    if exported.variants:
+        output.print(variants_table(exported.variants))
 
 
 def predict(

@@ -4,6 +4,8 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,38 +19,67 @@ from orchestrator.spec.loading import load_run
 from orchestrator.tracking.configured_trackers import publish_summary
 from orchestrator.tracking.observer import TrackerProblem
 from trainables.bundle.export import ExportBundle, write_metadata
+from trainables.bundle.variant import Variant
+from trainables.bundle.variants import JudgedImages, VariantReport, export_variants
 from trainables.data.arrays import open_used
 from trainables.data.preprocess import Preprocessing
+from trainables.data.readers import Dataset
 from trainables.loop.checkpoint import load_trained
 from trainables.result import TrialResult
 from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place
-from trainables.task.task import load_task
+from trainables.task.task import Task, load_task
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported trial."""
+
+    bundle: ExportBundle
+    """The bundle on this machine."""
+
+    origin: str
+    """Phrase that names the source of the weights."""
+
+    variants: tuple[VariantReport, ...]
+    """Variants that were asked for, kept or not."""
+
+
+@dataclass(frozen=True)
+class WantedVariants:
+    """Variants to be made of the exported model."""
+
+    names: tuple[Variant, ...] = ()
+    """Which ones."""
+
+    max_drop: float = 0.02
+    """Largest accepted loss of the task's metric."""
 
 
 def export_winner(
-    folder: Place, on_problem: Callable[[TrackerProblem], None] | None = None
-) -> tuple[ExportBundle, str]:
+    folder: Place,
+    on_problem: Callable[[TrackerProblem], None] | None = None,
+    wanted: WantedVariants = WantedVariants(),
+) -> Exported:
     """Export the winner to RUN/export: the retrained model where there is one, else the trial's own checkpoint.
 
-    Returns the bundle on this machine and a phrase that names the source of the weights. `on_problem` is called with
-    each problem of a tracker, from any thread; without it they are logged. Raises ExportRefused when the
-    ONNX model does not predict the same as the PyTorch model on the validation images, and for a task without an
-    export.
+    `on_problem` is called with each problem of a tracker, from any thread; without it they are logged. Raises
+    ExportRefused when the ONNX model does not predict the same as the PyTorch model on the validation images, and for a
+    task without an export.
     """
     run = open_run(folder)
     winner = Leaderboard.from_run(run).winner()
     tracking = load_run(run).tracking
     weights, origin = winner_weights(run, winner)
-    bundle = _export(run, run.export, winner, weights, origin)
+    exported = _export(run, run.export, winner, weights, origin, wanted)
     publish_summary(run, tracking, on_problem)
-    return bundle, origin
+    return exported
 
 
-def export_trial(run: RunFolder, trial: TrialResult) -> tuple[ExportBundle, str]:
+def export_trial(run: RunFolder, trial: TrialResult, wanted: WantedVariants) -> Exported:
     """Export a trial, as trained in the sweep, to its folder below RUN/exports. Raises as `export_winner` does."""
     origin = f"trial {trial.trial_id}, as trained in the sweep"
-    return _export(run, run.exported(trial.trial_id), trial, trial_weights(run, trial), origin), origin
+    return _export(run, run.exported(trial.trial_id), trial, trial_weights(run, trial), origin, wanted)
 
 
 def winner_weights(run: RunFolder, winner: TrialResult) -> tuple[AbstractContextManager[Path], str]:
@@ -59,15 +90,21 @@ def winner_weights(run: RunFolder, winner: TrialResult) -> tuple[AbstractContext
 
 
 def _export(
-    run: RunFolder, place: Place, trial: TrialResult, weights: AbstractContextManager[Path], origin: str
-) -> ExportBundle:
+    run: RunFolder,
+    place: Place,
+    trial: TrialResult,
+    weights: AbstractContextManager[Path],
+    origin: str,
+    wanted: WantedVariants,
+) -> Exported:
     with weights as checkpoint:
         model, state = load_trained(checkpoint)
     data = state.config.data
     dataset = open_used(data, cache_folder(load_run(run).storage.cache_dir))
     for draft in run.here(place).glob(".export-*"):  # of an export that was killed
         shutil.rmtree(draft, ignore_errors=True)
-    bundle = load_task(state.config.task).export(
+    task = load_task(state.config.task)
+    bundle = task.export(
         model,
         labels=state.classes,
         preprocessing=Preprocessing(data.image_size, data.resize_mode, state.mean, state.std, data.max_pixels),
@@ -80,11 +117,32 @@ def _export(
     skipped = {split: len(images) for split, images in Ledger(run).read_run().skipped_images.items()}
     if skipped:  # counts alone: names of photos stay at home
         write_metadata(bundle.model, {"thaw.skipped_images": skipped})
+    variants = _variants(task, model, bundle, dataset, wanted) if wanted.names else ()
     write_atomically(run.here(place) / EXPORT_JSON, json.dumps({"trial_id": trial.trial_id, "origin": origin}))
-    # The model last: the other files describe it, and only the model makes the export complete.
-    for name in sorted((file.name for file in bundle.model.parent.iterdir()), key=bundle.model.name.__eq__):
-        RunStore(run).publish(place / name)
-    return bundle
+    _publish(RunStore(run), place, bundle.model)
+    return Exported(bundle, origin, variants)
+
+
+def _variants(
+    task: Task, model: Any, bundle: ExportBundle, dataset: Dataset, wanted: WantedVariants
+) -> tuple[VariantReport, ...]:
+    images = JudgedImages(
+        photos=((sample.path, dataset.read(sample)) for sample in dataset.splits["val"]),
+        targets=task.targets(dataset, "val"),
+        train=[(sample.path, partial(dataset.read, sample)) for sample in dataset.splits["train"]],
+        train_targets=task.targets(dataset, "train"),
+        judge=task.judge,
+    )
+    return export_variants(model, bundle, wanted.names, images, wanted.max_drop)
+
+
+def _publish(store: RunStore, place: Place, model: Path) -> None:
+    """Put the files of an export where the run is kept, the model last: it alone makes the export complete."""
+    names = {file.name for file in model.parent.iterdir()}
+    for stale in {variant.file for variant in Variant} - names:
+        store.remove(place / stale)
+    for name in sorted(names, key=model.name.__eq__):
+        store.publish(place / name)
 
 
 def _portable(config: dict[str, Any]) -> dict[str, Any]:

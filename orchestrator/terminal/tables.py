@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # torch, onnxruntime and pyarrow come with these, which a lea
     from trainables.bundle.benchmark import Measurement
     from trainables.bundle.parity import Parity
     from trainables.bundle.predict import Prediction
+    from trainables.bundle.variants import VariantReport
     from trainables.data.preview import BatchCounts
     from trainables.estimate.explain import EpochPlan
     from trainables.interval import Interval
@@ -282,4 +283,35 @@ def calibration_text(calibration: Mapping[str, Any]) -> str:
         f"temperature {calibration['temperature']:.2f}: expected calibration error {before} before, {after} after\n"
         f"--min-confidence {kept['min_confidence']:.3f}: {kept['coverage']:.0%} of the images get an answer, "
         f"{kept['accuracy']:.1%} of these right; of all images {whole['accuracy']:.1%}"
+    )
+
+
+def variants_table(reports: Sequence[VariantReport]) -> Table:
+    """Return one row per variant of an exported model: what it loses, and whether it was kept."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("variant")
+    for name in ("loss", "95 %", "same label", "size"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for report in reports:
+        loss = report.loss
+        table.add_row(
+            report.variant,
+            f"{loss.value:+.4f}",
+            f"{loss.interval.low:+.4f} to {loss.interval.high:+.4f}",
+            f"{report.same_label} of {report.images}",
+            f"{report.size / 1e6:.1f} MB",
+            "kept" if report.kept else "deleted",
+        )
+    return table
+
+
+def variant_refusal(report: VariantReport) -> str:
+    """Return why a variant was deleted, and what to do."""
+    low, high = report.loss.interval
+    tried = f" with the best of {len(report.attempts)} settings" if report.attempts else ""
+    return (
+        f"{report.variant}: the upper end of its loss must be below {report.max_drop:g}, but it is {high:.4f} "
+        f"(95 % interval from {low:.4f}, {report.images} validation images){tried}; its file is deleted and the table "
+        "stands in parity.json. Allow more with --max-drop, take more validation images, or another architecture"
     )

@@ -319,6 +319,27 @@ def test_any_trial_is_exported_and_predicts(exported: RunFolder, digits: Path, c
         assert said in " ".join(capsys.readouterr().err.split())
 
 
+def test_variants_of_any_trial(exported: RunFolder, digits: Path, capsys: pytest.CaptureFixture[str]):
+    entries = printed(capsys, "leaderboard", exported.root)
+    second = next(entry["trial_id"] for entry in entries if entry["rank"] == 2)
+    command = ["export", str(exported.root), "--trial", second, "--variant", "fp16", "--variant", "ort"]
+    assert cli([*command, "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    folder = Path(document["model"]).parent
+    plain = printed(capsys, "predict", folder / "model.onnx", digits / "test" / "7")
+    for report, name in zip(document["variants"], ("model.fp16.onnx", "model.ort"), strict=True):
+        assert (report["kept"], report["images"]) == (True, 79)
+        assert report["loss"]["interval"][0] <= report["loss"]["value"] <= report["loss"]["interval"][1]
+        answers = printed(capsys, "predict", folder / name, digits / "test" / "7")
+        assert [answer["label"] for answer in answers] == [answer["label"] for answer in plain]
+
+    assert cli([*command, "--max-drop", "0"]) == 1
+    shown = capsys.readouterr()
+    assert re.search(r"fp16 .*79 of 79 .*deleted", shown.out)
+    assert "fp16: the upper end of its loss must be below 0, but it is 0.0000" in " ".join(shown.err.split())
+    assert sorted(file.name for file in folder.glob("model.*")) == ["model.onnx"]
+
+
 def test_predict_needs_no_torch(exported: RunFolder, digits: Path, tmp_path: Path):
     image = next(iter(sorted((digits / "test" / "3").iterdir())))
     code = (

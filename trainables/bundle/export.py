@@ -22,6 +22,7 @@ from search_spaces.errors import ExportRefused, InvalidInput
 from trainables.bundle.parity import Parity, measure_parity, reference
 from trainables.bundle.predict import Predictor
 from trainables.bundle.timm_folder import write_timm_folder
+from trainables.bundle.variant import Variant
 from trainables.data.preprocess import Preprocessing
 
 # A protobuf message, and so an ONNX model in one file, ends at 2 GiB.
@@ -100,6 +101,8 @@ def export_bundle(
             inputs = torch.from_numpy(np.stack([preprocessing(data, name) for name, data in first]))
             write_timm_folder(model, labels, preprocessing, inputs, Path(scratch) / "timm")
         _replace_folder(Path(scratch) / "timm", folder / "timm")
+        for variant in Variant:  # of the model before
+            (folder / variant.file).unlink(missing_ok=True)
         # The model last: the texts describe it, and it alone is complete.
         for file in files:
             (Path(scratch) / file.name).replace(file)

@@ -26,6 +26,7 @@ from trainables.task.task import Task
 
 if TYPE_CHECKING:  # a trial waits neither for onnx nor for onnxruntime
     from trainables.bundle.export import ExportBundle
+    from trainables.bundle.variants import VariantLoss
     from trainables.task.logistic_probe import LogisticProbe
 
 
@@ -87,6 +88,14 @@ class Classification:
     def evaluate(self, outputs: Logits, dataset: Dataset, split: str, metrics_version: int) -> Evaluation:
         """Measure a split: with intervals, by class, with the confusion matrix."""
         return evaluate_logits(outputs, dataset.labels(split), dataset.classes, split, metrics_version)
+
+    def judge(self, expected: Logits, outputs: Logits, targets: Labels) -> "VariantLoss":
+        """Measure the loss of macro-F1."""
+        from trainables.bundle.variants import VariantLoss
+        from trainables.task.bootstrap import paired_bootstrap
+
+        found = paired_bootstrap(expected, outputs, targets, "macro_f1")
+        return VariantLoss(found.value, found.interval)
 
     def export(
         self,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from trainables.bundle.export import ExportBundle
+    from trainables.bundle.variants import VariantLoss
     from trainables.config import TrialConfig
     from trainables.data.lazy_images import Indices
     from trainables.data.preprocess import Preprocessing
@@ -85,6 +86,10 @@ class Task(Protocol):
 
     def evaluate(self, outputs: Outputs, dataset: Dataset, split: str, metrics_version: int) -> Evaluation:
         """Measure a finished model, or a vote, on a split, with all that the task can say; see `measure`."""
+        ...
+
+    def judge(self, expected: Outputs, outputs: Outputs, targets: Any) -> VariantLoss:
+        """Measure how much worse `outputs` are than those of the trained model: what a smaller form of it loses."""
         ...
 
     def export(

@@ -52,6 +52,9 @@ class Rotation:
         measured = self.measure(outputs, self.targets(dataset, split), metrics_version)
         return Evaluation(split=split, metrics=measured)
 
+    def judge(self, expected: Any, outputs: Any, targets: Any) -> Any:
+        raise ExportRefused("task rotation has no export; use its checkpoint")
+
     def export(self, *_: Any, **__: Any) -> Any:
         raise ExportRefused("task rotation has no export; use its checkpoint")
 
