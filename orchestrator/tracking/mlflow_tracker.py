@@ -21,7 +21,7 @@ from orchestrator.tracking.flat_config import flat_config
 from orchestrator.tracking.isolated_tracker import Client, describe_outage
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.sweep_identity import SweepIdentity
-from orchestrator.tracking.tracker import TrialContext
+from orchestrator.tracking.tracker import PAUSE_SECONDS, TrialContext
 from search_spaces.errors import InvalidInput, shown
 from trainables.result import EpochReport
 from trainables.status import Status
@@ -31,9 +31,6 @@ ADDRESS_VARIABLE = "MLFLOW_TRACKING_URI"
 
 # MLflow's limits for one request, one name and one value.
 _PARAMETERS, _METRICS, _NAME, _VALUE = 100, 1000, 250, 6000
-
-# Seconds between two requests with the epochs of a trial; shorter epochs are sent together.
-_PAUSE = 1.0
 
 _SECONDS = "time/epoch_s"
 
@@ -87,7 +84,7 @@ class MlflowTracker:
         values = summary.values()
         numbers = {name: value for name, value in values.items() if not isinstance(value, str)}
         texts = {name: value for name, value in values.items() if isinstance(value, str)}
-        _log(client, run_id, numbers, 0, texts)
+        _log_rows(client, run_id, {0: numbers}, texts)
         with tempfile.TemporaryDirectory() as scratch:
             table = Path(scratch) / "leaderboard.csv"
             summary.leaderboard.write_csv(table)
@@ -120,26 +117,26 @@ class MlflowTrial:
         self._run_id = run_id
         self._epoch = epoch
         self._waiting: dict[int, dict[str, float]] = {}
-        self._sent = -math.inf
+        self._sent = time.monotonic()
 
     def log(self, report: EpochReport) -> None:
         """Send the metrics of an epoch, under its own number."""
         self._epoch = report.epoch
         # The seconds come last, where metrics are written one after another: they stand for a whole row.
         self._waiting[report.epoch] = {**report.metrics, _SECONDS: report.seconds}
-        if time.monotonic() - self._sent >= _PAUSE:
+        if time.monotonic() - self._sent >= PAUSE_SECONDS:
             self._send()
 
     def finish(self, status: Status, summary: Mapping[str, float]) -> None:
         """Send the final values, under the number of the last epoch, and close the run with its status as a tag."""
-        self._send()
-        _log(self._client, self._run_id, summary, self._epoch, {"status": status.value})
+        self._waiting.setdefault(self._epoch, {}).update(summary)
+        self._send({"status": status.value})
         self._client.set_terminated(self._run_id, _STATUSES[status])
 
-    def _send(self) -> None:
+    def _send(self, tags: Mapping[str, str] | None = None) -> None:
         rows, self._waiting = self._waiting, {}
         if rows:
-            _log_rows(self._client, self._run_id, rows)
+            _log_rows(self._client, self._run_id, rows, tags)
             self._sent = time.monotonic()
 
 
@@ -280,19 +277,17 @@ def _search(client: Any, experiment: str, tags: str) -> Iterator[Any]:
             return
 
 
-def _log(
-    client: Any, run_id: str, values: Mapping[str, float], step: int, tags: Mapping[str, str] | None = None
+def _log_rows(
+    client: Any, run_id: str, rows: Mapping[int, Mapping[str, float]], tags: Mapping[str, str] | None = None
 ) -> None:
+    """Log the metrics of some steps, and then the tags."""
     from mlflow.entities import RunTag
 
-    texts = [RunTag(_allowed(name), value[:_VALUE]) for name, value in (tags or {}).items()]
-    client.log_batch(run_id, metrics=_metrics(values, step), tags=texts)
-
-
-def _log_rows(client: Any, run_id: str, rows: Mapping[int, Mapping[str, float]]) -> None:
     metrics = [metric for step, values in rows.items() for metric in _metrics(values, step)]
-    for first in range(0, len(metrics), _METRICS):
-        client.log_batch(run_id, metrics=metrics[first : first + _METRICS])
+    texts = [RunTag(_allowed(name), value[:_VALUE]) for name, value in (tags or {}).items()]
+    for first in range(0, max(len(metrics), 1), _METRICS):
+        is_last = first + _METRICS >= len(metrics)
+        client.log_batch(run_id, metrics=metrics[first : first + _METRICS], tags=texts if is_last else ())
 
 
 def _metrics(values: Mapping[str, float], step: int) -> list[Any]:

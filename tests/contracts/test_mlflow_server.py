@@ -34,6 +34,7 @@ from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.observer import TrackerProblem
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.sweep_identity import SweepIdentity
+from orchestrator.tracking.tracker import PAUSE_SECONDS
 from trainables.config import Objective, TrialConfig
 from trainables.result import EpochReport, TrialResult
 from trainables.status import Status
@@ -277,7 +278,9 @@ def test_a_server_that_dies_costs_one_line_and_the_folder_takes_over(server: Mlf
     first, second = trial(0, 5, Status.COMPLETED), trial(1, 3, Status.COMPLETED)
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     opened = dispatcher(server, run, problems)
-    live(opened, first.model_copy(update={"status": Status.RUNNING, "reports": first.reports[:2]}))
+    live(opened, first.model_copy(update={"status": Status.RUNNING, "reports": first.reports[:1]}))
+    time.sleep(2 * PAUSE_SECONDS)  # else both epochs would wait for the next one
+    live(opened, first.model_copy(update={"status": Status.RUNNING, "reports": first.reports[:2]}), first=2)
     deadline = time.monotonic() + 120
     while not has_an_epoch(server) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +12,7 @@ from orchestrator.spec.sections import Wandb
 from orchestrator.tracking.flat_config import flat_config
 from orchestrator.tracking.summary import SweepSummary, TrialFiles
 from orchestrator.tracking.sweep_identity import SweepIdentity
-from orchestrator.tracking.tracker import JobType, TrialContext
+from orchestrator.tracking.tracker import PAUSE_SECONDS, JobType, TrialContext
 from orchestrator.tracking.weights_biases.figures import log_figures, page_panels
 from orchestrator.tracking.weights_biases.media import (
     class_tables,
@@ -208,6 +209,7 @@ class WandbTrial:
         self._context = context
         self._tracker = tracker
         self._best: EpochReport | None = None
+        self._summed_up = time.monotonic()
 
     def log(self, report: EpochReport, *, is_sent: bool = False) -> None:
         """Send the metrics of an epoch, under its own number, unless the service has them."""
@@ -215,9 +217,11 @@ class WandbTrial:
             # Committed at once: otherwise a row is held until the next one, and is lost when the driver is killed.
             self._run.log(epoch_values(report), step=report.epoch, commit=True)
         reports = [report] if self._best is None else [self._best, report]
-        if (best := best_report(reports, self._context.config.objective)) is report:
-            self._best = best
-            self._run.summary.update(epoch_values(report))
+        self._best = best_report(reports, self._context.config.objective)
+        # Written at the end in any case; after each epoch it would be a sixth of what the client takes.
+        if self._best is not None and time.monotonic() - self._summed_up >= PAUSE_SECONDS:
+            self._run.summary.update(epoch_values(self._best))
+            self._summed_up = time.monotonic()
 
     def finish(self, status: Status, summary: Mapping[str, float]) -> None:
         """Close the run with its status as a tag, and with the scores by class of its best epoch."""
