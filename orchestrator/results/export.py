@@ -13,7 +13,8 @@ from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, open_run
 from analysis.run_store import RunStore, write_atomically
-from analysis.winner import EXPORT_JSON, retrain_record
+from analysis.winner import EXPORT_JSON, MODEL_CARD, retrain_record
+from orchestrator.results.card import CardFacts, model_card
 from orchestrator.results.retention import trial_weights
 from orchestrator.spec.loading import load_run
 from orchestrator.tracking.configured_trackers import publish_summary
@@ -114,10 +115,13 @@ def _export(
         folder=run.here(place),
         targets=dataset.labels("val"),
     )
-    skipped = {split: len(images) for split, images in Ledger(run).read_run().skipped_images.items()}
+    record = Ledger(run).read_run()
+    skipped = {split: len(images) for split, images in record.skipped_images.items()}
     if skipped:  # counts alone: names of photos stay at home
         write_metadata(bundle.model, {"thaw.skipped_images": skipped})
     variants = _variants(task, model, bundle, dataset, wanted) if wanted.names else ()
+    card = model_card(CardFacts(run, record, trial, origin, bundle, variants, dataset))
+    write_atomically(run.here(place) / MODEL_CARD, card)
     write_atomically(run.here(place) / EXPORT_JSON, json.dumps({"trial_id": trial.trial_id, "origin": origin}))
     _publish(RunStore(run), place, bundle.model)
     return Exported(bundle, origin, variants)

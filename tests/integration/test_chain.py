@@ -186,6 +186,15 @@ def test_retrain_and_export(exported: RunFolder, capsys: pytest.CaptureFixture[s
     )
 
     document = printed(capsys, "export", exported.root)
+    card = (exported.export / "model_card.md").read_text()
+    for text in (
+        "split: test",
+        "| macro-F1 |",
+        "| all | ",
+        "Left out because they cannot be decoded: 1 of test, 2 of train.",
+    ):
+        assert text in card
+    assert str(winner["config"]["data"]["root"]) not in card
     calibration = document["calibration"]
     assert calibration["images"] == 79
     assert calibration["after"]["value"] <= calibration["before"]["value"] + 0.05
