@@ -38,7 +38,7 @@ def test_a_module_that_cannot_be_exported_is_refused_and_nothing_is_printed(
             return values if values.sum().item() > 0 else -values
 
     with pytest.raises(ExportRefused, match=r"cannot export this model for inputs of \(2, 3\)"):
-        write_onnx(Stubborn(), torch.zeros(2, 3), tmp_path / "model.onnx", "values", "sums", SHAPES)
+        write_onnx(Stubborn().eval(), torch.zeros(2, 3), tmp_path / "model.onnx", "values", "sums", SHAPES)
     assert capfd.readouterr().out == ""
     assert not (tmp_path / "model.onnx").exists()
 
