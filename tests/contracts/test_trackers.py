@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from patient_dispatcher import PatientDispatcher
 from run_records import run_record
 from tracker_files import MlflowRun, mlflow_runs, tensorboard_events, wandb_records, wandb_values
 
@@ -246,13 +247,6 @@ def shown(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     for name in ("WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
         monkeypatch.setenv(name, str(tmp_path / "home"))
     return SHOWN[request.param](tmp_path)
-
-
-class PatientDispatcher(Dispatcher):
-    """Waits for processes of trackers as long as a busy machine takes to start them."""
-
-    def close(self, timeout: float = 300.0) -> tuple[str, ...]:
-        return super().close(timeout)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import ray
 from ray.cluster_utils import Cluster
 
 from analysis.ledger import Ledger
@@ -22,6 +23,7 @@ EPOCHS = 3
 @pytest.fixture
 def cluster(cache_dir: Path) -> Iterator[Cluster]:
     """A head that runs no trials; the workers are up to the test."""
+    assert not ray.is_initialized(), "the sweep would run where this process is connected"
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     yield cluster
     cluster.shutdown()

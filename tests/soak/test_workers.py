@@ -4,7 +4,7 @@ import os
 import re
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +14,6 @@ import pytest
 
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
-from orchestrator.cluster import runtime
 from orchestrator.driver.sweep import SweepOutcome, resume_sweep, run_sweep
 from orchestrator.spec.loading import load
 from orchestrator.tracking.observer import TrialCallback
@@ -22,7 +21,8 @@ from search_spaces.errors import InvalidInput, StorageFailed
 from trainables.result import TrialResult
 from trainables.status import Status
 
-pytestmark = [pytest.mark.soak, pytest.mark.seconds(160)]
+# Room for one trial with two workers.
+pytestmark = [pytest.mark.soak, pytest.mark.seconds(160), pytest.mark.usefixtures("ray_here")]
 
 Change = Callable[[TrialResult], None]
 
@@ -31,13 +31,6 @@ ALIKE = {"architecture": "test_convnext", "strategy": "gradual", "last_stage_epo
 ALIKE |= {"optimizer": "sgd", "lr": 0.001}
 ONE_SPACE = {"lr": {"choice": [0.001, 0.002, 0.004]}}
 POINTS = [{"lr": lr} for lr in (0.001, 0.002, 0.004)]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def two_cores(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[None]:
-    """A Ray with two cores: room for one trial with two workers."""
-    with runtime.connected(tmp_path_factory.mktemp("ray"), cpus=2):
-        yield
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ class ExportBundle:
     """The measured agreement; it holds."""
 
     calibration: Mapping[str, Any] | None
-    """How far its probabilities can be trusted; None where that was not asked for."""
+    """Temperature and errors of its probabilities; None where they were not asked for."""
 
 
 def export_bundle(

@@ -38,7 +38,7 @@ class CalibrationError:
 
 @dataclass(frozen=True)
 class Coverage:
-    """What remains of the images when unsure answers are withheld (risk and coverage; Geifman & El-Yaniv, 2017)."""
+    """Share of the images that remains when unsure answers are withheld (Geifman & El-Yaniv, 2017)."""
 
     min_confidence: float
     """Least probability of a given answer."""
