@@ -98,7 +98,7 @@ def _use(facts: CardFacts) -> Iterator[str]:
     yield "## Use"
     yield (
         "```sh\nthaw predict model.onnx photo.jpg\n```\n\n```python\n"
-        "from pathlib import Path\n\nfrom trainables.bundle.predict import Predictor\n\n"
+        "from pathlib import Path\n\nfrom thaw import Predictor\n\n"
         'Predictor.open("model.onnx").predict_files([Path("photo.jpg")])  # preprocessing is in the file\n```\n\n'
         '```python\nimport timm\n\nmodel = timm.create_model("local-dir:timm", pretrained=True)\n```'
     )
