@@ -16,6 +16,7 @@ from trainables.storage.place import Place, read_place
 RETRAIN_JSON = "retrain.json"
 MODEL_ONNX = "model.onnx"
 EXPORT_JSON = "export.json"
+MODEL_CARD = "model_card.md"
 
 
 def retrain_record(run: RunFolder, winner: TrialResult) -> dict[str, Any] | None:

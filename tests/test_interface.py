@@ -84,6 +84,7 @@ ADDED: dict[str, str] = {
     "commands: predict --*": "predictions can be of an image and its mirror image, and CSV, and withheld",
     "commands: export --*": "smaller forms of a model are made where they lose little",
     "*calibration*": "an export says how far its probabilities can be trusted",
+    "files: export/model_card.md": "an export says for people what the model is worth",
     "files: export/timm*": "the export is the model as timm stores it, too",
     "commands: compare*": "two trials of a run stand side by side",
     "commands: leaderboard --*": "a leaderboard can be filtered, ordered, and printed for other programs",

@@ -30,7 +30,7 @@ from search_spaces.errors import InvalidInput
 from search_spaces.paths import as_path
 from search_spaces.shell import thaw_command
 from search_spaces.terminal_text import without_controls
-from trainables.bundle.variant import Variant
+from trainables.bundle.variant import PIXELS_FILE, Variant
 from trainables.storage.bucket import BucketPath
 from trainables.storage.place import Place, as_place
 
@@ -180,6 +180,9 @@ def export(
     max_drop: Annotated[
         float, typer.Option(min=0, max=1, help="Macro-F1 that a variant may lose on the validation images.")
     ] = 0.02,
+    with_preprocessing: Annotated[
+        bool, typer.Option("--with-preprocessing", help="Also a model that takes the pixels of an image of any size.")
+    ] = False,
     trial: TrialOption = None,
     rank: RankOption = None,
     format: FormatOption = Format.TABLE,
@@ -195,7 +198,7 @@ def export(
     from orchestrator.terminal.tables import variant_refusal
 
     _warn_of_records(run)
-    wanted = WantedVariants(tuple(dict.fromkeys(variant or ())), max_drop)
+    wanted = WantedVariants(tuple(dict.fromkeys(variant or ())), max_drop, with_preprocessing)
     with claimed_winner(run):
         folder = open_run(run)
         chosen = choose_trial(folder, trial, rank)
@@ -213,7 +216,7 @@ def export(
 
 
 def _print_export(exported: "Exported", place: Place, format: Format) -> None:
-    from orchestrator.terminal.tables import calibration_text, parity_text, variants_table
+    from orchestrator.terminal.tables import calibration_text, parity_text, pixels_text, variants_table
 
     bundle = exported.bundle
     if format is Format.JSON:
@@ -223,6 +226,8 @@ def _print_export(exported: "Exported", place: Place, format: Format) -> None:
             document["calibration"] = bundle.calibration
         if exported.variants:
             document["variants"] = [report.to_json() for report in exported.variants]
+        if exported.pixels is not None:
+            document["pixels"] = exported.pixels.to_json()
         print_json(document)
         return
     prose(output, f"{escaped(place)} ({exported.origin}, opset {bundle.opset})")
@@ -231,6 +236,8 @@ def _print_export(exported: "Exported", place: Place, format: Format) -> None:
         prose(output, calibration_text(bundle.calibration))
     if exported.variants:
         output.print(variants_table(exported.variants))
+    if exported.pixels is not None:
+        prose(output, f"{escaped(place.with_name(PIXELS_FILE))}: {pixels_text(exported.pixels)}")
 
 
 def predict(

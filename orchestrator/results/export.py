@@ -13,13 +13,16 @@ from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, open_run
 from analysis.run_store import RunStore, write_atomically
-from analysis.winner import EXPORT_JSON, retrain_record
+from analysis.winner import EXPORT_JSON, MODEL_CARD, retrain_record
+from orchestrator.results.card import CardFacts, model_card
 from orchestrator.results.retention import trial_weights
 from orchestrator.spec.loading import load_run
 from orchestrator.tracking.configured_trackers import publish_summary
 from orchestrator.tracking.observer import TrackerProblem
-from trainables.bundle.export import ExportBundle, write_metadata
-from trainables.bundle.variant import Variant
+from trainables.bundle.export import ExportBundle
+from trainables.bundle.onnx_file import write_metadata
+from trainables.bundle.pixels_export import PixelsReport, export_pixels
+from trainables.bundle.variant import DERIVED_FILES, Variant
 from trainables.bundle.variants import JudgedImages, VariantReport, export_variants
 from trainables.data.arrays import open_used
 from trainables.data.preprocess import Preprocessing
@@ -44,6 +47,9 @@ class Exported:
     variants: tuple[VariantReport, ...]
     """Variants that were asked for, kept or not."""
 
+    pixels: PixelsReport | None
+    """Agreement of the model with its preprocessing; None where it was not asked for."""
+
 
 @dataclass(frozen=True)
 class WantedVariants:
@@ -54,6 +60,9 @@ class WantedVariants:
 
     max_drop: float = 0.02
     """Largest accepted loss of the task's metric."""
+
+    with_preprocessing: bool = False
+    """Whether a model that takes pixels of any size is made as well."""
 
 
 def export_winner(
@@ -114,13 +123,19 @@ def _export(
         folder=run.here(place),
         targets=dataset.labels("val"),
     )
-    skipped = {split: len(images) for split, images in Ledger(run).read_run().skipped_images.items()}
+    record = Ledger(run).read_run()
+    skipped = {split: len(images) for split, images in record.skipped_images.items()}
     if skipped:  # counts alone: names of photos stay at home
         write_metadata(bundle.model, {"thaw.skipped_images": skipped})
     variants = _variants(task, model, bundle, dataset, wanted) if wanted.names else ()
+    pixels = None
+    if wanted.with_preprocessing:
+        pixels = export_pixels(model, bundle, ((each.path, dataset.read(each)) for each in dataset.splits["val"]))
+    card = model_card(CardFacts(run, record, trial, origin, bundle, variants, dataset))
+    write_atomically(run.here(place) / MODEL_CARD, card)
     write_atomically(run.here(place) / EXPORT_JSON, json.dumps({"trial_id": trial.trial_id, "origin": origin}))
     _publish(RunStore(run), place, bundle.model)
-    return Exported(bundle, origin, variants)
+    return Exported(bundle, origin, variants, pixels)
 
 
 def _variants(
@@ -139,7 +154,7 @@ def _variants(
 def _publish(store: RunStore, place: Place, model: Path) -> None:
     """Put the files of an export where the run is kept, the model last: it alone makes the export complete."""
     names = {file.name for file in model.parent.iterdir()}
-    for stale in {variant.file for variant in Variant} - names:
+    for stale in {*DERIVED_FILES} - names:
         store.remove(place / stale)
     for name in sorted(names, key=model.name.__eq__):
         store.publish(place / name)

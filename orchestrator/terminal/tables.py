@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # torch, onnxruntime and pyarrow come with these, which a lea
     from analysis.baseline import Baseline
     from trainables.bundle.benchmark import Measurement
     from trainables.bundle.parity import Parity
+    from trainables.bundle.pixels_export import PixelsReport
     from trainables.bundle.predict import Prediction
     from trainables.bundle.variants import VariantReport
     from trainables.data.preview import BatchCounts
@@ -314,4 +315,12 @@ def variant_refusal(report: VariantReport) -> str:
         f"{report.variant}: the upper end of its loss must be below {report.max_drop:g}, but it is {high:.4f} "
         f"(95 % interval from {low:.4f}, {report.images} validation images){tried}; its file is deleted and the table "
         "stands in parity.json. Allow more with --max-drop, take more validation images, or another architecture"
+    )
+
+
+def pixels_text(report: PixelsReport) -> str:
+    """Return the result of the comparison of the model with its preprocessing."""
+    return (
+        f"pixels of any size in, probabilities out; same label on {report.same_label} of {report.images} validation "
+        f"images, largest difference of a probability {report.max_abs_difference:.1e}"
     )

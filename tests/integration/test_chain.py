@@ -186,6 +186,15 @@ def test_retrain_and_export(exported: RunFolder, capsys: pytest.CaptureFixture[s
     )
 
     document = printed(capsys, "export", exported.root)
+    card = (exported.export / "model_card.md").read_text()
+    for text in (
+        "split: test",
+        "| macro-F1 |",
+        "| all | ",
+        "Left out because they cannot be decoded: 1 of test, 2 of train.",
+    ):
+        assert text in card
+    assert str(winner["config"]["data"]["root"]) not in card
     calibration = document["calibration"]
     assert calibration["images"] == 79
     assert calibration["after"]["value"] <= calibration["before"]["value"] + 0.05
@@ -323,8 +332,9 @@ def test_variants_of_any_trial(exported: RunFolder, digits: Path, capsys: pytest
     entries = printed(capsys, "leaderboard", exported.root)
     second = next(entry["trial_id"] for entry in entries if entry["rank"] == 2)
     command = ["export", str(exported.root), "--trial", second, "--variant", "fp16", "--variant", "ort"]
-    assert cli([*command, "--format", "json"]) == 0
+    assert cli([*command, "--with-preprocessing", "--format", "json"]) == 0
     document = json.loads(capsys.readouterr().out)
+    assert document["pixels"]["images"] == document["pixels"]["same_label"] == 79
     folder = Path(document["model"]).parent
     plain = printed(capsys, "predict", folder / "model.onnx", digits / "test" / "7")
     for report, name in zip(document["variants"], ("model.fp16.onnx", "model.ort"), strict=True):
@@ -338,6 +348,8 @@ def test_variants_of_any_trial(exported: RunFolder, digits: Path, capsys: pytest
     assert re.search(r"fp16 .*79 of 79 .*deleted", shown.out)
     assert "fp16: the upper end of its loss must be below 0, but it is 0.0000" in " ".join(shown.err.split())
     assert sorted(file.name for file in folder.glob("model.*")) == ["model.onnx"]
+    card = (folder / "model_card.md").read_text()
+    assert "deleted: it may lose too much" in card
 
 
 def test_predict_needs_no_torch(exported: RunFolder, digits: Path, tmp_path: Path):

@@ -1,11 +1,8 @@
 """Export: a trained model becomes one verified ONNX file that carries its labels, preprocessing and provenance."""
 
-import contextlib
-import io
 import json
-import logging
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain, islice
@@ -19,10 +16,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from search_spaces.errors import ExportRefused, InvalidInput
+from trainables.bundle.onnx_file import write_metadata, write_onnx
 from trainables.bundle.parity import Parity, measure_parity, reference
 from trainables.bundle.predict import Predictor
 from trainables.bundle.timm_folder import write_timm_folder
-from trainables.bundle.variant import Variant
+from trainables.bundle.variant import DERIVED_FILES
 from trainables.data.preprocess import Preprocessing
 
 # A protobuf message, and so an ONNX model in one file, ends at 2 GiB.
@@ -101,8 +99,8 @@ def export_bundle(
             inputs = torch.from_numpy(np.stack([preprocessing(data, name) for name, data in first]))
             write_timm_folder(model, labels, preprocessing, inputs, Path(scratch) / "timm")
         _replace_folder(Path(scratch) / "timm", folder / "timm")
-        for variant in Variant:  # of the model before
-            (folder / variant.file).unlink(missing_ok=True)
+        for name in DERIVED_FILES:  # of the model before
+            (folder / name).unlink(missing_ok=True)
         # The model last: the texts describe it, and it alone is complete.
         for file in files:
             (Path(scratch) / file.name).replace(file)
@@ -141,66 +139,17 @@ def export_onnx(model: nn.Module, image_size: int, path: Path) -> int:
     size = sum(tensor.nbytes for tensor in (*trained.parameters(), *trained.buffers()))
     if size > MAX_BYTES:
         raise ExportRefused(f"{path}: an ONNX file must be below 2 GB, got {size / 1e9:.1f} GB; choose a smaller model")
-    try:
-        with _quiet():
-            torch.onnx.export(
-                trained,
-                # Two images: torch.export takes a batch of one for a constant.
-                (torch.zeros(2, 3, image_size, image_size),),
-                path,
-                dynamo=True,
-                verbose=False,
-                external_data=False,
-                input_names=["images"],
-                output_names=["logits"],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-            )
-    except torch.onnx.OnnxExporterError as error:
-        cause = str(error.__cause__ or error).strip().splitlines() or [""]
-        raise ExportRefused(
-            f"{path}: PyTorch {torch.__version__} cannot export this model at {image_size} px ({cause[0][:200]}); "
-            "choose another architecture or another version of torch"
-        ) from error
-    exported = onnx.load(path)
+    shapes = ({0: torch.export.Dim("batch")},)
+    # Two images: torch.export takes a batch of one for a constant.
+    images = torch.zeros(2, 3, image_size, image_size)
+    exported = write_onnx(trained, images, path, "images", "logits", shapes)
     batch = exported.graph.input[0].type.tensor_type.shape.dim[0]
     if not batch.dim_param:
         raise ExportRefused(
             f"{path}: the batch size must be free, but the exported graph takes {batch.dim_value} images only; "
             "choose another architecture or another version of torch"
         )
-    _forget_paths(exported)
-    # Shapes that the exporter notes for weights, of before they were folded: onnxruntime's quantization stops at them.
-    del exported.graph.value_info[:]
-    _save(exported, path)
     return next(int(used.version) for used in exported.opset_import if used.domain == "")
-
-
-def write_metadata(path: Path, metadata: Mapping[str, Any]) -> None:
-    """Add `metadata` to an ONNX file, each value as JSON; entries of the same name are replaced, others stay."""
-    model = onnx.load(path)
-    entries = {entry.key: entry.value for entry in model.metadata_props}
-    entries |= {key: json.dumps(value, allow_nan=False) for key, value in metadata.items()}
-    onnx.helper.set_model_props(model, entries)
-    _save(model, path)
-
-
-def _save(model: onnx.ModelProto, path: Path) -> None:
-    """Check the model and replace the file at once."""
-    onnx.checker.check_model(model)
-    draft = path.with_name(f".{path.name}.new")
-    try:
-        onnx.save(model, draft)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _forget_paths(model: onnx.ModelProto) -> None:
-    """Drop the stack trace the exporter leaves at each node: paths of the exporting machine, 200 kB in all."""
-    for node in model.graph.node:
-        kept = [entry for entry in node.metadata_props if entry.key != "pkg.torch.onnx.stack_trace"]
-        del node.metadata_props[:]
-        node.metadata_props.extend(kept)
 
 
 def _check_labels(path: Path, labels: Sequence[str]) -> None:
@@ -232,18 +181,3 @@ def _refusal(parity: Parity, folder: Path) -> str:
         f"{parity.max_abs_difference:.3g} at a scale of {parity.scale:.3g}, first at {', '.join(parity.differing)}; "
         "nothing was written, try another version of torch and onnxscript, or another architecture"
     )
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Hold back what the exporter prints and logs: standard output is a JSON document where a command asks for one."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -219,6 +219,11 @@ class Predictor:
 
     def _check(self, path: Path) -> None:
         """Labels and preprocessing must fit the graph they stand beside."""
+        if [value.name for value in self.session.get_inputs()] == ["image"]:
+            raise InvalidInput(
+                f"{path}: must be a model without its own preprocessing; name the model.onnx beside it, "
+                "or run this file with onnxruntime"
+            )
         size = self.preprocessing.image_size
         classes = len(self.labels)
         graph = [("input", self.session.get_inputs(), "images", [3, size, size])]

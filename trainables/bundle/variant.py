@@ -19,3 +19,10 @@ class Variant(StrEnum):
     def file(self) -> str:
         """Name of its file."""
         return "model.ort" if self is Variant.ORT else f"model.{self}.onnx"
+
+
+PIXELS_FILE = "model.pixels.onnx"
+"""Name of the model with its preprocessing."""
+
+DERIVED_FILES = (*(variant.file for variant in Variant), PIXELS_FILE)
+"""Files that are made of `model.onnx`, on request."""

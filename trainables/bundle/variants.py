@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from trainables.bundle.export import ExportBundle, write_metadata
+from trainables.bundle.export import ExportBundle
 from trainables.bundle.half import store_half
+from trainables.bundle.onnx_file import write_metadata
 from trainables.bundle.parity import compare, reference
 from trainables.bundle.predict import Predictor
 from trainables.bundle.quantize import INT8_ATTEMPTS, quantize

@@ -129,7 +129,8 @@ def _coverages(logits: Logits, labels: Labels) -> tuple[Coverage, ...]:
     thresholds = [float(np.quantile(confidence, 1 - share, method="lower")) for share in _COVERAGES]
     kept = [confidence >= threshold for threshold in thresholds]
     rows = zip(thresholds, kept, strict=True)
-    return tuple(Coverage(threshold, float(some.mean()), float(right[some].mean())) for threshold, some in rows)
+    found = (Coverage(threshold, float(some.mean()), float(right[some].mean())) for threshold, some in rows)
+    return tuple(dict.fromkeys(found))  # of few images, or equal probabilities, some are the same
 
 
 def _answers(logits: Logits, labels: Labels) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

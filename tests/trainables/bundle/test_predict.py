@@ -17,7 +17,8 @@ from PIL import Image
 from torch import nn
 
 from search_spaces.errors import InvalidInput
-from trainables.bundle.export import ExportBundle, write_metadata
+from trainables.bundle.export import ExportBundle
+from trainables.bundle.onnx_file import write_metadata
 from trainables.bundle.predict import Prediction, Predictor, UnreadableImage, image_files, softmax
 
 Small = tuple[nn.Module, ExportBundle]
