@@ -114,6 +114,7 @@ ADDED: dict[str, str] = {
     "records: run.json skipped_images*": "a run says which images it has left out",
     "printed: *.skipped_images": "a leaderboard says how many images its runs have left out",
     "printed: data preview bad_images*": "all bad images are listed in JSON, also where they are left out",
+    "*data.split*": "photos that are not split are divided",
     "*data.max_pixels*": "the limit for an image that is safe to decode can be raised and lowered",
     "onnx: thaw.*": "a model says how many images were left out, and to how many pixels one is decoded",
     "printed: data preview remarks*": "the look at the data says what was left out",

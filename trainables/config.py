@@ -4,7 +4,7 @@ Where files lie, how many trials run beside it and who is told of its progress i
 configurations compute the same model.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -355,11 +355,14 @@ class TrialConfig(Frozen):
         """Return a JSON-ready mapping that `model_validate` reads back; parameters that do not apply are left out."""
         return self.model_dump(mode="json", exclude_none=True, exclude=set(unread_settings(self.task)))
 
-    def flat(self) -> dict[str, Any]:
+    def flat(self, separator: str = ".") -> dict[str, Any]:
         """Return the same under the names of the sweep file, one level deep: `lr`, `data.image_size`."""
-        flat: dict[str, Any] = {}
-        for name, value in self.to_json().items():
-            flat |= (
-                {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
-            )
-        return flat
+        return dict(_flat(self.to_json(), separator))
+
+
+def _flat(values: Mapping[str, Any], separator: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, separator, f"{prefix}{name}{separator}")
+        else:
+            yield prefix + name, value

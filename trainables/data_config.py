@@ -1,8 +1,8 @@
 """DataConfig: the images that a trial sees, and what is done to each before anything else."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from search_spaces.paths import PathFromFile
 from search_spaces.validation import Frozen
@@ -13,6 +13,25 @@ DEFAULT_MAX_PIXELS = 89_478_485
 """Pillow's own limit for an image that is safe to decode: 256 MiB of RGB."""
 
 
+class SplitShares(Frozen):
+    """Shares of each class in a data set that is not split yet; what they leave is train."""
+
+    val: float = Field(default=0.15, gt=0, lt=1)
+    """Share of val."""
+
+    test: float = Field(default=0.0, ge=0, lt=1)
+    """Share of test; 0 where there is a test already, or none is wanted."""
+
+    seed: int = Field(default=42, ge=0, le=2**32 - 1)
+    """Seed of the assignment, which is the same on every machine."""
+
+    @model_validator(mode="after")
+    def _leave_train(self) -> Self:
+        if self.val + self.test >= 1:
+            raise ValueError(f"val and test must leave images to train, got {self.val:g} and {self.test:g}; lower one")
+        return self
+
+
 class DataConfig(Frozen):
     """Which photos, and the size they are brought to before anything else sees them."""
 
@@ -21,6 +40,10 @@ class DataConfig(Frozen):
 
     manifest: PathFromFile | None = None
     """CSV file with the columns path, label, split; replaces the folder layout."""
+
+    split: SplitShares | None = None
+    """How photos that are not split are divided: a folder with one folder a class, a folder or manifest without val, or
+    a manifest without splits."""
 
     test: Literal["auto", "none"] = "auto"
     """auto: the split test where the data set has one; none: it is left out, e.g. where its images have no labels."""

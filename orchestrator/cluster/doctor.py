@@ -17,7 +17,7 @@ from orchestrator.spec.sections import Wandb
 from orchestrator.tracking.weights_biases.service import resolve_mode
 from search_spaces.errors import InvalidInput, StorageFailed
 from trainables.config import TrialConfig
-from trainables.data.readers import open_dataset
+from trainables.data.readers import open_configured
 from trainables.data_config import DataConfig
 from trainables.model.weights import weights_file, weights_path
 from trainables.storage.bucket import BucketPath
@@ -76,7 +76,7 @@ def examine_data(data: DataConfig, configs: Iterable[TrialConfig]) -> list[Check
     root, manifest = data.root, data.manifest
     checks = []
     try:
-        dataset = open_dataset(root, manifest, data.splits)
+        dataset = open_configured(data)
         counts = ", ".join(f"{len(samples)} {split}" for split, samples in dataset.splits.items())
         checks.append(Check("data", f"{manifest or root}, {len(dataset.classes)} classes, {counts} images", ok=True))
     except InvalidInput as error:

@@ -10,7 +10,7 @@ from analysis.run_folder import RunFolder
 from orchestrator.cluster.node_checks import NODE_PACKAGES
 from orchestrator.cluster.node_probe import NodeQuestion
 from orchestrator.spec.sweep_spec import SweepSpec
-from trainables.data.readers import Dataset, open_dataset
+from trainables.data.readers import Dataset, open_configured
 from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place
 
@@ -50,7 +50,7 @@ def ask_for_sweep(spec: SweepSpec | None) -> Iterator[tuple[NodeQuestion, Path]]
         with TemporaryDirectory() as folder:
             yield make_node_question(None, None, None), Path(folder)
         return
-    dataset = open_dataset(spec.data.root, spec.data.manifest, spec.data.splits)
+    dataset = open_configured(spec.data)
     question = make_node_question(spec, spec.run_root, dataset)
     yield question, RunFolder(spec.run_root, cache_folder(spec.storage.cache_dir)).local
 

@@ -23,7 +23,7 @@ from orchestrator.tuner.trial_states import status_of
 from orchestrator.worker.assignment import EndKind
 from search_spaces.errors import InvalidInput
 from trainables.data.arrays import decode_rest, load_arrays
-from trainables.data.readers import SPLITS, open_dataset
+from trainables.data.readers import SPLITS, open_configured
 from trainables.loop.evaluate_checkpoints import evaluate_checkpoint
 from trainables.loop.train import train
 from trainables.result import EpochReport, TrialResult
@@ -63,7 +63,7 @@ def retrain_winner(
     check_trackers(spec.tracking)
     cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
     data = winner.config.data
-    if "test" not in open_dataset(data.root, data.manifest, data.splits).splits:
+    if "test" not in open_configured(data).splits:
         raise InvalidInput(f"{data.root}: retraining ends with the test split, but there is none; add a folder test/")
     # An image that cannot be read is found before the training, not after it.
     decode_rest(load_arrays(data, cache, SPLITS, budget=budget))

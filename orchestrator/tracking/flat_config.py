@@ -29,14 +29,7 @@ _APPLIES: Mapping[str, Callable[[TrialConfig], bool]] = {
 
 def flat_config(config: TrialConfig) -> dict[str, Any]:
     """Return the settings of a trial by name; one that is switched off, or has no effect here, is absent."""
-    values = config.to_json()
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if name in _SECTIONS:
-            flat |= {f"{name}_{key}": inner for key, inner in value.items()}
-        else:
-            flat[name] = value
-    return {name: value for name, value in flat.items() if name not in _APPLIES or _APPLIES[name](config)}
+    return {name: value for name, value in config.flat("_").items() if name not in _APPLIES or _APPLIES[name](config)}
 
 
 def config_of(flat: Mapping[str, Any], source: str) -> TrialConfig:
@@ -46,8 +39,16 @@ def config_of(flat: Mapping[str, Any], source: str) -> TrialConfig:
     """
     values: dict[str, Any] = {name: value for name, value in flat.items() if name in TrialConfig.model_fields}
     for section in _SECTIONS:
-        prefix = f"{section}_"
-        values[section] = {name[len(prefix) :]: value for name, value in flat.items() if name.startswith(prefix)}
+        values[section] = _below(section, flat)
+    if split := _below("split", values["data"]):
+        others = {name: value for name, value in values["data"].items() if not name.startswith("split_")}
+        values["data"] = {**others, "split": split}
     if not values["data"] or "architecture" not in values:
         raise InvalidInput(f"{source}: must be a trial of Thaw, but its config lacks architecture or data_root")
     return TrialConfig.from_mapping(values, source)
+
+
+def _below(section: str, flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a section under their own names."""
+    prefix = f"{section}_"
+    return {name.removeprefix(prefix): value for name, value in flat.items() if name.startswith(prefix)}

@@ -21,7 +21,7 @@ from orchestrator.tracking.flat_config import flat_config
 from orchestrator.tracking.isolated_tracker import Client, describe_outage
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.sweep_identity import SweepIdentity
-from orchestrator.tracking.tracker import PAUSE_SECONDS, TrialContext
+from orchestrator.tracking.tracker import CLIENT_PAUSE_SECONDS, TrialContext
 from search_spaces.errors import InvalidInput, shown
 from trainables.result import EpochReport
 from trainables.status import Status
@@ -124,7 +124,7 @@ class MlflowTrial:
         self._epoch = report.epoch
         # The seconds come last, where metrics are written one after another: they stand for a whole row.
         self._waiting[report.epoch] = {**report.metrics, _SECONDS: report.seconds}
-        if time.monotonic() - self._sent >= PAUSE_SECONDS:
+        if time.monotonic() - self._sent >= CLIENT_PAUSE_SECONDS:
             self._send()
 
     def finish(self, status: Status, summary: Mapping[str, float]) -> None:

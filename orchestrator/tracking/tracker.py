@@ -14,7 +14,7 @@ from trainables.status import Status
 
 # Seconds between two messages about a trial where a client may take several epochs in one; it is called 64 times a
 # minute in a sweep of small heads.
-PAUSE_SECONDS = 1.0
+CLIENT_PAUSE_SECONDS = 1.0
 
 JobType = Literal["trial", "confirm", "retrain", "export", "sweep"]
 

@@ -34,7 +34,7 @@ from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.observer import TrackerProblem
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.sweep_identity import SweepIdentity
-from orchestrator.tracking.tracker import PAUSE_SECONDS
+from orchestrator.tracking.tracker import CLIENT_PAUSE_SECONDS
 from trainables.config import Objective, TrialConfig
 from trainables.result import EpochReport, TrialResult
 from trainables.status import Status
@@ -279,7 +279,7 @@ def test_a_server_that_dies_costs_one_line_and_the_folder_takes_over(server: Mlf
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     opened = dispatcher(server, run, problems)
     live(opened, first.model_copy(update={"status": Status.RUNNING, "reports": first.reports[:1]}))
-    time.sleep(2 * PAUSE_SECONDS)  # else both epochs would wait for the next one
+    time.sleep(2 * CLIENT_PAUSE_SECONDS)  # else both epochs would wait for the next one
     live(opened, first.model_copy(update={"status": Status.RUNNING, "reports": first.reports[:2]}), first=2)
     deadline = time.monotonic() + 120
     while not has_an_epoch(server) and time.monotonic() < deadline:

@@ -70,6 +70,7 @@ def test_the_data_set_is_what_people_think_it_is(
         ("F16-nfc-nfd-class", ["\\xe9", "e\\u0301", "Unicode form"]),
         ("F17-test-without-labels", ["got 2 in test/ itself, in no class folder", "data.test: none"]),
         ("F22-flat-train", ["got 4 in train/ itself, in no class folder", "manifest"]),
+        ("F23-unsplit", ["got cat/, dog/", "set `data.split: {val: 0.15, test: 0.15}`, which divides the images"]),
         ("F24-one-level-too-deep", ["photos/photos has a folder train/: set data.root to it"]),
         ("F25-file-name-not-utf8", ["name in UTF-8, got 'val/cat/caf\\udce9.jpg'; rename"]),
         ("F18-several-bad-images", ["got 4 that are not", "z0.jpg", "z1.jpg", "z2.jpg", "z3.jpg"]),
@@ -165,3 +166,12 @@ def test_a_name_of_a_bad_image_commands_no_terminal(field_case: FieldCases, mode
     assert "\\x1b[32m.jpg" in answer.out
     assert "error: new/\\x1b[31m.jpg: image must be" in answer.err
     assert "\x1b" not in answer.out + answer.err
+
+
+def test_photos_that_are_not_split_are_divided(field_case: FieldCases) -> None:
+    case = field_case("F23-unsplit")
+    split = ("--set", "data.split={val: 0.2, seed: 0}")
+    document = json.loads(case.thaw("data", "preview", "trial.yaml", *split, "--format", "json").out)
+    assert {entry["label"]: entry["images"] for entry in document["classes"]} == {"cat": 1, "dog": 1}
+    answer = case.thaw("trial", "trial.yaml", "--out", "out", *split)
+    assert answer.code == 0, answer.text

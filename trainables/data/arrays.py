@@ -14,7 +14,7 @@ from trainables.data.image_cache import open_images
 from trainables.data.lazy_images import Indices, LazyImages, Pixels
 from trainables.data.node_cache import NodeCache
 from trainables.data.node_cache import Progress as Progress  # named here for those who load
-from trainables.data.readers import Dataset, open_dataset
+from trainables.data.readers import Dataset, open_configured
 from trainables.data_config import DataConfig
 
 # Of a device's free memory, what the images of one split may take; the rest is the model's.
@@ -97,7 +97,7 @@ def load_arrays(
     Raises InvalidInput for whatever is wrong with the folder, the manifest or an image, before anything is trained, and
     for a split that the data set does not have.
     """
-    dataset = open_dataset(data.root, data.manifest, data.splits)
+    dataset = open_configured(data)
     splits = tuple(dataset.splits) if splits is None else splits
     for split in splits:
         if split not in dataset.splits:
@@ -122,7 +122,7 @@ def open_used(data: DataConfig, cache: Path) -> Dataset:
 
     Files are read in the latter case alone, once a node. Raises InvalidInput as `load_arrays` does.
     """
-    dataset = open_dataset(data.root, data.manifest, data.splits)
+    dataset = open_configured(data)
     if data.on_bad_image == "fail":
         return dataset
     return examine_content(dataset, cache, data.on_bad_image, data.max_pixels).dataset

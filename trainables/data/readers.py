@@ -17,9 +17,11 @@ from search_spaces.errors import InvalidInput
 from search_spaces.permissions import check_readable, missing_permission
 from search_spaces.user_files import IMAGE, read_user_file
 from trainables.data.sources.class_names import alike_names, check_names, rename_remedy
-from trainables.data.sources.folders import LAYOUT, folder_entries, left_out_text
+from trainables.data.sources.division import divide
+from trainables.data.sources.folders import LAYOUT, folder_entries, left_out_text, undivided_entries
 from trainables.data.sources.image_walk import IMAGE_ENDINGS
 from trainables.data.sources.manifest import manifest_entries
+from trainables.data_config import DataConfig, SplitShares
 
 SPLITS = ("train", "val", "test")
 
@@ -110,24 +112,40 @@ class Dataset:
         return len({sample.label for sample in self.splits[split]}) < len(self.classes)
 
 
-def open_dataset(root: Path, manifest: Path | None = None, splits: Sequence[str] = SPLITS) -> Dataset:
+def open_configured(data: DataConfig) -> Dataset:
+    """List the data set of a trial's settings; raises InvalidInput for what cannot be trained on."""
+    return open_dataset(data.root, data.manifest, data.splits, data.split)
+
+
+def open_dataset(
+    root: Path,
+    manifest: Path | None = None,
+    splits: Sequence[str] = SPLITS,
+    shares: SplitShares | None = None,
+) -> Dataset:
     """List the data set under `root`, from its folders or from a CSV `manifest` with the columns path, label, split.
 
     Folders: `train/ val/ test/` with one folder per class; `valid` and `validation` stand for val, test is optional.
     Dotfiles and files without an image ending are left out; images in deeper folders count for their class.
     Manifest: paths are relative to `root`, any ending is taken. `splits` are those that are used, where they exist.
+    With `shares` the images are not split, or lack val: see `divide`.
     Raises InvalidInput for what cannot be trained on.
     """
     root = Path(root)
     check_readable(root)
     if not root.is_dir():
         raise InvalidInput(f"{root}: data.root must be a folder, got {_what_is_at(root)}; check the path: {LAYOUT}")
+    where, left_out = str(manifest or root), Counter[str]()
     if manifest is not None:
-        found = manifest_entries(root, Path(manifest), SPLITS)
-        return _dataset(root, str(manifest), {split: found[split] for split in splits if split in found}, ())
-    left_out: Counter[str] = Counter()
-    entries = folder_entries(root, splits, left_out)
-    return _dataset(root, str(root), entries, [left_out_text(left_out)] if left_out else [])
+        entries = manifest_entries(root, Path(manifest), SPLITS, divided=shares is not None)
+    elif shares is not None:
+        entries = undivided_entries(root, left_out)
+    else:
+        entries = folder_entries(root, splits, left_out)
+    if shares is not None and entries.get("train"):
+        entries = divide(where, entries, shares)
+    used = {split: entries[split] for split in splits if split in entries}
+    return _dataset(root, where, used, [left_out_text(left_out)] if left_out else [])
 
 
 def _dataset(root: Path, where: str, entries: Entries, remarks: Sequence[str]) -> Dataset:

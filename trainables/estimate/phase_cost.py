@@ -25,7 +25,7 @@ from trainables.data.fingerprint import Fingerprints
 from trainables.data.lazy_images import LazyImages, Pixels
 from trainables.data.node_cache import Array, NodeCache
 from trainables.data.preprocess import load_image
-from trainables.data.readers import Dataset, Sample, open_dataset
+from trainables.data.readers import Dataset, Sample, open_configured
 from trainables.data_config import DataConfig
 from trainables.loop.checkpoint import CheckpointState, save_checkpoint
 from trainables.loop.feature_training import fixed_views
@@ -99,7 +99,7 @@ def sample_images(data: DataConfig, most: int) -> ImageSample:
 
     Nothing is written to the node's cache. Raises InvalidInput for a data set or an image that cannot be read.
     """
-    whole = open_dataset(data.root, data.manifest, data.splits)
+    whole = open_configured(data)
     splits = {name: _spread(whole.splits[name], least) for name, least in (("train", most), ("val", _IMAGES))}
     if data.on_bad_image == "skip":
         splits = {name: _decodable(whole, samples, data.max_pixels) for name, samples in splits.items()}

@@ -12,7 +12,7 @@ from orchestrator.spec.sections import Wandb
 from orchestrator.tracking.flat_config import flat_config
 from orchestrator.tracking.summary import SweepSummary, TrialFiles
 from orchestrator.tracking.sweep_identity import SweepIdentity
-from orchestrator.tracking.tracker import PAUSE_SECONDS, JobType, TrialContext
+from orchestrator.tracking.tracker import CLIENT_PAUSE_SECONDS, JobType, TrialContext
 from orchestrator.tracking.weights_biases.figures import log_figures, page_panels
 from orchestrator.tracking.weights_biases.media import (
     class_tables,
@@ -219,7 +219,7 @@ class WandbTrial:
         reports = [report] if self._best is None else [self._best, report]
         self._best = best_report(reports, self._context.config.objective)
         # Written at the end in any case; after each epoch it would be a sixth of what the client takes.
-        if self._best is not None and time.monotonic() - self._summed_up >= PAUSE_SECONDS:
+        if self._best is not None and time.monotonic() - self._summed_up >= CLIENT_PAUSE_SECONDS:
             self._run.summary.update(epoch_values(self._best))
             self._summed_up = time.monotonic()
 

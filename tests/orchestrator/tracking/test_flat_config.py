@@ -6,6 +6,7 @@ import pytest
 from orchestrator.tracking.flat_config import config_of, flat_config
 from search_spaces.errors import InvalidInput
 from trainables.config import TrialConfig
+from trainables.data_config import SplitShares
 from trainables.result import TrialResult
 
 
@@ -26,6 +27,7 @@ def config(trial: Callable[..., TrialResult]) -> Callable[..., TrialConfig]:
 )
 def test_a_configuration_is_read_back_equal(config: Callable[..., TrialConfig], settings: dict[str, Any]) -> None:
     given = config(**settings)
+    given = given.model_copy(update={"data": given.data.model_copy(update={"split": SplitShares(test=0.1)})})
     flat = flat_config(given)
     assert config_of({**flat, "searched": "lr", "something": {"else": 1}}, "run") == given
     assert settings.items() <= flat.items()

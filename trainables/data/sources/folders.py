@@ -18,6 +18,8 @@ from trainables.data.sources.image_walk import (
 LAYOUT = "expected are the folders train/ and val/ (test/ is optional), each with one folder of images a class"
 
 _FOLDER_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+# So many folders are looked into for the remedy of a message.
+_LOOKED_INTO = 3
 _STRAY = "outside a class folder"
 
 
@@ -36,11 +38,28 @@ def folder_entries(root: Path, splits: Sequence[str], left_out: Counter[str]) ->
     }
     entries = {}
     for split, (found, own_left_out) in class_folders.items():
-        entries[split] = _split_entries(root, split, found, homes, own_left_out)
+        entries[split] = _class_entries(root, present[split], found, homes, own_left_out, may_be_empty=split != "train")
         if not entries[split]:
             raise InvalidInput(_no_images(present[split], split, own_left_out))
         left_out.update(own_left_out)
     return entries
+
+
+def undivided_entries(root: Path, left_out: Counter[str]) -> dict[str, list[tuple[str, str]]]:
+    """List the (path, class name) pairs of a folder with one folder per class, as those of train.
+
+    A folder with the folders of splits, and nothing else, is listed as it is. Otherwise as `folder_entries`.
+    """
+    names = [entry.name for entry in list_folder(root) if is_folder(entry) and not entry.name.startswith(".")]
+    words = {word for names in _FOLDER_NAMES.values() for word in names}
+    if _present(root, "train") and {name.lower() for name in names} <= words:
+        return folder_entries(root, [split for split in _FOLDER_NAMES if _present(root, split)], left_out)
+    found, own_left_out = _class_folders(root, [])
+    entries = _class_entries(root, root, found, {folder.resolve() for folder in found}, own_left_out)
+    if not entries:
+        raise InvalidInput(_no_images(root, "train", own_left_out))
+    left_out.update(own_left_out)
+    return {"train": entries}
 
 
 def left_out_text(left_out: Counter[str]) -> str:
@@ -52,20 +71,35 @@ def left_out_text(left_out: Counter[str]) -> str:
 
 def _split_folder(root: Path, split: str) -> Path | None:
     """Return the folder of a split; None where the data set has no test."""
+    folder = _present(root, split)
+    if folder is not None or split == "test":
+        return folder
+    visible = sorted(entry.name for entry in list_folder(root) if is_folder(entry) and not entry.name.startswith("."))
+    got = ", ".join(f"{name}/" for name in visible) or "no folders"
+    deeper = [name for name in visible if (root / name / "train").is_dir()]
+    if len(deeper) == 1:
+        remedy = f"{root / deeper[0]} has a folder train/: set data.root to it"
+    else:
+        remedy = f"{LAYOUT}{_or_divide(root, split, visible)}"
+    raise InvalidInput(f"{root}: folder {split}/ is required, got {got}; {remedy}")
+
+
+def _or_divide(root: Path, split: str, visible: Sequence[str]) -> str:
+    if split == "val":
+        return "; or set `data.split: {val: 0.15}`, which takes val from train"
+    if any(images_below(root / name, Counter()) for name in visible[:_LOOKED_INTO]):
+        return "; or, for one folder a class, set `data.split: {val: 0.15, test: 0.15}`, which divides the images"
+    return ""
+
+
+def _present(root: Path, split: str) -> Path | None:
+    """Return the folder of a split, None where there is none."""
     names = _FOLDER_NAMES[split]
     there = sorted(entry.name for entry in list_folder(root) if is_folder(entry))
     present = [name for name in names if name in there] or [name for name in there if name.lower() in names]
     if len(present) > 1:
         raise InvalidInput(f"{root}: split {split} must be one folder, got {' and '.join(present)}; merge them")
-    if present:
-        return root / present[0]
-    if split == "test":
-        return None
-    visible = [name for name in there if not name.startswith(".")]
-    got = ", ".join(f"{name}/" for name in visible) or "no folders"
-    deeper = [name for name in visible if (root / name / "train").is_dir()]
-    remedy = f"{root / deeper[0]} has a folder train/: set data.root to it" if len(deeper) == 1 else LAYOUT
-    raise InvalidInput(f"{root}: folder {split}/ is required, got {got}; {remedy}")
+    return root / present[0] if present else None
 
 
 def _class_folders(folder: Path, split_folders: Sequence[Path]) -> tuple[list[Path], Counter[str]]:
@@ -89,21 +123,28 @@ def _class_folders(folder: Path, split_folders: Sequence[Path]) -> tuple[list[Pa
     return sorted(found), left_out
 
 
-def _split_entries(
-    root: Path, split: str, class_folders: Sequence[Path], homes: Collection[Path], left_out: Counter[str]
+def _class_entries(
+    root: Path,
+    folder: Path,
+    class_folders: Sequence[Path],
+    homes: Collection[Path],
+    left_out: Counter[str],
+    *,
+    may_be_empty: bool = False,
 ) -> list[tuple[str, str]]:
+    """List the images of the classes in a folder; a class without images raises InvalidInput unless it may be."""
     entries: list[tuple[str, str]] = []
     empty = []
-    for folder in class_folders:
-        inside = folder.relative_to(root).as_posix()
-        images = [(f"{inside}/{path}", folder.name) for path in images_below(folder, left_out, homes)]
+    for class_folder in class_folders:
+        inside = class_folder.relative_to(root).as_posix()
+        images = [(f"{inside}/{path}", class_folder.name) for path in images_below(class_folder, left_out, homes)]
         entries.extend(images)
         if not images:
-            empty.append(folder)
-    if entries and empty and split == "train":
+            empty.append(class_folder.name)
+    if entries and empty and not may_be_empty:
         raise InvalidInput(
-            f"{empty[0].parent}: every class of train must hold images, got none in "
-            f"{', '.join(folder.name for folder in empty)}; add images or remove the folder"
+            f"{folder}: every class of train must hold images, got none in {', '.join(empty)}; "
+            "add images or remove the folder"
         )
     return entries
 

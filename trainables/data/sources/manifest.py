@@ -13,14 +13,17 @@ _SPLIT_WORDS = {"training": "train", "valid": "val", "validation": "val", "testi
 _NO_LABELS = ("", "nan", "<na>")
 
 
-def manifest_entries(root: Path, manifest: Path, splits: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+def manifest_entries(
+    root: Path, manifest: Path, splits: Sequence[str], *, divided: bool = False
+) -> dict[str, list[tuple[str, str]]]:
     """Read the (path, label) pairs of each split that the manifest names, in its order; further columns are ignored.
 
     Paths are normalised, with forward slashes, and are files below `root`, each listed once. `valid` and `validation`
-    stand for val, capitals of a split do not matter. Raises InvalidInput.
+    stand for val, capitals of a split do not matter. Where the images are `divided` by Thaw, a manifest without splits
+    gives train alone. Raises InvalidInput.
     """
     entries: dict[str, list[tuple[str, str]]] = {}
-    for row in manifest_rows(manifest):
+    for row in manifest_rows(manifest, divided=divided):
         split = row.split if row.split in splits else row.split.lower()
         split = _SPLIT_WORDS.get(split, split)
         if split not in splits:

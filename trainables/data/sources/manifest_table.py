@@ -35,8 +35,10 @@ class ManifestRow(NamedTuple):
     split: str
 
 
-def manifest_rows(manifest: Path) -> list[ManifestRow]:
+def manifest_rows(manifest: Path, *, divided: bool = False) -> list[ManifestRow]:
     """Read the rows of a manifest, without the white space around path, label and split.
+
+    Where the images are `divided` by Thaw, the column split may be lacking: all rows are then of train.
 
     Separator is the comma, the semicolon, the tab or the bar that gives the columns. A column is known by its name,
     else by its name in other capitals, else by another usual word. Without a label, one column per class is read:
@@ -58,15 +60,18 @@ def manifest_rows(manifest: Path) -> list[ManifestRow]:
             f"{manifest}: data.manifest must be a CSV file in UTF-8, got {error}; save it as UTF-8, or correct the path"
         ) from error
     header = [name.strip() for name in table[0][1]] if table else []
-    places = _places(manifest, header)
+    places = _places(manifest, header, divided=divided)
     rows = [(line, [*map(str.strip, row), *[""] * (len(header) - len(row))]) for line, row in table[1:]]
     if not rows:
         raise InvalidInput(f"{manifest}: a manifest must list images, got a header alone; add one row per image")
-    if "label" in places:
-        return [ManifestRow(line, *(row[places[name]] for name in _COLUMNS)) for line, row in rows]
     classes = {place: name for place, name in enumerate(header) if place not in places.values()}
     return [
-        ManifestRow(line, row[places["path"]], _marked(manifest, line, row, classes), row[places["split"]])
+        ManifestRow(
+            line,
+            row[places["path"]],
+            row[places["label"]] if "label" in places else _marked(manifest, line, row, classes),
+            row[places["split"]] if "split" in places else "train",
+        )
         for line, row in rows
     ]
 
@@ -81,8 +86,11 @@ def _separator(text: Sequence[str]) -> str:
     return max(_SEPARATORS, key=found)
 
 
-def _places(manifest: Path, header: Sequence[str]) -> dict[str, int]:
-    """Return the place of each column; without that of the label where there is one column per class."""
+def _places(manifest: Path, header: Sequence[str], *, divided: bool) -> dict[str, int]:
+    """Return the place of each column; without that of the label where there is one column per class.
+
+    Without that of the split where the images are to be `divided` and it is lacking.
+    """
     places: dict[str, int] = {}
     for name in _COLUMNS:
         found = _named(name, header)
@@ -92,13 +100,17 @@ def _places(manifest: Path, header: Sequence[str]) -> dict[str, int]:
             raise InvalidInput(f"{manifest}: column {name} must be one, got {' and '.join(names)}; {remedy}")
         if found:
             places[name] = found[0]
-    lacking = [name for name in _COLUMNS if name not in places]
+    lacking = [name for name in _COLUMNS if name not in places and not (divided and name == "split")]
     if lacking and (lacking != ["label"] or len(header) < len(places) + 2):
         raise InvalidInput(
             f"{manifest}: a manifest needs the columns {', '.join(_COLUMNS)}, got {', '.join(header) or 'none'}"
-            f"; add {', '.join(lacking)} to its first line, or rename a column to it"
+            f"; add {', '.join(lacking)} to its first line, or rename a column to it{_or_divide(lacking)}"
         )
     return places
+
+
+def _or_divide(lacking: Sequence[str]) -> str:
+    return "; or set `data.split: {val: 0.15}`, which divides the images" if "split" in lacking else ""
 
 
 def _named(name: str, header: Sequence[str]) -> list[int]:

@@ -1,0 +1,147 @@
+import unicodedata
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from search_spaces.errors import InvalidInput
+from trainables.data.readers import open_dataset
+from trainables.data.sources.division import divide
+from trainables.data_config import SplitShares
+
+
+@st.composite
+def images(draw: st.DrawFn) -> list[tuple[str, str]]:
+    sizes = draw(st.lists(st.integers(3, 40), min_size=2, max_size=5))
+    return [(f"c{label}/{number}.jpg", f"c{label}") for label, size in enumerate(sizes) for number in range(size)]
+
+
+@given(images(), st.floats(0.01, 0.4), st.sampled_from([0, 0.1, 0.3]), st.integers(0, 5), st.randoms())
+def test_each_image_is_in_one_split_and_each_class_in_all(pairs, val, test, seed, random) -> None:
+    shares = SplitShares(val=val, test=test, seed=seed)
+    divided = divide("photos", {"train": pairs}, shares)
+    assert sorted(pair for found in divided.values() for pair in found) == sorted(pairs)
+    assert list(divided) == ["train", "val", "test"][: 3 if test else 2]
+    counts = Counter(label for _, label in pairs)
+    for split, share in (("val", val), ("test", test)):
+        found = Counter(label for _, label in divided.get(split, ()))
+        assert all(abs(found[label] - share * count) <= 1 for label, count in counts.items())
+        assert not share or found.keys() == counts.keys()
+    shuffled = random.sample(pairs, len(pairs))
+    assert divide("elsewhere", {"train": shuffled}, shares) == divided
+
+
+def test_another_seed_divides_otherwise() -> None:
+    pairs = [(f"{label}/{number}.jpg", label) for label in ("cat", "dog") for number in range(20)]
+    first, second = (divide("photos", {"train": pairs}, SplitShares(seed=seed))["val"] for seed in (0, 1))
+    assert len(first) == len(second) == 6
+    assert set(first) != set(second)
+
+
+def test_the_assignment_is_the_same_in_every_version() -> None:
+    pairs = [(f"{label}/{number}.jpg", label) for label in ("cat", "dog") for number in range(5)]
+    divided = divide("photos", {"train": pairs}, SplitShares(val=0.2, test=0.2, seed=0))
+    assert {split: [path for path, _ in found] for split, found in divided.items() if split != "train"} == {
+        "val": ["cat/0.jpg", "dog/2.jpg"],
+        "test": ["cat/4.jpg", "dog/0.jpg"],
+    }
+
+
+def test_a_name_in_the_form_of_a_mac_goes_to_the_same_split() -> None:
+    names = ["café", "naïve", "übung", "señor", "ångström", "œuvre", "été", "île"]
+    pairs = [(f"{label}/{name}.jpg", label) for label in ("cat", "dog") for name in names]
+    of_a_mac = [(unicodedata.normalize("NFD", path), label) for path, label in pairs]
+    here, there = (divide("photos", {"train": found}, SplitShares(val=0.4)) for found in (pairs, of_a_mac))
+    assert {unicodedata.normalize("NFC", path) for path, _ in there["val"]} == {path for path, _ in here["val"]}
+
+
+@pytest.mark.parametrize(
+    ("entries", "shares", "message"),
+    [
+        ({"train": [("a", "cat")], "val": [("b", "cat")]}, {}, "for images without val, got a val; leave out"),
+        ({"train": [("a", "cat")], "test": [("b", "cat")]}, {"test": 0.1}, "got a test and 0.1; leave out"),
+        ({"train": [("a", "cat")]}, {}, "an image for each of train, val, got 1 in cat; add images"),
+        (
+            {"train": [("a", "cat"), ("b", "cat")]},
+            {"test": 0.1},
+            "an image for each of train, val, test, got 2 in cat; add images, or lower a share",
+        ),
+        ({"train": [("a", "cat"), ("b", "cat"), ("c", "cat")]}, {"val": 0.9}, "got 3 in cat"),
+    ],
+)
+def test_what_cannot_be_divided_is_refused(entries, shares, message) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        divide("photos", entries, SplitShares(**shares))
+
+
+# ---- the three layouts ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def classes(tmp_path: Path, write_image) -> Path:
+    """Three classes of six images, in no split."""
+    for label in ("cat", "dog", "fox"):
+        for number in range(6):
+            write_image(tmp_path / "photos" / label / f"{number}.png")
+    return tmp_path / "photos"
+
+
+def sizes(root: Path, manifest: Path | None = None, **shares) -> dict[str, int]:
+    dataset = open_dataset(root, manifest, shares=SplitShares(**shares))
+    assert len(dataset.classes) == 3
+    return {split: len(samples) for split, samples in dataset.splits.items()}
+
+
+def test_a_folder_of_classes(classes: Path) -> None:
+    (classes / "readme.md").write_text("photos of pets")
+    assert sizes(classes, val=0.34, test=0.17) == {"train": 9, "val": 6, "test": 3}
+    assert open_dataset(classes, shares=SplitShares()).remarks == (f"{classes}: 1 file left out (1 .md)",)
+
+
+def test_a_test_that_is_there_is_kept(classes: Path, tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    classes.rename(tmp_path / "root" / "Train")
+    (tmp_path / "root" / "test" / "cat").mkdir(parents=True)
+    (tmp_path / "root" / "Train" / "cat" / "0.png").rename(tmp_path / "root" / "test" / "cat" / "0.png")
+    assert sizes(tmp_path / "root", val=0.2) == {"train": 14, "val": 3, "test": 1}
+    with pytest.raises(InvalidInput, match=r"folder val/ is required, got Train/, test/.*data.split: \{val: 0.15\}"):
+        open_dataset(tmp_path / "root")
+
+
+def test_a_manifest_with_and_without_splits(classes: Path, tmp_path: Path) -> None:
+    rows = [f"{path.relative_to(classes)},{path.parent.name}" for path in sorted(classes.rglob("*.png"))]
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("\n".join(["path,label", *rows]))
+    plain = open_dataset(classes, manifest, shares=SplitShares(val=0.2))
+    assert plain.splits == open_dataset(classes, shares=SplitShares(val=0.2)).splits
+    with pytest.raises(InvalidInput, match=r"add split to its first line.*data.split: \{val: 0.15\}"):
+        open_dataset(classes, manifest)
+    words = ["test" if row.startswith("cat/0") else "training" for row in rows]
+    manifest.write_text(
+        "\n".join(["path,label,split", *(f"{row},{word}" for row, word in zip(rows, words, strict=True))])
+    )
+    assert sizes(classes, manifest, val=0.2) == {"train": 14, "val": 3, "test": 1}
+    with pytest.raises(InvalidInput, match="split val must hold images"):
+        open_dataset(classes, manifest)
+
+
+def test_an_empty_class_is_named(classes: Path) -> None:
+    (classes / "bird").mkdir()
+    with pytest.raises(InvalidInput, match=r"photos: every class of train must hold images, got none in bird"):
+        open_dataset(classes, shares=SplitShares())
+
+
+def test_without_the_setting_a_folder_of_classes_is_refused_with_it(classes: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"got cat/, dog/, fox/; .* set `data.split: \{val: 0.15, test: 0.15\}`"):
+        open_dataset(classes)
+
+
+def test_images_in_no_class_folder_are_refused(classes: Path) -> None:
+    for folder in sorted(classes.iterdir()):
+        for image in folder.iterdir():
+            image.rename(classes / f"{folder.name}{image.name}")
+        folder.rmdir()
+    with pytest.raises(InvalidInput, match="got 18 in photos/ itself, in no class folder"):
+        open_dataset(classes, shares=SplitShares())
