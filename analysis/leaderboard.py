@@ -17,6 +17,7 @@ from search_spaces.errors import InvalidInput, ThawError
 from trainables.config import Objective, TrialConfig
 from trainables.data.content_remarks import skipped_remark
 from trainables.data_config import DataConfig
+from trainables.nested_settings import flat_settings, shared_settings
 from trainables.result import EpochReport, TrialResult, best_report
 from trainables.status import Status
 from trainables.storage.place import Place, as_place
@@ -331,19 +332,15 @@ def columns(entries: Iterable[Entry]) -> list[str]:
 
 def constants(entries: Iterable[Entry]) -> dict[str, Any]:
     """Return the settings that all entries share, without those that have their default; none without entries."""
-    listed = [entry.trial.config.flat() for entry in entries]
-    if not listed:
+    configs = [entry.trial.config for entry in entries]
+    if not configs:
         return {}
-    shared = {
-        name: value
-        for name, value in listed[0].items()
-        if all(name in other and other[name] == value for other in listed[1:])
-    }
-    usual = _defaults(listed[0])
+    shared = flat_settings(shared_settings([config.to_json() for config in configs]))
+    usual = _defaults(configs[0])
     return {name: value for name, value in shared.items() if name not in usual or usual[name] != value}
 
 
-def _defaults(known: dict[str, Any]) -> dict[str, Any]:
+def _defaults(config: TrialConfig) -> dict[str, Any]:
     sections = (("", TrialConfig), ("data.", DataConfig), ("objective.", Objective))
     values = {
         f"{prefix}{name}": field.default
@@ -351,7 +348,7 @@ def _defaults(known: dict[str, Any]) -> dict[str, Any]:
         for name, field in model.model_fields.items()
         if not field.is_required()
     }
-    return values | {"objective.mode": Objective(metric=known["objective.metric"]).mode}
+    return values | {"objective.mode": Objective(metric=config.objective.metric).mode}
 
 
 def _best_epoch(objective: Objective, trial: TrialResult) -> EpochReport | None:

@@ -4,7 +4,7 @@ Where files lie, how many trials run beside it and who is told of its progress i
 configurations compute the same model.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -25,6 +25,7 @@ from search_spaces.none_and_auto import OrNone
 from search_spaces.paths import FromFile
 from search_spaces.validation import Frozen, parse
 from trainables.data_config import DataConfig
+from trainables.nested_settings import flat_settings
 from trainables.task_catalog import (
     DEFAULT_TASK,
     Mode,
@@ -357,12 +358,4 @@ class TrialConfig(Frozen):
 
     def flat(self, separator: str = ".") -> dict[str, Any]:
         """Return the same under the names of the sweep file, one level deep: `lr`, `data.image_size`."""
-        return dict(_flat(self.to_json(), separator))
-
-
-def _flat(values: Mapping[str, Any], separator: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, separator, f"{prefix}{name}{separator}")
-        else:
-            yield prefix + name, value
+        return flat_settings(self.to_json(), separator)

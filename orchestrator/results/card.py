@@ -172,7 +172,7 @@ def _origin(facts: CardFacts) -> Iterator[str]:
     completed = sum(entry.rank is not None for entry in board.entries)
     yield "## Search"
     yield (
-        f"Trials: {len(board.entries)}, of which {completed} were trained to their end, ranked by `{metric}`. Trial "
+        f"Trials: {len(board.entries)} ({completed} trained to the end), ranked by `{metric}`. Trial "
         f"{facts.trial.trial_id}: {parameters_text(facts.trial.parameters)}."
     )
 

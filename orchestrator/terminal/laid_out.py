@@ -1,8 +1,6 @@
 """Layout of long tables: rich takes two milliseconds for a row, and few cells have to be wrapped."""
 
 from collections.abc import Sequence
-from itertools import groupby
-from operator import itemgetter
 from textwrap import TextWrapper
 
 from rich.cells import cell_len
@@ -11,7 +9,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-_GAP = 2
+_BETWEEN = "  "
 # A last column narrower than this is not wrapped alone.
 _LEAST = 24
 
@@ -26,7 +24,7 @@ def laid_out(table: Table, console: Console) -> Table | Text:
     """
     columns = [[_token(cell) for cell in (column.header, *column.cells)] for column in table.columns]
     widths = [max(cell_len(text) for text, _ in cells) for cells in columns]
-    room = console.width - sum(widths[:-1]) - _GAP * (len(widths) - 1)
+    room = console.width - sum(widths[:-1]) - len(_BETWEEN) * (len(widths) - 1)
     if any("\n" in text for cells in columns[:-1] for text, _ in cells) or room < min(widths[-1], _LEAST):
         return table
     sides = [column.justify for column in table.columns]
@@ -53,18 +51,19 @@ def _wrapped(cell: _Token, room: int, console: Console) -> list[_Token]:
 def _row(cells: Sequence[_Token], widths: Sequence[int], sides: Sequence[str], style: str) -> list[_Token]:
     """Return one line, with its break and without blanks before it."""
     tokens: list[_Token] = []
+    plain = ""  # neighbors without a style are one token: most of a row
     for (text, own), width, side in zip(cells, widths, sides, strict=True):
-        blank = (" " * (width - cell_len(text)), "")
-        token = (text, f"{style} {own}" if style and own else style or own)
-        tokens += [blank, token] if side == "right" else [token, blank]
-        tokens.append((" " * _GAP, ""))
-    while tokens and not tokens[-1][0].strip():
+        blank = " " * (width - cell_len(text))
+        if not (style or own):
+            plain += (blank + text if side == "right" else text + blank) + _BETWEEN
+            continue
+        before, after = (blank, "") if side == "right" else ("", blank)
+        tokens += [(plain + before, ""), (text, f"{style} {own}" if style and own else style or own)]
+        plain = after + _BETWEEN
+    tokens.append((plain, ""))
+    while tokens and not (last := tokens[-1][0].rstrip()):
         tokens.pop()
-    if tokens:
-        tokens[-1] = (tokens[-1][0].rstrip(), tokens[-1][1])
-    # Neighbors of one style as one: most of a row.
-    joined = [("".join(text for text, _ in group), own) for own, group in groupby(tokens, key=itemgetter(1))]
-    return [*joined, ("\n", "")]
+    return [*tokens[:-1], (last, tokens[-1][1]), ("\n", "")] if tokens else [("\n", "")]
 
 
 def _token(cell: object) -> _Token:
