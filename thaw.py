@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from analysis.comparison import compare_trials
+    from analysis.comparisons.comparison import compare_trials
     from analysis.leaderboard import Leaderboard
     from analysis.report.panels import figures
     from orchestrator.driver.sweep import run_sweep
@@ -19,7 +19,7 @@ __all__ = ["Leaderboard", "Predictor", "compare_trials", "figures", "load", "run
 _HOMES = {
     "Leaderboard": "analysis.leaderboard",
     "Predictor": "trainables.bundle.predict",
-    "compare_trials": "analysis.comparison",
+    "compare_trials": "analysis.comparisons.comparison",
     "figures": "analysis.report.panels",
     "load": "orchestrator.spec.loading",
     "run_sweep": "orchestrator.driver.sweep",

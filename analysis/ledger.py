@@ -67,6 +67,9 @@ class RunRecord(BaseModel):
     distributions: dict[str, Any]
     """Optuna's distribution, as JSON, of each parameter of the space."""
 
+    confirms: str | None = None
+    """Group in W&B of the run whose finalists are trained again here; None for a search."""
+
     created: AwareDatetime
     """Time at which the run was launched, with its time zone."""
 

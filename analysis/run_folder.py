@@ -167,8 +167,13 @@ class RunFolder:
         return self.root / "report.html"
 
     @property
+    def confirm(self) -> Place:
+        """Run in which the finalists are trained again under several seeds; see `thaw confirm`."""
+        return self.root / "confirm"
+
+    @property
     def winner(self) -> Place:
-        """Folder of the confirmed or retrained winner."""
+        """Folder of the retrained winner."""
         return self.root / "winner"
 
     @property

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.comparisons.paired import paired_difference
 from analysis.leaderboard import Entry
 from analysis.ledger import by_id
-from analysis.paired import paired_difference
 from analysis.predictions import output_classes, read_predictions
 from analysis.report.panel import RunData
 from analysis.run_folder import probe_id

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 from markupsafe import Markup
 
-from analysis.comparison import TrialComparison, comparison_text
+from analysis.comparisons.comparison import TrialComparison, comparison_text
 from analysis.report.page import render_run, templates
 from analysis.report.panel import COLORS, Panel, RunData, figure, plain, printable
 from analysis.report.run_summary import RunSummary

@@ -11,7 +11,7 @@ COMMANDS = {
     **dict.fromkeys(("demo", "init", "schema", "doctor"), "setup"),
     "data": "data",
     "plan": "plan",
-    **dict.fromkeys(("space", "sweep", "submit", "resume", "extend", "status", "logs", "stop"), "sweeps"),
+    **dict.fromkeys(("space", "sweep", "submit", "resume", "extend", "confirm", "status", "logs", "stop"), "sweeps"),
     **dict.fromkeys(("trial", "explain", "import-config"), "trials"),
     **dict.fromkeys(("leaderboard", "compare"), "leaderboard"),
     **dict.fromkeys(("evaluate", "retrain", "export", "predict", "benchmark"), "results"),

@@ -82,10 +82,18 @@ class SweepReporter:
         else:
             prose(errors, f"[bold yellow]warning:[/bold yellow] {escaped(message)}")
 
-    def follow(self, spec: "SweepSpec", run: Place, drive: "Callable[[tuple[Observer, ...]], SweepOutcome]") -> None:
+    def follow(
+        self,
+        spec: "SweepSpec",
+        run: Place,
+        drive: "Callable[[tuple[Observer, ...]], SweepOutcome | None]",
+        *,
+        shown: bool = True,
+    ) -> None:
         """Call `drive`, which runs the sweep at `run` to its end, with the observers.
 
-        Raises the errors of `drive`, and typer.Exit where a user stopped the sweep.
+        `drive` returns None where nothing was left to do. The outcome is `shown`, or else left to the caller. Raises
+        the errors of `drive`, and typer.Exit where a user stopped the sweep.
         """
         from orchestrator.search.rungs import make_rungs, unstoppable_warning
         from orchestrator.search.unmodeled_dimensions import sampler_warning
@@ -104,8 +112,11 @@ class SweepReporter:
         except KeyboardInterrupt:  # a second Ctrl-C, or one before the first trial
             self._report_cut(run)
             raise typer.Exit(130) from None
+        if outcome is None:
+            return
         if self.log is None:
-            _show(outcome, hints=not self.quiet)
+            if shown or outcome.interrupted:
+                _show(outcome, hints=not self.quiet)
         elif outcome.baseline is not None:
             self.log.baseline(outcome.baseline)
         if outcome.interrupted:

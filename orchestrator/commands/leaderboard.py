@@ -109,7 +109,7 @@ def side_by_side(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show where two trials differ: settings, curves, and whether one is better on the validation images."""
-    from analysis.comparison import compare_trials, comparison_text
+    from analysis.comparisons.comparison import compare_trials, comparison_text
     from analysis.leaderboard import Leaderboard
     from analysis.run_folder import open_run
     from orchestrator.terminal.comparison import curve_table, setting_table

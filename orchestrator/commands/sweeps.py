@@ -1,4 +1,4 @@
-"""Commands for sweeps: space, sweep, submit, resume, extend, status, logs, stop."""
+"""Commands for sweeps: space, sweep, submit, resume, extend, confirm, status, logs, stop."""
 
 import codecs
 import time
@@ -20,6 +20,7 @@ from orchestrator.commands.options import (
     output,
     print_json,
     prose,
+    show_problem,
     warn_of,
 )
 from search_spaces.errors import InvalidInput
@@ -33,7 +34,7 @@ FOLLOW_SECONDS = 1.0
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
-    for command in (space, sweep, submit, resume, extend, status, logs, stop):
+    for command in (space, sweep, submit, resume, extend, confirm, status, logs, stop):
         app.command(rich_help_panel="Sweep")(command)
 
 
@@ -180,6 +181,54 @@ def extend(
                 "on the leaderboard, and the sampler is not told of them"
             )
         tell.follow(extended.spec, run, lambda observers: extend_sweep(extended, observers, address))
+
+
+def confirm(
+    run: RunArgument,
+    top: Annotated[int, typer.Option(min=1, help="Number of finalists, from the first of the leaderboard.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Number of trainings of each, with other seeds.")] = 5,
+    address: AddressOption = None,
+    quiet: QuietOption = False,
+    log_format: LogFormatOption = LogFormat.TEXT,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Train the best trials again under several seeds, to their last epoch, and say whether there is a winner.
+
+    The best of many scores is partly luck. What was trained before is kept: more --seeds add to it.
+    """
+    with sweep_reporter(quiet=quiet or format is Format.JSON, log_format=log_format) as tell:
+        from analysis.run_folder import open_run
+        from orchestrator.driver.confirm import (
+            check_confirmation,
+            confirm_finalists,
+            confirmation_of,
+            plan_confirmation,
+        )
+        from orchestrator.terminal.confirmation import confirmation_table, confirmation_text
+        from orchestrator.tracking.configured_trackers import publish_summary
+
+        folder = open_run(run)
+        plan = plan_confirmation(folder, top, seeds)
+        names = ", ".join(trial.trial_id for trial in plan.finalists)
+        tell.say(f"{names}: {len(plan.seeds)} trainings each, run {escaped(folder.confirm)}")
+        if len(plan.finalists) < top:
+            tell.warn(f"--top {top}: the run has {len(plan.finalists)} finalists that differ in more than their seed")
+        with decoding_bar(quiet=not tell.talks) as on_decoding:
+            arrays = check_confirmation(plan, on_decoding)
+        tell.follow(
+            plan.spec,
+            folder.confirm,
+            lambda observers: confirm_finalists(plan, arrays, observers, address),
+            shown=False,
+        )
+        found = confirmation_of(plan)
+        if format is Format.JSON:
+            print_json(found.to_json())
+        elif tell.log is None:
+            output.print(confirmation_table(found))
+            prose(output, f"\n{escaped(confirmation_text(found))}")
+        publish_summary(folder, plan.spec.tracking, show_problem)
+        tell.say(f"\nretrain and test the best: {escaped(thaw_command('retrain', run))}")
 
 
 def status(run: RunArgument, format: FormatOption = Format.TABLE) -> None:

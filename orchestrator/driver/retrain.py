@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.leaderboard import Leaderboard
+from analysis.comparisons.confirmation import confirmed_winner
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, open_run
 from analysis.run_store import RunStore, write_atomically
@@ -58,7 +58,7 @@ def retrain_winner(
     tracker needs a package that is not installed.
     """
     run = open_run(folder)
-    winner = Leaderboard.from_run(run).winner()
+    winner = confirmed_winner(run)
     spec = load_run(run)
     check_trackers(spec.tracking)
     cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from analysis.baseline import Baseline, baseline
+from analysis.comparisons.baseline import Baseline, baseline
 from analysis.identity import current_uid, new_uid
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger, RunRecord
@@ -74,9 +74,16 @@ class SweepOutcome:
 
 
 def run_sweep(
-    spec: SweepSpec, arrays: Arrays | None = None, observers: Iterable[Observer] = (), address: str | None = None
+    spec: SweepSpec,
+    arrays: Arrays | None = None,
+    observers: Iterable[Observer] = (),
+    address: str | None = None,
+    *,
+    confirms: str | None = None,
 ) -> SweepOutcome:
     """Run a new sweep to its end; `arrays` is what `preflight` returned, where that has been called already.
+
+    `confirms` is the group of the run whose finalists are trained again.
 
     It runs on the Ray cluster at `address` (`auto`, HOST:PORT), or at $RAY_ADDRESS, and without them on this machine.
     Raises InvalidInput before anything is trained or written, also where another process drives a run of this name,
@@ -91,7 +98,7 @@ def run_sweep(
         with claimed(root, check_fresh(root), cache) as claim, session_of(spec, claim, arrays, address):
             run = claim.open()
             warm_start.store(run, warm)
-            create_run(run, spec, arrays)
+            create_run(run, spec, arrays, confirms)
             return drive(spec, claim, arrays, events, address)
 
 
@@ -132,13 +139,14 @@ def session_of(spec: SweepSpec, claim: BeatingClaim, arrays: Arrays, address: st
         yield
 
 
-def create_run(run: RunFolder, spec: SweepSpec, arrays: Arrays) -> None:
+def create_run(run: RunFolder, spec: SweepSpec, arrays: Arrays, confirms: str | None = None) -> None:
     """Write the resolved sweep file and the record of a new run."""
     write_atomically(run.sweep_yaml, spec.to_yaml())
     Ledger(run).write_run(
         RunRecord(
             name=spec.name,
             uid=new_uid(),
+            confirms=confirms,
             objective=spec.objective,
             created=datetime.datetime.now(datetime.UTC),
             classes=arrays.classes,

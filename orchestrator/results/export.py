@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from analysis.leaderboard import Leaderboard
+from analysis.comparisons.confirmation import confirmed_winner
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, open_run
 from analysis.run_store import RunStore, write_atomically
@@ -77,7 +77,7 @@ def export_winner(
     task without an export.
     """
     run = open_run(folder)
-    winner = Leaderboard.from_run(run).winner()
+    winner = confirmed_winner(run)
     tracking = load_run(run).tracking
     weights, origin = winner_weights(run, winner)
     exported = _export(run, run.export, winner, weights, origin, wanted)

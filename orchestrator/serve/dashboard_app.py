@@ -10,7 +10,7 @@ from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.responses import RedirectResponse
 from plotly.offline import get_plotlyjs
 
-from analysis.comparison import compare_trials
+from analysis.comparisons.comparison import compare_trials
 from analysis.report.live_page import (
     PageLink,
     comparison_part,

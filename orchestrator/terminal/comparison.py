@@ -3,7 +3,7 @@
 from rich.table import Table
 from rich.text import Text
 
-from analysis.comparison import TrialComparison
+from analysis.comparisons.comparison import TrialComparison
 from orchestrator.terminal.safe_console import safe_text
 from search_spaces.space import value_text
 

@@ -14,7 +14,7 @@ from trainables.result import EpochReport, TrialResult
 from trainables.status import Status
 
 if TYPE_CHECKING:  # pyarrow comes with it, which no event but one needs
-    from analysis.baseline import Baseline
+    from analysis.comparisons.baseline import Baseline
 
 
 class EventLog(Observer):

@@ -16,7 +16,7 @@ from trainables.result import EpochReport
 from trainables.status import Status
 
 if TYPE_CHECKING:  # torch, onnxruntime and pyarrow come with these, which a leaderboard does not need
-    from analysis.baseline import Baseline
+    from analysis.comparisons.baseline import Baseline
     from trainables.bundle.benchmark import Measurement
     from trainables.bundle.parity import Parity
     from trainables.bundle.pixels_export import PixelsReport

@@ -98,7 +98,7 @@ class Dispatcher(Observer):
             sweep=self._sweep,
             run=self._run,
             name=trial.trial_id,
-            job_type="trial",
+            job_type=self._sweep.job,
             config=trial.config,
             parameters=trial.parameters,
             earlier=self._logged.get(trial.trial_id, ()),

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+from analysis.comparisons.confirmation import Confirmation, confirmed_winner, read_confirmation
 from analysis.leaderboard import Entry, Leaderboard
 from analysis.ledger import Ledger, by_id
 from analysis.run_folder import RunFolder
 from analysis.run_store import RunStore
 from analysis.winner import exported_model, exported_trial, retrain_record
 from orchestrator.tracking.sweep_identity import SweepIdentity
+from trainables.result import TrialResult
 from trainables.status import Status
 from trainables.storage.place import Place
 
@@ -62,22 +64,34 @@ class SweepSummary:
     """Search space as written in the sweep file."""
 
     files: TrialFiles | None = None
-    """Files of the best trial; None without one."""
+    """Files of the winner; None without one."""
+
+    winner: TrialResult | None = None
+    """Trial that the run recommends: the best finalist where they are confirmed, else the best trial."""
+
+    confirmation: Confirmation | None = None
+    """Finalists that were trained again; None before `thaw confirm`."""
 
     @classmethod
     def from_run(cls, run: RunFolder) -> Self:
         """Read the summary of a run. Raises InvalidInput when a record cannot be used."""
         found = Ledger(run).read_run()
-        summary = cls(
-            SweepIdentity(found.name, found.uid, found.attempts), run, Leaderboard.from_run(run), space=found.space
-        )
+        summary = cls(SweepIdentity.recorded(found), run, Leaderboard.from_run(run), space=found.space)
         if summary.best is None:
             return summary
-        winner = summary.best.trial
+        winner = confirmed_winner(run)
         record = retrain_record(run, winner)
         test = {} if record is None else record.get("test", {}).get("metrics", {})
         files = TrialFiles.newest(run, winner.trial_id)
-        return replace(summary, test=test, model=exported_model(run), exported=exported_trial(run), files=files)
+        return replace(
+            summary,
+            winner=winner,
+            test=test,
+            model=exported_model(run),
+            exported=exported_trial(run),
+            files=files,
+            confirmation=read_confirmation(run),
+        )
 
     @property
     def folder(self) -> Path:
@@ -102,6 +116,10 @@ class SweepSummary:
         if self.best is not None and self.best.trial.best is not None:
             values |= {"best/trial": self.best.trial.trial_id, "best/epoch": self.best.trial.best.epoch}
             values |= {f"best/{name}": value for name, value in self.best.trial.best.metrics.items()}
+        if self.confirmation is not None and self.confirmation.finalists:
+            best = self.confirmation.finalists[0]
+            values |= {"confirm/trial": best.trial_id, "confirm/mean": best.mean, "confirm/seeds": len(best.values)}
+            values |= {"confirm/is_best": "yes" if self.confirmation.winner is not None else "not told apart"}
         if self.model is not None:
             # Below the run, which may be moved and copied.
             values["export/model"] = f"{self.model.parent.name}/{self.model.name}"

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Literal, Self
 
-from analysis.ledger import Ledger
+from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder
 
 
@@ -21,16 +21,30 @@ class SweepIdentity:
     attempts: Mapping[str, int] = field(default_factory=dict)
     """Number of the id of each trial that was sent again under a new id, and of the retraining; 1 for the others."""
 
+    confirms: str | None = None
+    """Group of the run whose finalists are confirmed; None for a search."""
+
     @classmethod
     def of(cls, run: RunFolder) -> Self:
         """Read the identity of a run. Raises InvalidInput when its record cannot be used."""
-        record = Ledger(run).read_run()
-        return cls(record.name, record.uid, record.attempts)
+        return cls.recorded(Ledger(run).read_run())
+
+    @classmethod
+    def recorded(cls, record: RunRecord) -> Self:
+        """Return the identity in the record of a run."""
+        return cls(record.name, record.uid, record.attempts, record.confirms)
 
     @property
     def group(self) -> str:
         """Name under which a service shows the runs of the sweep."""
+        if self.confirms is not None:
+            return self.confirms
         return self.name if self.uid is None else f"{self.name}-{self.uid}"
+
+    @property
+    def job(self) -> Literal["trial", "confirm"]:
+        """Kind of the sweep's trials."""
+        return "trial" if self.confirms is None else "confirm"
 
     def id_of(self, name: str) -> str:
         """Return the id of a trial, or of another run of the sweep."""

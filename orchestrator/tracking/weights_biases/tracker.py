@@ -73,8 +73,8 @@ class WandbTracker:
             run.summary.update(summary.values())
             if self._is_online:  # else `thaw wandb publish` adds them: drawing takes seconds, and a sweep waits
                 log_figures(run, page_panels(summary))
-        if summary.best is not None and summary.files is not None:
-            self._publish_models(summary, summary.best.trial, summary.files)
+        if summary.winner is not None and summary.files is not None:
+            self._publish_models(summary, summary.winner, summary.files)
         self.check()
 
     def publish_figures(self, summary: SweepSummary) -> None:

@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 from report_runs import unpacked
 
-from analysis.comparison import compare_trials
+from analysis.comparisons.comparison import compare_trials
 from analysis.report.live_page import (
     ListedRun,
     PageLink,

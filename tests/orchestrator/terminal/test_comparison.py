@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from analysis.comparison import TrialComparison, comparison_text
-from analysis.paired import PairedDifference
+from analysis.comparisons.comparison import TrialComparison, comparison_text
+from analysis.comparisons.paired import PairedDifference
 from orchestrator.terminal.comparison import curve_table, setting_table
 from trainables.config import Objective
 from trainables.interval import Interval

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from analysis.baseline import Baseline
+from analysis.comparisons.baseline import Baseline
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.terminal.event_log import EventLog
 from orchestrator.tracking.observer import SweepEnding, SweepStart, TrackerProblem

@@ -5,7 +5,7 @@ import pytest
 from consoles import ODD, console, shown
 from run_records import trial as trial_record
 
-from analysis.baseline import Baseline
+from analysis.comparisons.baseline import Baseline
 from analysis.leaderboard import Leaderboard
 from orchestrator.terminal.tables import (
     against_probe,

@@ -6,8 +6,8 @@ images. The winner was chosen on them, so its score there is too high.
 
 from dataclasses import dataclass
 
+from analysis.comparisons.paired import paired_difference
 from analysis.leaderboard import Leaderboard
-from analysis.paired import paired_difference
 from analysis.run_folder import RunFolder, probe_id
 from trainables.result import TrialResult
 from trainables.task.bootstrap import Difference

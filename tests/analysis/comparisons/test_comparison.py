@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from run_records import run_record, trial
 
-from analysis.comparison import compare_trials
+from analysis.comparisons.comparison import compare_trials
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder

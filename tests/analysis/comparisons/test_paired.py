@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.paired import paired_difference
+from analysis.comparisons.paired import paired_difference
 from analysis.run_folder import RunFolder
 
 LABELS = ["a", "b"] * 100

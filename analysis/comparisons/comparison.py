@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.comparisons.paired import PairedDifference, paired_difference
 from analysis.leaderboard import Leaderboard
-from analysis.paired import PairedDifference, paired_difference
 from analysis.run_folder import RunFolder, open_run
 from search_spaces.errors import InvalidInput, closest, shown
 from trainables.config import Objective

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from run_records import run_record, trial
 
-from analysis.baseline import baseline
+from analysis.comparisons.baseline import baseline
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, probe_id

@@ -1,0 +1,200 @@
+"""Confirmation: finalists of a run, each trained again under several seeds, and whether one of them is the best.
+
+The best of many validation scores is partly luck: of its seed, and of the images. New seeds take away the first.
+"""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from analysis.leaderboard import Leaderboard
+from analysis.ledger import Ledger
+from analysis.run_folder import RunFolder, open_run
+from search_spaces.errors import InvalidInput
+from trainables.config import Objective
+from trainables.interval import Interval
+from trainables.result import TrialResult
+from trainables.status import Status
+
+SEED = "seed"
+
+_CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """Finalist: a trial that was trained again under several seeds."""
+
+    trial_id: str
+    """Trial of the search."""
+
+    values: Mapping[int, float]
+    """Objective of each training by its seed."""
+
+    mean: float
+    """Mean of the values."""
+
+    interval: Interval | None
+    """Interval of the mean over other seeds (Student's t); None for one seed."""
+
+    behind: Interval | None = None
+    """Interval of the distance to the best finalist (Welch's t); None for the best itself and for one seed."""
+
+    p_value: float | None = None
+    """Probability of such a distance between equal finalists, two-sided; None as for `behind`."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready mapping."""
+        return {
+            "trial_id": self.trial_id,
+            "values": {str(seed): value for seed, value in self.values.items()},
+            "mean": self.mean,
+            "interval": None if self.interval is None else list(self.interval),
+            "behind": None if self.behind is None else list(self.behind),
+            "p_value": self.p_value,
+        }
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """Confirmation: what the trainings of the finalists say so far."""
+
+    objective: Objective
+    """Objective of the run."""
+
+    finalists: tuple[Finalist, ...]
+    """Finalists with a value, the best mean first."""
+
+    planned: int
+    """Number of trainings."""
+
+    completed: int
+    """Number of those that have a value."""
+
+    failed: int = 0
+    """Number of those that have ended without one."""
+
+    @property
+    def is_done(self) -> bool:
+        """True where no training is left to do."""
+        return self.completed + self.failed >= self.planned
+
+    @property
+    def winner(self) -> Finalist | None:
+        """Best finalist; None where it cannot be told from each of the others, or others are still being trained.
+
+        It has to be better than every other, each at a level of 5 %. So equal finalists are told apart in at most 5 of
+        100 confirmations, however many there are (intersection-union test, Berger 1982).
+        """
+        if not self.is_done or len(self.finalists) < 2:
+            return None
+        best, *others = self.finalists
+        return best if all(_is_below(other.p_value, 1 - _CONFIDENCE) for other in others) else None
+
+    @property
+    def left_behind(self) -> tuple[Finalist, ...]:
+        """Finalists that are worse than the best one, at a level of 5 % for all of them together (Bonferroni)."""
+        others = self.finalists[1:]
+        return tuple(other for other in others if _is_below(other.p_value, (1 - _CONFIDENCE) / len(others)))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready mapping."""
+        return {
+            "metric": self.objective.metric,
+            "planned": self.planned,
+            "completed": self.completed,
+            "failed": self.failed,
+            "winner": None if self.winner is None else self.winner.trial_id,
+            "finalists": [finalist.to_json() for finalist in self.finalists],
+        }
+
+
+def read_confirmation(run: RunFolder) -> Confirmation | None:
+    """Read the confirmation of a run; None where none was begun. Raises InvalidInput for records that are damaged."""
+    if not run.confirm.is_dir():
+        return None
+    try:
+        confirming = open_run(run.confirm)
+    except InvalidInput:  # its driver has claimed the folder, and written nothing yet
+        return None
+    ledger = Ledger(confirming)
+    record = ledger.read_run()
+    values: dict[str, dict[int, float]] = {}
+    failed = 0
+    names = {finalist_key(trial): trial.trial_id for trial in _best_first(run)}
+    for trial in ledger.trials():
+        name = names.get(finalist_key(trial))
+        if name is None or trial.status.unfinished:
+            continue
+        if trial.status is Status.COMPLETED and trial.objective is not None:
+            values.setdefault(name, {})[trial.config.seed] = trial.objective
+        else:
+            failed += 1
+    finalists = compare_finalists(values, record.objective)
+    return Confirmation(record.objective, finalists, record.trials_planned, sum(map(len, values.values())), failed)
+
+
+def confirmed_winner(run: RunFolder) -> TrialResult:
+    """Return the trial that a run recommends: the best finalist once all are confirmed, else that of rank 1.
+
+    Raises InvalidInput where no trial is COMPLETED.
+    """
+    board = Leaderboard.from_run(run)
+    found = read_confirmation(run)
+    if found is None or not found.is_done or not found.finalists:
+        return board.winner()
+    return Ledger(run).read_trial(found.finalists[0].trial_id)
+
+
+def compare_finalists(values: Mapping[str, Mapping[int, float]], objective: Objective) -> tuple[Finalist, ...]:
+    """Return the finalists, the best mean first, from their values by trial id and seed."""
+    sign = 1 if objective.mode == "max" else -1
+    means = {name: statistics.fmean(found.values()) for name, found in values.items() if found}
+    ordered = sorted(means, key=lambda name: (-sign * means[name], name))
+    finalists = []
+    for name in ordered:
+        own, best = [*values[name].values()], [*values[ordered[0]].values()]
+        behind, p_value = (None, None) if name == ordered[0] else _distance(best, own, sign)
+        finalists.append(Finalist(name, dict(values[name]), means[name], _mean_interval(own), behind, p_value))
+    return tuple(finalists)
+
+
+def finalist_key(trial: TrialResult) -> str:
+    """Return what trainings of one finalist share: all settings that decide the result, but for the seed."""
+    config = trial.config.model_copy(update={SEED: 0, "feature_views": 0})
+    return repr(sorted(config.flat().items()))
+
+
+def _best_first(run: RunFolder) -> Sequence[TrialResult]:
+    # Of trials that differ in their seed alone the last one stands in the mapping: the best.
+    return [entry.trial for entry in reversed(Leaderboard.from_run(run).entries) if entry.rank is not None]
+
+
+def _mean_interval(values: Sequence[float]) -> Interval | None:
+    from scipy import stats  # takes a second
+
+    if len(values) < 2:
+        return None
+    mean, error = statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
+    half = float(stats.t.ppf(0.5 + _CONFIDENCE / 2, len(values) - 1)) * error
+    return Interval(mean - half, mean + half)
+
+
+def _distance(best: Sequence[float], other: Sequence[float], sign: int) -> tuple[Interval | None, float | None]:
+    """Return the interval of how far a finalist is behind the best, and its p-value."""
+    from scipy import stats
+
+    if len(best) < 2 or len(other) < 2:
+        return None, None
+    distance = sign * (statistics.fmean(best) - statistics.fmean(other))
+    if statistics.stdev(best) == statistics.stdev(other) == 0:
+        return Interval(distance, distance), 0.0 if distance > 0 else 1.0
+    found = stats.ttest_ind(best, other, equal_var=False)
+    low, high = (sign * float(bound) for bound in found.confidence_interval(_CONFIDENCE))
+    return Interval(min(low, high), max(low, high)), float(found.pvalue)
+
+
+def _is_below(value: float | None, level: float) -> bool:
+    return value is not None and value < level

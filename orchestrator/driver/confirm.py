@@ -1,0 +1,152 @@
+"""Confirmation: the best trials of a run are trained again under several seeds, in a run of their own within it.
+
+That run has the space of the search with the seed as a further dimension, and exactly the points that are confirmed: so
+it is driven, resumed, stopped and looked at like any other.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import count, islice
+from typing import Any
+
+from analysis.comparisons.confirmation import SEED, Confirmation, finalist_key, read_confirmation
+from analysis.leaderboard import Leaderboard
+from analysis.ledger import Ledger
+from analysis.run_folder import RunFolder, claimed_run
+from analysis.run_store import RunStore
+from orchestrator.driver.extend import Extended, extend_sweep, plan_extension
+from orchestrator.driver.preflight import check_inputs
+from orchestrator.driver.sweep import SweepOutcome, resume_sweep, run_sweep
+from orchestrator.spec.loading import resolve
+from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.tracking.observer import Observer
+from orchestrator.tracking.sweep_identity import SweepIdentity
+from search_spaces.documents import dump_yaml, read_mapping
+from search_spaces.errors import InvalidInput
+from search_spaces.space import Point
+from trainables.data.arrays import Arrays, Progress
+from trainables.result import TrialResult
+
+# Of the search alone: a confirmation trains without fixed views of the images, as a retraining does.
+_OF_THE_SEARCH = (SEED, "feature_views")
+
+
+@dataclass(frozen=True)
+class ConfirmationPlan:
+    """ConfirmationPlan: trainings that confirm the finalists of a run."""
+
+    run: RunFolder
+    """Run of the search."""
+
+    spec: SweepSpec
+    """Sweep of these trainings."""
+
+    finalists: tuple[TrialResult, ...]
+    """Finalists, the best of the leaderboard first."""
+
+    seeds: tuple[int, ...]
+    """Seeds, none of which a finalist had in the search."""
+
+
+def plan_confirmation(run: RunFolder, top: int, seeds: int) -> ConfirmationPlan:
+    """Plan the training of the `top` best trials under so many `seeds`; trials that differ in their seed count once.
+
+    A run with fewer COMPLETED trials has fewer finalists. Raises InvalidInput where it has none, and for a finalist
+    that lies outside of the space since an extension.
+    """
+    board = Leaderboard.from_run(run)
+    board.winner()  # the message where no trial is COMPLETED
+    distinct: dict[str, TrialResult] = {}
+    for entry in board.entries:
+        if entry.rank is not None:
+            distinct.setdefault(finalist_key(entry.trial), entry.trial)
+    finalists = tuple(islice(distinct.values(), top))
+    used = {trial.config.seed for trial in finalists}
+    new = tuple(islice((seed for seed in count() if seed not in used), seeds))
+    store = RunStore(run)
+    with store.reading(store.newest(lambda layer: layer.sweep_yaml)) as path:
+        raw = read_mapping(path)
+        spec = resolve(_confirming(raw, run, finalists, new), path.parent, str(run.sweep_yaml))
+    return ConfirmationPlan(run, spec, finalists, new)
+
+
+def check_confirmation(plan: ConfirmationPlan, on_progress: Progress | None = None) -> Arrays:
+    """Check what the trainings need; return the images. Raises InvalidInput where they are not those of the search."""
+    arrays = check_inputs(plan.spec, on_progress)
+    if not arrays.fingerprints.is_trained(Ledger(plan.run).read_run().fingerprint):
+        raise InvalidInput(
+            f"{plan.spec.data.root}: finalists must be confirmed on the images of their search, but they have changed "
+            "since; restore them, or launch a new sweep"
+        )
+    return arrays
+
+
+def confirm_finalists(
+    plan: ConfirmationPlan,
+    arrays: Arrays | None = None,
+    observers: Iterable[Observer] = (),
+    address: str | None = None,
+) -> SweepOutcome | None:
+    """Do those trainings of the plan that have not been done; return None where none was left to do.
+
+    `arrays` is what `check_confirmation` returned. Raises as `run_sweep`, `resume_sweep` and `extend_sweep` do.
+    """
+    confirming = claimed_run(plan.run.confirm)
+    if not any(layer.run_json.is_file() for layer in confirming.layers()):
+        arrays = arrays or check_confirmation(plan)
+        return run_sweep(plan.spec, arrays, observers, address, confirms=SweepIdentity.of(plan.run).group)
+    ledger = Ledger(confirming)
+    known = ledger.trials()
+    done = {(finalist_key(trial), trial.config.seed) for trial in known}
+    points = [
+        (finalist, seed)
+        for seed in plan.seeds
+        for finalist in plan.finalists
+        if (finalist_key(finalist), seed) not in done
+    ]
+    left = ledger.read_run().trials_planned - len(known)
+    if len(points) > left:
+        return extend_sweep(_extension(plan, known, len(points) - left), observers, address)
+    if left or any(trial.status.unfinished for trial in known):
+        return resume_sweep(plan.run.confirm, observers, address)
+    return None
+
+
+def confirmation_of(plan: ConfirmationPlan) -> Confirmation:
+    """Read what the trainings say so far."""
+    found = read_confirmation(plan.run)
+    assert found is not None
+    return found
+
+
+def _extension(plan: ConfirmationPlan, known: Sequence[TrialResult], more: int) -> Extended:
+    seeds = sorted({*plan.seeds, *(trial.config.seed for trial in known)})
+    points = dump_yaml(list(plan.spec.search.points or ()))
+    return plan_extension(
+        plan.run.confirm, more, [f"space.{SEED}={dump_yaml({'choice': seeds})}", f"search.points={points}"]
+    )
+
+
+def _confirming(
+    raw: dict[str, Any], run: RunFolder, finalists: Sequence[TrialResult], seeds: Sequence[int]
+) -> dict[str, Any]:
+    """Return the sweep file of the trainings from that of the search."""
+    fixed, space = (
+        {name: value for name, value in (raw.get(section) or {}).items() if name not in _OF_THE_SEARCH}
+        for section in ("trial", "space")
+    )
+    points = [{**_settings(finalist), SEED: seed} for seed in seeds for finalist in finalists]
+    return {
+        **raw,
+        "name": run.confirm.name,
+        "trial": {**fixed, "feature_views": 0},
+        "space": {**space, SEED: {"choice": [*seeds]}},
+        "search": {"sampler": "random", "trials": len(points), "probe": False, "points": points},
+        "stopping": "none",
+        "budget": {},
+        "storage": {**raw.get("storage", {}), "root": str(run.root), "keep_best": None},
+    }
+
+
+def _settings(finalist: TrialResult) -> Point:
+    return {name: value for name, value in finalist.parameters.items() if name not in _OF_THE_SEARCH}
