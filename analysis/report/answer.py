@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.comparisons.confirmation import confirmation_text
 from analysis.comparisons.paired import paired_difference
 from analysis.leaderboard import Entry
 from analysis.ledger import by_id
@@ -49,14 +50,20 @@ def answer(data: RunData) -> SearchAnswer:
         lead = "No trial has completed." if data.board.entries else "No trial has completed yet."
         texts = (_unfinished_rival(data, None), _failures(data))
         return SearchAnswer(lead, "", tuple(text for text in texts if text), *_next_step(data, ranked))
-    winner = ranked[0]
+    winner = data.winner or ranked[0]
+    ranked = [winner, *(entry for entry in ranked if entry is not winner)]
     config = winner.trial.config
     lead = f"{config.architecture} with strategy {config.strategy} leads: {data.metric} {winner.objective:.3f}"
     bounds = _interval(data, winner)
     if bounds is not None:
         images, interval = bounds
         lead += f" (95 % interval on {images} validation images: {interval.low:.3f} to {interval.high:.3f})"
-    found = [_unfinished_rival(data, winner), _against_runner_up(data, ranked), _against_probe(data, winner)]
+    found = [
+        _confirmed(data),
+        _unfinished_rival(data, winner),
+        _against_runner_up(data, ranked),
+        _against_probe(data, winner),
+    ]
     found += [_on_test(data), _failures(data)]
     reasons = [text for text in found if text]
     settings_text = f"Trial {winner.trial.trial_id}: {parameters_text(winner.trial.parameters)}"
@@ -78,6 +85,13 @@ def _interval(data: RunData, winner: Entry) -> tuple[int, Interval] | None:
     outputs = np.equal.outer(predicted, classes).astype(np.float32)
     bounds = intervals(outputs, np.searchsorted(classes, labels), data.board.metrics_version)
     return len(labels), bounds.metrics[statistic]
+
+
+def _confirmed(data: RunData) -> str:
+    if data.confirmation is None:
+        return ""
+    text = confirmation_text(data.confirmation)
+    return f"Finalists under other seeds: {text}."
 
 
 def _against_runner_up(data: RunData, ranked: list[Entry]) -> str:

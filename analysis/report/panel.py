@@ -10,6 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from analysis.class_scores import ClassScores, class_scores
+from analysis.comparisons.confirmation import Confirmation, read_confirmation
 from analysis.heartbeat import seems_alive
 from analysis.leaderboard import Entry, Leaderboard
 from analysis.ledger import Ledger, RunRecord
@@ -132,20 +133,36 @@ class RunData:
             return None
 
     @cached_property
+    def confirmation(self) -> Confirmation | None:
+        """Finalists that were trained again; None before that, and where the records cannot be used."""
+        try:
+            return read_confirmation(self.run)
+        except InvalidInput:  # `thaw confirm` says what is wrong with them
+            return None
+
+    @cached_property
+    def winner(self) -> Entry | None:
+        """Entry that the run recommends: the best finalist once all are confirmed, else that of rank 1, if any."""
+        found = self.confirmation
+        if found is not None and found.is_done and found.finalists:
+            named = found.finalists[0].trial_id
+            return next((entry for entry in self.board.entries if entry.trial.trial_id == named), None)
+        return next((entry for entry in self.board.entries if entry.rank == 1), None)
+
+    @cached_property
     def class_scores(self) -> ClassScores | None:
         """Scores by class of the winner; None without one, without its predictions, and for a task without classes."""
-        try:
-            winner = self.board.winner()
-        except InvalidInput:
+        winner = self.winner
+        if winner is None:
             return None
-        place = RunStore(self.run).newest(lambda layer: layer.predictions(winner.trial_id))
+        place = RunStore(self.run).newest(lambda layer: layer.predictions(winner.trial.trial_id))
         return class_scores(self.run, place)
 
     @cached_property
     def retrained(self) -> Mapping[str, Any] | None:
         """Record of the winner's retraining; None without one, and where it cannot be used."""
         try:
-            return retrain_record(self.run, self.board.winner())
+            return None if self.winner is None else retrain_record(self.run, self.winner.trial)
         except InvalidInput:  # the commands that need the record say what is wrong with it
             return None
 

@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 import plotly.graph_objects as go
 
-from analysis.report import choices, classes, models, photos, progress
+from analysis.report import choices, classes, finalists, models, photos, progress
 from analysis.report.panel import Panel, RunData
 from analysis.run_folder import RunFolder
 from trainables.storage.place import Place
 
 PANELS: tuple[Callable[[RunData], Panel | None], ...] = (
     progress.curves,
+    finalists.finalists,
     models.comparison,
     choices.importance,
     choices.strategies,

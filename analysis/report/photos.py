@@ -24,11 +24,9 @@ _MOST_TRIALS = 50
 
 def mistakes(data: RunData) -> Panel | None:
     """Validation images that the winner labels wrongly, the most confident first."""
-    try:
-        winner = data.board.winner()
-    except InvalidInput:
+    if data.winner is None:
         return None
-    found = _Predictions.of(data, winner.trial_id)
+    found = _Predictions.of(data, data.winner.trial.trial_id)
     if found is None:
         return None
     wrong = np.flatnonzero(found.labels != found.predicted)

@@ -100,6 +100,9 @@ def leaderboard(
         output.print(
             laid_out(trial_table(entries, board.objective, output, shown.probes, sort), output), soft_wrap=True
         )
+        for each in run:
+            if not isinstance(each, str):
+                _show_confirmation(each)
 
 
 def side_by_side(
@@ -126,6 +129,23 @@ def side_by_side(
         output.print()
     output.print(curve_table(found))
     prose(output, f"\n{escaped(comparison_text(found))}")
+
+
+def _show_confirmation(run: Place) -> None:
+    """Print the finalists of a run below its table, where they have been trained again."""
+    from analysis.run_folder import open_run
+
+    folder = open_run(run)
+    if not folder.confirm.is_dir():  # the statistics take a second to import
+        return
+    from analysis.comparisons.confirmation import confirmation_text, read_confirmation
+    from orchestrator.terminal.confirmation import confirmation_table
+
+    found = read_confirmation(folder)
+    if found is not None:
+        output.print()
+        output.print(confirmation_table(found))
+        prose(output, f"\n{escaped(confirmation_text(found))}")
 
 
 def _read(run: Place | str) -> "Leaderboard":

@@ -197,6 +197,7 @@ def confirm(
     The best of many scores is partly luck. What was trained before is kept: more --seeds add to it.
     """
     with sweep_reporter(quiet=quiet or format is Format.JSON, log_format=log_format) as tell:
+        from analysis.comparisons.confirmation import confirmation_text
         from analysis.run_folder import open_run
         from orchestrator.driver.confirm import (
             check_confirmation,
@@ -204,7 +205,7 @@ def confirm(
             confirmation_of,
             plan_confirmation,
         )
-        from orchestrator.terminal.confirmation import confirmation_table, confirmation_text
+        from orchestrator.terminal.confirmation import confirmation_table
         from orchestrator.tracking.configured_trackers import publish_summary
 
         folder = open_run(run)

@@ -22,6 +22,8 @@ from trainables.status import Status
 
 Values = Mapping[str, Mapping[int, float]]
 
+METRIC = "val/macro_f1"
+
 
 def confirmed(values: Values, objective: Objective | None = None) -> Confirmation:
     objective = objective or Objective()
@@ -98,9 +100,11 @@ def test_one_seed_tells_nothing_apart() -> None:
 
 
 def trained(number: int, lr: float, seed: int, value: float | None, status: Status = Status.COMPLETED) -> TrialResult:
-    reports = () if value is None else (EpochReport(epoch=1, metrics={"val/macro_f1": value}, seconds=1, checkpoint="best"),)
+    reports = [] if value is None else [EpochReport(epoch=1, metrics={METRIC: value}, seconds=1, checkpoint="best")]
     config = TrialConfig.from_mapping({**CONFIG, "lr": lr, "seed": seed}, "test")
-    return TrialResult(trial_id=f"{number:04}", config=config, parameters={"lr": lr}, status=status, reports=reports)
+    return TrialResult(
+        trial_id=f"{number:04}", config=config, parameters={"lr": lr}, status=status, reports=tuple(reports)
+    )
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 import pytest
 from rich.console import Console
 
-from analysis.comparisons.confirmation import Confirmation, compare_finalists
-from orchestrator.terminal.confirmation import confirmation_table, confirmation_text
+from analysis.comparisons.confirmation import Confirmation, compare_finalists, confirmation_text
+from orchestrator.terminal.confirmation import confirmation_table
 from trainables.config import Objective
 
 CLOSE = {0: 0.80, 1: 0.82, 2: 0.81}
