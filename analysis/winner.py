@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from analysis.comparisons.confirmation import confirmed_winner
+from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from analysis.run_store import RunStore
 from search_spaces.errors import InvalidInput, shown
@@ -19,11 +21,27 @@ EXPORT_JSON = "export.json"
 MODEL_CARD = "model_card.md"
 
 
+def run_winner(run: RunFolder) -> TrialResult:
+    """Return the trial that a run hands on: one that a user chose to retrain, else the best finalist, else rank 1.
+
+    Raises InvalidInput where no trial is COMPLETED, and for a record that cannot be used.
+    """
+    record = _retrain_record(run)
+    if record is not None and record.get("is_chosen"):
+        return Ledger(run).read_trial(record["trial_id"])
+    return confirmed_winner(run)
+
+
 def retrain_record(run: RunFolder, winner: TrialResult) -> dict[str, Any] | None:
     """Return the record of retraining `winner`, with `trial_id` and `test`; None unless `winner` was retrained.
 
     Raises InvalidInput, naming the file, for a record that cannot be used.
     """
+    record = _retrain_record(run)
+    return record if record is not None and record["trial_id"] == winner.trial_id else None
+
+
+def _retrain_record(run: RunFolder) -> dict[str, Any] | None:
     path = run.winner / RETRAIN_JSON
     if isinstance(path, Path):
         check_readable(path)
@@ -35,7 +53,7 @@ def retrain_record(run: RunFolder, winner: TrialResult) -> dict[str, Any] | None
         raise InvalidInput(f"{path}: must be a readable JSON file, got: {error}; {_remedy(run)}") from None
     if not isinstance(record, dict) or not isinstance(record.get("trial_id"), str) or "test" not in record:
         raise InvalidInput(f"{path}: must hold `trial_id` and `test`, got {shown(record)}; {_remedy(run)}")
-    return record if record["trial_id"] == winner.trial_id else None
+    return record
 
 
 def retrained_trial(run: RunFolder, winner: TrialResult) -> TrialResult | None:

@@ -27,11 +27,12 @@ from setting import WEIGHTS, card_crops, few_photos, machine, trashnet
 from trainables.config import TrialConfig
 from trainables.data.arrays import load_arrays
 from trainables.data.node_cache import NodeCache
+from trainables.interval import Difference
 from trainables.loop.checkpoint import load_trained
 from trainables.loop.learner import Learner
 from trainables.loop.train import train
 from trainables.storage.folders import TrialFolders
-from trainables.task.bootstrap import Difference, paired_bootstrap
+from trainables.task.bootstrap import paired_bootstrap
 from trainables.task.inference import predict_outputs
 
 SETS = {"crops": card_crops, "few": few_photos, "trashnet6": trashnet}

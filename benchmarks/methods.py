@@ -17,10 +17,11 @@ from setting import WEIGHTS, machine, trashnet
 
 from trainables.config import TrialConfig
 from trainables.data.arrays import load_arrays
+from trainables.interval import Difference
 from trainables.loop.checkpoint import load_trained
 from trainables.loop.train import train
 from trainables.storage.folders import TrialFolders
-from trainables.task.bootstrap import Difference, paired_bootstrap
+from trainables.task.bootstrap import paired_bootstrap
 from trainables.task.inference import predict_outputs
 
 SEEDS = (0, 1, 2, 3, 4)

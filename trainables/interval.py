@@ -1,6 +1,7 @@
-"""Interval: both ends; that of a share of images, and of a mean of shares. Standard library alone."""
+"""Interval: both ends; that of a share of images, of a mean of shares, of a difference. Standard library alone."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -10,6 +11,23 @@ class Interval(NamedTuple):
 
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The difference of a statistic between two models, a - b, on the same images."""
+
+    value: float
+    """On the images as they are; the mean over the seeds where a model has several."""
+
+    interval: Interval
+    """Excludes 0 where the images suffice to tell the models apart."""
+
+    a: float
+    """The statistic of the first model."""
+
+    b: float
+    """The statistic of the second."""
 
 
 def share_interval(hits: int, count: int, confidence: float = 0.95) -> Interval:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from analysis.comparisons.paired import paired_difference
 from analysis.leaderboard import Leaderboard
 from analysis.run_folder import RunFolder, probe_id
+from trainables.interval import Difference
 from trainables.result import TrialResult
-from trainables.task.bootstrap import Difference
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import numpy as np
 from analysis.predictions import output_classes, read_predictions
 from analysis.run_folder import RunFolder
 from analysis.run_store import RunStore
-from trainables.task.bootstrap import Difference, bootstrap_of_names, statistic_of
+from trainables.interval import Difference
+from trainables.task.bootstrap import bootstrap_of_names, statistic_of
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from analysis.leaderboard import Entry, Leaderboard
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder, open_run
 from analysis.run_store import RunStore
-from analysis.winner import retrain_record
+from analysis.winner import retrain_record, run_winner
 from search_spaces.errors import InvalidInput
 from search_spaces.space import SearchSpace
 from trainables.config import STRATEGY_PARAMETERS
@@ -142,12 +142,12 @@ class RunData:
 
     @cached_property
     def winner(self) -> Entry | None:
-        """Entry that the run recommends: the best finalist once all are confirmed, else that of rank 1, if any."""
-        found = self.confirmation
-        if found is not None and found.is_done and found.finalists:
-            named = found.finalists[0].trial_id
-            return next((entry for entry in self.board.entries if entry.trial.trial_id == named), None)
-        return next((entry for entry in self.board.entries if entry.rank == 1), None)
+        """Entry of the trial that the run hands on, see `run_winner`; None before one has completed."""
+        try:
+            named = run_winner(self.run).trial_id
+        except InvalidInput:
+            return next((entry for entry in self.board.entries if entry.rank == 1), None)
+        return next((entry for entry in self.board.entries if entry.trial.trial_id == named), None)
 
     @cached_property
     def class_scores(self) -> ClassScores | None:

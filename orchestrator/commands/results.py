@@ -128,10 +128,17 @@ def retrain(
         Path | None,
         typer.Option(parser=as_path, metavar="PATH", help="The photos, for a trial from W&B that had them elsewhere."),
     ] = None,
+    trial: TrialOption = None,
+    rank: RankOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Train the winner's configuration again, and measure it once on the test split: never seen by the search."""
+    """Train the winner's configuration again, and measure it once on the test split: never seen by the search.
+
+    The winner is the best finalist of `thaw confirm`, else the first of the leaderboard. With --trial or --rank another
+    trial takes its place, for `thaw export` too.
+    """
     from analysis.run_folder import open_run
+    from analysis.selection import choose_trial
     from orchestrator.driver.driver_claim import claimed_winner
     from orchestrator.driver.retrain import retrain_winner
     from orchestrator.terminal.tables import epoch_text, evaluation_tables, metrics_text
@@ -146,7 +153,7 @@ def retrain(
         raise InvalidInput("--data: must be left out for a run on disk, which knows its photos; remove it")
     _warn_of_records(run)
     with claimed_winner(run):
-        retrained = retrain_winner(run, show, show_problem)
+        retrained = retrain_winner(run, show, show_problem, choose_trial(open_run(run), trial, rank))
     if format is Format.JSON:
         print_json({"trial_id": retrained.trial.trial_id, **retrained.test.to_json()})
         return

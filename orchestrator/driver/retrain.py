@@ -50,15 +50,16 @@ def retrain_winner(
     folder: Place,
     on_epoch: Callable[[EpochReport], None] = lambda _report: None,
     on_problem: Callable[[TrackerProblem], None] | None = None,
+    chosen: TrialResult | None = None,
 ) -> RetrainedWinner:
     """Train the winner's configuration on the training split again and measure it once on the test split.
 
-    Writes RUN/winner. `on_problem` is called with each problem of a tracker, from any thread; without it they are
-    logged. Raises InvalidInput when the run has no completed trial, the data set no test split, or a
-    tracker needs a package that is not installed.
+    A trial that is `chosen` takes the winner's place, here and in all that follows. Writes RUN/winner. `on_problem` is
+    called with each problem of a tracker, from any thread; without it they are logged. Raises InvalidInput when the run
+    has no completed trial, the data set no test split, or a tracker needs a package that is not installed.
     """
     run = open_run(folder)
-    winner = confirmed_winner(run)
+    winner = confirmed_winner(run) if chosen is None else chosen
     spec = load_run(run)
     check_trackers(spec.tracking)
     cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
@@ -90,7 +91,7 @@ def retrain_winner(
             raise
         ended = status_of(EndKind.COMPLETED)
         made = {"status": ended.value, "config": config.to_json(), "reports": [each.model_dump() for each in reports]}
-        record = {"trial_id": winner.trial_id, "test": test.to_json(), **made}
+        record = {"trial_id": winner.trial_id, "is_chosen": chosen is not None, "test": test.to_json(), **made}
         write_atomically(fresh / RETRAIN_JSON, json.dumps(record, indent=1))
         _replace_winner(run, fresh, folders)
         dispatcher.finish("retrain", ended, {f"test/{name}": value for name, value in test.scalars().items()})

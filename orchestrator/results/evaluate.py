@@ -5,10 +5,10 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.comparisons.confirmation import confirmed_winner
 from analysis.leaderboard import Leaderboard
 from analysis.run_folder import RunFolder, open_run
 from analysis.selection import choose_trials
+from analysis.winner import run_winner
 from orchestrator.results.export import winner_weights
 from orchestrator.results.retention import trial_weights
 from orchestrator.spec.loading import load_run
@@ -68,7 +68,7 @@ def evaluate_trials(
         names = ", ".join(trial.trial_id for trial in trials)
         origin = f"trial {names}, as trained in the sweep" if len(trials) == 1 else f"soft vote of the trials {names}"
     else:
-        trials = [confirmed_winner(run)]
+        trials = [run_winner(run)]
         winners, origin = winner_weights(run, trials[0])
         weights = [winners]
     storage = load_run(run).storage

@@ -9,11 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from analysis.comparisons.confirmation import confirmed_winner
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, open_run
 from analysis.run_store import RunStore, write_atomically
-from analysis.winner import EXPORT_JSON, MODEL_CARD, retrain_record
+from analysis.winner import EXPORT_JSON, MODEL_CARD, retrain_record, run_winner
 from orchestrator.results.card import CardFacts, model_card
 from orchestrator.results.retention import trial_weights
 from orchestrator.spec.loading import load_run
@@ -77,7 +76,7 @@ def export_winner(
     task without an export.
     """
     run = open_run(folder)
-    winner = confirmed_winner(run)
+    winner = run_winner(run)
     tracking = load_run(run).tracking
     weights, origin = winner_weights(run, winner)
     exported = _export(run, run.export, winner, weights, origin, wanted)

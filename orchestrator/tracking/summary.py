@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-from analysis.comparisons.confirmation import Confirmation, confirmed_winner, read_confirmation
+from analysis.comparisons.confirmation import Confirmation, read_confirmation
 from analysis.leaderboard import Entry, Leaderboard
 from analysis.ledger import Ledger, by_id
 from analysis.run_folder import RunFolder
 from analysis.run_store import RunStore
-from analysis.winner import exported_model, exported_trial, retrain_record
+from analysis.winner import exported_model, exported_trial, retrain_record, run_winner
 from orchestrator.tracking.sweep_identity import SweepIdentity
 from trainables.result import TrialResult
 from trainables.status import Status
@@ -79,7 +79,7 @@ class SweepSummary:
         summary = cls(SweepIdentity.recorded(found), run, Leaderboard.from_run(run), space=found.space)
         if summary.best is None:
             return summary
-        winner = confirmed_winner(run)
+        winner = run_winner(run)
         record = retrain_record(run, winner)
         test = {} if record is None else record.get("test", {}).get("metrics", {})
         files = TrialFiles.newest(run, winner.trial_id)

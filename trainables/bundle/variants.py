@@ -26,7 +26,7 @@ from trainables.bundle.parity import compare, reference
 from trainables.bundle.predict import Predictor
 from trainables.bundle.quantize import INT8_ATTEMPTS, quantize
 from trainables.bundle.variant import Variant
-from trainables.interval import Interval
+from trainables.interval import Difference
 
 # Training photos that show the ranges of activations, and those on which settings are chosen.
 _RANGES, _CHOOSING = 200, 400
@@ -39,19 +39,8 @@ _Outputs = NDArray[np.float32]
 _Photos = Iterable[tuple[str, bytes]]
 
 
-@dataclass(frozen=True)
-class VariantLoss:
-    """By how much outputs are worse than those of the trained model, in the metric of the task."""
-
-    value: float
-    """On the images as they are."""
-
-    interval: Interval
-    """95 % interval of other images."""
-
-
-Judge = Callable[[_Outputs, _Outputs, Any], VariantLoss]
-"""Function of outputs of the trained model, other outputs, and targets."""
+Judge = Callable[[_Outputs, _Outputs, Any], Difference]
+"""Function of outputs of the trained model, other outputs, and targets: by how much the others are worse."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +71,7 @@ class VariantReport:
     kept: bool
     """True where the upper end of the interval of its loss is below `max_drop`; else its file is gone."""
 
-    loss: VariantLoss
+    loss: Difference
     """On the validation images."""
 
     max_drop: float

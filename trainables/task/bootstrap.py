@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search_spaces.errors import InvalidInput, one_of
-from trainables.interval import Interval, mean_share_interval, share_interval
+from trainables.interval import Difference, Interval, mean_share_interval, share_interval
 from trainables.task_catalog import METRICS_VERSION
 
 Statistic = Literal["accuracy", "balanced_accuracy", "macro_f1"]
@@ -43,23 +43,6 @@ class Intervals:
 
     recall: tuple[Interval | None, ...]
     """Of each class's recall; None where the split has no image of it."""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The difference of a statistic between two models, a - b, on the same images."""
-
-    value: float
-    """On the images as they are; the mean over the seeds where a model has several."""
-
-    interval: Interval
-    """Excludes 0 where the images suffice to tell the models apart."""
-
-    a: float
-    """The statistic of the first model."""
-
-    b: float
-    """The statistic of the second."""
 
 
 def f1(right: Counts, support: Counts, claimed: Counts) -> npt.NDArray[np.float64]:

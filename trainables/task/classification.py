@@ -16,8 +16,9 @@ from trainables.data.lazy_images import Indices
 from trainables.data.preprocess import Preprocessing
 from trainables.data.readers import Dataset
 from trainables.data.sample_random import Draw
+from trainables.interval import Difference
 from trainables.model.build import bare_model, build_model
-from trainables.task.bootstrap import Labels, Logits
+from trainables.task.bootstrap import Labels, Logits, paired_bootstrap
 from trainables.task.classification_loss import Targets, loss_sum
 from trainables.task.classification_scores import evaluate_logits, metrics, probabilities, soft_vote
 from trainables.task.evaluation import Evaluation
@@ -26,7 +27,6 @@ from trainables.task.task import Task
 
 if TYPE_CHECKING:  # a trial waits neither for onnx nor for onnxruntime
     from trainables.bundle.export import ExportBundle
-    from trainables.bundle.variants import VariantLoss
     from trainables.task.logistic_probe import LogisticProbe
 
 
@@ -89,13 +89,9 @@ class Classification:
         """Measure a split: with intervals, by class, with the confusion matrix."""
         return evaluate_logits(outputs, dataset.labels(split), dataset.classes, split, metrics_version)
 
-    def judge(self, expected: Logits, outputs: Logits, targets: Labels) -> "VariantLoss":
+    def judge(self, expected: Logits, outputs: Logits, targets: Labels) -> Difference:
         """Measure the loss of macro-F1."""
-        from trainables.bundle.variants import VariantLoss
-        from trainables.task.bootstrap import paired_bootstrap
-
-        found = paired_bootstrap(expected, outputs, targets, "macro_f1")
-        return VariantLoss(found.value, found.interval)
+        return paired_bootstrap(expected, outputs, targets, "macro_f1")
 
     def export(
         self,

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from trainables.bundle.export import ExportBundle
-    from trainables.bundle.variants import VariantLoss
     from trainables.config import TrialConfig
     from trainables.data.lazy_images import Indices
     from trainables.data.preprocess import Preprocessing
     from trainables.data.readers import Dataset
     from trainables.data.sample_random import Draw
+    from trainables.interval import Difference
     from trainables.task.evaluation import Evaluation
     from trainables.task.inference import Tta
 
@@ -88,7 +88,7 @@ class Task(Protocol):
         """Measure a finished model, or a vote, on a split, with all that the task can say; see `measure`."""
         ...
 
-    def judge(self, expected: Outputs, outputs: Outputs, targets: Any) -> VariantLoss:
+    def judge(self, expected: Outputs, outputs: Outputs, targets: Any) -> Difference:
         """Measure how much worse `outputs` are than those of the trained model: what a smaller form of it loses."""
         ...
 

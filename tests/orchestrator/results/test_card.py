@@ -15,10 +15,10 @@ from orchestrator.results.card import CardFacts, model_card
 from orchestrator.spec.sweep_spec import SweepSpec
 from trainables.bundle.export import ExportBundle
 from trainables.bundle.parity import Parity
-from trainables.bundle.variants import VariantLoss, VariantReport
+from trainables.bundle.variants import VariantReport
 from trainables.data.preprocess import Preprocessing
 from trainables.data.readers import Dataset, Sample
-from trainables.interval import Interval
+from trainables.interval import Difference, Interval
 from trainables.result import TrialResult
 from trainables.status import Status
 from trainables.task.calibration import fit_calibration
@@ -91,7 +91,7 @@ def test_a_retrained_winner_has_the_values_of_the_test_split(facts: CardFacts) -
 
 def test_without_a_retraining_the_card_says_that_its_values_are_too_good(facts: CardFacts) -> None:
     report = VariantReport(
-        "int8", False, VariantLoss(0.03, Interval(0.01, 0.05)), 0.02, 4, 3, 0.1, 1000, "8-bit weights", ()
+        "int8", False, Difference(0.03, Interval(0.01, 0.05), 0.9, 0.87), 0.02, 4, 3, 0.1, 1000, "8-bit weights", ()
     )
     card = model_card(
         CardFacts(**{**vars(facts), "origin": "trial 0001, as trained in the sweep", "variants": (report,)})

@@ -8,10 +8,9 @@ from analysis.comparisons.comparison import TrialComparison, comparison_text
 from analysis.comparisons.paired import PairedDifference
 from orchestrator.terminal.comparison import curve_table, setting_table
 from trainables.config import Objective
-from trainables.interval import Interval
+from trainables.interval import Difference, Interval
 from trainables.result import TrialResult
 from trainables.status import Status
-from trainables.task.bootstrap import Difference
 
 
 @pytest.fixture

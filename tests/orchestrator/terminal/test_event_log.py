@@ -11,10 +11,9 @@ from analysis.comparisons.baseline import Baseline
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.terminal.event_log import EventLog
 from orchestrator.tracking.observer import SweepEnding, SweepStart, TrackerProblem
-from trainables.interval import Interval
+from trainables.interval import Difference, Interval
 from trainables.result import TrialResult
 from trainables.status import Status
-from trainables.task.bootstrap import Difference
 
 Trial = Callable[..., TrialResult]
 

@@ -22,10 +22,9 @@ from trainables.bundle.benchmark import Measurement
 from trainables.bundle.parity import Parity
 from trainables.bundle.predict import Prediction
 from trainables.config import TrialConfig
-from trainables.interval import Interval
+from trainables.interval import Difference, Interval
 from trainables.result import TrialResult
 from trainables.status import Status
-from trainables.task.bootstrap import Difference
 from trainables.task.evaluation import Evaluation
 
 

@@ -13,21 +13,21 @@ from trainables.bundle import variants
 from trainables.bundle.export import ExportBundle, export_bundle
 from trainables.bundle.predict import Predictor
 from trainables.bundle.variant import Variant
-from trainables.bundle.variants import JudgedImages, VariantLoss, cpu_features, export_variants
-from trainables.interval import Interval
+from trainables.bundle.variants import JudgedImages, cpu_features, export_variants
+from trainables.interval import Difference, Interval
 
 Small = tuple[nn.Module, ExportBundle]
 Photos = list[tuple[str, bytes]]
 
 
-def by_labels(expected: Any, outputs: Any, _targets: Any) -> VariantLoss:
+def by_labels(expected: Any, outputs: Any, _targets: Any) -> Difference:
     """Share of labels that differ from those of the trained model."""
     share = float((expected.argmax(axis=1) != outputs.argmax(axis=1)).mean())
-    return VariantLoss(share, Interval(share, share))
+    return Difference(share, Interval(share, share), 1.0, 1.0 - share)
 
 
-def constant(high: float) -> Callable[..., VariantLoss]:
-    return lambda *_: VariantLoss(high / 2, Interval(0.0, high))
+def constant(high: float) -> Callable[..., Difference]:
+    return lambda *_: Difference(high / 2, Interval(0.0, high), 1.0, 1.0 - high / 2)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def bundle(small: Small, photos: Photos, tmp_path: Path) -> ExportBundle:
     return export_bundle(small[0], made.labels, made.preprocessing, {}, "f", photos, tmp_path / "export")
 
 
-def images(photos: Photos, judge: Callable[..., VariantLoss]) -> JudgedImages:
+def images(photos: Photos, judge: Callable[..., Difference]) -> JudgedImages:
     targets = np.arange(len(photos)) % 2
     train = [(name, lambda data=data: data) for name, data in photos]
     return JudgedImages(iter(photos), targets, train, targets, judge)
