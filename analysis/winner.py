@@ -76,6 +76,17 @@ def exported_model(run: RunFolder, trial_id: str | None = None) -> Place | None:
 
 def exported_trial(run: RunFolder) -> str | None:
     """Return the id of the trial whose model was exported; None before the first export, and where it is not known."""
+    trial = _export_record(run).get("trial_id")
+    return trial if isinstance(trial, str) else None
+
+
+def exported_calibration(run: RunFolder) -> dict[str, Any] | None:
+    """Return what the export has found of its probabilities, see `trainables.task.calibration`; None where unknown."""
+    found = _export_record(run).get("calibration")
+    return found if isinstance(found, dict) else None
+
+
+def _export_record(run: RunFolder) -> dict[str, Any]:
     path = run.export / EXPORT_JSON
     try:
         record = json.loads(read_place(path, RECORD)) if path.is_file() else None
@@ -83,5 +94,4 @@ def exported_trial(run: RunFolder) -> str | None:
         raise InvalidInput(
             f"{path}: must be a readable JSON file, got: {error}; export again: {thaw_command('export', run.root)}"
         ) from None
-    trial = record.get("trial_id") if isinstance(record, dict) else None
-    return trial if isinstance(trial, str) else None
+    return record if isinstance(record, dict) else {}

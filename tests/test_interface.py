@@ -114,6 +114,7 @@ ADDED: dict[str, str] = {
     "records: run.json skipped_images*": "a run says which images it has left out",
     "printed: *.skipped_images": "a leaderboard says how many images its runs have left out",
     "printed: data preview bad_images*": "all bad images are listed in JSON, also where they are left out",
+    "records: export/export.json calibration*": "the page shows what is left where unsure answers are withheld",
     "commands: confirm*": "finalists are trained again under several seeds",
     "commands: retrain --trial": "another trial than the first may be retrained",
     "commands: retrain --rank": "another trial than the first may be retrained",

@@ -132,7 +132,8 @@ def _export(
         pixels = export_pixels(model, bundle, ((each.path, dataset.read(each)) for each in dataset.splits["val"]))
     card = model_card(CardFacts(run, record, trial, origin, bundle, variants, dataset))
     write_atomically(run.here(place) / MODEL_CARD, card)
-    write_atomically(run.here(place) / EXPORT_JSON, json.dumps({"trial_id": trial.trial_id, "origin": origin}))
+    told = {"trial_id": trial.trial_id, "origin": origin, "calibration": bundle.calibration}
+    write_atomically(run.here(place) / EXPORT_JSON, json.dumps(told))
     _publish(RunStore(run), place, bundle.model)
     return Exported(bundle, origin, variants, pixels)
 

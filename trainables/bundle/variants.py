@@ -149,9 +149,10 @@ def export_variants(
                 if variant is not Variant.ORT:  # whose format keeps the metadata of the model and takes no more
                     write_metadata(draft, {"thaw.variant": report.to_json()})
                 draft.replace(bundle.model.with_name(variant.file))
-    note = {"cpu": cpu_features(), "variants": [report.to_json() for report in reports]}
-    file = bundle.model.with_name("parity.json")
-    file.write_text(json.dumps({**bundle.parity.to_json(), **note}, indent=1) + "\n", encoding="utf-8")
+        note = {"cpu": cpu_features(), "variants": [report.to_json() for report in reports]}
+        noted = Path(scratch) / "parity.json"
+        noted.write_text(json.dumps({**bundle.parity.to_json(), **note}, indent=1) + "\n", encoding="utf-8")
+        noted.replace(bundle.model.with_name(noted.name))
     return reports
 
 
