@@ -2,7 +2,7 @@
 
 import codecs
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,6 +27,9 @@ from search_spaces.errors import InvalidInput
 from search_spaces.shell import shell_command, thaw_command
 from search_spaces.terminal_text import without_colors, without_controls
 from search_spaces.user_files import RUN_FILE
+
+if TYPE_CHECKING:
+    from analysis.comparisons.confirmation import Confirmation
 
 STOP_TIMEOUT = 120.0
 FOLLOW_SECONDS = 1.0
@@ -197,7 +200,7 @@ def confirm(
     The best of many scores is partly luck. What was trained before is kept: more --seeds add to it.
     """
     with sweep_reporter(quiet=quiet or format is Format.JSON, log_format=log_format) as tell:
-        from analysis.comparisons.confirmation import confirmation_text
+        from analysis.heartbeat import is_alive
         from analysis.run_folder import open_run
         from orchestrator.driver.confirm import (
             check_confirmation,
@@ -205,10 +208,11 @@ def confirm(
             confirmation_of,
             plan_confirmation,
         )
-        from orchestrator.terminal.confirmation import confirmation_table
         from orchestrator.tracking.configured_trackers import publish_summary
 
         folder = open_run(run)
+        if is_alive(run):
+            tell.warn("the search goes on: its finalists may change, and both share the machine")
         plan = plan_confirmation(folder, top, seeds)
         names = ", ".join(trial.trial_id for trial in plan.finalists)
         tell.say(f"{names}: {len(plan.seeds)} trainings each, run {escaped(folder.confirm)}")
@@ -222,14 +226,21 @@ def confirm(
             lambda observers: confirm_finalists(plan, arrays, observers, address),
             shown=False,
         )
-        found = confirmation_of(plan)
-        if format is Format.JSON:
-            print_json(found.to_json())
-        elif tell.log is None:
-            output.print(confirmation_table(found))
-            prose(output, f"\n{escaped(confirmation_text(found))}")
+        _print_confirmation(confirmation_of(plan), format if tell.log is None else None)
         publish_summary(folder, plan.spec.tracking, show_problem)
         tell.say(f"\nretrain and test the best: {escaped(thaw_command('retrain', run))}")
+
+
+def _print_confirmation(found: "Confirmation", format: Format | None) -> None:
+    """Print the finalists; not at all where events are printed instead."""
+    from analysis.comparisons.confirmation import confirmation_text
+    from orchestrator.terminal.confirmation import confirmation_table
+
+    if format is Format.JSON:
+        print_json(found.to_json())
+    elif format is Format.TABLE:
+        output.print(confirmation_table(found))
+        prose(output, f"\n{escaped(confirmation_text(found))}")
 
 
 def status(run: RunArgument, format: FormatOption = Format.TABLE) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from analysis.comparisons.confirmation import confirmation_text, read_confirmation
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import RunRecord
 from analysis.run_folder import RunFolder
@@ -175,6 +176,12 @@ def _origin(facts: CardFacts) -> Iterator[str]:
         f"Trials: {len(board.entries)} ({completed} trained to the end), ranked by `{metric}`. Trial "
         f"{facts.trial.trial_id}: {parameters_text(facts.trial.parameters)}."
     )
+    if (confirmation := read_confirmation(facts.run)) is not None:
+        yield f"The best trials were trained again under other seeds: {confirmation_text(confirmation)}."
+        yield markdown_table(
+            ["trial", "seeds", f"mean of {metric}", "95 % interval"],
+            [[each.trial_id, len(each.values), each.mean, _range(each.interval)] for each in confirmation.finalists],
+        )
 
 
 def _limits(facts: CardFacts, measured: Mapping[str, Any] | None) -> Iterator[str]:

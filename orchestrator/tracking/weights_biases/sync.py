@@ -123,8 +123,8 @@ class WandbSync:
     def _kept(self, summary: SweepSummary) -> list["_KeptTrial"]:
         """Return the trials of the ledger, and the retrained winner."""
         trials = Ledger(self._run).trials()
-        kept = [_KeptTrial(trial, "trial", TrialFiles.newest(self._run, trial.trial_id)) for trial in trials]
-        retrained = None if summary.best is None else retrained_trial(self._run, summary.best.trial)
+        kept = [_KeptTrial(trial, summary.sweep.job, TrialFiles.newest(self._run, trial.trial_id)) for trial in trials]
+        retrained = None if summary.winner is None else retrained_trial(self._run, summary.winner)
         if retrained is not None:
             folder = self._run.winner
             made = TrialFiles(folder / "predictions.parquet", folder / "checkpoints" / "best")

@@ -132,8 +132,10 @@ class WandbTracker:
             yield run
 
     def _open_summary(self, summary: SweepSummary, name: JobType, config: Mapping[str, Any]) -> Any:
-        settings = {"id": summary.sweep.id_of(name), "job_type": name, "config": dict(config)}
-        return self._open(summary.sweep, summary.run, name, **settings)
+        # In the group of the search, whose own summary is told from this one by its kind.
+        job = name if summary.sweep.confirms is None else summary.sweep.job
+        settings = {"id": summary.sweep.id_of(name), "job_type": job, "config": dict(config)}
+        return self._open(summary.sweep, summary.run, job, **settings)
 
     def _open_trial(self, context: TrialContext, status: Status | None = None) -> Any:
         run = self._open(
