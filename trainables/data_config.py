@@ -1,5 +1,6 @@
 """DataConfig: the images that a trial sees, and what is done to each before anything else."""
 
+from enum import StrEnum
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -8,6 +9,14 @@ from search_spaces.paths import PathFromFile
 from search_spaces.validation import Frozen
 
 ResizeMode = Literal["crop", "squash", "pad"]
+
+
+class TrainedOn(StrEnum):
+    """Images that are trained on."""
+
+    TRAIN = "train"
+    TRAIN_AND_VAL = "train+val"
+
 
 DEFAULT_MAX_PIXELS = 89_478_485
 """Pillow's own limit for an image that is safe to decode: 256 MiB of RGB."""
@@ -44,6 +53,9 @@ class DataConfig(Frozen):
     split: SplitShares | None = None
     """How photos that are not split are divided: a folder with one folder a class, a folder or manifest without val, or
     a manifest without splits."""
+
+    train_on: TrainedOn = TrainedOn.TRAIN
+    """train+val: the images of val are trained on too, and the values of val say nothing; see `thaw retrain --on`."""
 
     test: Literal["auto", "none"] = "auto"
     """auto: the split test where the data set has one; none: it is left out, e.g. where its images have no labels."""

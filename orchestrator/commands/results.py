@@ -31,6 +31,7 @@ from search_spaces.paths import as_path
 from search_spaces.shell import thaw_command
 from search_spaces.terminal_text import without_controls
 from trainables.bundle.variant import PIXELS_FILE, Variant
+from trainables.data_config import TrainedOn
 from trainables.storage.bucket import BucketPath
 from trainables.storage.place import Place, as_place
 
@@ -128,6 +129,9 @@ def retrain(
         Path | None,
         typer.Option(parser=as_path, metavar="PATH", help="The photos, for a trial from W&B that had them elsewhere."),
     ] = None,
+    on: Annotated[
+        TrainedOn, typer.Option(help="train+val: on the images of val too, to the epoch that was best.")
+    ] = TrainedOn.TRAIN,
     trial: TrialOption = None,
     rank: RankOption = None,
     format: FormatOption = Format.TABLE,
@@ -153,7 +157,7 @@ def retrain(
         raise InvalidInput("--data: must be left out for a run on disk, which knows its photos; remove it")
     _warn_of_records(run)
     with claimed_winner(run):
-        retrained = retrain_winner(run, show, show_problem, choose_trial(open_run(run), trial, rank))
+        retrained = retrain_winner(run, show, show_problem, choose_trial(open_run(run), trial, rank), on)
     if format is Format.JSON:
         print_json({"trial_id": retrained.trial.trial_id, **retrained.test.to_json()})
         return

@@ -2,9 +2,11 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from analysis.comparisons.confirmation import confirmed_winner
 from analysis.ledger import Ledger
@@ -22,8 +24,10 @@ from orchestrator.tracking.tracker import TrialContext
 from orchestrator.tuner.trial_states import status_of
 from orchestrator.worker.assignment import EndKind
 from search_spaces.errors import InvalidInput
+from trainables.config import TrialConfig
 from trainables.data.arrays import decode_rest, load_arrays
 from trainables.data.readers import SPLITS, open_configured
+from trainables.data_config import TrainedOn
 from trainables.loop.evaluate_checkpoints import evaluate_checkpoint
 from trainables.loop.train import train
 from trainables.result import EpochReport, TrialResult
@@ -51,8 +55,11 @@ def retrain_winner(
     on_epoch: Callable[[EpochReport], None] = lambda _report: None,
     on_problem: Callable[[TrackerProblem], None] | None = None,
     chosen: TrialResult | None = None,
+    on: TrainedOn = TrainedOn.TRAIN,
 ) -> RetrainedWinner:
-    """Train the winner's configuration on the training split again and measure it once on the test split.
+    """Train the winner's configuration again and measure it once on the test split.
+
+    On train+val it is trained to the epoch that was best for the trial, as val can choose none.
 
     A trial that is `chosen` takes the winner's place, here and in all that follows. Writes RUN/winner. `on_problem` is
     called with each problem of a tracker, from any thread; without it they are logged. Raises InvalidInput when the run
@@ -71,8 +78,7 @@ def retrain_winner(
     fresh = run.here(run.winner).with_name(f".{run.winner.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     folders = TrialFolders(fresh / "checkpoints", fresh / "predictions.parquet", cache, budget)
-    # Every epoch uses new views of each image: fixed views are for the search.
-    config = winner.config.model_copy(update={"feature_views": 0})
+    config = _retrained_config(winner, on)
     identity = _next_attempt(run)
     trackers = make_trackers(spec.tracking)
     with Dispatcher(trackers, identity, run, on_problem=on_problem) as dispatcher:
@@ -81,7 +87,8 @@ def retrain_winner(
         dispatcher.start(TrialContext(identity, run, "retrain", "retrain", config, winner.parameters, files=files))
         reports: list[EpochReport] = []
         try:
-            for report in train(config, folders, metrics_version=Ledger(run).read_run().metrics_version):
+            last = winner.best.epoch if on is TrainedOn.TRAIN_AND_VAL and winner.best is not None else None
+            for report in _epochs(config, folders, Ledger(run).read_run().metrics_version, last):
                 dispatcher.log("retrain", report)
                 reports.append(report)
                 on_epoch(report)
@@ -91,12 +98,43 @@ def retrain_winner(
             raise
         ended = status_of(EndKind.COMPLETED)
         made = {"status": ended.value, "config": config.to_json(), "reports": [each.model_dump() for each in reports]}
-        record = {"trial_id": winner.trial_id, "is_chosen": chosen is not None, "test": test.to_json(), **made}
+        record = {
+            "trial_id": winner.trial_id,
+            "is_chosen": chosen is not None,
+            "on": on,
+            "test": test.to_json(),
+            **made,
+        }
         write_atomically(fresh / RETRAIN_JSON, json.dumps(record, indent=1))
         _replace_winner(run, fresh, folders)
         dispatcher.finish("retrain", ended, {f"test/{name}": value for name, value in test.scalars().items()})
         dispatcher.publish(lambda: SweepSummary.from_run(run))
     return RetrainedWinner(winner, run.winner / "checkpoints" / "best", test)
+
+
+def _epochs(config: TrialConfig, folders: TrialFolders, version: int, last: int | None) -> Iterator[EpochReport]:
+    """Train up to the epoch `last`, whose weights are kept; up to the end, and the best ones, where it is None."""
+    with closing(train(config, folders, metrics_version=version, keeps_newest=last is not None)) as epochs:
+        for report in epochs:
+            yield report
+            if report.epoch == last:
+                return
+
+
+def _retrained_config(winner: TrialResult, on: TrainedOn) -> TrialConfig:
+    """Return the configuration of the retraining. Raises InvalidInput where it cannot be trained on these images."""
+    config = winner.config
+    if on is TrainedOn.TRAIN_AND_VAL and (config.scheduler == "plateau" or winner.best is None):
+        got = "the scheduler plateau, which follows val" if winner.best is not None else "no epoch that was best"
+        raise InvalidInput(
+            f"--on train+val: trial {winner.trial_id} must be trained without a look at val, got {got}; "
+            "leave out --on, or take another trial"
+        )
+    changes: dict[str, Any] = {"data": config.data.model_copy(update={"train_on": on})}
+    if on is TrainedOn.TRAIN_AND_VAL:
+        changes["patience"] = None
+    # Every epoch uses new views of each image: fixed views are for the search.
+    return config.model_copy(update={"feature_views": 0, **changes})
 
 
 def _next_attempt(run: RunFolder) -> SweepIdentity:

@@ -18,6 +18,8 @@ from orchestrator.results.retention import trial_weights
 from orchestrator.spec.loading import load_run
 from orchestrator.tracking.configured_trackers import publish_summary
 from orchestrator.tracking.observer import TrackerProblem
+from search_spaces.errors import InvalidInput
+from search_spaces.shell import thaw_command
 from trainables.bundle.export import ExportBundle
 from trainables.bundle.onnx_file import write_metadata
 from trainables.bundle.pixels_export import PixelsReport, export_pixels
@@ -26,6 +28,7 @@ from trainables.bundle.variants import JudgedImages, VariantReport, export_varia
 from trainables.data.arrays import open_used
 from trainables.data.preprocess import Preprocessing
 from trainables.data.readers import Dataset
+from trainables.data_config import TrainedOn
 from trainables.loop.checkpoint import load_trained
 from trainables.result import TrialResult
 from trainables.storage.folders import cache_folder
@@ -111,7 +114,12 @@ def _export(
     dataset = open_used(data, cache_folder(load_run(run).storage.cache_dir))
     for draft in run.here(place).glob(".export-*"):  # of an export that was killed
         shutil.rmtree(draft, ignore_errors=True)
-    task = load_task(state.config.task)
+    task, trained_on_val = load_task(state.config.task), data.train_on is TrainedOn.TRAIN_AND_VAL
+    if trained_on_val and wanted.names:
+        raise InvalidInput(
+            f"--variant: is judged on images that were not trained on, got a model trained on {data.train_on}; "
+            f"export it without, or retrain on train: {thaw_command('retrain', run.root)}"
+        )
     bundle = task.export(
         model,
         labels=state.classes,
@@ -120,7 +128,8 @@ def _export(
         fingerprint=state.fingerprint,
         images=((sample.path, dataset.read(sample)) for sample in dataset.splits["val"]),
         folder=run.here(place),
-        targets=dataset.labels("val"),
+        # Images that were trained on say nothing of the probabilities of others.
+        targets=None if trained_on_val else dataset.labels("val"),
     )
     record = Ledger(run).read_run()
     skipped = {split: len(images) for split, images in record.skipped_images.items()}

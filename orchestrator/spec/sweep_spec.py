@@ -18,7 +18,7 @@ from search_spaces.none_and_auto import OrNone
 from search_spaces.space import Point, SearchSpace
 from search_spaces.validation import Frozen, parse
 from trainables.config import STRATEGY_PARAMETERS, TaskName, TaskObjective, TrialConfig, default_objective
-from trainables.data_config import DataConfig
+from trainables.data_config import DataConfig, TrainedOn
 from trainables.storage.place import Place
 from trainables.task_catalog import DEFAULT_TASK, metrics_of, unread_settings
 
@@ -123,6 +123,15 @@ class SweepSpec(Frozen):
             for key in SHARED:
                 if key in getattr(self, section):
                     raise ValueError(f"{section}.{key}: `{key}` is a section of its own; move it to the top level")
+        return self
+
+    @model_validator(mode="after")
+    def _val_is_not_trained_on(self) -> Self:
+        if self.data.train_on is not TrainedOn.TRAIN:
+            raise ValueError(
+                f"data.train_on: must be train in a sweep, which ranks by val, got {self.data.train_on}; "
+                "`thaw retrain --on train+val` trains the winner on both"
+            )
         return self
 
     @model_validator(mode="after")

@@ -21,7 +21,7 @@ from trainables.data.sources.division import divide
 from trainables.data.sources.folders import LAYOUT, folder_entries, left_out_text, undivided_entries
 from trainables.data.sources.image_walk import IMAGE_ENDINGS
 from trainables.data.sources.manifest import manifest_entries
-from trainables.data_config import DataConfig, SplitShares
+from trainables.data_config import DataConfig, SplitShares, TrainedOn
 
 SPLITS = ("train", "val", "test")
 
@@ -103,6 +103,11 @@ class Dataset:
                 )
         return replace(self, splits=splits, skipped=skipped)
 
+    def with_val_in_train(self) -> "Dataset":
+        """Return the data set whose train also holds the images of val, which stays as it is."""
+        train = sorted((*self.splits["train"], *self.splits["val"]), key=lambda sample: sample.path)
+        return replace(self, splits={**self.splits, "train": tuple(train)})
+
     def labels(self, split: str) -> npt.NDArray[np.int64]:
         """Labels of a split, shape (n,), in the split's order."""
         return np.array([sample.label for sample in self.splits[split]], dtype=np.int64)
@@ -114,7 +119,8 @@ class Dataset:
 
 def open_configured(data: DataConfig) -> Dataset:
     """List the data set of a trial's settings; raises InvalidInput for what cannot be trained on."""
-    return open_dataset(data.root, data.manifest, data.splits, data.split)
+    dataset = open_dataset(data.root, data.manifest, data.splits, data.split)
+    return dataset.with_val_in_train() if data.train_on is TrainedOn.TRAIN_AND_VAL else dataset
 
 
 def open_dataset(

@@ -1,7 +1,7 @@
 """One trial: an iterator of epochs. It knows nothing of the sweep around it."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,13 +27,16 @@ def train(
     folders: TrialFolders,
     resume_from: Path | None = None,
     metrics_version: int = METRICS_VERSION,
-) -> Iterator[EpochReport]:
+    *,
+    keeps_newest: bool = False,
+) -> Generator[EpochReport, None, None]:
     """Train one configuration; every `next()` is one epoch, its checkpoint on disk before its report is handed out.
 
     In an initialized process group every rank iterates in lockstep and yields the same reports; rank 0 writes files.
     `resume_from` is a `last` checkpoint of the same configuration: the epochs after it are yielded, equal to those of a
-    trial that was never interrupted, by the `metrics_version` of the checkpoint (see `Task.measure`). Closing the
-    iterator ends the trial and releases what it holds.
+    trial that was never interrupted, by the `metrics_version` of the checkpoint (see `Task.measure`). The checkpoint
+    `best` is that of the best objective, or, where it `keeps_newest`, that of the newest epoch. Closing the iterator
+    ends the trial and releases what it holds.
 
     Raises InvalidInput for data, weights or a checkpoint that cannot be used, TrialFailed when a loss is not finite,
     OutOfMemory when not even one image at a time fits, StorageFailed when a checkpoint cannot be written.
@@ -56,7 +59,7 @@ def train(
         outputs = learner.validate()
         measured = learner.task.measure(outputs, targets, metrics_version)
         metrics |= _validation(measured, epoch, metrics["lr/head"])
-        reports.append(_report(learner, reports, metrics, started))
+        reports.append(_report(learner, reports, metrics, started, keeps_newest=keeps_newest))
         learner.notes.clear()
         if learner.is_main:
             _write(learner, arrays, folders, _state(learner, arrays, reports, metrics_version), outputs)
@@ -75,12 +78,14 @@ def _validation(measured: Mapping[str, float], epoch: int, rate: float) -> dict[
     return {f"val/{name}": value for name, value in measured.items()}
 
 
-def _report(learner: Learner, reports: list[EpochReport], metrics: dict[str, float], started: float) -> EpochReport:
+def _report(
+    learner: Learner, reports: list[EpochReport], metrics: dict[str, float], started: float, *, keeps_newest: bool
+) -> EpochReport:
     """Return the report of the epoch after `reports`, which began at `started`."""
     config, weights = learner.config, list(learner.model.parameters())
     value = config.objective.value(metrics)
     best = best_report(reports, config.objective)
-    improved = best is None or config.objective.better(value, config.objective.value(best.metrics))
+    improved = keeps_newest or best is None or config.objective.better(value, config.objective.value(best.metrics))
     return EpochReport(
         epoch=len(reports) + 1,
         metrics=metrics,

@@ -102,15 +102,13 @@ class Classification:
         fingerprint: str,
         images: Iterable[tuple[str, bytes]],
         folder: Path,
-        targets: Labels,
+        targets: Labels | None,
     ) -> "ExportBundle":
-        """Export to ONNX, with parity and calibration measured on `images` and their labels (n,)."""
+        """Export to ONNX, with parity measured on `images`, and calibration with their labels (n,), where given."""
         from trainables.bundle.export import export_bundle
         from trainables.task.calibration import fit_calibration
 
-        def calibrate(logits: Logits) -> Mapping[str, Any]:
-            return fit_calibration(logits, targets).to_json()
-
+        calibrate = None if targets is None else lambda logits: fit_calibration(logits, targets).to_json()
         return export_bundle(model, labels, preprocessing, config, fingerprint, images, folder, calibrate)
 
 

@@ -7,10 +7,14 @@ import pytest
 
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
-from analysis.winner import RETRAIN_JSON, retrained_trial
+from analysis.winner import RETRAIN_JSON, retrained_trial, run_winner
 from orchestrator.driver.retrain import retrain_winner
+from orchestrator.results.export import WantedVariants, export_winner
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput
+from trainables.bundle.variant import Variant
+from trainables.data.readers import open_configured, open_dataset
+from trainables.data_config import TrainedOn
 from trainables.loop.checkpoint import CheckpointState
 from trainables.result import TrialResult
 from trainables.status import Status
@@ -77,3 +81,39 @@ def test_the_winner_is_trained_anew_and_measured_on_the_test_split(
     assert CheckpointState.read(run.winner / "checkpoints" / "best").metrics_version == 1, "as the run began"
     assert not (run.winner / "older").exists()
     assert list(run.root.glob(".*.new")) == []
+
+
+def test_train_and_val_are_trained_on_to_the_epoch_that_was_best(
+    run: RunFolder, trial: Trial, digits: Path, cache_dir: Path
+) -> None:
+    settings: dict[str, Any] = {"architecture": "test_efficientnet", "weights": "none", "batch_size": 128, "epochs": 3}
+    data = {"root": digits, "image_size": 32, "resize_mode": "squash"}
+    best_in_the_middle = trial("0000", [0.4, 0.6, 0.5], Status.COMPLETED, data=data, patience=1, **settings)
+    Ledger(run).write_trial(best_in_the_middle)
+    Ledger(run).write_trial(trial("0001", [0.9], Status.COMPLETED, data=data, **{**settings, "epochs": 1}))
+    epochs: list[int] = []
+    both = TrainedOn.TRAIN_AND_VAL
+    retrained = retrain_winner(run.root, lambda report: epochs.append(report.epoch), None, best_in_the_middle, both)
+    assert epochs == [1, 2]
+    state = CheckpointState.read(run.winner / "checkpoints" / "best")
+    assert (len(state.reports), state.config.data.train_on, state.config.epochs) == (2, both, 3)
+    listed = open_configured(state.config.data)
+    assert set(listed.splits["train"]) == {*open_dataset(digits).splits["train"], *listed.splits["val"]}
+    record = json.loads((run.winner / RETRAIN_JSON).read_text())
+    assert (record["trial_id"], record["on"], record["is_chosen"]) == ("0000", "train+val", True)
+    assert retrained.test.split == "test"
+    assert run_winner(run).trial_id == "0000", "chosen, though 0001 is the first of the leaderboard"
+    exported = export_winner(run.root)
+    assert exported.origin == "trial 0000, retrained"
+    assert exported.bundle.calibration is None
+    with pytest.raises(InvalidInput, match=r"--variant: is judged on images that were not trained on"):
+        export_winner(run.root, None, WantedVariants((Variant.FP16,)))
+
+
+def test_a_trial_that_follows_val_cannot_be_trained_on_it(run: RunFolder, trial: Trial, digits: Path) -> None:
+    data = {"root": digits, "image_size": 32}
+    Ledger(run).write_trial(trial("0000", [0.5], Status.COMPLETED, data=data, scheduler="plateau"))
+    with pytest.raises(
+        InvalidInput, match=r"trial 0000 must be trained without a look at val, got the scheduler plateau"
+    ):
+        retrain_winner(run.root, on=TrainedOn.TRAIN_AND_VAL)
