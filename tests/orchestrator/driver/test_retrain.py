@@ -113,7 +113,5 @@ def test_train_and_val_are_trained_on_to_the_epoch_that_was_best(
 def test_a_trial_that_follows_val_cannot_be_trained_on_it(run: RunFolder, trial: Trial, digits: Path) -> None:
     data = {"root": digits, "image_size": 32}
     Ledger(run).write_trial(trial("0000", [0.5], Status.COMPLETED, data=data, scheduler="plateau"))
-    with pytest.raises(
-        InvalidInput, match=r"trial 0000 must be trained without a look at val, got the scheduler plateau"
-    ):
+    with pytest.raises(InvalidInput, match=r"0000 must be trained without a look at val, got the scheduler plateau"):
         retrain_winner(run.root, on=TrainedOn.TRAIN_AND_VAL)

@@ -74,12 +74,6 @@ def test_a_configuration_that_travels_names_no_folder_of_this_machine(trial: Tri
     config = trial("0000", data=data).config.to_json()
     portable = _portable(config)
     assert "/home/ada" not in json.dumps(portable)
-    usual = {
-        "train_on": "train",
-        "test": "auto",
-        "resize_mode": "crop",
-        "on_bad_image": "fail",
-        "max_pixels": 89_478_485,
-    }
-    assert portable["data"] == {**usual, "image_size": 96}
+    usual = {"train_on": "train", "test": "auto", "resize_mode": "crop", "on_bad_image": "fail"}
+    assert portable["data"] == {**usual, "max_pixels": 89_478_485, "image_size": 96}
     assert {**portable, "data": None} == {**config, "data": None}
