@@ -18,8 +18,6 @@ from trainables.interval import Interval
 from trainables.result import TrialResult
 from trainables.status import Status
 
-SEED = "seed"
-
 _CONFIDENCE = 0.95
 
 
@@ -191,7 +189,7 @@ def confirmation_text(found: Confirmation) -> str:
 
 def finalist_key(trial: TrialResult) -> str:
     """Return what trainings of one finalist share: all settings that decide the result, but for the seed."""
-    config = trial.config.model_copy(update={SEED: 0, "feature_views": 0})
+    config = trial.config.model_copy(update={"seed": 0, "feature_views": 0})
     return repr(sorted(config.flat().items()))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import count, islice
 from typing import Any
 
-from analysis.comparisons.confirmation import SEED, Confirmation, finalist_key, read_confirmation
+from analysis.comparisons.confirmation import Confirmation, finalist_key, read_confirmation
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, claimed_run
@@ -28,7 +28,8 @@ from trainables.data.arrays import Arrays, Progress
 from trainables.result import TrialResult
 
 # Of the search alone: a confirmation trains without fixed views of the images, as a retraining does.
-_OF_THE_SEARCH = (SEED, "feature_views")
+_SEED = "seed"
+_OF_THE_SEARCH = (_SEED, "feature_views")
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def _extension(plan: ConfirmationPlan, known: Sequence[TrialResult], more: int) 
     seeds = sorted({*plan.seeds, *(trial.config.seed for trial in known)})
     points = dump_yaml(list(plan.spec.search.points or ()))
     return plan_extension(
-        plan.run.confirm, more, [f"space.{SEED}={dump_yaml({'choice': seeds})}", f"search.points={points}"]
+        plan.run.confirm, more, [f"space.{_SEED}={dump_yaml({'choice': seeds})}", f"search.points={points}"]
     )
 
 
@@ -135,12 +136,12 @@ def _confirming(
         {name: value for name, value in (raw.get(section) or {}).items() if name not in _OF_THE_SEARCH}
         for section in ("trial", "space")
     )
-    points = [{**_settings(finalist), SEED: seed} for seed in seeds for finalist in finalists]
+    points = [{**_settings(finalist), _SEED: seed} for seed in seeds for finalist in finalists]
     return {
         **raw,
         "name": run.confirm.name,
         "trial": {**fixed, "feature_views": 0},
-        "space": {**space, SEED: {"choice": [*seeds]}},
+        "space": {**space, _SEED: {"choice": [*seeds]}},
         "search": {"sampler": "random", "trials": len(points), "probe": False, "points": points},
         "stopping": "none",
         "budget": {},

@@ -27,7 +27,7 @@ from search_spaces.errors import InvalidInput
 from trainables.config import TrialConfig
 from trainables.data.arrays import decode_rest, load_arrays
 from trainables.data.readers import SPLITS, open_configured
-from trainables.data_config import TrainedOn
+from trainables.data_config import DataConfig, TrainedOn
 from trainables.loop.evaluate_checkpoints import evaluate_checkpoint
 from trainables.loop.train import train
 from trainables.result import EpochReport, TrialResult
@@ -70,15 +70,11 @@ def retrain_winner(
     spec = load_run(run)
     check_trackers(spec.tracking)
     cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
-    data = winner.config.data
-    if "test" not in open_configured(data).splits:
-        raise InvalidInput(f"{data.root}: retraining ends with the test split, but there is none; add a folder test/")
-    # An image that cannot be read is found before the training, not after it.
-    decode_rest(load_arrays(data, cache, SPLITS, budget=budget))
+    config = _retrained_config(winner, on)
+    _check_images(winner.config.data, cache, budget)
     fresh = run.here(run.winner).with_name(f".{run.winner.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     folders = TrialFolders(fresh / "checkpoints", fresh / "predictions.parquet", cache, budget)
-    config = _retrained_config(winner, on)
     identity = _next_attempt(run)
     trackers = make_trackers(spec.tracking)
     with Dispatcher(trackers, identity, run, on_problem=on_problem) as dispatcher:
@@ -87,8 +83,7 @@ def retrain_winner(
         dispatcher.start(TrialContext(identity, run, "retrain", "retrain", config, winner.parameters, files=files))
         reports: list[EpochReport] = []
         try:
-            last = winner.best.epoch if on is TrainedOn.TRAIN_AND_VAL and winner.best is not None else None
-            for report in _epochs(config, folders, Ledger(run).read_run().metrics_version, last):
+            for report in _epochs(winner, config, folders, Ledger(run).read_run().metrics_version):
                 dispatcher.log("retrain", report)
                 reports.append(report)
                 on_epoch(report)
@@ -97,14 +92,9 @@ def retrain_winner(
             dispatcher.finish("retrain", status_of(EndKind.FAILED), {})
             raise
         ended = status_of(EndKind.COMPLETED)
+        asked = {"trial_id": winner.trial_id, "is_chosen": chosen is not None, "on": on}
         made = {"status": ended.value, "config": config.to_json(), "reports": [each.model_dump() for each in reports]}
-        record = {
-            "trial_id": winner.trial_id,
-            "is_chosen": chosen is not None,
-            "on": on,
-            "test": test.to_json(),
-            **made,
-        }
+        record = {**asked, "test": test.to_json(), **made}
         write_atomically(fresh / RETRAIN_JSON, json.dumps(record, indent=1))
         _replace_winner(run, fresh, folders)
         dispatcher.finish("retrain", ended, {f"test/{name}": value for name, value in test.scalars().items()})
@@ -112,9 +102,18 @@ def retrain_winner(
     return RetrainedWinner(winner, run.winner / "checkpoints" / "best", test)
 
 
-def _epochs(config: TrialConfig, folders: TrialFolders, version: int, last: int | None) -> Iterator[EpochReport]:
-    """Train up to the epoch `last`, whose weights are kept; up to the end, and the best ones, where it is None."""
-    with closing(train(config, folders, metrics_version=version, keeps_newest=last is not None)) as epochs:
+def _check_images(data: DataConfig, cache: Path, budget: int | None) -> None:
+    """Raise InvalidInput for images that cannot be read, before the training and not after it, and without a test."""
+    if "test" not in open_configured(data).splits:
+        raise InvalidInput(f"{data.root}: retraining ends with the test split, but there is none; add a folder test/")
+    decode_rest(load_arrays(data, cache, SPLITS, budget=budget))
+
+
+def _epochs(winner: TrialResult, config: TrialConfig, folders: TrialFolders, version: int) -> Iterator[EpochReport]:
+    """Train to the end and keep the best weights; on val too, to the epoch that was best, and keep those of that."""
+    with_val = config.data.train_on is TrainedOn.TRAIN_AND_VAL
+    last = winner.best.epoch if with_val and winner.best is not None else None
+    with closing(train(config, folders, metrics_version=version, keeps_newest=with_val)) as epochs:
         for report in epochs:
             yield report
             if report.epoch == last:

@@ -76,7 +76,7 @@ class SweepSummary:
     def from_run(cls, run: RunFolder) -> Self:
         """Read the summary of a run. Raises InvalidInput when a record cannot be used."""
         found = Ledger(run).read_run()
-        summary = cls(SweepIdentity.recorded(found), run, Leaderboard.from_run(run), space=found.space)
+        summary = cls(SweepIdentity.of(run), run, Leaderboard.from_run(run), space=found.space)
         if summary.best is None:
             return summary
         winner = run_winner(run)

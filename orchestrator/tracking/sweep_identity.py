@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Self
 
-from analysis.ledger import Ledger, RunRecord
+from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 
 
@@ -27,11 +27,7 @@ class SweepIdentity:
     @classmethod
     def of(cls, run: RunFolder) -> Self:
         """Read the identity of a run. Raises InvalidInput when its record cannot be used."""
-        return cls.recorded(Ledger(run).read_run())
-
-    @classmethod
-    def recorded(cls, record: RunRecord) -> Self:
-        """Return the identity in the record of a run."""
+        record = Ledger(run).read_run()
         return cls(record.name, record.uid, record.attempts, record.confirms)
 
     @property

@@ -60,7 +60,7 @@ def test_intervals_cover_the_truth() -> None:
         (first, *_) = (finalist for finalist in found.finalists if finalist.trial_id == "0001")
         return first.interval is not None and first.interval.low <= 1.0 <= first.interval.high
 
-    assert 0.93 <= share([0.0, 1.0, 2.0], covers, repeats=400) <= 0.97
+    assert 0.93 <= share([0.0, 1.0, 2.0], covers, repeats=1000) <= 0.97
 
 
 def test_a_finalist_of_another_spread_is_compared_by_its_own() -> None:
