@@ -71,7 +71,7 @@ least that a tracker costs; the sweep without one takes {spread(plain)} seconds 
 
 
 def _bare() -> str:
-    """What the clients take without Thaw, the median of three."""
+    """Core seconds of the clients without Thaw, the median of three."""
     texts = []
     for name in ("wandb", "mlflow"):
         found = [child("bare_client.py", name) for _ in range(3)]

@@ -42,8 +42,8 @@ class DataConfig(Frozen):
     """CSV file with the columns path, label, split; replaces the folder layout."""
 
     split: SplitShares | None = None
-    """How photos that are not split are divided: a folder with one folder a class, a folder or manifest without val, or
-    a manifest without splits."""
+    """Division of photos that are not split: of a folder with one folder a class, of a folder or manifest without val,
+    or of a manifest without splits."""
 
     test: Literal["auto", "none"] = "auto"
     """auto: the split test where the data set has one; none: it is left out, e.g. where its images have no labels."""
