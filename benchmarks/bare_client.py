@@ -1,4 +1,4 @@
-"""What a tracker's client takes without Thaw: 64 runs of six rows, with the fewest calls. Prints one line of JSON.
+"""Cost of a tracker's client without Thaw: 64 runs of six rows, with the fewest calls. Prints one line of JSON.
 
 Seconds of all cores, of this process and its children; wandb's child does the writing.
 """

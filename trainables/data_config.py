@@ -51,8 +51,8 @@ class DataConfig(Frozen):
     """CSV file with the columns path, label, split; replaces the folder layout."""
 
     split: SplitShares | None = None
-    """How photos that are not split are divided: a folder with one folder a class, a folder or manifest without val, or
-    a manifest without splits."""
+    """Division of photos that are not split: of a folder with one folder a class, of a folder or manifest without val,
+    or of a manifest without splits."""
 
     train_on: TrainedOn = TrainedOn.TRAIN
     """train+val: the images of val are trained on too, and the values of val say nothing; see `thaw retrain --on`."""

@@ -42,7 +42,7 @@ class CardFacts:
     """Phrase that names the source of the weights."""
 
     bundle: ExportBundle
-    """What was exported."""
+    """Export that the card describes."""
 
     variants: tuple[VariantReport, ...]
     """Variants that were asked for."""

@@ -64,7 +64,7 @@ class WantedVariants:
     """Largest accepted loss of the task's metric."""
 
     with_preprocessing: bool = False
-    """Whether a model that takes pixels of any size is made as well."""
+    """True where a model that takes pixels of any size is made as well."""
 
 
 def export_winner(
