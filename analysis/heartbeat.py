@@ -40,7 +40,7 @@ class Presence(StrEnum):
 class Heartbeat(BaseModel):
     """Heartbeat: claim of one driver on a run, renewed while the driver works."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     driver: int = Field(default=1, ge=1)
     """Number of the driver within the run."""

@@ -32,7 +32,7 @@ Record = TypeVar("Record", bound=BaseModel)
 class Extension(BaseModel):
     """Extension: change of a run by `thaw extend`."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     at: AwareDatetime
     """Time of the extension, with its time zone."""
@@ -47,7 +47,7 @@ class Extension(BaseModel):
 class RunRecord(BaseModel):
     """RunRecord: facts that all trials of a run share; written before the first trial starts."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     schema_version: int = SCHEMA_VERSION
     """Version of the layout of this record and of the trials' records."""

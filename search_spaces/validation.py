@@ -16,9 +16,7 @@ Model = TypeVar("Model", bound=BaseModel)
 class Frozen(BaseModel):
     """Base of the configuration types: immutable, unknown keys refused, a docstring under each field."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, validate_default=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -27,8 +25,8 @@ class Frozen(BaseModel):
         # takes to be read.
         if not isinstance(values, Mapping):
             return values
-        switches = {name: _Switch(value) for name, value in values.items() if isinstance(value, bool)}
-        return {**values, **{name: switches[name] for name in switches.keys() & _numbers(cls)}} if switches else values
+        switches = {name: _Switch(values[name]) for name in _numbers(cls) if isinstance(values.get(name), bool)}
+        return {**values, **switches} if switches else values
 
 
 class _Switch:

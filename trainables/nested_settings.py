@@ -23,6 +23,7 @@ def shared_settings(each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         theirs = [other.get(name) for other in others]
         if all(other == value for other in theirs):
             shared[name] = value
-        elif isinstance(value, dict) and all(isinstance(other, dict) for other in theirs):
-            shared[name] = shared_settings([value, *filter(None, theirs)]) if all(theirs) else {}
+        elif isinstance(value, dict):
+            sections = [other for other in theirs if isinstance(other, dict)]
+            shared[name] = shared_settings([value, *sections]) if len(sections) == len(theirs) else {}
     return shared

@@ -3,7 +3,7 @@
 import math
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from trainables.config import Objective, TrialConfig
 from trainables.status import Status
@@ -16,7 +16,7 @@ EndedBy = Literal["budget", "patience", "target"]
 class _Record(BaseModel):
     """Base of what is read back from disk: immutable, and tolerant of fields that a newer version wrote."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class EpochReport(_Record):
@@ -25,7 +25,7 @@ class EpochReport(_Record):
     epoch: int = Field(ge=1)
     """Epochs completed, from 1."""
 
-    metrics: dict[str, float]
+    metrics: dict[str, FiniteFloat]
     """train/loss, the metrics of the task (val/...), lr/head and, once something of it trains, lr/backbone (with
     lr/stage_1, ... where stages differ); all finite."""
 
@@ -49,14 +49,6 @@ class EpochReport(_Record):
 
     notes: tuple[str, ...] = ()
     """Remarks on this epoch for the reader of the leaderboard, e.g. a batch that had to be divided."""
-
-    @field_validator("metrics")
-    @classmethod
-    def _finite(cls, metrics: dict[str, float]) -> dict[str, float]:
-        wrong = {name: value for name, value in metrics.items() if not math.isfinite(value)}
-        if wrong:
-            raise ValueError(f"metrics must be finite, got {wrong}")
-        return metrics
 
 
 class Rung(_Record):

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 class WarmStart(BaseModel):
     """WarmStart: finished trials of other runs, by the name of the run."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     runs: dict[str, tuple[TrialResult, ...]] = {}
     """All finished trials of each run, by its folder, whatever space they are from."""

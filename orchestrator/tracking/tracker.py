@@ -12,8 +12,7 @@ from trainables.config import TrialConfig
 from trainables.result import EpochReport
 from trainables.status import Status
 
-# Seconds between two messages about a trial where a client may take several epochs in one; it is called 64 times a
-# minute in a sweep of small heads.
+# Seconds between two messages about a trial, where a client takes several epochs in one.
 CLIENT_PAUSE_SECONDS = 1.0
 
 JobType = Literal["trial", "confirm", "retrain", "export", "sweep"]

@@ -11,6 +11,7 @@ from trainables.data.sources.image_walk import (
     NOWHERE,
     images_below,
     is_folder,
+    is_image,
     list_folder,
     reason_left_out,
 )
@@ -48,18 +49,33 @@ def folder_entries(root: Path, splits: Sequence[str], left_out: Counter[str]) ->
 def undivided_entries(root: Path, left_out: Counter[str]) -> dict[str, list[tuple[str, str]]]:
     """List the (path, class name) pairs of a folder with one folder per class, as those of train.
 
-    A folder with the folders of splits, and nothing else, is listed as it is. Otherwise as `folder_entries`.
+    A folder named as a split is one where it holds no image itself; a folder with train, and maybe other splits, is
+    listed as it is. Raises InvalidInput where classes lie beside splits, and as `folder_entries` does.
     """
     names = [entry.name for entry in list_folder(root) if is_folder(entry) and not entry.name.startswith(".")]
     words = {word for names in _FOLDER_NAMES.values() for word in names}
-    if _present(root, "train") and {name.lower() for name in names} <= words:
+    splits = [name for name in names if name.lower() in words and not _holds_images(root / name)]
+    if splits and len(splits) == len(names) and _present(root, "train"):
         return folder_entries(root, [split for split in _FOLDER_NAMES if _present(root, split)], left_out)
-    found, own_left_out = _class_folders(root, [])
+    if splits:
+        raise InvalidInput(
+            f"{root}: data.split divides one folder a class, or train/ where there is no val/, got "
+            f"{', '.join(f'{name}/' for name in sorted(names))}; move the others away, or set data.root to one of them"
+        )
+    found, own_left_out = _class_folders(root, [root])
     entries = _class_entries(root, root, found, {folder.resolve() for folder in found}, own_left_out)
     if not entries:
-        raise InvalidInput(_no_images(root, "train", own_left_out))
+        got = f"got {own_left_out[_STRAY]} in no class folder" if own_left_out[_STRAY] else "got none"
+        raise InvalidInput(
+            f"{root}: data.split divides one folder of images a class, {got}; make one folder per class, or list the "
+            "images with their classes in a manifest (data.manifest)"
+        )
     left_out.update(own_left_out)
     return {"train": entries}
+
+
+def _holds_images(folder: Path) -> bool:
+    return any(not is_folder(entry) and is_image(entry.name) for entry in list_folder(folder))
 
 
 def left_out_text(left_out: Counter[str]) -> str:
@@ -87,7 +103,7 @@ def _split_folder(root: Path, split: str) -> Path | None:
 def _or_divide(root: Path, split: str, visible: Sequence[str]) -> str:
     if split == "val":
         return "; or set `data.split: {val: 0.15}`, which takes val from train"
-    if any(images_below(root / name, Counter()) for name in visible[:_LOOKED_INTO]):
+    if any(_holds_images(root / name) for name in visible[:_LOOKED_INTO]):
         return "; or, for one folder a class, set `data.split: {val: 0.15, test: 0.15}`, which divides the images"
     return ""
 

@@ -143,5 +143,38 @@ def test_images_in_no_class_folder_are_refused(classes: Path) -> None:
         for image in folder.iterdir():
             image.rename(classes / f"{folder.name}{image.name}")
         folder.rmdir()
-    with pytest.raises(InvalidInput, match="got 18 in photos/ itself, in no class folder"):
+    with pytest.raises(InvalidInput, match=r"photos: data.split divides .*, got 18 in no class folder"):
         open_dataset(classes, shares=SplitShares())
+
+
+def test_a_link_to_the_folder_itself_is_no_class(classes: Path) -> None:
+    before = open_dataset(classes, shares=SplitShares())
+    (classes / "again").symlink_to(".")
+    (classes / "above").symlink_to("..")
+    assert open_dataset(classes, shares=SplitShares()) == before
+
+
+def test_a_class_may_be_named_as_a_split(classes: Path) -> None:
+    (classes / "cat").rename(classes / "train")
+    assert open_dataset(classes, shares=SplitShares()).classes == ("dog", "fox", "train")
+
+
+@pytest.mark.parametrize("split", ["train", "val", "Test"])
+def test_a_split_beside_classes_is_refused(classes: Path, split: str) -> None:
+    (classes / "cat").rename(classes / "inside")
+    (classes / split).mkdir()
+    (classes / "inside").rename(classes / split / "cat")
+    with pytest.raises(InvalidInput, match=rf"photos: data.split divides .*, got .*{split}/.*; move the others away"):
+        open_dataset(classes, shares=SplitShares())
+
+
+def test_an_empty_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=rf"{tmp_path.name}: data.split divides .*, got none; make one folder"):
+        open_dataset(tmp_path, shares=SplitShares())
+
+
+def test_folders_without_images_are_not_offered_to_be_divided(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(InvalidInput) as refused:
+        open_dataset(tmp_path)
+    assert "data.split" not in str(refused.value)
