@@ -353,7 +353,6 @@ def test_no_test_folder_shadows_a_room() -> None:
 WITHOUT_MIRROR: dict[str, str] = {
     "analysis/predictions.py": "tests/analysis/test_class_scores.py: reads good and damaged files",
     "orchestrator/commands/demo.py": "tests/integration/test_demo.py: runs the whole chain",
-    "orchestrator/commands/plan.py": "tests/orchestrator/planning/test_plan.py: runs the command for its plans",
     "orchestrator/driver/sweep.py": "tests/integration/test_sweep.py: runs whole sweeps",
     "orchestrator/search/proposals.py": "tests/orchestrator/tuner/test_searcher.py: asks it for every trial",
     "orchestrator/spec/search_problem.py": "tests/orchestrator/search/test_starting_points.py: holds fields alone",

@@ -10,11 +10,13 @@ import typer
 COMMANDS = {
     **dict.fromkeys(("demo", "init", "schema", "doctor"), "setup"),
     "data": "data",
-    "plan": "plan",
-    **dict.fromkeys(("space", "sweep", "submit", "resume", "extend", "confirm", "status", "logs", "stop"), "sweeps"),
+    **dict.fromkeys(
+        ("space", "plan", "sweep", "submit", "resume", "extend", "confirm", "status", "logs", "stop"), "sweeps"
+    ),
     **dict.fromkeys(("trial", "explain", "import-config"), "trials"),
     **dict.fromkeys(("leaderboard", "compare"), "leaderboard"),
-    **dict.fromkeys(("evaluate", "retrain", "export", "predict", "benchmark"), "results"),
+    **dict.fromkeys(("evaluate", "retrain", "export"), "results"),
+    **dict.fromkeys(("predict", "benchmark"), "models"),
     "report": "report",
     "dashboard": "dashboard",
     "wandb": "wandb",

@@ -1,4 +1,7 @@
-"""Adopted run: a run folder for one trial that W&B holds, to retrain and export it without its sweep."""
+"""Adopted run: a run folder for one trial that no sweep here has trained, to retrain and export it.
+
+Its trial is one that W&B holds, or a configuration file.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,9 +10,10 @@ from typing import Any
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator.driver.sweep import create_run
-from orchestrator.spec.loading import resolve
+from orchestrator.spec.loading import load_trial, resolve
 from search_spaces.errors import InvalidInput
 from search_spaces.shell import thaw_command
+from trainables.config import TrialConfig
 from trainables.data.arrays import load_arrays
 from trainables.result import TrialResult
 from trainables.status import Status
@@ -17,6 +21,7 @@ from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place
 
 _SECTIONS = ("data", "task", "objective")
+_TRIAL_ID = "0000"
 
 
 def adopt_trial(
@@ -30,7 +35,31 @@ def adopt_trial(
     """
     if trial.status is not Status.COMPLETED:
         raise InvalidInput(f"{source}: must be a COMPLETED trial to be retrained, got {trial.status}; take another one")
-    values = trial.config.to_json()
+    run, config = _create(trial.config, name, source, data, tracking or {})
+    parameters = {"architecture": config.architecture}
+    adopted = trial.model_copy(update={"trial_id": _TRIAL_ID, "config": config, "parameters": parameters})
+    Ledger(run).write_trial(adopted)
+    return run.root
+
+
+def adopt_config(path: Path, data: Path | None = None) -> tuple[Place, TrialResult]:
+    """Write `runs/<name of the file>` in the current folder, and return it with the trial of the file, not yet trained.
+
+    Raises InvalidInput for a file that is no trial's, for photos that cannot be used, and where the folder exists.
+    """
+    run, config = _create(load_trial(path), path.stem, str(path), data, {})
+    parameters = {"architecture": config.architecture}
+    # `thaw sweep --resume` could train it too.
+    trial = TrialResult(trial_id=_TRIAL_ID, config=config, parameters=parameters, status=Status.INTERRUPTED)
+    Ledger(run).write_trial(trial)
+    return run.root, trial
+
+
+def _create(
+    wanted: TrialConfig, name: str, source: str, data: Path | None, tracking: Mapping[str, Any]
+) -> tuple[RunFolder, TrialConfig]:
+    """Create the run of one configuration, and return it with the configuration as it is there."""
+    values = wanted.to_json()
     if data is not None:
         values["data"] = {**values["data"], "root": str(data.resolve())}
     settings = {key: value for key, value in values.items() if key not in (*_SECTIONS, "architecture")}
@@ -41,7 +70,7 @@ def adopt_trial(
         "space": {"architecture": {"choice": [values["architecture"]]}},
         "search": {"trials": 1, "probe": False},
         "stopping": "none",
-        "tracking": dict(tracking or {}),
+        "tracking": dict(tracking),
     }
     spec = resolve(raw, Path.cwd(), source)
     run = RunFolder(spec.storage.root / name)
@@ -52,7 +81,4 @@ def adopt_trial(
         )
     config = spec.trial_config({"architecture": values["architecture"]})
     create_run(run, spec, load_arrays(config.data, cache_folder(None)))
-    parameters = {"architecture": config.architecture}
-    adopted = trial.model_copy(update={"trial_id": "0000", "config": config, "parameters": parameters})
-    Ledger(run).write_trial(adopted)
-    return run.root
+    return run, config

@@ -59,7 +59,8 @@ def retrain_winner(
 ) -> RetrainedWinner:
     """Train the winner's configuration again and measure it once on the test split.
 
-    On train+val it is trained to the epoch that was best for the trial, as val can choose none.
+    On train+val it is trained to the epoch that was best for the trial, as val can choose none; a configuration file to
+    its last epoch.
 
     A trial that is `chosen` takes the winner's place, here and in all that follows. Writes RUN/winner. `on_problem` is
     called with each problem of a tracker, from any thread; without it they are logged. Raises InvalidInput when the run
@@ -97,6 +98,8 @@ def retrain_winner(
         record = {**asked, "test": test.to_json(), **made}
         write_atomically(fresh / RETRAIN_JSON, json.dumps(record, indent=1))
         _replace_winner(run, fresh, folders)
+        if not winner.reports:  # of a configuration file: this was its training
+            Ledger(run).write_trial(winner.model_copy(update={"status": ended, "reports": tuple(reports)}))
         dispatcher.finish("retrain", ended, {f"test/{name}": value for name, value in test.scalars().items()})
         dispatcher.publish(lambda: SweepSummary.from_run(run))
     return RetrainedWinner(winner, run.winner / "checkpoints" / "best", test)
@@ -123,11 +126,10 @@ def _epochs(winner: TrialResult, config: TrialConfig, folders: TrialFolders, ver
 def _retrained_config(winner: TrialResult, on: TrainedOn) -> TrialConfig:
     """Return the configuration of the retraining. Raises InvalidInput where it cannot be trained on these images."""
     config = winner.config
-    if on is TrainedOn.TRAIN_AND_VAL and (config.scheduler == "plateau" or winner.best is None):
-        got = "the scheduler plateau, which follows val" if winner.best is not None else "no epoch that was best"
+    if on is TrainedOn.TRAIN_AND_VAL and config.scheduler == "plateau":
         raise InvalidInput(
-            f"--on train+val: trial {winner.trial_id} must be trained without a look at val, got {got}; "
-            "leave out --on, or take another trial"
+            f"--on train+val: trial {winner.trial_id} must be trained without a look at val, got the scheduler "
+            "plateau, which follows val; leave out --on, or take another trial"
         )
     changes: dict[str, Any] = {"data": config.data.model_copy(update={"train_on": on})}
     if on is TrainedOn.TRAIN_AND_VAL:

@@ -25,6 +25,8 @@ from trainables.bundle.onnx_file import write_metadata
 from trainables.bundle.pixels_export import PixelsReport, export_pixels
 from trainables.bundle.variant import DERIVED_FILES, Variant
 from trainables.bundle.variants import JudgedImages, VariantReport, export_variants
+from trainables.bundle.web_page import write_web_page
+from trainables.bundle.web_runtime import web_runtime
 from trainables.data.arrays import open_used
 from trainables.data.preprocess import Preprocessing
 from trainables.data.readers import Dataset
@@ -52,6 +54,9 @@ class Exported:
     pixels: PixelsReport | None
     """Agreement of the model with its preprocessing; None where it was not asked for."""
 
+    page: Path | None
+    """Page that classifies photos, on this machine; None where it was not asked for."""
+
 
 @dataclass(frozen=True)
 class WantedVariants:
@@ -64,7 +69,12 @@ class WantedVariants:
     """Largest accepted loss of the task's metric."""
 
     with_preprocessing: bool = False
-    """True where a model that takes pixels of any size is made as well."""
+    """True where a model that takes pixels of any size is made as well, as for a page."""
+
+    @property
+    def judged(self) -> tuple[Variant, ...]:
+        """Those that may lose too much."""
+        return tuple(name for name in self.names if name is not Variant.WEB)
 
 
 def export_winner(
@@ -111,11 +121,14 @@ def _export(
     with weights as checkpoint:
         model, state = load_trained(checkpoint)
     data = state.config.data
-    dataset = open_used(data, cache_folder(load_run(run).storage.cache_dir))
+    cache = cache_folder(load_run(run).storage.cache_dir)
+    # First, as it may not be had.
+    runtime = web_runtime(cache) if Variant.WEB in wanted.names else None
+    dataset = open_used(data, cache)
     for draft in run.here(place).glob(".export-*"):  # of an export that was killed
         shutil.rmtree(draft, ignore_errors=True)
     task, trained_on_val = load_task(state.config.task), data.train_on is TrainedOn.TRAIN_AND_VAL
-    if trained_on_val and wanted.names:
+    if trained_on_val and wanted.judged:
         raise InvalidInput(
             f"--variant: is judged on images that were not trained on, got a model trained on {data.train_on}; "
             f"export it without, or retrain on train: {thaw_command('retrain', run.root)}"
@@ -135,16 +148,17 @@ def _export(
     skipped = {split: len(images) for split, images in record.skipped_images.items()}
     if skipped:  # counts alone: names of photos stay at home
         write_metadata(bundle.model, {"thaw.skipped_images": skipped})
-    variants = _variants(task, model, bundle, dataset, wanted) if wanted.names else ()
+    variants = _variants(task, model, bundle, dataset, wanted) if wanted.judged else ()
     pixels = None
-    if wanted.with_preprocessing:
+    if wanted.with_preprocessing or runtime is not None:
         pixels = export_pixels(model, bundle, ((each.path, dataset.read(each)) for each in dataset.splits["val"]))
+    page = None if runtime is None else write_web_page(bundle, record.name, runtime)
     card = model_card(CardFacts(run, record, trial, origin, bundle, variants, dataset))
     write_atomically(run.here(place) / MODEL_CARD, card)
     told = {"trial_id": trial.trial_id, "origin": origin, "calibration": bundle.calibration}
     write_atomically(run.here(place) / EXPORT_JSON, json.dumps(told))
     _publish(RunStore(run), place, bundle.model)
-    return Exported(bundle, origin, variants, pixels)
+    return Exported(bundle, origin, variants, pixels, page)
 
 
 def _variants(
@@ -157,7 +171,7 @@ def _variants(
         train_targets=task.targets(dataset, "train"),
         judge=task.judge,
     )
-    return export_variants(model, bundle, wanted.names, images, wanted.max_drop)
+    return export_variants(model, bundle, wanted.judged, images, wanted.max_drop)
 
 
 def _publish(store: RunStore, place: Place, model: Path) -> None:

@@ -15,10 +15,13 @@ class Variant(StrEnum):
     ORT = "ort"
     """onnxruntime's own format, for its smaller builds on phones."""
 
+    WEB = "web"
+    """One page that classifies photos in a browser; of the model with its preprocessing, and judged as that is."""
+
     @property
     def file(self) -> str:
         """Name of its file."""
-        return "model.ort" if self is Variant.ORT else f"model.{self}.onnx"
+        return {Variant.ORT: "model.ort", Variant.WEB: "model.web.html"}.get(self, f"model.{self}.onnx")
 
 
 PIXELS_FILE = "model.pixels.onnx"

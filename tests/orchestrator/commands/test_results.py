@@ -14,11 +14,6 @@ def test_a_folder_that_is_no_run_is_refused(command: str, tmp_path: Path, capsys
     assert (told.out, "a run must be an existing folder" in told.err) == ("", True)
 
 
-def test_a_model_that_is_not_there_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["predict", str(tmp_path / "model.onnx"), str(tmp_path)]) == 2
-    assert "no such model" in capsys.readouterr().err
-
-
 def test_a_message_shows_a_path_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["leaderboard", "wandb:x:smile:"]) == 2
     assert "wandb:x:smile:: must be wandb:ENTITY/PROJECT/GROUP" in " ".join(capsys.readouterr().err.split())

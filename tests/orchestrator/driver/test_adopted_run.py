@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,11 @@ import pytest
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
-from orchestrator.driver.adopted_run import adopt_trial
+from orchestrator.driver.adopted_run import adopt_config, adopt_trial
 from orchestrator.driver.retrain import retrain_winner
+from orchestrator.spec.loading import load_run
 from search_spaces.errors import InvalidInput
+from trainables.data_config import TrainedOn
 from trainables.result import TrialResult
 from trainables.status import Status
 from trainables.task_catalog import METRICS_VERSION
@@ -52,3 +55,24 @@ def test_what_cannot_be_retrained_leaves_nothing(
     with pytest.raises(InvalidInput, match="/elsewhere"):
         adopt_trial(held(), "a", SOURCE)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_configuration_file_is_trained_once_in_a_run_of_its_own(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    file = tmp_path / "mine.yaml"
+    values = {**SETTINGS, "data": {"root": str(digits), "image_size": 32}, "strategy": "head", "lr": 0.01}
+    file.write_text(json.dumps(values))
+    root, trial = adopt_config(file)
+    assert root == tmp_path / "runs" / "mine"
+    assert Ledger(RunFolder(root)).read_trial("0000").status is Status.INTERRUPTED
+    retrained = retrain_winner(root, chosen=trial, on=TrainedOn.TRAIN_AND_VAL)
+    # Its training is this one, and the trial is on record with it.
+    board = Leaderboard.from_run(root)
+    assert (board.winner().trial_id, board.entries[0].epoch, retrained.test.split) == ("0000", 1, "test")
+    assert board.winner().config.lr == 0.01
+    assert load_run(RunFolder(root)).search.trials == 1
+    with pytest.raises(InvalidInput, match=r"runs/mine: must not exist yet, since .*mine.yaml is written there"):
+        adopt_config(file)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from PIL import Image
 from torch import nn
 
 from trainables.bundle.export import ExportBundle, export_bundle
+from trainables.bundle.web_runtime import web_runtime
 from trainables.data.preprocess import Preprocessing
 
 SIZE = 64
@@ -88,3 +90,13 @@ def exported(
 @pytest.fixture(scope="session")
 def small(exported: Callable[[str], tuple[nn.Module, ExportBundle]]) -> tuple[nn.Module, ExportBundle]:
     return exported("mobilenetv3_small_050")
+
+
+@pytest.fixture(scope="session")
+def web_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with the files of onnxruntime-web, as npm gives them."""
+    if shutil.which("npm") is None:
+        pytest.skip("needs npm; on Debian: apt-get install npm")
+    cache = tmp_path_factory.mktemp("web")
+    web_runtime(cache)
+    return cache

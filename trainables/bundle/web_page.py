@@ -1,0 +1,37 @@
+"""Page that classifies photos in a browser with an exported model: one file, which asks nothing of any network."""
+
+import base64
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from string import Template
+
+from trainables.bundle.export import ExportBundle
+from trainables.bundle.variant import PIXELS_FILE, Variant
+from trainables.bundle.web_runtime import SCRIPT, WASM
+
+_TEMPLATE = Path(__file__).with_name("web_page.html")
+
+
+def write_web_page(bundle: ExportBundle, name: str, runtime: Mapping[str, bytes]) -> Path:
+    """Write the page beside `model.onnx`, of `model.pixels.onnx`, which must be there, and return its path.
+
+    A photo goes through the same graph as in onnxruntime: the page decodes it and nothing more. `name` is the heading,
+    `runtime` what `web_runtime` gives.
+    """
+    pixels = bundle.model.with_name(PIXELS_FILE)
+    about = {"name": name, "architecture": bundle.config["architecture"], "labels": bundle.labels}
+    page = Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
+        # `<` would end the block in which it stands.
+        about=json.dumps(about).replace("<", "\\u003c"),
+        script=base64.b64encode(runtime[SCRIPT]).decode("ascii"),
+        wasm=base64.b64encode(runtime[WASM]).decode("ascii"),
+        model=base64.b64encode(pixels.read_bytes()).decode("ascii"),
+    )
+    out = bundle.model.with_name(Variant.WEB.file)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=out.parent) as scratch:
+        draft = Path(scratch) / out.name
+        draft.write_text(page, encoding="utf-8")
+        draft.replace(out)
+    return out
