@@ -12,6 +12,7 @@ from search_spaces.errors import InvalidInput, shown
 from search_spaces.permissions import check_readable
 from search_spaces.shell import thaw_command
 from search_spaces.user_files import RECORD
+from trainables.bundle.variant import BENCHMARK_FILE
 from trainables.result import TrialResult
 from trainables.storage.place import Place, read_place
 
@@ -86,8 +87,18 @@ def exported_calibration(run: RunFolder) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+def measured_cost(run: RunFolder) -> list[dict[str, Any]]:
+    """Return what `thaw benchmark` has measured of the exported winner; nothing before that."""
+    found = _record_of_export(run, BENCHMARK_FILE).get("measurements")
+    return found if isinstance(found, list) else []
+
+
 def _export_record(run: RunFolder) -> dict[str, Any]:
-    path = run.export / EXPORT_JSON
+    return _record_of_export(run, EXPORT_JSON)
+
+
+def _record_of_export(run: RunFolder, name: str) -> dict[str, Any]:
+    path = run.export / name
     try:
         record = json.loads(read_place(path, RECORD)) if path.is_file() else None
     except (OSError, ValueError, RecursionError) as error:

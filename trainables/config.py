@@ -257,6 +257,16 @@ class TrialConfig(Frozen):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target that is spread over all classes."""
 
+    teacher: Annotated[str, FromFile(("none",))] = "none"
+    """Model whose probabilities are learned beside the labels (distillation, arXiv 1503.02531): a run with an exported
+    winner, or a `model.onnx`. It has the same classes, and any architecture and image size."""
+
+    teacher_weight: float = Field(default=0.5, gt=0, le=1)
+    """Share of the teacher in the loss; the rest is that of the labels."""
+
+    teacher_temperature: float = Field(default=2.0, gt=0, le=100)
+    """Logits of both are divided by this where they are compared; above 1, improbable classes count for more."""
+
     augmentation: Literal["none", "light", "medium", "strong", "trivial"] = "none"
     """Random changes to the training images, drawn anew every epoch."""
 

@@ -79,6 +79,9 @@ BUILT_IN: Mapping[str, TaskEntry] = {
             "label_smoothing",
             "mixing",
             "mixing_alpha",
+            "teacher",
+            "teacher_temperature",
+            "teacher_weight",
         ),
     )
 }

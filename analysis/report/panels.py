@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import plotly.graph_objects as go
 
-from analysis.report import choices, classes, coverage, finalists, models, photos, progress
+from analysis.report import choices, classes, cost, coverage, finalists, models, photos, progress
 from analysis.report.panel import Panel, RunData
 from analysis.run_folder import RunFolder
 from trainables.storage.place import Place
@@ -23,6 +23,7 @@ PANELS: tuple[Callable[[RunData], Panel | None], ...] = (
     classes.confused_classes,
     classes.recall,
     coverage.coverage,
+    cost.cost,
     photos.mistakes,
     photos.doubtful_labels,
     progress.cost,

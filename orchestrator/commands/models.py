@@ -143,26 +143,48 @@ def benchmark(
     seconds: Annotated[float, typer.Option(min=0.1, help="Time for each batch size.")] = 2.0,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Measure what exported models cost on this machine: latency, images per second, memory, beside PyTorch."""
-    from analysis.run_folder import RunFolder
+    """Measure what exported models cost on this machine: latency, images per second, memory, beside PyTorch.
+
+    Of a run it measures every variant, and notes the figures on the model's card and for `thaw report`.
+    """
+    from analysis.run_folder import RunFolder, open_run
     from analysis.run_store import RunStore
     from orchestrator.cluster.limits import allowed_cores
+    from orchestrator.results.cost import keep_measurements
     from orchestrator.terminal.tables import benchmark_table
     from trainables.bundle.benchmark import measure, targets
 
     counts, sizes = ([*dict.fromkeys(chosen)] for chosen in (threads or (1, allowed_cores()), batch or (1, 16)))
     found = []
-    for model in [_model_file(each, None, None) for each in models]:
-        with RunStore(RunFolder(model.parent)).reading(model) as file:
-            for target in targets(file, counts):
-                where = f"{target.runtime} on {target.device}, threads: {target.threads}"
-                prose(errors, f"[dim]{escaped(model)}: {where}[/dim]")
-                measured = measure(file, target, sizes, seconds)
-                found += [replace(each, model=str(model)) for each in measured]
+    for given, files in [(each, _files(each)) for each in models]:
+        begun = len(found)
+        for model in files:
+            with RunStore(RunFolder(model.parent)).reading(model) as file:
+                for target in targets(file, counts):
+                    where = f"{target.runtime} on {target.device}, threads: {target.threads}"
+                    prose(errors, f"[dim]{escaped(model)}: {where}[/dim]")
+                    measured = measure(file, target, sizes, seconds)
+                    found += [replace(each, model=str(model)) for each in measured]
+        if given not in files:
+            keep_measurements(open_run(given), found[begun:])
     if format is Format.JSON:
         print_json([each.to_json() for each in found])
         return
     output.print(benchmark_table(found))
+
+
+def _files(given: Place) -> list[Place]:
+    """Return the models that are measured: a file alone, or the one of a run with its variants."""
+    from analysis.run_folder import RunFolder
+    from analysis.run_store import RunStore
+    from trainables.bundle.variant import Variant
+
+    model = _model_file(given, None, None)
+    if model == given:
+        return [model]
+    store = RunStore(RunFolder(model.parent))
+    beside = [model.with_name(variant.file) for variant in Variant if variant is not Variant.WEB]
+    return [model, *(file for file in beside if store.has(file))]
 
 
 def _model_file(model: Place, trial: str | None, rank: int | None) -> Place:

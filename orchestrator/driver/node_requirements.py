@@ -28,11 +28,13 @@ def make_node_question(spec: SweepSpec | None, root: Place | None, dataset: Data
         "data.weights_dir": spec.data.weights_dir,
     }
     weights = {config.weights for config in spec.corner_configs()} - {"none", "pretrained"}
+    teachers = {config.teacher for config in spec.corner_configs()} - {"none"}
     return NodeQuestion(
         NODE_PACKAGES,
         str(cache_folder(spec.storage.cache_dir)),
         folders={key: str(path) for key, path in paths.items() if path is not None}
-        | {f"weights {path}": path for path in sorted(weights)},
+        | {f"weights {path}": path for path in sorted(weights)}
+        | {f"teacher {path}": path for path in sorted(teachers)},
         run=str(root.resolve()) if isinstance(root, Path) else None,
         token=f".driver-{uuid.uuid4().hex}",
         images={} if dataset is None else _some_images(dataset),

@@ -18,6 +18,7 @@ from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, Progress, decode_rest, load_arrays
 from trainables.estimate.order_check import check_order
 from trainables.loop.probe_head import check_linear_head
+from trainables.loop.teacher import open_teacher, teacher_file
 from trainables.model.batch_norm import check_batch_norm
 from trainables.model.freeze_plan import freeze_plan
 from trainables.model.stages import stage_table
@@ -58,6 +59,9 @@ def check_inputs(
         by_model.setdefault(model, []).append(config)
     for configs in by_model.values():
         check_plans(configs, arrays.classes, len(arrays.splits["train"]), spec.resources.workers)
+    for file in {teacher_file(config) for config in spec.corner_configs()}:
+        if file is not None:
+            open_teacher(file, arrays.classes)
     for configs in by_model.values():
         check_order(configs[0], cache, budget)
     return arrays

@@ -23,6 +23,7 @@ _APPLIES: Mapping[str, Callable[[TrialConfig], bool]] = {
     "class_weighting": lambda config: config.balance != "none",
     "mixing_alpha": lambda config: config.mixing != "none",
     "weights_layout": lambda config: config.weights_layout != "by_name",
+    **dict.fromkeys(("teacher", "teacher_weight", "teacher_temperature"), lambda config: config.teacher != "none"),
     "min_delta": lambda config: config.patience is not None,
 }
 

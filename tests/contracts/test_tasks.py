@@ -132,7 +132,7 @@ def test_the_loss_of_a_batch_is_the_sum_over_its_parts(
     chosen: str, settings: str, config: Callable[..., TrialConfig], dataset: Dataset
 ) -> None:
     task, trial = load_task(chosen), config(chosen, settings)
-    criterion = task.criterion(trial, dataset, CPU)
+    criterion = task.criterion(trial, dataset, CPU, None)
     batch = np.random.default_rng(1).permutation(len(dataset.splits["train"]))[:13]
     partners = batch[::-1]
     outputs = task.build(trial, dataset.classes).train()(torch.rand(13, 3, 32, 32))

@@ -16,6 +16,9 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+MODEL_FILE = "model.onnx"
+"""Name of an exported model, of which all variants are made."""
+
 _WARM_UP = 3
 # Batches of a slow model, for which `seconds` are too short.
 _FEWEST = 5
@@ -96,7 +99,7 @@ class _Loaded:
 
 
 def targets(model: Path, threads: Sequence[int]) -> list[Target]:
-    """Return what can be measured here: every device of onnxruntime, and of PyTorch where `model` has its timm folder.
+    """Return what can be measured here: every device of onnxruntime, and of PyTorch beside `model.onnx`, by timm.
 
     The number of threads matters to the CPU alone.
     """
@@ -105,7 +108,7 @@ def targets(model: Path, threads: Sequence[int]) -> list[Target]:
     # Azure's sends images to a service.
     named = [name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()]
     found = [("onnxruntime", name) for name in named if name != "Azure"]
-    if _timm_folder(model).is_dir():
+    if model.name == MODEL_FILE and _timm_folder(model).is_dir():
         import torch
 
         found += [("pytorch", name) for name in (["CUDA", "CPU"] if torch.cuda.is_available() else ["CPU"])]

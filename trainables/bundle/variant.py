@@ -27,5 +27,8 @@ class Variant(StrEnum):
 PIXELS_FILE = "model.pixels.onnx"
 """Name of the model with its preprocessing."""
 
-DERIVED_FILES = (*(variant.file for variant in Variant), PIXELS_FILE)
+BENCHMARK_FILE = "benchmark.json"
+"""Name of what `thaw benchmark` has measured."""
+
+DERIVED_FILES = (*(variant.file for variant in Variant), PIXELS_FILE, BENCHMARK_FILE)
 """Files that are made of `model.onnx`, on request."""

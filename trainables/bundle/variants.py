@@ -5,7 +5,6 @@ once. Settings of INT8 are chosen before, on training photos that its ranges hav
 """
 
 import json
-import platform
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from trainables.bundle.cpu import cpu_features
 from trainables.bundle.export import ExportBundle
 from trainables.bundle.half import store_half
 from trainables.bundle.onnx_file import write_metadata
@@ -31,9 +31,6 @@ from trainables.interval import Difference
 # Training photos that show the ranges of activations, and those on which settings are chosen.
 _RANGES, _CHOOSING = 200, 400
 _BATCH = 32
-
-# Names of Linux for what multiplies integers, on x86 and ARM.
-_INSTRUCTION_SETS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
 
 _Outputs = NDArray[np.float32]
 _Photos = Iterable[tuple[str, bytes]]
@@ -242,14 +239,3 @@ def _save_ort(model: Path, out: Path) -> None:
     options.optimized_model_filepath = str(out)
     options.add_session_config_entry("session.save_model_format", "ORT")
     onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-
-
-def cpu_features() -> dict[str, str]:
-    """Return the name of this machine's CPU and its instruction sets, by which INT8 gives other results."""
-    info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
-    fields = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
-    known = {name.strip(): value.split() for name, value in fields.items()}
-    flags = {*known.get("flags", ()), *known.get("Features", ())}
-    sets = [name for name in _INSTRUCTION_SETS if name in flags]
-    name = " ".join(known.get("model name", ())) or platform.processor() or platform.machine()
-    return {"name": name, "instruction_sets": " ".join(sets) or torch.backends.cpu.get_cpu_capability()}

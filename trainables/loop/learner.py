@@ -36,6 +36,7 @@ from trainables.loop.optim import build_optimizer, parameter_groups, peak_lr, ra
 from trainables.loop.phase_preparation import PhasePreparation
 from trainables.loop.probe_head import start_at_probe
 from trainables.loop.start_decay import StartDecay
+from trainables.loop.teacher import teacher_outputs
 from trainables.model.batch_norm import check_batch_norm
 from trainables.model.freeze import set_train_mode, set_trainable
 from trainables.model.freeze_plan import freeze_plan
@@ -65,7 +66,8 @@ class Learner:
         )
         self.images = TrialBatches(train, val, arrays.fingerprints.stored)
         self.sample_weights = self.task.sample_weights(config, arrays.dataset)
-        self.criterion = self.task.criterion(config, arrays.dataset, self.device)
+        teacher = teacher_outputs(config, arrays, cache)
+        self.criterion = self.task.criterion(config, arrays.dataset, self.device, teacher)
         self.notes: list[str] = []
         self.memory = MemoryPolicy(config, self.images, self.accelerator.num_processes, self.notes)
         self.phase = PhasePreparation(config, self.model, self.accelerator, self.images, cache, self.notes)

@@ -19,7 +19,7 @@ from trainables.data.sample_random import Draw
 from trainables.interval import Difference
 from trainables.model.build import bare_model, build_model
 from trainables.task.bootstrap import Labels, Logits, paired_bootstrap
-from trainables.task.classification_loss import Targets, loss_sum
+from trainables.task.classification_loss import Answers, Targets, loss_sum
 from trainables.task.classification_scores import evaluate_logits, metrics, probabilities, soft_vote
 from trainables.task.evaluation import Evaluation
 from trainables.task.inference import VIEWS, Tta
@@ -50,13 +50,15 @@ class Classification:
         labels = dataset.labels("train")
         return class_weights(labels, len(dataset.classes), config.class_weighting)[labels]
 
-    def criterion(self, config: TrialConfig, dataset: Dataset, device: torch.device) -> "LabelCriterion":
+    def criterion(
+        self, config: TrialConfig, dataset: Dataset, device: torch.device, teacher: Logits | None
+    ) -> "LabelCriterion":
         """Give the loss of training batches, weighted by class under `balance: loss`."""
         labels = dataset.labels("train")
         weights = np.ones(len(dataset.classes))
         if config.balance == "loss":
             weights = class_weights(labels, len(dataset.classes), config.class_weighting)
-        return LabelCriterion(config, labels, weights, device)
+        return LabelCriterion(config, labels, weights, device, teacher)
 
     def probe(self, config: TrialConfig, dataset: Dataset) -> "LogisticProbe":
         """Give the logistic regression of the labels, weighted by class under `balance: sampler` and `loss`."""
@@ -113,25 +115,33 @@ class Classification:
 
 
 class LabelCriterion:
-    """Weighted cross-entropy of labels, or of pairs of labels where images are mixed."""
+    """Weighted cross-entropy of labels, or of pairs of labels where images are mixed, and the distance to a teacher."""
 
     def __init__(
-        self, config: TrialConfig, labels: Labels, weights: npt.NDArray[np.float64], device: torch.device
+        self,
+        config: TrialConfig,
+        labels: Labels,
+        weights: npt.NDArray[np.float64],
+        device: torch.device,
+        teacher: Logits | None,
     ) -> None:
-        """`labels` (n,) are those of the training split, `weights` (classes,) those of the classes."""
+        """`labels` (n,) and `teacher` (n, classes) are of the training split, `weights` (classes,) of the classes."""
         self.config = config
         self.device = device
         self.labels = torch.from_numpy(labels).to(device)
         self.class_weights = torch.tensor(weights, dtype=torch.float32, device=device)
+        self.taught = None
+        if teacher is not None:
+            self.taught = torch.log_softmax(torch.tensor(teacher) / config.teacher_temperature, dim=1).to(device)
 
     def targets(self, indices: Indices, partners: Indices, draw: Draw) -> Targets:
         """Give the labels of a batch, and those mixed in with their shares."""
-        labels = self._labels(indices)
+        own = self._answers(indices)
         config = self.config
         if config.mixing == "none":
-            return Targets(labels)
+            return Targets(own)
         shares = pair_shares(config.mixing, config.mixing_alpha, draw.seed, draw.epoch, indices, config.data.image_size)
-        return Targets(labels, self._labels(partners), torch.from_numpy(shares).to(self.device))
+        return Targets(own, self._answers(partners), torch.from_numpy(shares).to(self.device))
 
     def weight(self, targets: Targets) -> Tensor:
         """Give the sum of the weights of the samples."""
@@ -145,10 +155,13 @@ class LabelCriterion:
             self.class_weights,
             focal_gamma=self.config.focal_gamma,
             label_smoothing=self.config.label_smoothing,
+            teacher_weight=self.config.teacher_weight,
+            teacher_temperature=self.config.teacher_temperature,
         )
 
-    def _labels(self, indices: Indices) -> Tensor:
-        return self.labels[torch.from_numpy(np.ascontiguousarray(indices)).to(self.device)]
+    def _answers(self, indices: Indices) -> Answers:
+        rows = torch.from_numpy(np.ascontiguousarray(indices)).to(self.device)
+        return Answers(self.labels[rows], None if self.taught is None else self.taught[rows])
 
 
 CLASSIFICATION: Task = Classification()

@@ -61,8 +61,14 @@ class Task(Protocol):
         """Give the weight (n,) with which each training sample is drawn; None: every sample once per epoch."""
         ...
 
-    def criterion(self, config: TrialConfig, dataset: Dataset, device: torch.device) -> Criterion:
-        """Give the loss of training batches, its constants on `device`."""
+    def criterion(
+        self, config: TrialConfig, dataset: Dataset, device: torch.device, teacher: Outputs | None
+    ) -> Criterion:
+        """Give the loss of training batches, its constants on `device`.
+
+        `teacher` are a model's outputs (n, classes) of the training split, which the trial is to learn as well; None
+        where it has no teacher, as for every task that does not read the setting.
+        """
         ...
 
     def probe(self, config: TrialConfig, dataset: Dataset) -> LinearProbe:

@@ -31,7 +31,7 @@ class Rotation:
     def sample_weights(self, config: Any, dataset: Any) -> None:
         return None
 
-    def criterion(self, config: Any, dataset: Any, device: torch.device) -> "AngleCriterion":
+    def criterion(self, config: Any, dataset: Any, device: torch.device, teacher: Any) -> "AngleCriterion":
         return AngleCriterion(torch.from_numpy(self.targets(dataset, "train")).to(device))
 
     def probe(self, config: Any, dataset: Any) -> "AngleProbe":

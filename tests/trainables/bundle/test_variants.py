@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from trainables.bundle import variants
+from trainables.bundle.cpu import cpu_features
 from trainables.bundle.export import ExportBundle, export_bundle
 from trainables.bundle.predict import Predictor
 from trainables.bundle.variant import Variant
-from trainables.bundle.variants import JudgedImages, cpu_features, export_variants
+from trainables.bundle.variants import JudgedImages, export_variants
 from trainables.interval import Difference, Interval
 
 Small = tuple[nn.Module, ExportBundle]
