@@ -10,6 +10,7 @@ from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from search_spaces.errors import InvalidInput, closest, shown
 from trainables.result import TrialResult
+from trainables.status import Status
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,20 @@ def choose_trials(run: RunFolder, trial_ids: Sequence[str] = (), ranks: Sequence
     if twice:
         raise InvalidInput(f"trials must differ, got {', '.join(twice)} twice; a trial has one vote")
     return trials
+
+
+def best_completed(run: RunFolder, count: int) -> list[TrialResult]:
+    """Return the best `count` COMPLETED trials. Raises InvalidInput for fewer than 2, and where there are fewer."""
+    if count < 2:
+        raise InvalidInput(f"--ensemble must be at least 2, got {count}; without it the winner alone is taken")
+    entries = Leaderboard.from_run(run).entries
+    completed = [entry.trial for entry in entries if entry.trial.status is Status.COMPLETED]
+    if len(completed) < count:
+        raise InvalidInput(
+            f"{run.root}: --ensemble must be at most the number of COMPLETED trials, got {count} of {len(completed)}; "
+            "ask for fewer, or name the trials"
+        )
+    return completed[:count]
 
 
 def choose_trial(run: RunFolder, trial_id: str | None, rank: int | None) -> TrialResult | None:

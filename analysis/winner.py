@@ -69,6 +69,11 @@ def _remedy(run: RunFolder) -> str:
     return f"restore the file, or retrain the winner: {thaw_command('retrain', run.root)}"
 
 
+def ensemble_name(count: int) -> str:
+    """Return the name below RUN/exports of the vote of the best `count` trials."""
+    return f"ensemble-{count}"
+
+
 def exported_model(run: RunFolder, trial_id: str | None = None) -> Place | None:
     """Return the ONNX model of the run's winner, or of a trial; None before its first export."""
     model = (run.export if trial_id is None else run.exported(trial_id)) / MODEL_ONNX

@@ -183,16 +183,22 @@ def export(
     ] = False,
     trial: TrialOption = None,
     rank: RankOption = None,
+    ensemble: Annotated[
+        int | None,
+        typer.Option(min=2, help="The vote of the best so many COMPLETED trials, one file.", show_default=False),
+    ] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Export the winner to ONNX, and prove on the validation images that it predicts what PyTorch predicts.
 
-    With --trial or --rank another trial is exported, to RUN/exports/TRIAL; the winner's files stay.
+    With --trial or --rank another trial is exported, to RUN/exports/TRIAL, with --ensemble a vote, to
+    RUN/exports/ensemble-N; the winner's files stay.
     """
     from analysis.run_folder import open_run
     from analysis.selection import choose_trial
+    from analysis.winner import ensemble_name
     from orchestrator.driver.driver_claim import claimed_winner
-    from orchestrator.results.export import WantedVariants, export_trial, export_winner
+    from orchestrator.results.export import WantedVariants, export_ensemble, export_trial, export_winner
     from orchestrator.terminal.tables import variant_refusal
 
     _warn_of_records(run)
@@ -200,8 +206,15 @@ def export(
     with claimed_winner(run):
         folder = open_run(run)
         chosen = choose_trial(folder, trial, rank)
-        exported = export_winner(run, show_problem, wanted) if chosen is None else export_trial(folder, chosen, wanted)
-    place = (folder.export if chosen is None else folder.exported(chosen.trial_id)) / exported.bundle.model.name
+        if ensemble is not None:
+            if chosen is not None:
+                raise InvalidInput(f"--ensemble: takes the best trials, got {chosen.trial_id} too; leave one out")
+            exported, place = export_ensemble(folder, ensemble, wanted), folder.exported(ensemble_name(ensemble))
+        elif chosen is not None:
+            exported, place = export_trial(folder, chosen, wanted), folder.exported(chosen.trial_id)
+        else:
+            exported, place = export_winner(run, show_problem, wanted), folder.export
+    place = place / exported.bundle.model.name
     _print_export(exported, place, format)
     if format is Format.TABLE:
         hint_of_sync(folder)

@@ -35,8 +35,8 @@ class CardFacts:
     record: RunRecord
     """Record of the run."""
 
-    trial: TrialResult
-    """Trial whose model was exported."""
+    trials: tuple[TrialResult, ...]
+    """Trial whose model was exported, or those that vote in it, the best first."""
 
     origin: str
     """Phrase that names the source of the weights."""
@@ -50,6 +50,19 @@ class CardFacts:
     dataset: Dataset
     """Images of training, validation and test."""
 
+    validation: Mapping[str, float]
+    """Metrics on the validation images, without the prefix `val/`."""
+
+    @property
+    def trial(self) -> TrialResult:
+        """The trial, or the best of those that vote."""
+        return self.trials[0]
+
+    @property
+    def architecture(self) -> str:
+        """Architecture, or those of the models that vote."""
+        return " + ".join(trial.config.architecture for trial in self.trials)
+
 
 def model_card(facts: CardFacts) -> str:
     """Return the card as Markdown with front matter."""
@@ -58,7 +71,7 @@ def model_card(facts: CardFacts) -> str:
     parts = [
         f"---\n{_front_matter(facts, measured)}\n---",
         f"# {facts.record.name}",
-        f"A classifier of images into {len(facts.bundle.labels)} classes: {facts.trial.config.architecture}, "
+        f"A classifier of images into {len(facts.bundle.labels)} classes: {facts.architecture}, "
         f"fine-tuned by a search with Thaw ({facts.origin}).",
         *_use(facts),
         *_data(facts),
@@ -71,7 +84,7 @@ def model_card(facts: CardFacts) -> str:
 
 def _front_matter(facts: CardFacts, measured: Mapping[str, Any] | None) -> str:
     split = "validation" if measured is None else "test"
-    values = _validation(facts.trial) if measured is None else measured["metrics"]
+    values = facts.validation if measured is None else measured["metrics"]
     results = [
         EvalResult(
             task_type="image-classification",
@@ -97,12 +110,14 @@ def _front_matter(facts: CardFacts, measured: Mapping[str, Any] | None) -> str:
 def _use(facts: CardFacts) -> Iterator[str]:
     size = facts.bundle.preprocessing.image_size
     yield "## Use"
-    yield (
-        "```sh\nthaw predict model.onnx photo.jpg\n```\n\n```python\n"
-        "from pathlib import Path\n\nfrom thaw import Predictor\n\n"
-        'Predictor.open("model.onnx").predict_files([Path("photo.jpg")])  # preprocessing is in the file\n```\n\n'
-        '```python\nimport timm\n\nmodel = timm.create_model("local-dir:timm", pretrained=True)\n```'
-    )
+    ways = [
+        "```sh\nthaw predict model.onnx photo.jpg\n```",
+        "```python\nfrom pathlib import Path\n\nfrom thaw import Predictor\n\n"
+        'Predictor.open("model.onnx").predict_files([Path("photo.jpg")])  # preprocessing is in the file\n```',
+    ]
+    if (facts.bundle.model.parent / "timm").is_dir():
+        ways.append('```python\nimport timm\n\nmodel = timm.create_model("local-dir:timm", pretrained=True)\n```')
+    yield "\n\n".join(ways)
     yield (
         f"Without Thaw: `images` float32 (n, 3, {size}, {size}), RGB, resized by "
         f"`{facts.bundle.preprocessing.resize_mode}`, mean and standard deviation as in `preprocessing.json`; "
@@ -130,7 +145,7 @@ def _quality(facts: CardFacts, measured: Mapping[str, Any] | None) -> Iterator[s
             "On the validation images, by which the trial was chosen among others: the values are too good by what "
             "luck added. `thaw retrain` measures the winner on test images that chose nothing."
         )
-        yield markdown_table(["metric", "value"], list(_named(_validation(facts.trial), {})))
+        yield markdown_table(["metric", "value"], list(_named(facts.validation, {})))
     else:
         yield "On the test images, which chose nothing; the intervals are of other images, not of another training."
         yield markdown_table(
@@ -172,10 +187,8 @@ def _origin(facts: CardFacts) -> Iterator[str]:
     metric = facts.trial.config.objective.metric
     completed = sum(entry.rank is not None for entry in board.entries)
     yield "## Search"
-    yield (
-        f"Trials: {len(board.entries)} ({completed} trained to the end), ranked by `{metric}`. Trial "
-        f"{facts.trial.trial_id}: {parameters_text(facts.trial.parameters)}."
-    )
+    yield (f"Trials: {len(board.entries)} ({completed} trained to the end), ranked by `{metric}`.")
+    yield "\n".join(f"- Trial {each.trial_id}: {parameters_text(each.parameters)}." for each in facts.trials)
     if (confirmation := read_confirmation(facts.run)) is not None:
         yield f"The best trials were trained again under other seeds: {confirmation_text(confirmation)}."
         yield markdown_table(
@@ -195,11 +208,6 @@ def _limits(facts: CardFacts, measured: Mapping[str, Any] | None) -> Iterator[st
     if few:
         lines.append(f"Fewer than 30 test images, so that little is known: {', '.join(few)}.")
     yield "\n".join(f"- {line}" for line in lines)
-
-
-def _validation(trial: TrialResult) -> dict[str, float]:
-    best = trial.best
-    return {} if best is None else {name.removeprefix("val/"): value for name, value in best.metrics.items()}
 
 
 def _named(values: Mapping[str, float], intervals: Mapping[str, Any]) -> Iterator[list[Any]]:

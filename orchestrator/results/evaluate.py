@@ -5,9 +5,8 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.leaderboard import Leaderboard
-from analysis.run_folder import RunFolder, open_run
-from analysis.selection import choose_trials
+from analysis.run_folder import open_run
+from analysis.selection import best_completed, choose_trials
 from analysis.winner import run_winner
 from orchestrator.results.export import winner_weights
 from orchestrator.results.retention import trial_weights
@@ -16,8 +15,6 @@ from orchestrator.spec.sections import cache_budget
 from search_spaces.errors import InvalidInput, one_of
 from trainables.data.readers import SPLITS
 from trainables.loop.evaluate_checkpoints import evaluate_checkpoints
-from trainables.result import TrialResult
-from trainables.status import Status
 from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place
 from trainables.task.evaluation import Evaluation
@@ -63,7 +60,7 @@ def evaluate_trials(
                 f"--ensemble must not be given with trials, got {ensemble} and "
                 f"{', '.join([*trial_ids, *(f'--rank {rank}' for rank in ranks)])}; several trials vote without it"
             )
-        trials = choose_trials(run, trial_ids, ranks) if ensemble is None else _best_completed(run, ensemble)
+        trials = choose_trials(run, trial_ids, ranks) if ensemble is None else best_completed(run, ensemble)
         weights: list[AbstractContextManager[Path]] = [trial_weights(run, trial) for trial in trials]
         names = ", ".join(trial.trial_id for trial in trials)
         origin = f"trial {names}, as trained in the sweep" if len(trials) == 1 else f"soft vote of the trials {names}"
@@ -77,16 +74,3 @@ def evaluate_trials(
         checkpoints = [stack.enter_context(folder) for folder in weights]
         evaluation = evaluate_checkpoints(checkpoints, split, cache, tta, budget)
     return EvaluatedTrials(tuple(trial.trial_id for trial in trials), origin, evaluation)
-
-
-def _best_completed(run: RunFolder, count: int) -> list[TrialResult]:
-    if count < 2:
-        raise InvalidInput(f"--ensemble must be at least 2, got {count}; without it the winner alone is measured")
-    entries = Leaderboard.from_run(run).entries
-    completed = [entry.trial for entry in entries if entry.trial.status is Status.COMPLETED]
-    if len(completed) < count:
-        raise InvalidInput(
-            f"{run.root}: --ensemble must be at most the number of COMPLETED trials, got {count} of {len(completed)}; "
-            "ask for fewer, or name the trials"
-        )
-    return completed[:count]

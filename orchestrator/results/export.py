@@ -2,20 +2,24 @@
 
 import json
 import shutil
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, open_run
 from analysis.run_store import RunStore, write_atomically
-from analysis.winner import EXPORT_JSON, MODEL_CARD, retrain_record, run_winner
+from analysis.selection import best_completed
+from analysis.winner import EXPORT_JSON, MODEL_CARD, ensemble_name, retrain_record, run_winner
 from orchestrator.results.card import CardFacts, model_card
 from orchestrator.results.retention import trial_weights
 from orchestrator.spec.loading import load_run
+from orchestrator.spec.sections import cache_budget
 from orchestrator.tracking.configured_trackers import publish_summary
 from orchestrator.tracking.observer import TrackerProblem
 from search_spaces.errors import InvalidInput
@@ -31,7 +35,9 @@ from trainables.data.arrays import open_used
 from trainables.data.preprocess import Preprocessing
 from trainables.data.readers import Dataset
 from trainables.data_config import TrainedOn
-from trainables.loop.checkpoint import load_trained
+from trainables.loop.checkpoint import CheckpointState, load_trained
+from trainables.loop.ensemble import load_ensemble
+from trainables.loop.evaluate_checkpoints import evaluate_checkpoints
 from trainables.result import TrialResult
 from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place
@@ -77,6 +83,26 @@ class WantedVariants:
         return tuple(name for name in self.names if name is not Variant.WEB)
 
 
+@dataclass(frozen=True)
+class _Source:
+    """Source of an export: a trained model, and what is known of it."""
+
+    trials: tuple[TrialResult, ...]
+    """Trial, or those that vote, the best first."""
+
+    origin: str
+    """Phrase that names the source of the weights."""
+
+    model: nn.Module
+    """The model on the CPU, in eval mode."""
+
+    state: CheckpointState
+    """State of its checkpoint, or of that of the best trial."""
+
+    validation: Mapping[str, float]
+    """Metrics on the validation images, without the prefix `val/`."""
+
+
 def export_winner(
     folder: Place,
     on_problem: Callable[[TrackerProblem], None] | None = None,
@@ -92,7 +118,7 @@ def export_winner(
     winner = run_winner(run)
     tracking = load_run(run).tracking
     weights, origin = winner_weights(run, winner)
-    exported = _export(run, run.export, winner, weights, origin, wanted)
+    exported = _export(run, run.export, _one(winner, weights, origin), wanted)
     publish_summary(run, tracking, on_problem)
     return exported
 
@@ -100,7 +126,32 @@ def export_winner(
 def export_trial(run: RunFolder, trial: TrialResult, wanted: WantedVariants) -> Exported:
     """Export a trial, as trained in the sweep, to its folder below RUN/exports. Raises as `export_winner` does."""
     origin = f"trial {trial.trial_id}, as trained in the sweep"
-    return _export(run, run.exported(trial.trial_id), trial, trial_weights(run, trial), origin, wanted)
+    return _export(run, run.exported(trial.trial_id), _one(trial, trial_weights(run, trial), origin), wanted)
+
+
+def export_ensemble(run: RunFolder, count: int, wanted: WantedVariants) -> Exported:
+    """Export the vote of the best `count` COMPLETED trials, as trained in the sweep, to its folder below RUN/exports.
+
+    Raises as `export_winner` does, and InvalidInput where there are fewer, or they see other pixels.
+    """
+    trials = best_completed(run, count)
+    storage = load_run(run).storage
+    cache, budget = cache_folder(storage.cache_dir), cache_budget(storage.cache_budget)
+    with ExitStack() as stack:
+        checkpoints = [stack.enter_context(trial_weights(run, trial)) for trial in trials]
+        model, state = load_ensemble(checkpoints)
+        measured = evaluate_checkpoints(checkpoints, "val", cache, budget=budget)
+    origin = f"soft vote of the trials {', '.join(trial.trial_id for trial in trials)}"
+    source = _Source(tuple(trials), origin, model, state, measured.metrics)
+    return _export(run, run.exported(ensemble_name(count)), source, wanted)
+
+
+def _one(trial: TrialResult, weights: AbstractContextManager[Path], origin: str) -> _Source:
+    with weights as checkpoint:
+        model, state = load_trained(checkpoint)
+    metrics = {} if trial.best is None else trial.best.metrics
+    validation = {name.removeprefix("val/"): value for name, value in metrics.items()}
+    return _Source((trial,), origin, model, state, validation)
 
 
 def winner_weights(run: RunFolder, winner: TrialResult) -> tuple[AbstractContextManager[Path], str]:
@@ -110,16 +161,8 @@ def winner_weights(run: RunFolder, winner: TrialResult) -> tuple[AbstractContext
     return trial_weights(run, winner), f"trial {winner.trial_id}, as trained in the sweep"
 
 
-def _export(
-    run: RunFolder,
-    place: Place,
-    trial: TrialResult,
-    weights: AbstractContextManager[Path],
-    origin: str,
-    wanted: WantedVariants,
-) -> Exported:
-    with weights as checkpoint:
-        model, state = load_trained(checkpoint)
+def _export(run: RunFolder, place: Place, source: _Source, wanted: WantedVariants) -> Exported:
+    model, state = source.model, source.state
     data = state.config.data
     cache = cache_folder(load_run(run).storage.cache_dir)
     # First, as it may not be had.
@@ -153,12 +196,14 @@ def _export(
     if wanted.with_preprocessing or runtime is not None:
         pixels = export_pixels(model, bundle, ((each.path, dataset.read(each)) for each in dataset.splits["val"]))
     page = None if runtime is None else write_web_page(bundle, record.name, runtime)
-    card = model_card(CardFacts(run, record, trial, origin, bundle, variants, dataset))
+    card = model_card(
+        CardFacts(run, record, source.trials, source.origin, bundle, variants, dataset, source.validation)
+    )
     write_atomically(run.here(place) / MODEL_CARD, card)
-    told = {"trial_id": trial.trial_id, "origin": origin, "calibration": bundle.calibration}
+    told = {"trial_id": source.trials[0].trial_id, "origin": source.origin, "calibration": bundle.calibration}
     write_atomically(run.here(place) / EXPORT_JSON, json.dumps(told))
     _publish(RunStore(run), place, bundle.model)
-    return Exported(bundle, origin, variants, pixels, page)
+    return Exported(bundle, source.origin, variants, pixels, page)
 
 
 def _variants(

@@ -352,6 +352,22 @@ def test_variants_of_any_trial(exported: RunFolder, digits: Path, capsys: pytest
     assert "deleted: it may lose too much" in card
 
 
+def test_a_vote_is_one_file(exported: RunFolder, digits: Path, capsys: pytest.CaptureFixture[str]):
+    told = printed(capsys, "export", exported.root, "--ensemble", "2")
+    file = exported.exported("ensemble-2") / "model.onnx"
+    best = [entry["trial_id"] for entry in printed(capsys, "leaderboard", exported.root)][:2]
+    assert (told["model"], told["origin"]) == (str(file), f"soft vote of the trials {', '.join(best)}")
+    assert told["parity"]["same_label"] == told["parity"]["images"] == 79
+    measured = printed(capsys, "evaluate", exported.root, *best, "--split", "val")
+    card = (file.parent / "model_card.md").read_text()
+    assert f"| accuracy | {measured['metrics']['accuracy']:.4g} |" in card
+    assert f"- Trial {best[1]}: " in card
+    assert "local-dir:timm" not in card
+    assert [answer["label"] for answer in printed(capsys, "predict", file, digits / "test" / "7")]
+    assert cli(["export", str(exported.root), "--ensemble", "2", "--rank", "2"]) == 2
+    assert f"--ensemble: takes the best trials, got {best[1]} too" in " ".join(capsys.readouterr().err.split())
+
+
 def test_predict_needs_no_torch(exported: RunFolder, digits: Path, tmp_path: Path):
     image = next(iter(sorted((digits / "test" / "3").iterdir())))
     code = (

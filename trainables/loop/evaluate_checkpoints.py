@@ -32,7 +32,7 @@ def evaluate_checkpoints(
     Raises InvalidInput as `evaluate_checkpoint` does, and when they were trained on different classes or images.
     """
     states = [CheckpointState.read(checkpoint) for checkpoint in checkpoints]
-    _check_members(checkpoints, states)
+    check_members(checkpoints, states)
     task = load_task(states[0].config.task)
     if tta not in task.tta:
         raise InvalidInput(
@@ -60,7 +60,8 @@ def evaluate_checkpoints(
     return replace(found, fingerprint=arrays.fingerprints.of_split(split))
 
 
-def _check_members(checkpoints: Sequence[Path], states: Sequence[CheckpointState]) -> None:
+def check_members(checkpoints: Sequence[Path], states: Sequence[CheckpointState]) -> None:
+    """Raise InvalidInput unless the models of checkpoints can vote: one or more, of one task and the same classes."""
     if not states:
         raise InvalidInput("checkpoints must be one or more, got none; name at least one")
     for checkpoint, state in zip(checkpoints, states, strict=True):

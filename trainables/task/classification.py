@@ -18,6 +18,7 @@ from trainables.data.readers import Dataset
 from trainables.data.sample_random import Draw
 from trainables.interval import Difference
 from trainables.model.build import bare_model, build_model
+from trainables.model.soft_vote import SoftVote
 from trainables.task.bootstrap import Labels, Logits, paired_bootstrap
 from trainables.task.classification_loss import Answers, Targets, loss_sum
 from trainables.task.classification_scores import evaluate_logits, metrics, probabilities, soft_vote
@@ -86,6 +87,10 @@ class Classification:
     def vote(self, outputs: Sequence[Logits]) -> Logits:
         """Average probabilities: the logarithm of their mean, itself logits."""
         return soft_vote(outputs)
+
+    def voter(self, models: Sequence[nn.Module]) -> nn.Module:
+        """Join classifiers into one that averages their probabilities."""
+        return SoftVote(models)
 
     def evaluate(self, outputs: Logits, dataset: Dataset, split: str, metrics_version: int) -> Evaluation:
         """Measure a split: with intervals, by class, with the confusion matrix."""

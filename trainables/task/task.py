@@ -90,6 +90,10 @@ class Task(Protocol):
         """Combine the outputs of several views or models of the same images; one alone is itself."""
         ...
 
+    def voter(self, models: Sequence[nn.Module]) -> nn.Module:
+        """Join models into one, whose outputs are the vote of theirs; raises InvalidInput where there is no such."""
+        ...
+
     def evaluate(self, outputs: Outputs, dataset: Dataset, split: str, metrics_version: int) -> Evaluation:
         """Measure a finished model, or a vote, on a split, with all that the task can say; see `measure`."""
         ...

@@ -48,6 +48,9 @@ class Rotation:
     def vote(self, outputs: Sequence[Any]) -> Any:
         return outputs[0] if len(outputs) == 1 else np.mean(outputs, axis=0)
 
+    def voter(self, models: Any) -> Any:
+        raise ExportRefused("task rotation has no export; use its checkpoint")
+
     def evaluate(self, outputs: Any, dataset: Any, split: str, metrics_version: int) -> Evaluation:
         measured = self.measure(outputs, self.targets(dataset, split), metrics_version)
         return Evaluation(split=split, metrics=measured)

@@ -59,7 +59,8 @@ def facts(tmp_path: Path, small_spec: Callable[..., SweepSpec], trial: Trial) ->
     )
     photos = tuple(Sample(f"photos/{name}.jpg", index % 2) for index, name in enumerate("wxyz"))
     dataset = Dataset(tmp_path / "photos", CLASSES, {"train": photos, "val": photos[:3], "test": photos})
-    return CardFacts(run, record, winner, "trial 0001, retrained", bundle, (), dataset)
+    best = {"accuracy": 0.75, "macro_f1": 0.7}
+    return CardFacts(run, record, (winner,), "trial 0001, retrained", bundle, (), dataset, best)
 
 
 def front(card: str) -> dict[str, Any]:

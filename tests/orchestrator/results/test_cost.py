@@ -9,9 +9,18 @@ from trainables.bundle.cpu import cpu_features
 def measurement(name: str, p50: float) -> Measurement:
     return Measurement(
         model=f"s3://bucket/x/export/{name}",
-        **{"runtime": "onnxruntime", "device": "CPU", "threads": 1, "batch": 16},  # type: ignore[arg-type]
-        **{"p50": p50, "p95": 0.02, "p99": 0.03, "images_per_second": 1234.5, "batches": 9},  # type: ignore[arg-type]
-        **{"load_seconds": 0.1, "memory": 90_000_000, "size": 16_300_000},  # type: ignore[arg-type]
+        runtime="onnxruntime",
+        device="CPU",
+        threads=1,
+        batch=16,  # type: ignore[arg-type]
+        p50=p50,
+        p95=0.02,
+        p99=0.03,
+        images_per_second=1234.5,
+        batches=9,  # type: ignore[arg-type]
+        load_seconds=0.1,
+        memory=90_000_000,
+        size=16_300_000,  # type: ignore[arg-type]
     )
 
 
