@@ -309,6 +309,11 @@ def variants_table(reports: Sequence[VariantReport]) -> Table:
 
 def variant_refusal(report: VariantReport) -> str:
     """Return why a variant was deleted, and what to do."""
+    if report.max_abs_difference is None:
+        return (
+            f"{report.variant}: every output must be a finite number, but some are not on {report.images} validation "
+            "images; its file is deleted. Take another variant, or another architecture"
+        )
     low, high = report.loss.interval
     tried = f" with the best of {len(report.attempts)} settings" if report.attempts else ""
     return (

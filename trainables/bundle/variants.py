@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from search_spaces.errors import InvalidInput
 from trainables.bundle.cpu import cpu_features
 from trainables.bundle.export import ExportBundle
 from trainables.bundle.half import store_half
@@ -66,7 +67,8 @@ class VariantReport:
     """`fp16`, `int8` or `ort`."""
 
     kept: bool
-    """True where the upper end of the interval of its loss is below `max_drop`; else its file is gone."""
+    """True where its outputs are finite, and the upper end of the interval of its loss is below `max_drop`; else its
+    file is gone."""
 
     loss: Difference
     """On the validation images."""
@@ -80,8 +82,8 @@ class VariantReport:
     same_label: int
     """Images with the trained model's label."""
 
-    max_abs_difference: float
-    """Largest absolute difference of a logit."""
+    max_abs_difference: float | None
+    """Largest absolute difference of a logit; None where some are not finite."""
 
     size: int
     """Bytes of the file."""
@@ -134,7 +136,7 @@ def export_variants(
                 store_half(bundle.model, draft)
             elif variant is Variant.ORT:
                 _save_ort(bundle.model, draft)
-            else:
+            elif variant is Variant.INT8:
                 attempts = _choose_int8(trained, bundle, images, draft)
         expected, outputs = _outputs(trained, bundle, drafts, images.photos)
         reports = tuple(
@@ -163,16 +165,17 @@ def _report(
     attempts: tuple[Int8Attempt, ...],
 ) -> VariantReport:
     tried = attempts if variant is Variant.INT8 else ()
-    loss = images.judge(expected, outputs, images.targets)
-    compared = compare(expected, [outputs])
+    is_finite, finite = bool(np.isfinite(outputs).all()), np.nan_to_num(outputs)
+    loss = images.judge(expected, finite, images.targets)
+    compared = compare(expected, [finite])
     return VariantReport(
         variant=str(variant),
-        kept=loss.interval.high < max_drop,
+        kept=is_finite and loss.interval.high < max_drop,
         loss=loss,
         max_drop=max_drop,
         images=len(expected),
         same_label=int(compared.same.sum()),
-        max_abs_difference=float(compared.difference.max()),
+        max_abs_difference=float(compared.difference.max()) if is_finite else None,
         size=draft.stat().st_size,
         settings=min(tried, key=Int8Attempt.rank).settings if tried else None,
         attempts=tried,
@@ -195,7 +198,7 @@ def _choose_int8(
     expected, outputs = _outputs(trained, bundle, drafts, photos)
     attempts = tuple(
         Int8Attempt(name, images.judge(expected, found, targets).value, float(np.abs(found - expected).mean()))
-        for name, found in outputs.items()
+        for name, found in ((name, np.nan_to_num(found)) for name, found in outputs.items())
     )
     drafts[min(attempts, key=Int8Attempt.rank).settings].replace(draft)
     return attempts
@@ -214,7 +217,10 @@ def _by_turns(labels: NDArray[Any]) -> NDArray[np.int64]:
 def _outputs(
     trained: nn.Module, bundle: ExportBundle, drafts: Mapping[Any, Path], photos: _Photos
 ) -> tuple[_Outputs, dict[Any, _Outputs]]:
-    """Compute the outputs (n, ...) of the trained model, and those of each draft, from the photos' bytes."""
+    """Compute the outputs (n, ...) of the trained model, and those of each draft, from the photos' bytes.
+
+    A draft that gives something else than finite numbers for a batch has NaN there.
+    """
     predictors = {name: Predictor.open(draft) for name, draft in drafts.items()}
     expected: list[_Outputs] = []
     found: dict[Any, list[_Outputs]] = {name: [] for name in drafts}
@@ -226,7 +232,10 @@ def _outputs(
         with torch.inference_mode():
             expected.append(trained(torch.from_numpy(pixels[bundle.preprocessing])).numpy())
         for name, predictor in predictors.items():
-            found[name].append(predictor.logits(pixels[predictor.preprocessing]))
+            try:
+                found[name].append(predictor.logits(pixels[predictor.preprocessing]))
+            except InvalidInput:  # for the user the model is a bad one, here it is one to be deleted
+                found[name].append(np.full_like(expected[-1], np.nan))
     return np.concatenate(expected), {name: np.concatenate(rows) for name, rows in found.items()}
 
 

@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from orchestrator.terminal.tables import variant_refusal
 from trainables.bundle import variants
 from trainables.bundle.cpu import cpu_features
 from trainables.bundle.export import ExportBundle, export_bundle
@@ -19,6 +21,7 @@ from trainables.interval import Difference, Interval
 
 Small = tuple[nn.Module, ExportBundle]
 Photos = list[tuple[str, bytes]]
+JUDGED = [Variant.FP16, Variant.INT8, Variant.ORT]
 
 
 def by_labels(expected: Any, outputs: Any, _targets: Any) -> Difference:
@@ -44,12 +47,12 @@ def images(photos: Photos, judge: Callable[..., Difference]) -> JudgedImages:
 
 
 def test_variants_are_made_judged_and_noted(small: Small, bundle: ExportBundle, photos: Photos) -> None:
-    reports = export_variants(small[0], bundle, [*Variant], images(photos, by_labels), 1.1)
+    reports = export_variants(small[0], bundle, JUDGED, images(photos, by_labels), 1.1)
     folder = bundle.model.parent
     plain = Predictor.open(bundle.model)
     batch = plain.preprocess(photos)
     expected = plain.logits(batch)
-    for report, variant in zip(reports, Variant, strict=True):
+    for report, variant in zip(reports, JUDGED, strict=True):
         assert (report.variant, report.kept, report.images) == (variant, True, len(photos))
         found = Predictor.open(folder / variant.file)
         assert (found.labels, found.fingerprint) == (plain.labels, plain.fingerprint)
@@ -87,6 +90,27 @@ def test_the_upper_end_of_the_interval_decides(small: Small, bundle: ExportBundl
     for high, is_kept in ((0.019, True), (0.02, False)):
         (report,) = export_variants(small[0], bundle, [Variant.FP16], images(photos, constant(high)), 0.02)
         assert report.kept is is_kept
+
+
+def test_outputs_that_are_not_finite_are_a_reason_too(
+    small: Small, bundle: ExportBundle, photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = variants.store_half
+
+    def overflowing(model: Path, out: Path) -> None:
+        store(model, out)
+        made = onnx.load(out)
+        made.graph.node[-1].output[0] = "whole"
+        made.graph.node.append(onnx.helper.make_node("Log", ["minus"], ["logits"]))
+        made.graph.node.insert(len(made.graph.node) - 1, onnx.helper.make_node("Neg", ["squared"], ["minus"]))
+        made.graph.node.insert(len(made.graph.node) - 2, onnx.helper.make_node("Abs", ["whole"], ["squared"]))
+        onnx.save(made, out)
+
+    monkeypatch.setattr(variants, "store_half", overflowing)
+    (report,) = export_variants(small[0], bundle, [Variant.FP16], images(photos, constant(0.0)), 0.02)
+    assert (report.kept, report.max_abs_difference) == (False, None)
+    assert "every output must be a finite number" in variant_refusal(report)
+    assert [*bundle.model.parent.glob("model.*")] == [bundle.model]
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=40))
