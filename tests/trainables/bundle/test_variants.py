@@ -101,9 +101,8 @@ def test_outputs_that_are_not_finite_are_a_reason_too(
         store(model, out)
         made = onnx.load(out)
         made.graph.node[-1].output[0] = "whole"
-        made.graph.node.append(onnx.helper.make_node("Log", ["minus"], ["logits"]))
-        made.graph.node.insert(len(made.graph.node) - 1, onnx.helper.make_node("Neg", ["squared"], ["minus"]))
-        made.graph.node.insert(len(made.graph.node) - 2, onnx.helper.make_node("Abs", ["whole"], ["squared"]))
+        chain = (("Abs", "whole", "large"), ("Neg", "large", "minus"), ("Log", "minus", "logits"))
+        made.graph.node.extend(onnx.helper.make_node(name, [given], [found]) for name, given, found in chain)
         onnx.save(made, out)
 
     monkeypatch.setattr(variants, "store_half", overflowing)
