@@ -58,15 +58,25 @@ def photos() -> Photos:
 
 
 @pytest.fixture(scope="session")
-def real_photos() -> Photos:
-    """Forty photos of the validation split of trashnet6, from all classes."""
+def trashnet_photos() -> Callable[[int], Photos]:
+    """So many photos of the validation split of trashnet6, from all classes."""
     archive = Path(os.environ.get("THAW_TEST_ASSETS", CHECKOUT.parent / "shared")) / "data" / "trashnet6.tar"
     if not archive.is_file():
         pytest.skip(f"no {archive}: set THAW_TEST_ASSETS to the folder that holds data/trashnet6.tar")
-    with tarfile.open(archive) as tar:
-        members = [m for m in tar.getmembers() if m.isfile() and m.name.startswith("trashnet6/val/")]
-        chosen = members[:: max(1, len(members) // 40)][:40]
-        return [(member.name, tar.extractfile(member).read()) for member in chosen]  # type: ignore[union-attr]
+
+    def get(count: int) -> Photos:
+        with tarfile.open(archive) as tar:
+            members = [m for m in tar.getmembers() if m.isfile() and m.name.startswith("trashnet6/val/")]
+            chosen = members[:: max(1, len(members) // count)][:count]
+            return [(member.name, tar.extractfile(member).read()) for member in chosen]  # type: ignore[union-attr]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def real_photos(trashnet_photos: Callable[[int], Photos]) -> Photos:
+    """Forty of them."""
+    return trashnet_photos(40)
 
 
 @pytest.fixture(scope="session")

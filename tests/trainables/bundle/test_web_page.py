@@ -1,16 +1,19 @@
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from browser import chromium, opened
+from fitted_model import fitted
 from PIL import Image
 from torch import nn
 
 from trainables.bundle.export import ExportBundle, export_bundle
-from trainables.bundle.pixels_export import export_pixels
+from trainables.bundle.pixels_export import PIXELS_TOLERANCE, export_pixels
 from trainables.bundle.predict import Predictor
 from trainables.bundle.web_page import write_web_page
 from trainables.bundle.web_runtime import web_runtime
+from trainables.data.preprocess import Preprocessing
 
 Small = tuple[nn.Module, ExportBundle]
 Photos = list[tuple[str, bytes]]
@@ -66,3 +69,31 @@ def test_the_page_answers_as_the_model_does_and_asks_nothing_of_a_network(
         assert "This browser cannot classify it" in articles[-1].inner_text()
         assert {address.partition(":")[0] for address in seen.asked} == {"file", "blob"}
         assert seen.said == []
+
+
+@pytest.mark.soak
+def test_a_hundred_real_photos_get_the_labels_of_pytorch(
+    trashnet_photos: Callable[[int], Photos], web_files: Path, tmp_path: Path
+) -> None:
+    photos = trashnet_photos(100)
+    labels = sorted({name.split("/")[2] for name, _ in photos})
+    targets = np.array([labels.index(name.split("/")[2]) for name, _ in photos])
+    way = Preprocessing(128, "crop", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    inputs = torch.from_numpy(np.stack([way(data, name) for name, data in photos]))
+    model = fitted("mobilenetv3_large_100", inputs, targets)
+    bundle = export_bundle(model, labels, way, {"architecture": "mobilenetv3_large_100"}, "f", photos, tmp_path)
+    export_pixels(model, bundle, photos)
+    page = write_web_page(bundle, "trash", web_runtime(web_files))
+    files = [{"name": f"{number}.jpg", "mimeType": "image/jpeg", "buffer": photos[number][1]} for number in range(100)]
+    with chromium() as browser, opened(browser, page.as_uri()) as seen:
+        seen.page.locator("input[type=file]").set_input_files(files)
+        seen.page.get_by_text("100 photos,").wait_for(timeout=300_000)
+        found = [article.locator("li span").first.inner_text() for article in seen.page.locator("article").all()][::-1]
+    with torch.inference_mode():
+        expected = model(inputs).softmax(dim=1).numpy()
+    ranked = np.sort(expected, axis=1)
+    ties = ranked[:, -1] - ranked[:, -2] < 2 * PIXELS_TOLERANCE
+    differing = [row for row in range(100) if found[row] != labels[int(expected[row].argmax())]]
+    assert len(set(found)) >= 3
+    assert [row for row in differing if not ties[row]] == []
+    assert len(differing) <= 3
