@@ -2,7 +2,9 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from browser import chromium, opened
 from fitted_model import fitted
 from PIL import Image
