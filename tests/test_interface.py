@@ -41,9 +41,11 @@ from orchestrator.tracking.observer import SweepEnding, SweepStart, SweepStatus
 from search_spaces.documents import dump_yaml
 from search_spaces.errors import ThawError
 from trainables.config import TrialConfig
+from trainables.data.arrays import load_arrays
 from trainables.loop.checkpoint import CheckpointState
 from trainables.result import EpochReport, TrialResult
 from trainables.status import Status
+from trainables.storage.folders import cache_folder
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("search_spaces", "trainables", "analysis", "orchestrator")
@@ -117,6 +119,8 @@ ADDED: dict[str, str] = {
     "*data.train_on*": "the winner can be trained on the images of val too",
     "commands: retrain --on*": "the winner can be trained on the images of val too",
     "records: winner/retrain.json on*": "a retraining says on what",
+    "config: teacher*": "a trial may learn from another model",
+    "sweep file: *.teacher*": "a trial may learn from another model",
     "commands: confirm*": "finalists are trained again under several seeds",
     "commands: retrain --trial": "another trial than the first may be retrained",
     "commands: retrain --rank": "another trial than the first may be retrained",
@@ -252,7 +256,8 @@ def _write_sweep(folder: Path) -> Path:
 def _write_run(root: Path, file: Path) -> None:
     """Write the records of a run with one finished trial."""
     folder, spec = RunFolder(root), load(file)
-    empty: dict[str, Any] = {"distributions": {}, "sample_counts": {}, "versions": {}, "fingerprint": ""}
+    fingerprint = load_arrays(spec.data, cache_folder(None)).fingerprints.trained
+    empty: dict[str, Any] = {"distributions": {}, "sample_counts": {}, "versions": {}, "fingerprint": fingerprint}
     shared = {"name": spec.name, "objective": spec.objective, "space": spec.space, "classes": CLASSES}
     Ledger(folder).write_run(RunRecord(created=datetime.now(UTC), trials_planned=1, **shared, **empty))
     Ledger(folder).write_trial(_trial(file))

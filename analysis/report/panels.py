@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import plotly.graph_objects as go
 
-from analysis.report import choices, classes, cost, coverage, finalists, models, photos, progress
+from analysis.report import choices, classes, exported, finalists, models, photos, progress
 from analysis.report.panel import Panel, RunData
 from analysis.run_folder import RunFolder
 from trainables.storage.place import Place
@@ -22,8 +22,8 @@ PANELS: tuple[Callable[[RunData], Panel | None], ...] = (
     models.tradeoff,
     classes.confused_classes,
     classes.recall,
-    coverage.coverage,
-    cost.cost,
+    exported.coverage,
+    exported.latency,
     photos.mistakes,
     photos.doubtful_labels,
     progress.cost,

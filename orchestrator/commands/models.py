@@ -152,10 +152,10 @@ def benchmark(
     from orchestrator.cluster.limits import allowed_cores
     from orchestrator.results.cost import keep_measurements
     from orchestrator.terminal.tables import benchmark_table
-    from trainables.bundle.benchmark import measure, targets
+    from trainables.bundle.benchmark import Measurement, measure, targets
 
     counts, sizes = ([*dict.fromkeys(chosen)] for chosen in (threads or (1, allowed_cores()), batch or (1, 16)))
-    found = []
+    found: list[Measurement] = []
     for given, files in [(each, _files(each)) for each in models]:
         begun = len(found)
         for model in files:

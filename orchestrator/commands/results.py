@@ -30,7 +30,9 @@ from trainables.data_config import TrainedOn
 from trainables.storage.place import Place
 
 if TYPE_CHECKING:  # onnxruntime comes with it
-    from orchestrator.results.export import Exported
+    from analysis.run_folder import RunFolder
+    from orchestrator.results.export import Exported, WantedVariants
+    from trainables.result import TrialResult
 
 
 class Augmentation(StrEnum):
@@ -122,7 +124,6 @@ def retrain(
     """
     from analysis.run_folder import open_run
     from analysis.selection import choose_trial
-    from orchestrator.driver.adopted_run import adopt_config
     from orchestrator.driver.driver_claim import claimed_winner
     from orchestrator.driver.retrain import retrain_winner
     from orchestrator.terminal.tables import epoch_text, evaluation_tables, metrics_text
@@ -131,17 +132,7 @@ def retrain(
     def show(report: EpochReport) -> None:
         prose(errors, epoch_text(report))
 
-    chosen = None
-    is_run = not isinstance(run, str) and not run.is_file()
-    if is_run and data is not None:
-        raise InvalidInput("--data: must be left out for a run on disk, which knows its photos; remove it")
-    if not is_run and (trial, rank) != (None, None):
-        raise InvalidInput(f"--trial, --rank: must stand with a run, got {run}, one trial; remove them")
-    if isinstance(run, str):
-        run = _adopted(run, data)
-    elif run.is_file():
-        run, chosen = adopt_config(run, data)
-    _warn_of_records(run)
+    run, chosen = _retrained(run, data, trial, rank)
     with claimed_winner(run):
         chosen = chosen or choose_trial(open_run(run), trial, rank)
         retrained = retrain_winner(run, show, show_problem, chosen, on)
@@ -152,6 +143,25 @@ def retrain(
     prose(output, metrics_text(retrained.test))
     hint_of_sync(open_run(run))
     prose(errors, f"\nexport it to ONNX:         {escaped(thaw_command('export', run))}")
+
+
+def _retrained(
+    given: Any, data: Path | None, trial: str | None, rank: int | None
+) -> tuple[Place, "TrialResult | None"]:
+    """Return the run, a new one for a single trial, and the trial of a configuration file."""
+    from orchestrator.driver.adopted_run import adopt_config
+
+    is_file = not isinstance(given, str) and given.is_file()
+    if isinstance(given, str) or is_file:
+        if (trial, rank) != (None, None):
+            raise InvalidInput(f"--trial, --rank: must stand with a run, got {given}, which is one trial; remove them")
+        run, chosen = adopt_config(given, data) if is_file else (_adopted(given, data), None)
+    elif data is not None:
+        raise InvalidInput("--data: must be left out for a run on disk, which knows its photos; remove it")
+    else:
+        run, chosen = given, None
+    _warn_of_records(run)
+    return run, chosen
 
 
 def _adopted(address: str, data: Path | None) -> Place:
@@ -196,25 +206,15 @@ def export(
     """
     from analysis.run_folder import open_run
     from analysis.selection import choose_trial
-    from analysis.winner import ensemble_name
     from orchestrator.driver.driver_claim import claimed_winner
-    from orchestrator.results.export import WantedVariants, export_ensemble, export_trial, export_winner
+    from orchestrator.results.export import WantedVariants
     from orchestrator.terminal.tables import variant_refusal
 
     _warn_of_records(run)
     wanted = WantedVariants(tuple(dict.fromkeys(variant or ())), max_drop, with_preprocessing)
     with claimed_winner(run):
         folder = open_run(run)
-        chosen = choose_trial(folder, trial, rank)
-        if ensemble is not None:
-            if chosen is not None:
-                raise InvalidInput(f"--ensemble: takes the best trials, got {chosen.trial_id} too; leave one out")
-            exported, place = export_ensemble(folder, ensemble, wanted), folder.exported(ensemble_name(ensemble))
-        elif chosen is not None:
-            exported, place = export_trial(folder, chosen, wanted), folder.exported(chosen.trial_id)
-        else:
-            exported, place = export_winner(run, show_problem, wanted), folder.export
-    place = place / exported.bundle.model.name
+        exported, place = _exported(folder, choose_trial(folder, trial, rank), ensemble, wanted)
     _print_export(exported, place, format)
     if format is Format.TABLE:
         hint_of_sync(folder)
@@ -224,6 +224,24 @@ def export(
         prose(errors, f"[bold red]error:[/bold red] {escaped(variant_refusal(report))}")
     if refused:
         raise typer.Exit(1)
+
+
+def _exported(
+    run: "RunFolder", chosen: "TrialResult | None", ensemble: int | None, wanted: "WantedVariants"
+) -> tuple["Exported", Place]:
+    """Export what is asked for, and return it with the path of its model."""
+    from analysis.winner import ensemble_name
+    from orchestrator.results.export import export_ensemble, export_trial, export_winner
+
+    if ensemble is not None and chosen is not None:
+        raise InvalidInput(f"--ensemble: takes the best trials, got {chosen.trial_id} too; leave one out")
+    if ensemble is not None:
+        exported, folder = export_ensemble(run, ensemble, wanted), run.exported(ensemble_name(ensemble))
+    elif chosen is not None:
+        exported, folder = export_trial(run, chosen, wanted), run.exported(chosen.trial_id)
+    else:
+        exported, folder = export_winner(run.root, show_problem, wanted), run.export
+    return exported, folder / exported.bundle.model.name
 
 
 def _print_export(exported: "Exported", place: Place, format: Format) -> None:

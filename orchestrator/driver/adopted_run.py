@@ -49,8 +49,8 @@ def adopt_config(path: Path, data: Path | None = None) -> tuple[Place, TrialResu
     """
     run, config = _create(load_trial(path), path.stem, str(path), data, {})
     parameters = {"architecture": config.architecture}
-    # `thaw sweep --resume` could train it too.
-    trial = TrialResult(trial_id=_TRIAL_ID, config=config, parameters=parameters, status=Status.INTERRUPTED)
+    # Until it is trained it is as one that a sweep has begun: `thaw resume` would train it too.
+    trial = TrialResult(trial_id=_TRIAL_ID, config=config, parameters=parameters)
     Ledger(run).write_trial(trial)
     return run.root, trial
 

@@ -7,6 +7,7 @@ it is driven, resumed, stopped and looked at like any other.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
+from pathlib import Path
 from typing import Any
 
 from analysis.comparisons.confirmation import Confirmation, finalist_key, read_confirmation
@@ -137,6 +138,7 @@ def _confirming(
         for section in ("trial", "space")
     )
     points = [{**_settings(finalist), _SEED: seed} for seed in seeds for finalist in finalists]
+    root = run.root.absolute() if isinstance(run.root, Path) else run.root  # the file is resolved from its own folder
     return {
         **raw,
         "name": run.confirm.name,
@@ -145,7 +147,7 @@ def _confirming(
         "search": {"sampler": "random", "trials": len(points), "probe": False, "points": points},
         "stopping": "none",
         "budget": {},
-        "storage": {**raw.get("storage", {}), "root": str(run.root), "keep_best": None},
+        "storage": {**raw.get("storage", {}), "root": str(root), "keep_best": None},
     }
 
 

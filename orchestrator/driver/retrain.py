@@ -72,13 +72,12 @@ def retrain_winner(
     check_trackers(spec.tracking)
     cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
     config = _retrained_config(winner, on)
-    _check_images(winner.config.data, cache, budget)
+    _check_images(run, winner.config.data, cache, budget)
     fresh = run.here(run.winner).with_name(f".{run.winner.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     folders = TrialFolders(fresh / "checkpoints", fresh / "predictions.parquet", cache, budget)
     identity = _next_attempt(run)
-    trackers = make_trackers(spec.tracking)
-    with Dispatcher(trackers, identity, run, on_problem=on_problem) as dispatcher:
+    with Dispatcher(make_trackers(spec.tracking), identity, run, on_problem=on_problem) as dispatcher:
         # Read when the run is finished, and by then in their place.
         files = TrialFiles(run.winner / folders.predictions.name, run.winner / "checkpoints" / "best")
         dispatcher.start(TrialContext(identity, run, "retrain", "retrain", config, winner.parameters, files=files))
@@ -93,23 +92,41 @@ def retrain_winner(
             dispatcher.finish("retrain", status_of(EndKind.FAILED), {})
             raise
         ended = status_of(EndKind.COMPLETED)
-        asked = {"trial_id": winner.trial_id, "is_chosen": chosen is not None, "on": on}
-        made = {"status": ended.value, "config": config.to_json(), "reports": [each.model_dump() for each in reports]}
-        record = {**asked, "test": test.to_json(), **made}
-        write_atomically(fresh / RETRAIN_JSON, json.dumps(record, indent=1))
+        made = winner.model_copy(update={"status": ended, "config": config, "reports": tuple(reports)})
+        _write_record(fresh, made, test, on, is_chosen=chosen is not None)
         _replace_winner(run, fresh, folders)
         if not winner.reports:  # of a configuration file: this was its training
-            Ledger(run).write_trial(winner.model_copy(update={"status": ended, "reports": tuple(reports)}))
+            Ledger(run).write_trial(made.model_copy(update={"config": winner.config}))
         dispatcher.finish("retrain", ended, {f"test/{name}": value for name, value in test.scalars().items()})
         dispatcher.publish(lambda: SweepSummary.from_run(run))
     return RetrainedWinner(winner, run.winner / "checkpoints" / "best", test)
 
 
-def _check_images(data: DataConfig, cache: Path, budget: int | None) -> None:
-    """Raise InvalidInput for images that cannot be read, before the training and not after it, and without a test."""
+def _write_record(folder: Path, made: TrialResult, test: Evaluation, on: TrainedOn, *, is_chosen: bool) -> None:
+    """Write what the retraining `made`, with the measurement on the test split."""
+    asked = {"trial_id": made.trial_id, "is_chosen": is_chosen, "on": on}
+    reports = [each.model_dump() for each in made.reports]
+    done = {"status": made.status.value, "config": made.config.to_json(), "reports": reports}
+    write_atomically(folder / RETRAIN_JSON, json.dumps({**asked, "test": test.to_json(), **done}, indent=1))
+
+
+def _check_images(run: RunFolder, data: DataConfig, cache: Path, budget: int | None) -> None:
+    """Raise InvalidInput for images that cannot be read, or are not those of the run, and without a test split.
+
+    Before the training, and not after it. Where photos are divided, one that is added can move others from train to
+    test: a winner that was chosen with them would be measured on them.
+    """
     if "test" not in open_configured(data).splits:
-        raise InvalidInput(f"{data.root}: retraining ends with the test split, but there is none; add a folder test/")
-    decode_rest(load_arrays(data, cache, SPLITS, budget=budget))
+        remedy = "add a test share to data.split" if data.split is not None else "add a folder test/"
+        raise InvalidInput(f"{data.root}: retraining ends with the test split, but there is none; {remedy}")
+    arrays = load_arrays(data, cache, SPLITS, budget=budget)
+    known = Ledger(run).read_run().fingerprint
+    if not arrays.fingerprints.is_trained(known):
+        raise InvalidInput(
+            f"{data.root}: retraining takes the images that the search had, but train or val has changed since; "
+            "restore them, or search again: a winner of other images says nothing of these"
+        )
+    decode_rest(arrays)
 
 
 def _epochs(winner: TrialResult, config: TrialConfig, folders: TrialFolders, version: int) -> Iterator[EpochReport]:

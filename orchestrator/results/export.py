@@ -231,5 +231,5 @@ def _publish(store: RunStore, place: Place, model: Path) -> None:
 def _portable(config: dict[str, Any]) -> dict[str, Any]:
     """Return the configuration without the folders of this machine, for a file that is copied to other machines."""
     data = {key: value for key, value in config["data"].items() if key not in ("root", "manifest", "weights_dir")}
-    files = {name: Path(config[name]).name for name in ("weights", "teacher") if name in config}
+    files: dict[str, Any] = {name: Path(config[name]).name for name in ("weights", "teacher") if name in config}
     return {**config, "data": data, **files}

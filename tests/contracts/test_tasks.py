@@ -249,7 +249,14 @@ def test_an_export_is_verified_or_refused(
 def test_a_setting_of_another_task_is_refused(name: str, config: Callable[..., TrialConfig]) -> None:
     values = config(name).model_dump()
     for setting in unread_settings(name):
-        words = {"balance": "loss", "class_weighting": "effective", "mixing": "mixup", "head_init": "probe"}
+        words = {
+            "balance": "loss",
+            "class_weighting": "effective",
+            "mixing": "mixup",
+            "head_init": "probe",
+            "teacher": "x",
+            "teacher_weight": 0.25,
+        }
         other = words.get(setting, 0.5)
         with pytest.raises(InvalidInput, match=rf"^x: task {name} reads no `{setting}`, got {other}; remove it$"):
             TrialConfig.from_mapping({**values, setting: other}, "x")

@@ -8,7 +8,7 @@ from torch import nn
 from search_spaces.errors import InvalidInput
 from trainables.loop.checkpoint import CheckpointState, load_trained
 from trainables.loop.evaluate_checkpoints import check_members
-from trainables.model.soft_vote import Renormalized
+from trainables.task.soft_vote import Renormalized
 from trainables.task.task import load_task
 
 

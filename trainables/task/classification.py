@@ -18,12 +18,12 @@ from trainables.data.readers import Dataset
 from trainables.data.sample_random import Draw
 from trainables.interval import Difference
 from trainables.model.build import bare_model, build_model
-from trainables.model.soft_vote import SoftVote
 from trainables.task.bootstrap import Labels, Logits, paired_bootstrap
 from trainables.task.classification_loss import Answers, Targets, loss_sum
 from trainables.task.classification_scores import evaluate_logits, metrics, probabilities, soft_vote
 from trainables.task.evaluation import Evaluation
 from trainables.task.inference import VIEWS, Tta
+from trainables.task.soft_vote import SoftVote
 from trainables.task.task import Task
 
 if TYPE_CHECKING:  # a trial waits neither for onnx nor for onnxruntime

@@ -67,7 +67,7 @@ def test_a_configuration_file_is_trained_once_in_a_run_of_its_own(
     file.write_text(json.dumps(values))
     root, trial = adopt_config(file)
     assert root == tmp_path / "runs" / "mine"
-    assert Ledger(RunFolder(root)).read_trial("0000").status is Status.INTERRUPTED
+    assert Ledger(RunFolder(root)).read_trial("0000").status is Status.RUNNING
     retrained = retrain_winner(root, chosen=trial, on=TrainedOn.TRAIN_AND_VAL)
     # Its training is this one, and the trial is on record with it.
     board = Leaderboard.from_run(root)

@@ -13,8 +13,9 @@ from orchestrator.results.export import WantedVariants, export_winner
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput
 from trainables.bundle.variant import Variant
+from trainables.data.arrays import load_arrays
 from trainables.data.readers import open_configured, open_dataset
-from trainables.data_config import TrainedOn
+from trainables.data_config import DataConfig, TrainedOn
 from trainables.loop.checkpoint import CheckpointState
 from trainables.result import TrialResult
 from trainables.status import Status
@@ -27,6 +28,12 @@ def run(empty_run: RunFolder, small_spec: Callable[..., SweepSpec]) -> RunFolder
     """A run without a trial, with its sweep file."""
     empty_run.sweep_yaml.write_text(small_spec(tracking={"wandb": {"mode": "disabled"}}).to_yaml())
     return empty_run
+
+
+def searched_on(run: RunFolder, root: Path, cache: Path) -> None:
+    """Note the images of `root` as those of the run."""
+    fingerprint = load_arrays(DataConfig(root=root, image_size=32), cache).fingerprints.trained
+    Ledger(run).update_run(fingerprint=fingerprint)
 
 
 def test_without_a_completed_trial_nothing_is_done(run: RunFolder, trial: Trial) -> None:
@@ -64,6 +71,9 @@ def test_the_winner_is_trained_anew_and_measured_on_the_test_split(
     settings: dict[str, Any] = {"architecture": "test_efficientnet", "weights": "none", "batch_size": 128, "epochs": 1}
     data = {"root": digits, "image_size": 32, "resize_mode": "squash"}
     Ledger(run).write_trial(trial("0000", [0.5], Status.COMPLETED, data=data, **settings))
+    with pytest.raises(InvalidInput, match=r"takes the images that the search had, but train or val has changed since"):
+        retrain_winner(run.root)
+    searched_on(run, digits, cache_dir)
     run.winner.mkdir()
     (run.winner / "older").touch()
     epochs: list[int] = []
@@ -88,6 +98,7 @@ def test_train_and_val_are_trained_on_to_the_epoch_that_was_best(
 ) -> None:
     settings: dict[str, Any] = {"architecture": "test_efficientnet", "weights": "none", "batch_size": 128, "epochs": 3}
     data = {"root": digits, "image_size": 32, "resize_mode": "squash"}
+    searched_on(run, digits, cache_dir)
     best_in_the_middle = trial("0000", [0.4, 0.6, 0.5], Status.COMPLETED, data=data, patience=1, **settings)
     Ledger(run).write_trial(best_in_the_middle)
     Ledger(run).write_trial(trial("0001", [0.9], Status.COMPLETED, data=data, **{**settings, "epochs": 1}))

@@ -24,7 +24,8 @@ def measurement(name: str, p50: float) -> Measurement:
     )
 
 
-def test_measurements_lie_beside_the_model_and_replace_those_of_its_card(run: RunFolder) -> None:
+def test_measurements_lie_beside_the_model_and_replace_those_of_its_card(empty_run: RunFolder) -> None:
+    run = empty_run
     run.export.mkdir()
     card = run.export / "model_card.md"
     card.write_text("# digits\n\n## Quality\n\nGood.\n\n## Limits\n\n- some ü\n")
@@ -42,6 +43,7 @@ def test_measurements_lie_beside_the_model_and_replace_those_of_its_card(run: Ru
     assert text.endswith("## Limits\n\n- some ü\n")
 
 
-def test_a_card_that_is_not_there_is_not_made(run: RunFolder) -> None:
+def test_a_card_that_is_not_there_is_not_made(empty_run: RunFolder) -> None:
+    run = empty_run
     keep_measurements(run, [measurement("model.onnx", 0.5)])
     assert [path.name for path in run.export.iterdir()] == ["benchmark.json"]

@@ -1,9 +1,7 @@
 """Real timm models with random weights, exported once a session, and photos to measure them on."""
 
 import io
-import os
 import shutil
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import timm
 import torch
 from PIL import Image
 from torch import nn
+from trashnet import trashnet_photos
 
 from trainables.bundle.export import ExportBundle, export_bundle
 from trainables.bundle.web_runtime import web_runtime
@@ -23,7 +22,6 @@ SIZE = 64
 LABELS = ("cardboard", "glass", "metal", "paper", "plastic", "trash")
 CONFIG: dict[str, Any] = {"architecture": "any", "lr": 1e-3, "data": {"root": "data/ü"}}
 PREPROCESSING = Preprocessing(image_size=SIZE, resize_mode="squash", mean=(0.485, 0.456, 0.406), std=(0.2, 0.3, 0.25))
-CHECKOUT = Path(__file__).parents[3]
 
 Photos = list[tuple[str, bytes]]
 
@@ -58,24 +56,8 @@ def photos() -> Photos:
 
 
 @pytest.fixture(scope="session")
-def trashnet_photos() -> Callable[[int], Photos]:
-    """So many photos of the validation split of trashnet6, from all classes."""
-    archive = Path(os.environ.get("THAW_TEST_ASSETS", CHECKOUT.parent / "shared")) / "data" / "trashnet6.tar"
-    if not archive.is_file():
-        pytest.skip(f"no {archive}: set THAW_TEST_ASSETS to the folder that holds data/trashnet6.tar")
-
-    def get(count: int) -> Photos:
-        with tarfile.open(archive) as tar:
-            members = [m for m in tar.getmembers() if m.isfile() and m.name.startswith("trashnet6/val/")]
-            chosen = members[:: max(1, len(members) // count)][:count]
-            return [(member.name, tar.extractfile(member).read()) for member in chosen]  # type: ignore[union-attr]
-
-    return get
-
-
-@pytest.fixture(scope="session")
-def real_photos(trashnet_photos: Callable[[int], Photos]) -> Photos:
-    """Forty of them."""
+def real_photos() -> Photos:
+    """Forty photos of the validation split of trashnet6, from all classes."""
     return trashnet_photos(40)
 
 

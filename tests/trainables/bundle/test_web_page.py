@@ -1,5 +1,4 @@
 import io
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ from browser import chromium, opened
 from fitted_model import fitted
 from PIL import Image
 from torch import nn
+from trashnet import trashnet_photos
 
 from trainables.bundle.export import ExportBundle, export_bundle
 from trainables.bundle.pixels_export import PIXELS_TOLERANCE, export_pixels
@@ -74,9 +74,7 @@ def test_the_page_answers_as_the_model_does_and_asks_nothing_of_a_network(
 
 
 @pytest.mark.soak
-def test_a_hundred_real_photos_get_the_labels_of_pytorch(
-    trashnet_photos: Callable[[int], Photos], web_files: Path, tmp_path: Path
-) -> None:
+def test_a_hundred_real_photos_get_the_labels_of_pytorch(web_files: Path, tmp_path: Path) -> None:
     photos = trashnet_photos(100)
     labels = sorted({name.split("/")[2] for name, _ in photos})
     targets = np.array([labels.index(name.split("/")[2]) for name, _ in photos])

@@ -33,14 +33,14 @@ def arrays_of(config: TrialConfig, cache: Path) -> Arrays:
 
 
 @pytest.fixture(scope="module")
-def taught(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def taught(few_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose exported winner has the classes in another order, and sees other pixels than its students."""
     root = tmp_path_factory.mktemp("taught")
     torch.manual_seed(0)
-    labels = sorted((path.name for path in (digits / "train").iterdir()), reverse=True)
+    labels = sorted((path.name for path in (few_digits / "train").iterdir()), reverse=True)
     model = timm.create_model("test_resnet", pretrained=False, num_classes=len(labels))
     way = Preprocessing(48, "crop", (0.5, 0.5, 0.5), (0.2, 0.2, 0.2))
-    photos = [(path.name, path.read_bytes()) for path in sorted((digits / "val").glob("*/*"))[:12]]
+    photos = [(path.name, path.read_bytes()) for path in sorted((few_digits / "val").glob("*/*"))[:12]]
     calibrate = {"temperature": 2.0}
     export_bundle(
         model, labels, way, {"architecture": "x"}, "f", photos, root / "export", calibrate=lambda _: calibrate
@@ -89,19 +89,19 @@ def test_another_model_under_the_same_path_is_asked_anew(taught: Path, trial_con
 
 def test_a_student_learns_what_the_teacher_says(taught: Path, trial_config: Config, tmp_path: Path) -> None:
     """The teacher is random: its answers are not the labels."""
-    settings = {"strategy": "full", "lr": 3e-3, "epochs": 4, "scheduler": "constant"}
+    settings = {"strategy": "full", "lr": 3e-3, "epochs": 12, "scheduler": "constant"}
     agreed = []
     for number, own in enumerate(({}, {"teacher": str(taught), "teacher_weight": 1.0})):
         config, folder = trial_config(**settings, **own), tmp_path / str(number)
         folders = TrialFolders(folder / "checkpoints", folder / "predictions.parquet", tmp_path / "cache")
-        assert len(list(train(config, folders))) == 4
+        assert len(list(train(config, folders))) == 12
         model, state = load_trained(folders.last)
         arrays = arrays_of(config, folders.cache)
         said = predict_outputs(model, arrays.splits["train"], state.mean, state.std, torch.device("cpu"))
         taught_config = trial_config(teacher=str(taught))
         teacher = teacher_outputs(taught_config, arrays, NodeCache(folders.cache))
         agreed.append(float((said.argmax(axis=1) == teacher.argmax(axis=1)).mean()))
-    assert agreed[1] > 0.8 > agreed[0]
+    assert agreed[1] > agreed[0] + 0.2, agreed
 
 
 def test_a_folder_without_a_model_and_other_classes_are_refused(

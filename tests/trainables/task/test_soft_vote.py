@@ -2,8 +2,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainables.model.soft_vote import Renormalized, SoftVote
 from trainables.task.classification_scores import soft_vote
+from trainables.task.soft_vote import Renormalized, SoftVote
 
 
 def linear(seed: int) -> nn.Module:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-Channels = tuple[float, float, float]
+from trainables.data.stats import Channels
 
 
 class SoftVote(nn.Module):

@@ -11,12 +11,11 @@ import pytest
 import timm
 import torch
 from fitted_model import fitted
+from trashnet import trashnet_photos
 
 from trainables.bundle.export import export_bundle
 from trainables.bundle.predict import Predictor
 from trainables.data.preprocess import Preprocessing
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 Photos = list[tuple[str, bytes]]
 
@@ -58,11 +57,11 @@ def check(architecture: str, photos: Photos, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("architecture", USUAL)
-def test_the_file_computes_what_the_model_does(architecture: str, real_photos: Photos, tmp_path: Path) -> None:
-    check(architecture, real_photos, tmp_path)
+def test_the_file_computes_what_the_model_does(architecture: str, tmp_path: Path) -> None:
+    check(architecture, trashnet_photos(40), tmp_path)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("architecture", SIZES)
-def test_all_architectures_compute_what_their_models_do(architecture: str, real_photos: Photos, tmp_path: Path) -> None:
-    check(architecture, real_photos, tmp_path)
+def test_all_architectures_compute_what_their_models_do(architecture: str, tmp_path: Path) -> None:
+    check(architecture, trashnet_photos(40), tmp_path)
