@@ -77,6 +77,15 @@ class DataConfig(Frozen):
     weights_dir: PathFromFile | None = None
     """Folder of `<architecture>.safetensors` in timm's key layout, read in place of timm's hub."""
 
+    @model_validator(mode="after")
+    def _loses_no_images(self) -> Self:
+        if self.test == "none" and self.split is not None and self.split.test:
+            raise ValueError(
+                f"split.test must be left out where test is none, got {self.split.test:g}: those images would be in no "
+                "split"
+            )
+        return self
+
     @property
     def splits(self) -> tuple[str, ...]:
         """The splits that are used, where the data set has them."""

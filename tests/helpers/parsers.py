@@ -22,7 +22,7 @@ def _image(path: Path) -> Any:
 
 
 def _manifest(path: Path) -> Any:
-    return manifest_entries(path.parent, path, ("train", "val", "test"))
+    return manifest_entries(path.parent, path, ("train", "val", "test"), ("train", "val", "test"))
 
 
 def _old_config(path: Path) -> Any:

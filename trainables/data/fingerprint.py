@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -122,7 +122,7 @@ def _read_content(dataset: Dataset, decoded_to: int | None, on_progress: Callabl
         file = File(path, split, label, hashlib.sha256(data).hexdigest(), largest_of_sixteen_bits(data))
         return file, None if decoded_to is None else decoding_fault(data, path, decoded_to)
 
-    stored, trained, measured, files = hashlib.sha256(), hashlib.sha256(), hashlib.sha256(), []
+    known: dict[str, File] = {}
     skipped: dict[str, dict[str, str]] = {}
     total = sum(map(len, dataset.splits.values()))
     # Reading, hashing and decoding release the interpreter lock.
@@ -132,15 +132,24 @@ def _read_content(dataset: Dataset, decoded_to: int | None, on_progress: Callabl
                 on_progress(done, total)
             if fault is not None:
                 skipped.setdefault(file.split, {})[file.path] = fault
-                continue
-            line = json.dumps([file.path, file.split, file.label, file.digest]).encode() + b"\n"
-            stored.update(line)
-            (trained if file.split in _TRAINED else measured).update(line)
-            files.append(file)
-    has_test = any(split not in _TRAINED for split in dataset.splits)
-    found = Fingerprints(trained.hexdigest(), measured.hexdigest() if has_test else None, stored.hexdigest())
-    used = replace(dataset.without(skipped), digests={file.path: file.digest[:_DIGITS] for file in files})
-    return Content(used, found, (*filter(None, [skipped_remark(skipped)]), *content_remarks(files)))
+            else:
+                known[file.path] = file
+    digests = {path: file.digest[:_DIGITS] for path, file in known.items()}
+    used = replace(dataset.without(skipped), digests=digests)
+    # Without the skipped images others may be in another split.
+    files = [known[path]._replace(split=split, label=label) for path, split, label, _ in _files(used)]
+    return Content(used, _fingerprints(files), (*filter(None, [skipped_remark(skipped)]), *content_remarks(files)))
+
+
+def _fingerprints(files: Sequence[File]) -> Fingerprints:
+    """Return the fingerprints of files in the order of their paths."""
+    stored, trained, measured = hashlib.sha256(), hashlib.sha256(), hashlib.sha256()
+    for file in files:
+        line = json.dumps([file.path, file.split, file.label, file.digest]).encode() + b"\n"
+        stored.update(line)
+        (trained if file.split in _TRAINED else measured).update(line)
+    has_test = any(file.split not in _TRAINED for file in files)
+    return Fingerprints(trained.hexdigest(), measured.hexdigest() if has_test else None, stored.hexdigest())
 
 
 def _shortcut_key(dataset: Dataset, rule: list[Any]) -> str:

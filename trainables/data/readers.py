@@ -32,6 +32,20 @@ Entries = Mapping[str, list[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
+class Undivided:
+    """Images as they were listed, and how Thaw divides them."""
+
+    where: str
+    """Name of the folder or manifest in messages."""
+
+    entries: Entries
+    """Pairs (path, class name) of train and, where it is there already, of test."""
+
+    shares: SplitShares
+    """Shares of the splits."""
+
+
+@dataclass(frozen=True)
 class Sample:
     """One image of a data set."""
 
@@ -64,6 +78,12 @@ class Dataset:
     skipped: Mapping[str, Mapping[str, str]] = field(default_factory=dict, compare=False)
     """Images left out because they cannot be decoded: their errors by path, by split."""
 
+    undivided: Undivided | None = field(default=None, compare=False)
+    """The same images before their division; None where they were in splits already."""
+
+    has_val_in_train: bool = False
+    """True where train also holds the images of val."""
+
     def read(self, sample: Sample) -> bytes:
         """Read the bytes of the sample's file; raises InvalidInput where it cannot be read, or has changed since."""
         path = self.root / sample.path
@@ -87,8 +107,11 @@ class Dataset:
     def without(self, skipped: Mapping[str, Mapping[str, str]]) -> "Dataset":
         """Return the data set without some images, given by split and path with their errors.
 
-        Raises InvalidInput where they are all images of a class in a split.
+        Images that Thaw divides are divided anew, as if these had never been there: so the division stays when they are
+        removed. Raises InvalidInput where they are all images of a class in a split.
         """
+        if self.undivided is not None and skipped:
+            return self._divided_without(self.undivided, skipped)
         splits = {
             split: tuple(sample for sample in samples if sample.path not in skipped.get(split, ()))
             for split, samples in self.splits.items()
@@ -103,10 +126,25 @@ class Dataset:
                 )
         return replace(self, splits=splits, skipped=skipped)
 
+    def _divided_without(self, undivided: Undivided, skipped: Mapping[str, Mapping[str, str]]) -> "Dataset":
+        bad = {path for errors in skipped.values() for path in errors}
+        kept = {split: [pair for pair in pairs if pair[0] not in bad] for split, pairs in undivided.entries.items()}
+        emptied = {label for _, label in undivided.entries["train"]} - {label for _, label in kept["train"]}
+        if emptied:
+            first = next(error for errors in skipped.values() for error in errors.values())
+            raise InvalidInput(
+                f"{self.root}: every class must keep an image with `data.on_bad_image: skip`, got none that can be "
+                f"decoded in {', '.join(sorted(emptied))}; the first: {first}"
+            )
+        divided = divide(undivided.where, kept, undivided.shares)
+        found = _dataset(self.root, undivided.where, {split: divided[split] for split in self.splits}, ())
+        found = found.with_val_in_train() if self.has_val_in_train else found
+        return replace(self, splits=found.splits, skipped=skipped)
+
     def with_val_in_train(self) -> "Dataset":
         """Return the data set whose train also holds the images of val, which stays as it is."""
         train = sorted((*self.splits["train"], *self.splits["val"]), key=lambda sample: sample.path)
-        return replace(self, splits={**self.splits, "train": tuple(train)})
+        return replace(self, splits={**self.splits, "train": tuple(train)}, has_val_in_train=True)
 
     def labels(self, split: str) -> npt.NDArray[np.int64]:
         """Labels of a split, shape (n,), in the split's order."""
@@ -143,15 +181,18 @@ def open_dataset(
         raise InvalidInput(f"{root}: data.root must be a folder, got {_what_is_at(root)}; check the path: {LAYOUT}")
     where, left_out = str(manifest or root), Counter[str]()
     if manifest is not None:
-        entries = manifest_entries(root, Path(manifest), SPLITS, divided=shares is not None)
+        entries = manifest_entries(root, Path(manifest), SPLITS, splits, divided=shares is not None)
     elif shares is not None:
-        entries = undivided_entries(root, left_out)
+        entries = undivided_entries(root, splits, left_out)
     else:
         entries = folder_entries(root, splits, left_out)
+    undivided = None
     if shares is not None and entries.get("train"):
+        undivided = Undivided(where, entries, shares)
         entries = divide(where, entries, shares)
     used = {split: entries[split] for split in splits if split in entries}
-    return _dataset(root, where, used, [left_out_text(left_out)] if left_out else [])
+    found = _dataset(root, where, used, [left_out_text(left_out)] if left_out else [])
+    return replace(found, undivided=undivided)
 
 
 def _dataset(root: Path, where: str, entries: Entries, remarks: Sequence[str]) -> Dataset:

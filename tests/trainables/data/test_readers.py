@@ -86,7 +86,7 @@ def _root_is_a_file(root: Path) -> None:
 
 
 def _no_train(root: Path) -> None:
-    (root / "train").rename(root / "training")
+    (root / "train").rename(root / "learning")
 
 
 def _no_val(root: Path) -> None:
@@ -129,7 +129,7 @@ def _class_without_images(root: Path) -> None:
             r"photos: data.root must be a folder, got nothing there; check the path: expected are the folders",
         ),
         (_root_is_a_file, r"must be a folder, got a file"),
-        (_no_train, r"photos: folder train/ is required, got test/, training/, val/; expected are the folders"),
+        (_no_train, r"photos: folder train/ is required, got learning/, test/, val/; expected are the folders"),
         (_no_val, r"folder val/ is required, got test/, train/"),
         (_empty_val, r"split val must hold images, got none; add some \(\.jpg"),
         (_empty_train, r"split train must hold images, got none"),

@@ -29,11 +29,16 @@ def divide(where: str, entries: Mapping[str, Pairs], shares: SplitShares) -> dic
     divided: dict[str, Pairs] = {"train": [], **{split: [] for split in wanted}}
     for label, pairs in groupby(sorted(entries["train"], key=lambda pair: pair[::-1]), key=lambda pair: pair[1]):
         ranked = sorted(pairs, key=lambda pair: _rank(shares.seed, pair[0]))
+        if len(ranked) < len(divided):
+            raise InvalidInput(
+                f"{where}: a class to be divided must hold an image for each of {', '.join(divided)}, "
+                f"got {len(ranked)} in {label}; add images to it, or remove the class"
+            )
         sizes = {split: max(1, round(share * len(ranked))) for split, share in wanted.items()}
         if len(ranked) <= sum(sizes.values()):
             raise InvalidInput(
-                f"{where}: a class to be divided must hold an image for each of {', '.join(divided)}, "
-                f"got {len(ranked)} in {label}; add images, or lower a share of data.split"
+                f"{where}: data.split must leave images of each class to train, but {' and '.join(wanted)} take "
+                f"{sum(sizes.values())} of the {len(ranked)} of {label}; lower a share"
             )
         for split, size in sizes.items():
             divided[split] += ranked[:size]

@@ -1,5 +1,6 @@
 """Folder layout of a data set: one folder per split, in it one folder per class."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -18,7 +19,12 @@ from trainables.data.sources.image_walk import (
 
 LAYOUT = "expected are the folders train/ and val/ (test/ is optional), each with one folder of images a class"
 
-_FOLDER_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+_FOLDER_NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+_SPLIT_WORDS = {word for words in _FOLDER_NAMES.values() for word in words}
 # So many folders are looked into for the remedy of a message.
 _LOOKED_INTO = 3
 _STRAY = "outside a class folder"
@@ -27,7 +33,8 @@ _STRAY = "outside a class folder"
 def folder_entries(root: Path, splits: Sequence[str], left_out: Counter[str]) -> dict[str, list[tuple[str, str]]]:
     """List the (path, class name) pairs of each of `splits`; count in `left_out`, by reason, the files left out.
 
-    `valid` and `validation` stand for val, capitals do not matter where no folder has the plain name; test is optional.
+    `valid` and `validation` stand for val, `training` for train, `testing` for test. Capitals do not matter where no
+    folder has the plain name; test is optional.
     Raises InvalidInput for another layout, an unreadable folder, a split without images, an empty class of train.
     """
     folders = {split: _split_folder(root, split) for split in splits}
@@ -46,23 +53,26 @@ def folder_entries(root: Path, splits: Sequence[str], left_out: Counter[str]) ->
     return entries
 
 
-def undivided_entries(root: Path, left_out: Counter[str]) -> dict[str, list[tuple[str, str]]]:
+def undivided_entries(root: Path, splits: Sequence[str], left_out: Counter[str]) -> dict[str, list[tuple[str, str]]]:
     """List the (path, class name) pairs of a folder with one folder per class, as those of train.
 
-    A folder named as a split is one where it holds no image itself; a folder with train, and maybe other splits, is
-    listed as it is. Raises InvalidInput where classes lie beside splits, and as `folder_entries` does.
+    A folder with train, and maybe others of `splits`, is listed as it is; a test that is not among `splits` may lie
+    there. Raises InvalidInput where classes lie beside splits or hold splits, and as `folder_entries` does.
     """
     names = [entry.name for entry in list_folder(root) if is_folder(entry) and not entry.name.startswith(".")]
-    words = {word for names in _FOLDER_NAMES.values() for word in names}
-    splits = [name for name in names if name.lower() in words and not _holds_images(root / name)]
-    if splits and len(splits) == len(names) and _present(root, "train"):
-        return folder_entries(root, [split for split in _FOLDER_NAMES if _present(root, split)], left_out)
-    if splits:
+    taken = [name for name in names if _is_split(root / name)]
+    folders = {split: _present(root, split) for split in _FOLDER_NAMES} if taken else {}
+    train = folders.get("train")
+    known = {folder.name for folder in folders.values() if folder is not None}
+    if train is not None and train.name in taken and {*names} == known:
+        return folder_entries(root, [split for split in splits if folders[split] is not None], left_out)
+    if taken:
         raise InvalidInput(
             f"{root}: data.split divides one folder a class, or train/ where there is no val/, got "
             f"{', '.join(f'{name}/' for name in sorted(names))}; move the others away, or set data.root to one of them"
         )
     found, own_left_out = _class_folders(root, [root])
+    _check_no_splits_below(root, found)
     entries = _class_entries(root, root, found, {folder.resolve() for folder in found}, own_left_out)
     if not entries:
         got = f"got {own_left_out[_STRAY]} in no class folder" if own_left_out[_STRAY] else "got none"
@@ -74,8 +84,35 @@ def undivided_entries(root: Path, left_out: Counter[str]) -> dict[str, list[tupl
     return {"train": entries}
 
 
+def _is_split(folder: Path) -> bool:
+    """Return whether a folder is named as a split, as `train` or `test_set`, and is none of the classes.
+
+    A class of that name holds images, and no folders of images.
+    """
+    named = not _SPLIT_WORDS.isdisjoint(re.findall("[a-z]+", folder.name.lower()))
+    return named and (not _holds_images(folder) or bool(_folders_of_images(folder)))
+
+
+def _check_no_splits_below(root: Path, classes: Sequence[Path]) -> None:
+    """Raise InvalidInput where classes hold splits: cat/train/ and cat/val/."""
+    for folder in classes:
+        below = [name for name in _folders_of_images(folder) if name.lower() in _SPLIT_WORDS]
+        if len(below) > 1:
+            got = " and ".join(f"{folder.name}/{name}/" for name in below)
+            raise InvalidInput(
+                f"{root}: data.split divides images that are in no split, got {got}; move the images to "
+                f"{below[0]}/{folder.name}/ and the like, or into one folder per class"
+            )
+
+
 def _holds_images(folder: Path) -> bool:
     return any(not is_folder(entry) and is_image(entry.name) for entry in list_folder(folder))
+
+
+def _folders_of_images(folder: Path) -> list[str]:
+    """Return the names of the folders in a folder that hold images themselves, sorted."""
+    inside = [entry.name for entry in list_folder(folder) if is_folder(entry) and not entry.name.startswith(".")]
+    return sorted(name for name in inside if _holds_images(folder / name))
 
 
 def left_out_text(left_out: Counter[str]) -> str:

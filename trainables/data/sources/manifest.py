@@ -14,13 +14,14 @@ _NO_LABELS = ("", "nan", "<na>")
 
 
 def manifest_entries(
-    root: Path, manifest: Path, splits: Sequence[str], *, divided: bool = False
+    root: Path, manifest: Path, splits: Sequence[str], used: Sequence[str], *, divided: bool = False
 ) -> dict[str, list[tuple[str, str]]]:
     """Read the (path, label) pairs of each split that the manifest names, in its order; further columns are ignored.
 
     Paths are normalised, with forward slashes, and are files below `root`, each listed once. `valid` and `validation`
-    stand for val, capitals of a split do not matter. Where the images are `divided` by Thaw, a manifest without splits
-    gives train alone. Raises InvalidInput.
+    stand for val, `training` for train, `testing` for test; capitals of a split do not matter. Rows of `splits` that
+    are not `used` are left out. Where the images are `divided` by Thaw, a manifest without splits gives train alone.
+    Raises InvalidInput.
     """
     entries: dict[str, list[tuple[str, str]]] = {}
     for row in manifest_rows(manifest, divided=divided):
@@ -28,6 +29,8 @@ def manifest_entries(
         split = _SPLIT_WORDS.get(split, split)
         if split not in splits:
             raise InvalidInput(f"{manifest}:{row.line}: split {one_of(row.split, splits)}")
+        if split not in used:
+            continue
         if row.label.lower() in _NO_LABELS:
             raise InvalidInput(
                 f"{manifest}:{row.line}: label must not be empty, got {shown(row.label)}; "

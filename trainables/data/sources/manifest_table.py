@@ -20,7 +20,7 @@ _OTHER_WORDS: Mapping[str, Sequence[str]] = {
         *("image_name", "image_file", "img", "img_path", "paths"),
     ),
     "label": ("class", "class_name", "classname", "category", "labels", "target", "label_name"),
-    "split": ("set", "subset", "partition", "dataset"),
+    "split": ("set", "subset", "partition", "dataset", "data_set", "splits", "usage", "phase"),
 }
 
 
@@ -100,10 +100,11 @@ def _places(manifest: Path, header: Sequence[str], *, divided: bool) -> dict[str
             raise InvalidInput(f"{manifest}: column {name} must be one, got {' and '.join(names)}; {remedy}")
         if found:
             places[name] = found[0]
-    lacking = [name for name in _COLUMNS if name not in places and not (divided and name == "split")]
+    needed = [name for name in _COLUMNS if not (divided and name == "split")]
+    lacking = [name for name in needed if name not in places]
     if lacking and (lacking != ["label"] or len(header) < len(places) + 2):
         raise InvalidInput(
-            f"{manifest}: a manifest needs the columns {', '.join(_COLUMNS)}, got {', '.join(header) or 'none'}"
+            f"{manifest}: a manifest needs the columns {', '.join(needed)}, got {', '.join(header) or 'none'}"
             f"; add {', '.join(lacking)} to its first line, or rename a column to it{_or_divide(lacking)}"
         )
     return places

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_spaces.errors import InvalidInput
+from trainables.data.fingerprint import examine_content
 from trainables.data.readers import open_dataset
 from trainables.data.sources.division import divide
-from trainables.data_config import SplitShares
+from trainables.data_config import DataConfig, SplitShares
 
 
 @st.composite
@@ -66,9 +67,13 @@ def test_a_name_in_the_form_of_a_mac_goes_to_the_same_split() -> None:
         (
             {"train": [("a", "cat"), ("b", "cat")]},
             {"test": 0.1},
-            "an image for each of train, val, test, got 2 in cat; add images, or lower a share",
+            "an image for each of train, val, test, got 2 in cat; add images to it, or remove the class",
         ),
-        ({"train": [("a", "cat"), ("b", "cat"), ("c", "cat")]}, {"val": 0.9}, "got 3 in cat"),
+        (
+            {"train": [("a", "cat"), ("b", "cat"), ("c", "cat")]},
+            {"val": 0.9},
+            "val take 3 of the 3 of cat; lower a share",
+        ),
     ],
 )
 def test_what_cannot_be_divided_is_refused(entries, shares, message) -> None:
@@ -178,3 +183,87 @@ def test_folders_without_images_are_not_offered_to_be_divided(tmp_path: Path) ->
     with pytest.raises(InvalidInput) as refused:
         open_dataset(tmp_path)
     assert "data.split" not in str(refused.value)
+
+
+def moved(classes: Path, *pairs: tuple[str, str]) -> Path:
+    for old, new in pairs:
+        (classes / new).parent.mkdir(parents=True, exist_ok=True)
+        (classes / old).rename(classes / new)
+    return classes
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "said"),
+    [
+        ("train", "val", r"data.split is for images without val, got a val"),
+        ("Training", "Testing", r"data.split.test is for images without test, got a test and 0.1"),
+        ("train_set", "test-set", r"got test-set/, train_set/; move the others away, or set data.root to one of them"),
+        ("train", "Train", r"got Train/, train/; move the others away"),
+    ],
+)
+@pytest.mark.parametrize("is_loose", [False, True])
+def test_splits_are_never_taken_for_classes(
+    classes: Path, write_image, train: str, test: str, said: str, is_loose: bool
+) -> None:
+    """Also where an image lies beside the folders of the classes."""
+    for label in ("cat", "dog", "fox"):
+        moved(classes, *((f"{label}/{number}.png", f"{test}/{label}/{number}.png") for number in range(2)))
+        moved(classes, (label, f"{train}/{label}"))
+    if is_loose:
+        write_image(classes / train / "overview.png")
+        write_image(classes / test / "overview.png")
+    with pytest.raises(InvalidInput, match=said):
+        open_dataset(classes, shares=SplitShares(val=0.2, test=0.1))
+
+
+def test_classes_named_as_splits_are_classes(classes: Path) -> None:
+    moved(classes, ("cat", "train"), ("dog", "testing"))
+    assert open_dataset(classes, shares=SplitShares(val=0.2)).classes == ("fox", "testing", "train")
+
+
+def test_splits_below_classes_are_refused(classes: Path) -> None:
+    moved(classes, ("cat/0.png", "cat/val/0.png"), ("cat/1.png", "cat/train/1.png"))
+    with pytest.raises(InvalidInput, match=r"got cat/train/ and cat/val/; move the images to train/cat/"):
+        open_dataset(classes, shares=SplitShares())
+
+
+@pytest.mark.parametrize("layout", ["flat", "empty", "TEST"])
+def test_a_test_without_labels_is_left_out_where_it_is_not_used(classes: Path, layout: str) -> None:
+    for label in ("cat", "dog", "fox"):
+        moved(classes, (label, f"train/{label}"))
+    (classes / ("TEST" if layout == "TEST" else "test")).mkdir()
+    if layout != "empty":
+        moved(classes, ("train/cat/0.png", f"{'TEST' if layout == 'TEST' else 'test'}/0.png"))
+    dataset = open_dataset(classes, splits=("train", "val"), shares=SplitShares(val=0.2))
+    assert {split: len(found) for split, found in dataset.splits.items()} == {
+        "train": 15 if layout == "empty" else 14,
+        "val": 3,
+    }
+
+
+def test_the_division_stays_when_images_that_were_skipped_are_removed(classes: Path, tmp_path: Path) -> None:
+    """Be a bad image the only one of its class in val."""
+    shares = SplitShares(val=0.2, test=0.2)
+    bad = open_dataset(classes, shares=shares).splits["val"][0].path
+    (classes / bad).write_bytes(b"no image")
+    listed = open_dataset(classes, shares=shares)
+    skipped = examine_content(listed, tmp_path / "cache", "skip")
+    assert sum(map(len, skipped.dataset.splits.values())) == 17
+    again = examine_content(listed, tmp_path / "cache", "skip")
+    assert (again.dataset, again.fingerprints) == (skipped.dataset, skipped.fingerprints), "from the shortcut"
+    (classes / bad).unlink()
+    removed = examine_content(open_dataset(classes, shares=shares), tmp_path / "cache", "skip")
+    assert removed.fingerprints == skipped.fingerprints
+    assert removed.dataset.splits == skipped.dataset.splits
+
+
+def test_a_class_of_bad_images_alone_is_named(classes: Path, tmp_path: Path) -> None:
+    for image in (classes / "fox").iterdir():
+        image.write_bytes(b"no image")
+    with pytest.raises(InvalidInput, match=r"every class must keep an image .* got none that can be decoded in fox"):
+        examine_content(open_dataset(classes, shares=SplitShares()), tmp_path / "cache", "skip")
+
+
+def test_images_in_no_split_are_refused_with_the_settings() -> None:
+    with pytest.raises(ValueError, match=r"split.test must be left out where test is none, got 0.2"):
+        DataConfig(root=Path("photos"), test="none", split=SplitShares(test=0.2))
