@@ -12,14 +12,12 @@ from search_spaces.errors import InvalidInput, shown
 from search_spaces.permissions import check_readable
 from search_spaces.shell import thaw_command
 from search_spaces.user_files import RECORD
-from trainables.bundle.variant import BENCHMARK_FILE
+from trainables.bundle.variant import BENCHMARK_FILE, RECORD_FILE
 from trainables.result import TrialResult
 from trainables.storage.place import Place, read_place
 
 RETRAIN_JSON = "retrain.json"
 MODEL_ONNX = "model.onnx"
-EXPORT_JSON = "export.json"
-MODEL_CARD = "model_card.md"
 
 
 def run_winner(run: RunFolder) -> TrialResult:
@@ -99,7 +97,7 @@ def measured_cost(run: RunFolder) -> list[dict[str, Any]]:
 
 
 def _export_record(run: RunFolder) -> dict[str, Any]:
-    return _record_of_export(run, EXPORT_JSON)
+    return _record_of_export(run, RECORD_FILE)
 
 
 def _record_of_export(run: RunFolder, name: str) -> dict[str, Any]:

@@ -38,7 +38,8 @@ class Finalist:
     """Interval of the mean over other seeds (Student's t); None for one seed."""
 
     behind: Interval | None = None
-    """Interval of the distance to the best finalist (Welch's t); None for the best itself and for one seed."""
+    """Interval of the distance to the best finalist (Welch's t); None for the best itself, for one seed, and where
+    neither varies."""
 
     p_value: float | None = None
     """Probability of such a distance between equal finalists, two-sided; None as for `behind`."""
@@ -74,6 +75,9 @@ class Confirmation:
     failed: int = 0
     """Number of those that have ended without one."""
 
+    former: tuple[Finalist, ...] = ()
+    """Finalists of the confirmation before its last extension, the best mean first; none without one."""
+
     @property
     def is_done(self) -> bool:
         """True where no training is left to do."""
@@ -93,9 +97,12 @@ class Confirmation:
 
     @property
     def left_behind(self) -> tuple[Finalist, ...]:
-        """Finalists that are worse than the best one, at a level of 5 % for all of them together (Bonferroni)."""
-        others = self.finalists[1:]
-        return tuple(other for other in others if _is_below(other.p_value, (1 - _CONFIDENCE) / len(others)))
+        """Finalists that are worse than the best one, at a level of 5 % for all of them together (Bonferroni).
+
+        Which one is the best is seen afterwards: so all pairs count.
+        """
+        pairs = math.comb(len(self.finalists), 2)
+        return tuple(other for other in self.finalists[1:] if _is_below(other.p_value, (1 - _CONFIDENCE) / pairs))
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready mapping."""
@@ -119,31 +126,59 @@ def read_confirmation(run: RunFolder) -> Confirmation | None:
         return None
     ledger = Ledger(confirming)
     record = ledger.read_run()
-    values: dict[str, dict[int, float]] = {}
-    failed = 0
     names = {finalist_key(trial): trial.trial_id for trial in _best_first(run)}
-    for trial in ledger.trials():
-        name = names.get(finalist_key(trial))
-        if name is None or trial.status.unfinished:
-            continue
-        if trial.status is Status.COMPLETED and trial.objective is not None:
-            values.setdefault(name, {})[trial.config.seed] = trial.objective
-        else:
-            failed += 1
-    finalists = compare_finalists(values, record.objective)
-    return Confirmation(record.objective, finalists, record.trials_planned, sum(map(len, values.values())), failed)
+    trained = [
+        (name, trial)
+        for trial in ledger.trials()
+        if (name := names.get(finalist_key(trial))) is not None and not trial.status.unfinished
+    ]
+    finalists = _compared(trained, record.objective)
+    completed = sum(len(finalist.values) for finalist in finalists)
+    former = record.extensions[-1].first_trial if record.extensions else 0
+    before = [(name, trial) for name, trial in trained if int(trial.trial_id) < former]
+    return Confirmation(
+        record.objective,
+        finalists,
+        record.trials_planned,
+        completed,
+        failed=len(trained) - completed,
+        former=_compared(before, record.objective) if len(before) == former else (),
+    )
 
 
 def confirmed_winner(run: RunFolder) -> TrialResult:
     """Return the trial that a run recommends: the best finalist once all are confirmed, else that of rank 1.
 
-    Raises InvalidInput where no trial is COMPLETED.
+    While more seeds are being trained, the verdict before them stands. Raises InvalidInput where no trial is COMPLETED.
     """
     board = Leaderboard.from_run(run)
     found = read_confirmation(run)
-    if found is None or not found.is_done or not found.finalists:
-        return board.winner()
-    return Ledger(run).read_trial(found.finalists[0].trial_id)
+    finalists = () if found is None else found.finalists if found.is_done else found.former
+    return Ledger(run).read_trial(finalists[0].trial_id) if finalists else board.winner()
+
+
+def unconfirmed_remark(run: RunFolder) -> str | None:
+    """Return a sentence where the first of the leaderboard is no finalist, as it came later; None elsewhere."""
+    found = read_confirmation(run)
+    if found is None or not found.finalists:
+        return None
+    first, key = Leaderboard.from_run(run).winner(), finalist_key
+    finalists = [Ledger(run).read_trial(finalist.trial_id) for finalist in found.finalists]
+    if key(first) in map(key, finalists):
+        return None
+    return (
+        f"trial {first.trial_id}, now the first of the leaderboard, was not confirmed: the winner is taken among the "
+        f"finalists {', '.join(finalist.trial_id for finalist in found.finalists)}; confirm again"
+    )
+
+
+def _compared(trained: Sequence[tuple[str, TrialResult]], objective: Objective) -> tuple[Finalist, ...]:
+    """Compare finalists by their trainings, each with the id of its finalist."""
+    values: dict[str, dict[int, float]] = {}
+    for name, trial in trained:
+        if trial.status is Status.COMPLETED and trial.objective is not None:
+            values.setdefault(name, {})[trial.config.seed] = trial.objective
+    return compare_finalists(values, objective)
 
 
 def compare_finalists(values: Mapping[str, Mapping[int, float]], objective: Objective) -> tuple[Finalist, ...]:
@@ -216,7 +251,8 @@ def _distance(best: Sequence[float], other: Sequence[float], sign: int) -> tuple
         return None, None
     distance = sign * (statistics.fmean(best) - statistics.fmean(other))
     if statistics.stdev(best) == statistics.stdev(other) == 0:
-        return Interval(distance, distance), 0.0 if distance > 0 else 1.0
+        # Without any spread Student's distribution says nothing; the permutation test counts the ways to divide them.
+        return None, 2 / math.comb(len(best) + len(other), len(best)) if distance > 0 else 1.0
     found = stats.ttest_ind(best, other, equal_var=False)
     low, high = (sign * float(bound) for bound in found.confidence_interval(_CONFIDENCE))
     return Interval(min(low, high), max(low, high)), float(found.pvalue)

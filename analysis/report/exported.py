@@ -1,14 +1,19 @@
 """Panels on the exported model: how many answers are right where unsure ones are withheld, and what an answer costs."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import plotly.graph_objects as go
 
 from analysis.report.panel import COLORS, Panel, RunData, plain
-from analysis.winner import exported_calibration, measured_cost
+from analysis.winner import exported_calibration, exported_trial, measured_cost
 from search_spaces.errors import InvalidInput
 
 
 def coverage(data: RunData) -> Panel | None:
     """Risk-coverage curve of the exported model on the validation images (Geifman & El-Yaniv, 2017)."""
+    if _is_of_another(data):
+        return None
     try:
         found = exported_calibration(data.run)
     except InvalidInput:  # `thaw export` says what is wrong with the record
@@ -39,12 +44,14 @@ def coverage(data: RunData) -> Panel | None:
 
 def latency(data: RunData) -> Panel | None:
     """Median latency of a batch with one thread, with its 95th percentile."""
+    if _is_of_another(data):
+        return None
     try:
         found = measured_cost(data.run)
         threads = min(row["threads"] for row in found) if found else 0
         rows = [row for row in found if row["threads"] == threads]
         # Plotly draws the first category at the bottom.
-        names = [f"{row['model'].rpartition('/')[2]}, {row['runtime']}" for row in reversed(rows)]
+        names = [_name(row) for row in reversed(rows)]
         made = go.Figure()
         for color, batch in zip(COLORS, sorted({row["batch"] for row in rows}), strict=False):
             own = [(name, row) for name, row in zip(names, reversed(rows), strict=True) if row["batch"] == batch]
@@ -71,3 +78,17 @@ def latency(data: RunData) -> Panel | None:
     made.update_xaxes(title_text="milliseconds a batch: median, and the 95th percentile", rangemode="tozero")
     note = f"From pixels in memory to logits, with {threads} {'thread' if threads == 1 else 'threads'}."
     return Panel("latency", "Cost of an answer", note, made)
+
+
+def _is_of_another(data: RunData) -> bool:
+    """Return whether the exported model is that of a trial that is no longer the winner."""
+    try:
+        name = exported_trial(data.run)
+    except InvalidInput:
+        return True
+    return name is not None and data.winner is not None and name != data.winner.trial.trial_id
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    device = "" if row["device"] == "CPU" else f", {row['device']}"
+    return f"{row['model'].rpartition('/')[2]}, {row['runtime']}{device}"

@@ -150,6 +150,9 @@ class SweepReporter:
 
 
 def _show(outcome: "SweepOutcome", *, hints: bool) -> None:
+    from analysis.comparisons.confirmation import confirmation_text, read_confirmation
+    from analysis.ledger import Ledger
+    from analysis.run_folder import open_run
     from orchestrator.terminal.tables import against_probe
     from orchestrator.terminal.trial_table import trial_table
 
@@ -163,11 +166,15 @@ def _show(outcome: "SweepOutcome", *, hints: bool) -> None:
         prose(errors, f"\nstopped; nothing is lost. Go on with: {escaped(thaw_command('resume', root))}")
     if hints and not outcome.interrupted:
         hint_of_sync(outcome.run)
+        is_confirmation = Ledger(outcome.run).read_run().confirms is not None
+        searched = root.parent if is_confirmation else root  # the winner is one of the search
+        if is_confirmation and (found := read_confirmation(open_run(searched))) is not None:
+            prose(output, f"\n{escaped(confirmation_text(found))}")
         prose(
             errors,
             f"\nsee all trials:            {escaped(thaw_command('leaderboard', root))}\n"
-            f"retrain and test the best: {escaped(thaw_command('retrain', root))}\n"
-            f"export it to ONNX:         {escaped(thaw_command('export', root))}",
+            f"retrain and test the best: {escaped(thaw_command('retrain', searched))}\n"
+            f"export it to ONNX:         {escaped(thaw_command('export', searched))}",
         )
 
 

@@ -150,6 +150,7 @@ def benchmark(
     from analysis.run_folder import RunFolder, open_run
     from analysis.run_store import RunStore
     from orchestrator.cluster.limits import allowed_cores
+    from orchestrator.driver.driver_claim import claimed_winner
     from orchestrator.results.cost import keep_measurements
     from orchestrator.terminal.tables import benchmark_table
     from trainables.bundle.benchmark import Measurement, measure, targets
@@ -166,7 +167,8 @@ def benchmark(
                     measured = measure(file, target, sizes, seconds)
                     found += [replace(each, model=str(model)) for each in measured]
         if given not in files:
-            keep_measurements(open_run(given), found[begun:])
+            with claimed_winner(given):
+                keep_measurements(open_run(given), found[begun:])
     if format is Format.JSON:
         print_json([each.to_json() for each in found])
         return

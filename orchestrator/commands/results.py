@@ -132,10 +132,12 @@ def retrain(
     def show(report: EpochReport) -> None:
         prose(errors, epoch_text(report))
 
-    run, chosen = _retrained(run, data, trial, rank)
+    run, given = _retrained(run, data, trial, rank)
     with claimed_winner(run):
-        chosen = chosen or choose_trial(open_run(run), trial, rank)
-        retrained = retrain_winner(run, show, show_problem, chosen, on)
+        chosen = given or choose_trial(open_run(run), trial, rank)
+        if given is None and chosen is not None and not chosen.reports:
+            raise InvalidInput(f"--trial: must have been trained, got {chosen.trial_id}, {chosen.status}; take another")
+        retrained = retrain_winner(run, show, show_problem, chosen, on, is_first=given is not None)
     if format is Format.JSON:
         print_json({"trial_id": retrained.trial.trial_id, **retrained.test.to_json()})
         return
@@ -274,7 +276,11 @@ def _print_export(exported: "Exported", place: Place, format: Format) -> None:
 
 
 def _warn_of_records(run: Any) -> None:
-    """Warn of records that cannot be used: without them another trial may be the winner."""
+    """Warn of what may make another trial the winner: records that cannot be used, a best trial that came later."""
+    from analysis.comparisons.confirmation import unconfirmed_remark
     from analysis.leaderboard import Leaderboard
+    from analysis.run_folder import open_run
 
     warn_of(Leaderboard.from_run(run).problems)
+    if (remark := unconfirmed_remark(open_run(run))) is not None:
+        warn_of([remark])

@@ -220,7 +220,7 @@ def confirm(
     log_format: LogFormatOption = LogFormat.TEXT,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Train the best trials again under several seeds, to their last epoch, and say whether there is a winner.
+    """Train the best trials again under several seeds, none stopped for another, and say whether there is a winner.
 
     The best of many scores is partly luck. What was trained before is kept: more --seeds add to it.
     """

@@ -9,12 +9,14 @@ from typing import Any
 
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
+from orchestrator.driver.retrain import check_test_split
 from orchestrator.driver.sweep import create_run
 from orchestrator.spec.loading import load_trial, resolve
 from search_spaces.errors import InvalidInput
 from search_spaces.shell import thaw_command
 from trainables.config import TrialConfig
 from trainables.data.arrays import load_arrays
+from trainables.data.readers import open_configured
 from trainables.result import TrialResult
 from trainables.status import Status
 from trainables.storage.folders import cache_folder
@@ -45,9 +47,13 @@ def adopt_trial(
 def adopt_config(path: Path, data: Path | None = None) -> tuple[Place, TrialResult]:
     """Write `runs/<name of the file>` in the current folder, and return it with the trial of the file, not yet trained.
 
-    Raises InvalidInput for a file that is no trial's, for photos that cannot be used, and where the folder exists.
+    A run that a former attempt has left is taken again. Raises InvalidInput for a file that is no trial's, for photos
+    that cannot be used, and where the folder holds something else.
     """
-    run, config = _create(load_trial(path), path.stem, str(path), data, {})
+    wanted = load_trial(path)
+    if (left := _left_by_attempt(path, wanted, data)) is not None:
+        return left
+    run, config = _create(wanted, path.stem, str(path), data, {})
     parameters = {"architecture": config.architecture}
     # Until it is trained it is as one that a sweep has begun: `thaw resume` would train it too.
     trial = TrialResult(trial_id=_TRIAL_ID, config=config, parameters=parameters)
@@ -55,13 +61,26 @@ def adopt_config(path: Path, data: Path | None = None) -> tuple[Place, TrialResu
     return run.root, trial
 
 
+def _left_by_attempt(path: Path, wanted: TrialConfig, data: Path | None) -> tuple[Place, TrialResult] | None:
+    """Return the run of a former attempt to train the same file, with its trial; None where there is none."""
+    run = RunFolder(Path.cwd() / "runs" / path.stem)
+    if not run.run_json.is_file() or not run.trial(_TRIAL_ID).is_file():
+        return None
+    trial = Ledger(run).read_trial(_TRIAL_ID)
+    expected = wanted if data is None else _elsewhere(wanted, data)
+    return (run.root, trial) if not trial.reports and trial.config == expected else None
+
+
+def _elsewhere(config: TrialConfig, data: Path) -> TrialConfig:
+    """Return the configuration with its photos in another folder."""
+    return config.model_copy(update={"data": config.data.model_copy(update={"root": data.resolve()})})
+
+
 def _create(
     wanted: TrialConfig, name: str, source: str, data: Path | None, tracking: Mapping[str, Any]
 ) -> tuple[RunFolder, TrialConfig]:
     """Create the run of one configuration, and return it with the configuration as it is there."""
-    values = wanted.to_json()
-    if data is not None:
-        values["data"] = {**values["data"], "root": str(data.resolve())}
+    values = (wanted if data is None else _elsewhere(wanted, data)).to_json()
     settings = {key: value for key, value in values.items() if key not in (*_SECTIONS, "architecture")}
     raw: dict[str, Any] = {
         "name": name,
@@ -80,5 +99,7 @@ def _create(
             f"`{thaw_command('retrain', run.root)}`, or move it away"
         )
     config = spec.trial_config({"architecture": values["architecture"]})
-    create_run(run, spec, load_arrays(config.data, cache_folder(None)))
+    arrays = load_arrays(config.data, cache_folder(None))
+    check_test_split(open_configured(config.data), config.data)
+    create_run(run, spec, arrays)
     return run, config

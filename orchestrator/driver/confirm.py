@@ -18,7 +18,7 @@ from analysis.run_store import RunStore
 from orchestrator.driver.extend import Extended, extend_sweep, plan_extension
 from orchestrator.driver.preflight import check_inputs
 from orchestrator.driver.sweep import SweepOutcome, resume_sweep, run_sweep
-from orchestrator.spec.loading import resolve
+from orchestrator.spec.loading import load_run, resolve
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.observer import Observer
 from orchestrator.tracking.sweep_identity import SweepIdentity
@@ -97,19 +97,18 @@ def confirm_finalists(
     if not any(layer.run_json.is_file() for layer in confirming.layers()):
         arrays = arrays or check_confirmation(plan)
         return run_sweep(plan.spec, arrays, observers, address, confirms=SweepIdentity.of(plan.run).group)
-    ledger = Ledger(confirming)
-    known = ledger.trials()
+    known = Ledger(confirming).trials()
     done = {(finalist_key(trial), trial.config.seed) for trial in known}
-    points = [
-        (finalist, seed)
-        for seed in plan.seeds
-        for finalist in plan.finalists
+    pairs = ((finalist, seed) for seed in plan.seeds for finalist in plan.finalists)
+    missing = [
+        point
+        for point, (finalist, seed) in zip(plan.spec.given_points(), pairs, strict=True)
         if (finalist_key(finalist), seed) not in done
     ]
-    left = ledger.read_run().trials_planned - len(known)
-    if len(points) > left:
-        return extend_sweep(_extension(plan, known, len(points) - left), observers, address)
-    if left or any(trial.status.unfinished for trial in known):
+    foreseen = load_run(confirming).given_points()
+    if any(point not in foreseen for point in missing):
+        return extend_sweep(_extension(plan, known, len(missing)), observers, address)
+    if missing or any(trial.status.unfinished for trial in known):
         return resume_sweep(plan.run.confirm, observers, address)
     return None
 
@@ -121,12 +120,15 @@ def confirmation_of(plan: ConfirmationPlan) -> Confirmation:
     return found
 
 
-def _extension(plan: ConfirmationPlan, known: Sequence[TrialResult], more: int) -> Extended:
+def _extension(plan: ConfirmationPlan, known: Sequence[TrialResult], missing: int) -> Extended:
+    """Plan exactly the trainings that are missing, in the space that the search has by now."""
     seeds = sorted({*plan.seeds, *(trial.config.seed for trial in known)})
-    points = dump_yaml(list(plan.spec.search.points or ()))
-    return plan_extension(
-        plan.run.confirm, more, [f"space.{_SEED}={dump_yaml({'choice': seeds})}", f"search.points={points}"]
-    )
+    changes = {
+        "space": {**plan.spec.space, _SEED: {"choice": seeds}},
+        "search.points": list(plan.spec.search.points or ()),
+        "search.trials": len(known) + missing,
+    }
+    return plan_extension(plan.run.confirm, 0, [f"{key}={dump_yaml(value)}" for key, value in changes.items()])
 
 
 def _confirming(

@@ -11,6 +11,7 @@ from orchestrator.cluster.node_checks import NODE_PACKAGES
 from orchestrator.cluster.node_probe import NodeQuestion
 from orchestrator.spec.sweep_spec import SweepSpec
 from trainables.data.readers import Dataset, open_configured
+from trainables.loop.teacher import teacher_file
 from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place
 
@@ -28,7 +29,7 @@ def make_node_question(spec: SweepSpec | None, root: Place | None, dataset: Data
         "data.weights_dir": spec.data.weights_dir,
     }
     weights = {config.weights for config in spec.corner_configs()} - {"none", "pretrained"}
-    teachers = {config.teacher for config in spec.corner_configs()} - {"none"}
+    teachers = {str(teacher_file(config)) for config in spec.corner_configs() if config.teacher != "none"}
     return NodeQuestion(
         NODE_PACKAGES,
         str(cache_folder(spec.storage.cache_dir)),

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from orchestrator.worker.assignment import EndKind
 from search_spaces.errors import InvalidInput
 from trainables.config import TrialConfig
 from trainables.data.arrays import decode_rest, load_arrays
-from trainables.data.readers import SPLITS, open_configured
+from trainables.data.readers import SPLITS, Dataset, open_configured
 from trainables.data_config import DataConfig, TrainedOn
 from trainables.loop.evaluate_checkpoints import evaluate_checkpoint
 from trainables.loop.train import train
@@ -56,13 +56,15 @@ def retrain_winner(
     on_problem: Callable[[TrackerProblem], None] | None = None,
     chosen: TrialResult | None = None,
     on: TrainedOn = TrainedOn.TRAIN,
+    *,
+    is_first: bool = False,
 ) -> RetrainedWinner:
     """Train the winner's configuration again and measure it once on the test split.
 
-    On train+val it is trained to the epoch that was best for the trial, as val can choose none; a configuration file to
-    its last epoch.
+    On train+val it is trained to the epoch that was best for the trial, as val can choose none.
 
-    A trial that is `chosen` takes the winner's place, here and in all that follows. Writes RUN/winner. `on_problem` is
+    A trial that is `chosen` takes the winner's place, here and in all that follows; where this training `is_first`, of
+    a configuration file, it becomes that of the trial. Writes RUN/winner. `on_problem` is
     called with each problem of a tracker, from any thread; without it they are logged. Raises InvalidInput when the run
     has no completed trial, the data set no test split, or a tracker needs a package that is not installed.
     """
@@ -91,15 +93,20 @@ def retrain_winner(
         except Exception:
             dispatcher.finish("retrain", status_of(EndKind.FAILED), {})
             raise
-        ended = status_of(EndKind.COMPLETED)
-        made = winner.model_copy(update={"status": ended, "config": config, "reports": tuple(reports)})
+        made = _made(winner, config, reports)
         _write_record(fresh, made, test, on, is_chosen=chosen is not None)
         _replace_winner(run, fresh, folders)
-        if not winner.reports:  # of a configuration file: this was its training
+        if is_first:
             Ledger(run).write_trial(made.model_copy(update={"config": winner.config}))
-        dispatcher.finish("retrain", ended, {f"test/{name}": value for name, value in test.scalars().items()})
+        dispatcher.finish("retrain", made.status, {f"test/{name}": value for name, value in test.scalars().items()})
         dispatcher.publish(lambda: SweepSummary.from_run(run))
     return RetrainedWinner(winner, run.winner / "checkpoints" / "best", test)
+
+
+def _made(winner: TrialResult, config: TrialConfig, reports: Sequence[EpochReport]) -> TrialResult:
+    """Return the trial as it was trained now."""
+    done = {"status": status_of(EndKind.COMPLETED), "config": config, "reports": tuple(reports)}
+    return winner.model_copy(update=done)
 
 
 def _write_record(folder: Path, made: TrialResult, test: Evaluation, on: TrainedOn, *, is_chosen: bool) -> None:
@@ -116,9 +123,7 @@ def _check_images(run: RunFolder, data: DataConfig, cache: Path, budget: int | N
     Before the training, and not after it. Where photos are divided, one that is added can move others from train to
     test: a winner that was chosen with them would be measured on them.
     """
-    if "test" not in open_configured(data).splits:
-        remedy = "add a test share to data.split" if data.split is not None else "add a folder test/"
-        raise InvalidInput(f"{data.root}: retraining ends with the test split, but there is none; {remedy}")
+    check_test_split(open_configured(data), data)
     arrays = load_arrays(data, cache, SPLITS, budget=budget)
     known = Ledger(run).read_run().fingerprint
     if not arrays.fingerprints.is_trained(known):
@@ -127,6 +132,19 @@ def _check_images(run: RunFolder, data: DataConfig, cache: Path, budget: int | N
             "restore them, or search again: a winner of other images says nothing of these"
         )
     decode_rest(arrays)
+
+
+def check_test_split(dataset: Dataset, data: DataConfig) -> None:
+    """Raise InvalidInput where there is no split test, with which a retraining ends."""
+    if "test" in dataset.splits:
+        return
+    if data.test == "none":
+        remedy = "data.test is none: search with it"
+    elif data.split is not None:
+        remedy = "search with a share for it: data.split.test"
+    else:
+        remedy = "add a folder test/" if data.manifest is None else f"add rows of test to {data.manifest}"
+    raise InvalidInput(f"{data.root}: retraining ends with the test split, but there is none; {remedy}")
 
 
 def _epochs(winner: TrialResult, config: TrialConfig, folders: TrialFolders, version: int) -> Iterator[EpochReport]:
@@ -143,10 +161,11 @@ def _epochs(winner: TrialResult, config: TrialConfig, folders: TrialFolders, ver
 def _retrained_config(winner: TrialResult, on: TrainedOn) -> TrialConfig:
     """Return the configuration of the retraining. Raises InvalidInput where it cannot be trained on these images."""
     config = winner.config
-    if on is TrainedOn.TRAIN_AND_VAL and config.scheduler == "plateau":
+    if on is TrainedOn.TRAIN_AND_VAL and (config.scheduler == "plateau" or winner.best is None):
+        got = "no epoch that was best" if winner.best is None else "the scheduler plateau, which follows val"
         raise InvalidInput(
-            f"--on train+val: trial {winner.trial_id} must be trained without a look at val, got the scheduler "
-            "plateau, which follows val; leave out --on, or take another trial"
+            f"--on train+val: trial {winner.trial_id} must be trained without a look at val, got {got}; "
+            "leave out --on, or take another trial"
         )
     changes: dict[str, Any] = {"data": config.data.model_copy(update={"train_on": on})}
     if on is TrainedOn.TRAIN_AND_VAL:

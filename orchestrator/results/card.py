@@ -6,6 +6,7 @@ machine and no name of a photo stands in it.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
@@ -98,10 +99,11 @@ def _front_matter(facts: CardFacts, measured: Mapping[str, Any] | None) -> str:
         for name, label in _METRICS.items()
         if name in values
     ]
+    library = "timm" if len(facts.trials) == 1 else "onnx"
     return ModelCardData(
-        library_name="timm",
+        library_name=library,
         pipeline_tag="image-classification",
-        tags=["image-classification", "timm", "onnx", "thaw"],
+        tags=[*dict.fromkeys(("image-classification", library, "onnx", "thaw"))],
         model_name=facts.record.name,
         eval_results=results,
     ).to_yaml()
@@ -126,7 +128,10 @@ def _use(facts: CardFacts) -> Iterator[str]:
 
 
 def _data(facts: CardFacts) -> Iterator[str]:
-    counts = {split: facts.dataset.labels(split).tolist() for split in facts.dataset.splits}
+    names = {split: split for split in facts.dataset.splits}
+    if facts.dataset.has_val_in_train:
+        names = {"train": "train and val", **{split: split for split in names if split not in ("train", "val")}}
+    counts = {name: facts.dataset.labels(split).tolist() for split, name in names.items()}
     yield "## Data"
     rows = [
         [name, *(labels.count(index) for labels in counts.values())] for index, name in enumerate(facts.dataset.classes)
@@ -188,13 +193,18 @@ def _origin(facts: CardFacts) -> Iterator[str]:
     completed = sum(entry.rank is not None for entry in board.entries)
     yield "## Search"
     yield (f"Trials: {len(board.entries)} ({completed} trained to the end), ranked by `{metric}`.")
-    yield "\n".join(f"- Trial {each.trial_id}: {parameters_text(each.parameters)}." for each in facts.trials)
+    yield "\n".join(f"- Trial {each.trial_id}: {parameters_text(_told(each.parameters))}." for each in facts.trials)
     if (confirmation := read_confirmation(facts.run)) is not None:
         yield f"The best trials were trained again under other seeds: {confirmation_text(confirmation)}."
         yield markdown_table(
             ["trial", "seeds", f"mean of {metric}", "95 % interval"],
             [[each.trial_id, len(each.values), each.mean, _range(each.interval)] for each in confirmation.finalists],
         )
+
+
+def _told(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters without the folders of this machine."""
+    return {name: Path(value).name if name in ("weights", "teacher") else value for name, value in parameters.items()}
 
 
 def _limits(facts: CardFacts, measured: Mapping[str, Any] | None) -> Iterator[str]:

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from analysis.run_folder import RunFolder
 from analysis.run_store import write_atomically
 from analysis.text_tables import markdown_table
-from analysis.winner import MODEL_CARD
 from search_spaces.user_files import RECORD
 from trainables.bundle.benchmark import Measurement
 from trainables.bundle.cpu import cpu_features
-from trainables.bundle.variant import BENCHMARK_FILE
+from trainables.bundle.variant import BENCHMARK_FILE, CARD_FILE
 from trainables.storage.place import Place, read_place
 
 _SECTION = re.compile(r"## Cost\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
@@ -20,9 +19,12 @@ _COLUMNS = ("model", "runtime", "threads", "batch", "p50 ms", "p95 ms", "p99 ms"
 
 def keep_measurements(run: RunFolder, measurements: Sequence[Measurement]) -> None:
     """Write measurements of the exported winner beside it, and as a section of its card, in place of older ones."""
-    record = {"cpu": cpu_features(), "measurements": [each.to_json() for each in measurements]}
+    record = {
+        "cpu": cpu_features(),
+        "measurements": [{**each.to_json(), "model": _file_name(each.model)} for each in measurements],
+    }
     write_atomically(run.export / BENCHMARK_FILE, json.dumps(record, indent=1))
-    card = run.export / MODEL_CARD
+    card = run.export / CARD_FILE
     if card.is_file():
         text = _SECTION.sub("", read_place(card, RECORD).decode("utf-8", "replace"))
         before, limits, after = text.partition("## Limits")

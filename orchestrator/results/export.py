@@ -15,7 +15,7 @@ from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, open_run
 from analysis.run_store import RunStore, write_atomically
 from analysis.selection import best_completed
-from analysis.winner import EXPORT_JSON, MODEL_CARD, ensemble_name, retrain_record, run_winner
+from analysis.winner import ensemble_name, retrain_record, run_winner
 from orchestrator.results.card import CardFacts, model_card
 from orchestrator.results.retention import trial_weights
 from orchestrator.spec.loading import load_run
@@ -27,7 +27,7 @@ from search_spaces.shell import thaw_command
 from trainables.bundle.export import ExportBundle
 from trainables.bundle.onnx_file import write_metadata
 from trainables.bundle.pixels_export import PixelsReport, export_pixels
-from trainables.bundle.variant import DERIVED_FILES, Variant
+from trainables.bundle.variant import CARD_FILE, DERIVED_FILES, RECORD_FILE, Variant
 from trainables.bundle.variants import JudgedImages, VariantReport, export_variants
 from trainables.bundle.web_page import write_web_page
 from trainables.bundle.web_runtime import web_runtime
@@ -189,19 +189,22 @@ def _export(run: RunFolder, place: Place, source: _Source, wanted: WantedVariant
     )
     record = Ledger(run).read_run()
     skipped = {split: len(images) for split, images in record.skipped_images.items()}
-    if skipped:  # counts alone: names of photos stay at home
-        write_metadata(bundle.model, {"thaw.skipped_images": skipped})
+    # Counts alone: names of photos stay at home.
+    more: dict[str, Any] = {"thaw.skipped_images": skipped} if skipped else {}
+    if len(source.trials) > 1:
+        voters = [{"trial_id": each.trial_id, "architecture": each.config.architecture} for each in source.trials]
+        more["thaw.ensemble"] = voters
+    if more:
+        write_metadata(bundle.model, more)
     variants = _variants(task, model, bundle, dataset, wanted) if wanted.judged else ()
     pixels = None
     if wanted.with_preprocessing or runtime is not None:
         pixels = export_pixels(model, bundle, ((each.path, dataset.read(each)) for each in dataset.splits["val"]))
-    page = None if runtime is None else write_web_page(bundle, record.name, runtime)
-    card = model_card(
-        CardFacts(run, record, source.trials, source.origin, bundle, variants, dataset, source.validation)
-    )
-    write_atomically(run.here(place) / MODEL_CARD, card)
+    facts = CardFacts(run, record, source.trials, source.origin, bundle, variants, dataset, source.validation)
+    page = None if runtime is None else write_web_page(bundle, record.name, facts.architecture, runtime)
+    write_atomically(run.here(place) / CARD_FILE, model_card(facts))
     told = {"trial_id": source.trials[0].trial_id, "origin": source.origin, "calibration": bundle.calibration}
-    write_atomically(run.here(place) / EXPORT_JSON, json.dumps(told))
+    write_atomically(run.here(place) / RECORD_FILE, json.dumps(told))
     _publish(RunStore(run), place, bundle.model)
     return Exported(bundle, source.origin, variants, pixels, page)
 

@@ -30,5 +30,8 @@ PIXELS_FILE = "model.pixels.onnx"
 BENCHMARK_FILE = "benchmark.json"
 """Name of what `thaw benchmark` has measured."""
 
-DERIVED_FILES = (*(variant.file for variant in Variant), PIXELS_FILE, BENCHMARK_FILE)
-"""Files that are made of `model.onnx`, on request."""
+CARD_FILE, RECORD_FILE = "model_card.md", "export.json"
+"""Names of what is told of the exported model: to people, and to Thaw."""
+
+DERIVED_FILES = (*(variant.file for variant in Variant), PIXELS_FILE, BENCHMARK_FILE, CARD_FILE, RECORD_FILE)
+"""Files of one `model.onnx`: they go with it."""

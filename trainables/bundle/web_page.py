@@ -7,21 +7,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 
+from search_spaces.errors import InvalidInput
 from trainables.bundle.export import ExportBundle
 from trainables.bundle.variant import PIXELS_FILE, Variant
 from trainables.bundle.web_runtime import SCRIPT, WASM
 
+# Chrome has no text of more than 2**29 characters, and four of them hold three bytes.
+_LARGEST = 400_000_000
 _TEMPLATE = Path(__file__).with_name("web_page.html")
 
 
-def write_web_page(bundle: ExportBundle, name: str, runtime: Mapping[str, bytes]) -> Path:
+def write_web_page(bundle: ExportBundle, name: str, architecture: str, runtime: Mapping[str, bytes]) -> Path:
     """Write the page beside `model.onnx`, of `model.pixels.onnx`, which must be there, and return its path.
 
     A photo goes through the same graph as in onnxruntime: the page decodes it and nothing more. `name` is the heading,
-    `runtime` what `web_runtime` gives.
+    `runtime` what `web_runtime` gives. Raises InvalidInput for a model that is too large for a page.
     """
     pixels = bundle.model.with_name(PIXELS_FILE)
-    about = {"name": name, "architecture": bundle.config["architecture"], "labels": bundle.labels}
+    size = pixels.stat().st_size
+    if size > _LARGEST:
+        raise InvalidInput(
+            f"--variant web: a model must have at most {_LARGEST / 1e6:.0f} MB for a page, got {size / 1e6:.0f} MB; "
+            "leave it out, or take a smaller architecture"
+        )
+    about = {"name": name, "architecture": architecture, "labels": bundle.labels}
     page = Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
         # `<` would end the block in which it stands.
         about=json.dumps(about).replace("<", "\\u003c"),

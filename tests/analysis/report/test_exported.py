@@ -6,6 +6,7 @@ import pytest
 from analysis.report.exported import coverage, latency
 from analysis.report.panel import RunData
 from analysis.run_folder import RunFolder
+from analysis.winner import run_winner
 
 ROWS = [
     {"min_confidence": 0.3, "coverage": 1.0, "accuracy": 0.8},
@@ -20,12 +21,18 @@ def write(run: RunFolder, text: str, name: str = "export.json") -> None:
 
 
 def test_the_curve_says_what_a_confidence_costs(run: RunFolder) -> None:
-    write(run, json.dumps({"trial_id": "0000", "calibration": {"coverages": ROWS}}))
+    winner = run_winner(run).trial_id
+    write(run, json.dumps({"trial_id": winner, "calibration": {"coverages": ROWS}}))
     panel = coverage(RunData.of(run))
     assert panel is not None
     assert "With --min-confidence 0.62, 79% of the validation images get an answer, and 90.0% of these" in panel.note
     assert isinstance(panel.content, go.Figure)
     assert list(panel.content.data[0].y) == [0.8, 0.9, 0.99]
+
+
+def test_the_model_of_another_trial_than_the_winner_is_not_shown(run: RunFolder) -> None:
+    write(run, json.dumps({"trial_id": "0000", "calibration": {"coverages": ROWS}}))
+    assert coverage(RunData.of(run)) is None
 
 
 @pytest.mark.parametrize("text", ['{"trial_id": "0000"}', '{"calibration": null}', '{"calibration": 3}', "{", "[]"])
@@ -36,7 +43,7 @@ def test_without_a_calibration_there_is_no_curve(run: RunFolder, text: str) -> N
 
 
 def row(name: str, batch: int, p50: float, threads: int = 1) -> dict[str, object]:
-    own = {"model": f"/runs/x/export/{name}", "batch": batch, "p50": p50, "p95": 2 * p50, "threads": threads}
+    own = {"model": name, "device": "CPU", "batch": batch, "p50": p50, "p95": 2 * p50, "threads": threads}
     return {**own, "runtime": "onnxruntime", "images_per_second": batch / p50, "size": 16_000_000}
 
 

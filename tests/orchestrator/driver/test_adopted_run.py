@@ -68,7 +68,10 @@ def test_a_configuration_file_is_trained_once_in_a_run_of_its_own(
     root, trial = adopt_config(file)
     assert root == tmp_path / "runs" / "mine"
     assert Ledger(RunFolder(root)).read_trial("0000").status is Status.RUNNING
-    retrained = retrain_winner(root, chosen=trial, on=TrainedOn.TRAIN_AND_VAL)
+    assert adopt_config(file) == (root, trial), "as after an attempt that failed"
+    with pytest.raises(InvalidInput, match="0000 must be trained without a look at val, got no epoch that was best"):
+        retrain_winner(root, chosen=trial, on=TrainedOn.TRAIN_AND_VAL)
+    retrained = retrain_winner(root, chosen=trial, is_first=True)
     # Its training is this one, and the trial is on record with it.
     board = Leaderboard.from_run(root)
     assert (board.winner().trial_id, board.entries[0].epoch, retrained.test.split) == ("0000", 1, "test")

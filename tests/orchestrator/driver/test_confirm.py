@@ -100,3 +100,10 @@ def test_finalists_are_trained_once_and_more_seeds_add_to_them(
     assert {tuple(finalist.values) for finalist in found.finalists} == {(0, 2, 3)}
     after = {trial.trial_id: trial for trial in Ledger(confirming).trials()}
     assert {name: after[name] for name in before} == before
+    # Another plan than the one before: exactly what it lacks is trained.
+    other = plan_confirmation(run, top=1, seeds=4)
+    assert confirm_finalists(other) is not None
+    found = read_confirmation(run)
+    assert found is not None
+    assert (found.planned, found.completed) == (7, 7)
+    assert confirm_finalists(more) is None

@@ -52,7 +52,7 @@ def test_the_page_answers_as_the_model_does_and_asks_nothing_of_a_network(
         small[0], ["<i>", *made.labels[1:]], made.preprocessing, {"architecture": "small"}, "f", photos, tmp_path
     )
     export_pixels(small[0], bundle, photos)
-    page = write_web_page(bundle, NAME, web_runtime(web_files))
+    page = write_web_page(bundle, NAME, "small", web_runtime(web_files))
     assert [*tmp_path.glob(".export*")] == []
     given = [*photos, *odd]
     files = [{"name": name, "mimeType": "image/x", "buffer": data} for name, data in given]
@@ -83,7 +83,7 @@ def test_a_hundred_real_photos_get_the_labels_of_pytorch(web_files: Path, tmp_pa
     model = fitted("mobilenetv3_large_100", inputs, targets)
     bundle = export_bundle(model, labels, way, {"architecture": "mobilenetv3_large_100"}, "f", photos, tmp_path)
     export_pixels(model, bundle, photos)
-    page = write_web_page(bundle, "trash", web_runtime(web_files))
+    page = write_web_page(bundle, "trash", "mobilenetv3_large_100", web_runtime(web_files))
     files = [{"name": f"{number}.jpg", "mimeType": "image/jpeg", "buffer": photos[number][1]} for number in range(100)]
     with chromium() as browser, opened(browser, page.as_uri()) as seen:
         seen.page.locator("input[type=file]").set_input_files(files)
