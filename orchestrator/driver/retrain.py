@@ -62,7 +62,6 @@ def retrain_winner(
     """Train the winner's configuration again and measure it once on the test split.
 
     On train+val it is trained to the epoch that was best for the trial, as val can choose none.
-
     A trial that is `chosen` takes the winner's place, here and in all that follows; where this training `is_first`, of
     a configuration file, it becomes that of the trial. Writes RUN/winner. `on_problem` is
     called with each problem of a tracker, from any thread; without it they are logged. Raises InvalidInput when the run
