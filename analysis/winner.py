@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from analysis.comparisons.confirmation import confirmed_winner
+from analysis.comparisons.confirmation import confirmed_winner, read_confirmation
+from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from analysis.run_store import RunStore
@@ -29,6 +30,23 @@ def run_winner(run: RunFolder) -> TrialResult:
     if record is not None and record.get("is_chosen"):
         return Ledger(run).read_trial(record["trial_id"])
     return confirmed_winner(run)
+
+
+def unconfirmed_remark(run: RunFolder) -> str | None:
+    """Return a sentence where the first of the leaderboard is not the winner since it was never confirmed; else None.
+
+    Raises InvalidInput as `run_winner` does.
+    """
+    winner, first = run_winner(run), Leaderboard.from_run(run).winner()
+    found = read_confirmation(run)
+    record = _retrain_record(run)
+    is_chosen = record is not None and record.get("is_chosen")
+    if is_chosen or found is None or not found.verdict or first.trial_id in found.tried:
+        return None
+    return (
+        f"trial {first.trial_id} now leads the leaderboard but was not confirmed; the winner is still finalist "
+        f"{winner.trial_id}. Run `{thaw_command('confirm', run.root)}` to include {first.trial_id}"
+    )
 
 
 def retrain_record(run: RunFolder, winner: TrialResult) -> dict[str, Any] | None:

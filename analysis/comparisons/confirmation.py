@@ -42,7 +42,7 @@ class Finalist:
     neither varies."""
 
     p_value: float | None = None
-    """Probability of such a distance between equal finalists, two-sided; None as for `behind`."""
+    """Probability of such a distance between equal finalists, two-sided; None for the best itself and for one seed."""
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready mapping."""
@@ -76,12 +76,20 @@ class Confirmation:
     """Number of those that have ended without one."""
 
     former: tuple[Finalist, ...] = ()
-    """Finalists of the confirmation before its last extension, the best mean first; none without one."""
+    """Finalists of the confirmation before its last extension, the best mean first; none where it was not finished."""
+
+    tried: frozenset[str] = frozenset()
+    """Ids of the finalists of which a training has ended, with a value or without."""
 
     @property
     def is_done(self) -> bool:
         """True where no training is left to do."""
         return self.completed + self.failed >= self.planned
+
+    @property
+    def verdict(self) -> tuple[Finalist, ...]:
+        """Finalists, the best mean first, of the last confirmation that was finished; none before the first."""
+        return self.finalists if self.is_done else self.former
 
     @property
     def winner(self) -> Finalist | None:
@@ -136,13 +144,15 @@ def read_confirmation(run: RunFolder) -> Confirmation | None:
     completed = sum(len(finalist.values) for finalist in finalists)
     former = record.extensions[-1].first_trial if record.extensions else 0
     before = [(name, trial) for name, trial in trained if int(trial.trial_id) < former]
+    compared = _compared(before, record.objective) if len(before) == former else ()
     return Confirmation(
         record.objective,
         finalists,
         record.trials_planned,
         completed,
         failed=len(trained) - completed,
-        former=_compared(before, record.objective) if len(before) == former else (),
+        former=compared if len({tuple(finalist.values) for finalist in compared}) == 1 else (),
+        tried=frozenset(name for name, _ in trained),
     )
 
 
@@ -153,23 +163,8 @@ def confirmed_winner(run: RunFolder) -> TrialResult:
     """
     board = Leaderboard.from_run(run)
     found = read_confirmation(run)
-    finalists = () if found is None else found.finalists if found.is_done else found.former
+    finalists = () if found is None else found.verdict
     return Ledger(run).read_trial(finalists[0].trial_id) if finalists else board.winner()
-
-
-def unconfirmed_remark(run: RunFolder) -> str | None:
-    """Return a sentence where the first of the leaderboard is no finalist, as it came later; None elsewhere."""
-    found = read_confirmation(run)
-    if found is None or not found.finalists:
-        return None
-    first, key = Leaderboard.from_run(run).winner(), finalist_key
-    finalists = [Ledger(run).read_trial(finalist.trial_id) for finalist in found.finalists]
-    if key(first) in map(key, finalists):
-        return None
-    return (
-        f"trial {first.trial_id}, now the first of the leaderboard, was not confirmed: the winner is taken among the "
-        f"finalists {', '.join(finalist.trial_id for finalist in found.finalists)}; confirm again"
-    )
 
 
 def _compared(trained: Sequence[tuple[str, TrialResult]], objective: Objective) -> tuple[Finalist, ...]:

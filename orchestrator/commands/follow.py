@@ -166,7 +166,7 @@ def _show(outcome: "SweepOutcome", *, hints: bool) -> None:
         prose(errors, f"\nstopped; nothing is lost. Go on with: {escaped(thaw_command('resume', root))}")
     if hints and not outcome.interrupted:
         hint_of_sync(outcome.run)
-        is_confirmation = Ledger(outcome.run).read_run().confirms is not None
+        is_confirmation = Ledger(outcome.run).read_run().confirms is not None and (root.parent / "run.json").is_file()
         searched = root.parent if is_confirmation else root  # the winner is one of the search
         if is_confirmation and (found := read_confirmation(open_run(searched))) is not None:
             prose(output, f"\n{escaped(confirmation_text(found))}")

@@ -157,6 +157,7 @@ def benchmark(
 
     counts, sizes = ([*dict.fromkeys(chosen)] for chosen in (threads or (1, allowed_cores()), batch or (1, 16)))
     found: list[Measurement] = []
+    of_runs: dict[Place, list[Measurement]] = {}
     for given, files in [(each, _files(each)) for each in models]:
         begun = len(found)
         for model in files:
@@ -167,12 +168,14 @@ def benchmark(
                     measured = measure(file, target, sizes, seconds)
                     found += [replace(each, model=str(model)) for each in measured]
         if given not in files:
-            with claimed_winner(given):
-                keep_measurements(open_run(given), found[begun:])
+            of_runs[given] = found[begun:]
     if format is Format.JSON:
         print_json([each.to_json() for each in found])
-        return
-    output.print(benchmark_table(found))
+    else:
+        output.print(benchmark_table(found))
+    for given, measured in of_runs.items():
+        with claimed_winner(given):
+            keep_measurements(open_run(given), measured)
 
 
 def _files(given: Place) -> list[Place]:

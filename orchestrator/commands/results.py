@@ -80,7 +80,7 @@ def evaluate(
 
     named, ranks = [*(trials or []), *(trial or [])], rank or []
     if not named:
-        _warn_of_records(run)
+        _warn_of_records(run, takes_winner=not ranks and ensemble is None)
     measured = evaluate_trials(run, named, ranks=ranks, split=split, tta=tta.value, ensemble=ensemble)
     evaluation = measured.evaluation
     if format is Format.JSON:
@@ -162,7 +162,7 @@ def _retrained(
         raise InvalidInput("--data: must be left out for a run on disk, which knows its photos; remove it")
     else:
         run, chosen = given, None
-    _warn_of_records(run)
+    _warn_of_records(run, takes_winner=(chosen, trial, rank) == (None, None, None))
     return run, chosen
 
 
@@ -197,7 +197,9 @@ def export(
     rank: RankOption = None,
     ensemble: Annotated[
         int | None,
-        typer.Option(min=2, help="The vote of the best so many COMPLETED trials, one file.", show_default=False),
+        typer.Option(
+            min=2, help="Export the mean probabilities of the best N COMPLETED trials as one file.", show_default=False
+        ),
     ] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
@@ -212,7 +214,7 @@ def export(
     from orchestrator.results.export import WantedVariants
     from orchestrator.terminal.tables import variant_refusal
 
-    _warn_of_records(run)
+    _warn_of_records(run, takes_winner=(trial, rank, ensemble) == (None, None, None))
     wanted = WantedVariants(tuple(dict.fromkeys(variant or ())), max_drop, with_preprocessing)
     with claimed_winner(run):
         folder = open_run(run)
@@ -275,12 +277,12 @@ def _print_export(exported: "Exported", place: Place, format: Format) -> None:
         prose(output, f"{escaped(place.with_name(exported.page.name))}: open it in a browser, it needs nothing else")
 
 
-def _warn_of_records(run: Any) -> None:
+def _warn_of_records(run: Any, *, takes_winner: bool = True) -> None:
     """Warn of what may make another trial the winner: records that cannot be used, a best trial that came later."""
-    from analysis.comparisons.confirmation import unconfirmed_remark
     from analysis.leaderboard import Leaderboard
     from analysis.run_folder import open_run
+    from analysis.winner import unconfirmed_remark
 
     warn_of(Leaderboard.from_run(run).problems)
-    if (remark := unconfirmed_remark(open_run(run))) is not None:
+    if takes_winner and (remark := unconfirmed_remark(open_run(run))) is not None:
         warn_of([remark])

@@ -220,7 +220,7 @@ def confirm(
     log_format: LogFormatOption = LogFormat.TEXT,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Train the best trials again under several seeds, none stopped for another, and say whether there is a winner.
+    """Train the best trials again under several seeds, without ASHA, and tell whether one is better than the others.
 
     The best of many scores is partly luck. What was trained before is kept: more --seeds add to it.
     """
@@ -237,7 +237,7 @@ def confirm(
 
         folder = open_run(run)
         if is_alive(run):
-            tell.warn("the search goes on: its finalists may change, and both share the machine")
+            tell.warn("the search is still running: the finalists may change, and both runs share the machine")
         plan = plan_confirmation(folder, top, seeds)
         names = ", ".join(trial.trial_id for trial in plan.finalists)
         tell.say(f"{names}: {len(plan.seeds)} trainings each, run {escaped(folder.confirm)}")

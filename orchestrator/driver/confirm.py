@@ -97,7 +97,8 @@ def confirm_finalists(
     if not any(layer.run_json.is_file() for layer in confirming.layers()):
         arrays = arrays or check_confirmation(plan)
         return run_sweep(plan.spec, arrays, observers, address, confirms=SweepIdentity.of(plan.run).group)
-    known = Ledger(confirming).trials()
+    ledger = Ledger(confirming)
+    known, planned = ledger.trials(), ledger.read_run().trials_planned
     done = {(finalist_key(trial), trial.config.seed) for trial in known}
     pairs = ((finalist, seed) for seed in plan.seeds for finalist in plan.finalists)
     missing = [
@@ -107,8 +108,8 @@ def confirm_finalists(
     ]
     foreseen = load_run(confirming).given_points()
     if any(point not in foreseen for point in missing):
-        return extend_sweep(_extension(plan, known, len(missing)), observers, address)
-    if missing or any(trial.status.unfinished for trial in known):
+        return extend_sweep(_extension(plan, known, ledger.next_number() + len(missing)), observers, address)
+    if len(known) < planned or any(trial.status.unfinished for trial in known):
         return resume_sweep(plan.run.confirm, observers, address)
     return None
 
@@ -120,13 +121,13 @@ def confirmation_of(plan: ConfirmationPlan) -> Confirmation:
     return found
 
 
-def _extension(plan: ConfirmationPlan, known: Sequence[TrialResult], missing: int) -> Extended:
-    """Plan exactly the trainings that are missing, in the space that the search has by now."""
+def _extension(plan: ConfirmationPlan, known: Sequence[TrialResult], trials: int) -> Extended:
+    """Plan exactly the trainings that are missing, to so many in all, in the space that the search has by now."""
     seeds = sorted({*plan.seeds, *(trial.config.seed for trial in known)})
     changes = {
         "space": {**plan.spec.space, _SEED: {"choice": seeds}},
         "search.points": list(plan.spec.search.points or ()),
-        "search.trials": len(known) + missing,
+        "search.trials": trials,
     }
     return plan_extension(plan.run.confirm, 0, [f"{key}={dump_yaml(value)}" for key, value in changes.items()])
 

@@ -127,8 +127,8 @@ def _check_images(run: RunFolder, data: DataConfig, cache: Path, budget: int | N
     known = Ledger(run).read_run().fingerprint
     if not arrays.fingerprints.is_trained(known):
         raise InvalidInput(
-            f"{data.root}: retraining takes the images that the search had, but train or val has changed since; "
-            "restore them, or search again: a winner of other images says nothing of these"
+            f"{data.root}: retraining takes the images that the search had, but train or val has changed since: "
+            "the winner was chosen on other images; restore them, or launch a new sweep"
         )
     decode_rest(arrays)
 
@@ -138,9 +138,9 @@ def check_test_split(dataset: Dataset, data: DataConfig) -> None:
     if "test" in dataset.splits:
         return
     if data.test == "none":
-        remedy = "data.test is none: search with it"
+        remedy = "set data.test: auto, and begin again"
     elif data.split is not None:
-        remedy = "search with a share for it: data.split.test"
+        remedy = "begin again with a share for it: data.split.test"
     else:
         remedy = "add a folder test/" if data.manifest is None else f"add rows of test to {data.manifest}"
     raise InvalidInput(f"{data.root}: retraining ends with the test split, but there is none; {remedy}")
@@ -161,10 +161,12 @@ def _retrained_config(winner: TrialResult, on: TrainedOn) -> TrialConfig:
     """Return the configuration of the retraining. Raises InvalidInput where it cannot be trained on these images."""
     config = winner.config
     if on is TrainedOn.TRAIN_AND_VAL and (config.scheduler == "plateau" or winner.best is None):
-        got = "no epoch that was best" if winner.best is None else "the scheduler plateau, which follows val"
+        rule = f"--on train+val: trial {winner.trial_id} must"
+        if winner.best is None:
+            raise InvalidInput(f"{rule} have a best epoch of a training before, got none; leave out --on first")
         raise InvalidInput(
-            f"--on train+val: trial {winner.trial_id} must be trained without a look at val, got {got}; "
-            "leave out --on, or take another trial"
+            f"{rule} be trained without a look at val, got the scheduler plateau, which follows val; leave out --on, or "
+            "take another trial"
         )
     changes: dict[str, Any] = {"data": config.data.model_copy(update={"train_on": on})}
     if on is TrainedOn.TRAIN_AND_VAL:

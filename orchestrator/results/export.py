@@ -29,7 +29,7 @@ from trainables.bundle.onnx_file import write_metadata
 from trainables.bundle.pixels_export import PixelsReport, export_pixels
 from trainables.bundle.variant import CARD_FILE, DERIVED_FILES, RECORD_FILE, Variant
 from trainables.bundle.variants import JudgedImages, VariantReport, export_variants
-from trainables.bundle.web_page import write_web_page
+from trainables.bundle.web_page import check_page_size, write_web_page
 from trainables.bundle.web_runtime import web_runtime
 from trainables.data.arrays import open_used
 from trainables.data.preprocess import Preprocessing
@@ -165,8 +165,10 @@ def _export(run: RunFolder, place: Place, source: _Source, wanted: WantedVariant
     model, state = source.model, source.state
     data = state.config.data
     cache = cache_folder(load_run(run).storage.cache_dir)
-    # First, as it may not be had.
-    runtime = web_runtime(cache) if Variant.WEB in wanted.names else None
+    runtime = None
+    if Variant.WEB in wanted.names:  # before anything is replaced
+        check_page_size(model)
+        runtime = web_runtime(cache)
     dataset = open_used(data, cache)
     for draft in run.here(place).glob(".export-*"):  # of an export that was killed
         shutil.rmtree(draft, ignore_errors=True)

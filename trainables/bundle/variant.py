@@ -28,10 +28,10 @@ PIXELS_FILE = "model.pixels.onnx"
 """Name of the model with its preprocessing."""
 
 BENCHMARK_FILE = "benchmark.json"
-"""Name of what `thaw benchmark` has measured."""
+"""File with the measurements of `thaw benchmark`."""
 
 CARD_FILE, RECORD_FILE = "model_card.md", "export.json"
-"""Names of what is told of the exported model: to people, and to Thaw."""
+"""Names of the model card and of the record of the export."""
 
 DERIVED_FILES = (*(variant.file for variant in Variant), PIXELS_FILE, BENCHMARK_FILE, CARD_FILE, RECORD_FILE)
-"""Files of one `model.onnx`: they go with it."""
+"""Files that are made of `model.onnx`; a new export deletes them."""

@@ -26,7 +26,7 @@ _PATIENCE_SECONDS = 300
 def web_runtime(cache: Path) -> dict[str, bytes]:
     """Return the bytes of SCRIPT and WASM, from `cache` or, the first time, from npm's registry.
 
-    Raises InvalidInput where they are neither there nor to be had.
+    Raises InvalidInput where they are not cached and cannot be fetched.
     """
     folder = cache / f"onnxruntime-web-{WEB_VERSION}"
     found = _files(folder)

@@ -87,6 +87,8 @@ def examine_content(
     """
     # Another version may decode what this one cannot.
     rule = [max_pixels, PREPROCESSING_VERSION, pillow_version] if on_bad_image == "skip" else []
+    if rule and dataset.undivided is not None:
+        rule.append("divided without them")
     shortcut = Path(cache_dir) / "fingerprints" / f"{_shortcut_key(dataset, rule)}.json"
     known = _recall(shortcut, dataset)
     if known is not None:

@@ -129,13 +129,15 @@ class Dataset:
     def _divided_without(self, undivided: Undivided, skipped: Mapping[str, Mapping[str, str]]) -> "Dataset":
         bad = {path for errors in skipped.values() for path in errors}
         kept = {split: [pair for pair in pairs if pair[0] not in bad] for split, pairs in undivided.entries.items()}
-        emptied = {label for _, label in undivided.entries["train"]} - {label for _, label in kept["train"]}
-        if emptied:
-            first = next(error for errors in skipped.values() for error in errors.values())
-            raise InvalidInput(
-                f"{self.root}: every class must keep an image with `data.on_bad_image: skip`, got none that can be "
-                f"decoded in {', '.join(sorted(emptied))}; the first: {first}"
-            )
+        for split, pairs in undivided.entries.items():
+            emptied = {label for _, label in pairs} - {label for _, label in kept[split]}
+            if emptied and split in self.splits:
+                errors = {path: error for found in skipped.values() for path, error in found.items()}
+                first = next(errors[path] for path, label in pairs if label in emptied)
+                raise InvalidInput(
+                    f"{self.root}: every class of {split} must keep an image with `data.on_bad_image: skip`, got none "
+                    f"that can be decoded in {', '.join(sorted(emptied))}; the first: {first}"
+                )
         divided = divide(undivided.where, kept, undivided.shares)
         found = _dataset(self.root, undivided.where, {split: divided[split] for split in self.splits}, ())
         found = found.with_val_in_train() if self.has_val_in_train else found

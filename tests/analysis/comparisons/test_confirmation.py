@@ -14,10 +14,10 @@ from analysis.comparisons.confirmation import (
     compare_finalists,
     confirmed_winner,
     read_confirmation,
-    unconfirmed_remark,
 )
 from analysis.ledger import Extension, Ledger
 from analysis.run_folder import RunFolder
+from analysis.winner import unconfirmed_remark
 from trainables.config import Objective, TrialConfig
 from trainables.result import EpochReport, TrialResult
 from trainables.status import Status
@@ -168,7 +168,9 @@ def test_a_first_trial_that_came_after_the_confirmation_is_named(run: RunFolder)
     confirm(run, trained(0, 0.1, 0, 0.5), trained(1, 0.2, 0, 0.8))
     assert unconfirmed_remark(run) is None
     Ledger(run).write_trial(trained(3, 0.3, 42, 0.99))
-    assert "trial 0003, now the first of the leaderboard, was not confirmed" in str(unconfirmed_remark(run))
+    assert "trial 0003 now leads the leaderboard but was not confirmed; the winner is still finalist 0001." in str(
+        unconfirmed_remark(run)
+    )
 
 
 def test_a_training_that_failed_is_counted(run: RunFolder) -> None:

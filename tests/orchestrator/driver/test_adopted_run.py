@@ -69,7 +69,10 @@ def test_a_configuration_file_is_trained_once_in_a_run_of_its_own(
     assert root == tmp_path / "runs" / "mine"
     assert Ledger(RunFolder(root)).read_trial("0000").status is Status.RUNNING
     assert adopt_config(file) == (root, trial), "as after an attempt that failed"
-    with pytest.raises(InvalidInput, match="0000 must be trained without a look at val, got no epoch that was best"):
+    with pytest.raises(
+        InvalidInput,
+        match="0000 must have a best epoch of a training before, got none; leave out --on first",
+    ):
         retrain_winner(root, chosen=trial, on=TrainedOn.TRAIN_AND_VAL)
     retrained = retrain_winner(root, chosen=trial, is_first=True)
     # Its training is this one, and the trial is on record with it.

@@ -19,12 +19,10 @@ from trainables.data.sources.image_walk import (
 
 LAYOUT = "expected are the folders train/ and val/ (test/ is optional), each with one folder of images a class"
 
-_FOLDER_NAMES = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
-_SPLIT_WORDS = {word for words in _FOLDER_NAMES.values() for word in words}
+_FOLDER_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+# Of data sets that have no folder train/: others may hold what is no split under these names.
+_LONG_NAMES = {"train": ("training",), "val": (), "test": ("testing",)}
+_SPLIT_WORDS = {word for names in (_FOLDER_NAMES, _LONG_NAMES) for words in names.values() for word in words}
 # So many folders are looked into for the remedy of a message.
 _LOOKED_INTO = 3
 _STRAY = "outside a class folder"
@@ -33,8 +31,8 @@ _STRAY = "outside a class folder"
 def folder_entries(root: Path, splits: Sequence[str], left_out: Counter[str]) -> dict[str, list[tuple[str, str]]]:
     """List the (path, class name) pairs of each of `splits`; count in `left_out`, by reason, the files left out.
 
-    `valid` and `validation` stand for val, `training` for train, `testing` for test. Capitals do not matter where no
-    folder has the plain name; test is optional.
+    `valid` and `validation` stand for val; without a folder train, `training` stands for train and `testing` for test.
+    Capitals do not matter where no folder has the plain name; test is optional.
     Raises InvalidInput for another layout, an unreadable folder, a split without images, an empty class of train.
     """
     folders = {split: _split_folder(root, split) for split in splits}
@@ -68,8 +66,9 @@ def undivided_entries(root: Path, splits: Sequence[str], left_out: Counter[str])
         return folder_entries(root, [split for split in splits if folders[split] is not None], left_out)
     if taken:
         raise InvalidInput(
-            f"{root}: data.split divides one folder a class, or train/ where there is no val/, got "
-            f"{', '.join(f'{name}/' for name in sorted(names))}; move the others away, or set data.root to one of them"
+            f"{root}: data.split divides one folder per class, or train/ where there is no val/, got "
+            f"{_folders_text(names)}; {_folders_text(taken)} may be splits: rename them if they are classes, "
+            "move the others away, or set data.root to one of them"
         )
     found, own_left_out = _class_folders(root, [root])
     _check_no_splits_below(root, found)
@@ -77,11 +76,15 @@ def undivided_entries(root: Path, splits: Sequence[str], left_out: Counter[str])
     if not entries:
         got = f"got {own_left_out[_STRAY]} in no class folder" if own_left_out[_STRAY] else "got none"
         raise InvalidInput(
-            f"{root}: data.split divides one folder of images a class, {got}; make one folder per class, or list the "
+            f"{root}: data.split divides one folder of images per class, {got}; make one folder per class, or list the "
             "images with their classes in a manifest (data.manifest)"
         )
     left_out.update(own_left_out)
     return {"train": entries}
+
+
+def _folders_text(names: Sequence[str]) -> str:
+    return ", ".join(f"{name}/" for name in sorted(names))
 
 
 def _is_split(folder: Path) -> bool:
@@ -147,12 +150,17 @@ def _or_divide(root: Path, split: str, visible: Sequence[str]) -> str:
 
 def _present(root: Path, split: str) -> Path | None:
     """Return the folder of a split, None where there is none."""
-    names = _FOLDER_NAMES[split]
     there = sorted(entry.name for entry in list_folder(root) if is_folder(entry))
-    present = [name for name in names if name in there] or [name for name in there if name.lower() in names]
+    present = _named(there, _FOLDER_NAMES[split])
+    if not present and not _named(there, _FOLDER_NAMES["train"]):
+        present = _named(there, _LONG_NAMES[split])
     if len(present) > 1:
         raise InvalidInput(f"{root}: split {split} must be one folder, got {' and '.join(present)}; merge them")
     return root / present[0] if present else None
+
+
+def _named(there: Sequence[str], names: Sequence[str]) -> list[str]:
+    return [name for name in names if name in there] or [name for name in there if name.lower() in names]
 
 
 def _class_folders(folder: Path, split_folders: Sequence[Path]) -> tuple[list[Path], Counter[str]]:

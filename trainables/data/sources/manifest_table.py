@@ -20,7 +20,7 @@ _OTHER_WORDS: Mapping[str, Sequence[str]] = {
         *("image_name", "image_file", "img", "img_path", "paths"),
     ),
     "label": ("class", "class_name", "classname", "category", "labels", "target", "label_name"),
-    "split": ("set", "subset", "partition", "dataset", "data_set", "splits", "usage", "phase"),
+    "split": ("set", "subset", "partition", "dataset"),
 }
 
 
