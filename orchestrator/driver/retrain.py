@@ -163,7 +163,7 @@ def _retrained_config(winner: TrialResult, on: TrainedOn) -> TrialConfig:
     if on is TrainedOn.TRAIN_AND_VAL and (config.scheduler == "plateau" or winner.best is None):
         rule = f"--on train+val: trial {winner.trial_id} must"
         if winner.best is None:
-            raise InvalidInput(f"{rule} have a best epoch of a training before, got none; leave out --on first")
+            raise InvalidInput(f"{rule} have a best epoch, but was never trained; leave out --on first")
         raise InvalidInput(
             f"{rule} be trained without a look at val, got the scheduler plateau, which follows val; leave out --on, or "
             "take another trial"

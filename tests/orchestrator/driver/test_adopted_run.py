@@ -71,7 +71,7 @@ def test_a_configuration_file_is_trained_once_in_a_run_of_its_own(
     assert adopt_config(file) == (root, trial), "as after an attempt that failed"
     with pytest.raises(
         InvalidInput,
-        match="0000 must have a best epoch of a training before, got none; leave out --on first",
+        match="0000 must have a best epoch, but was never trained; leave out --on first",
     ):
         retrain_winner(root, chosen=trial, on=TrainedOn.TRAIN_AND_VAL)
     retrained = retrain_winner(root, chosen=trial, is_first=True)
