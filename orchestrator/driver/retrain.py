@@ -165,8 +165,8 @@ def _retrained_config(winner: TrialResult, on: TrainedOn) -> TrialConfig:
         if winner.best is None:
             raise InvalidInput(f"{rule} have a best epoch, but was never trained; leave out --on first")
         raise InvalidInput(
-            f"{rule} be trained without a look at val, got the scheduler plateau, which follows val; leave out --on, or "
-            "take another trial"
+            f"{rule} be trained without a look at val, got the scheduler plateau, which follows val; leave out --on, "
+            "or take another trial"
         )
     changes: dict[str, Any] = {"data": config.data.model_copy(update={"train_on": on})}
     if on is TrainedOn.TRAIN_AND_VAL:
