@@ -205,8 +205,7 @@ def export(
 ) -> None:
     """Export the winner to ONNX, and prove on the validation images that it predicts what PyTorch predicts.
 
-    With --trial or --rank another trial is exported, to RUN/exports/TRIAL, with --ensemble a vote, to
-    RUN/exports/ensemble-N; the winner's files stay.
+    --trial and --rank export another trial, to RUN/exports/TRIAL, --ensemble a vote, to RUN/exports/ensemble-N.
     """
     from analysis.run_folder import open_run
     from analysis.selection import choose_trial
