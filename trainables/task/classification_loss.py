@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy, kl_div, log_softmax
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model should say of a batch of images."""
+    """Answers that a model should give for a batch of images."""
 
     labels: Tensor
     """(n,) int64."""

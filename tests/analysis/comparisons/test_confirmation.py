@@ -1,4 +1,4 @@
-"""Whether finalists are told apart, on simulated values, and what is read from the run that confirms them."""
+"""Distances between finalists, on simulated values, and the record of the run that confirms them."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What is planned to confirm the finalists of a run, and the trainings themselves on a real Ray."""
+"""Plans that confirm the finalists of a run, and the trainings themselves on a real Ray."""
 
 import os
 from collections.abc import Callable
