@@ -16,7 +16,6 @@ from search_spaces.errors import InvalidInput
 from search_spaces.shell import thaw_command
 from trainables.config import TrialConfig
 from trainables.data.arrays import load_arrays
-from trainables.data.readers import open_configured
 from trainables.result import TrialResult
 from trainables.status import Status
 from trainables.storage.folders import cache_folder
@@ -100,6 +99,6 @@ def _create(
         )
     config = spec.trial_config({"architecture": values["architecture"]})
     arrays = load_arrays(config.data, cache_folder(None))
-    check_test_split(open_configured(config.data), config.data)
+    check_test_split(arrays.dataset, config.data)
     create_run(run, spec, arrays)
     return run, config

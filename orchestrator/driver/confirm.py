@@ -1,7 +1,7 @@
 """Confirmation: the best trials of a run are trained again under several seeds, in a run of their own within it.
 
 That run has the space of the search with the seed as a further dimension, and exactly the points that are confirmed: so
-it is driven, resumed, stopped and looked at like any other.
+all commands for runs work on it.
 """
 
 from collections.abc import Iterable, Sequence

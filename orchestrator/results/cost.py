@@ -1,4 +1,4 @@
-"""Cost of an exported model: what `thaw benchmark` has measured, kept beside it and told on its card."""
+"""Cost of an exported model: measurements of `thaw benchmark`, kept beside it and shown on its card."""
 
 import json
 import re
