@@ -17,7 +17,7 @@ from trainables.data.decode import decode as decode  # named here for those who 
 from trainables.data_config import DEFAULT_MAX_PIXELS, ResizeMode
 
 # Raise it whenever the pixels that `load_image` gives for some file change: caches of the old pixels then go unused.
-PREPROCESSING_VERSION = 1
+PREPROCESSING_VERSION = 2
 
 PAD_COLOR = (124, 116, 104)
 """The mean color of ImageNet: close to zero after normalization."""
@@ -115,17 +115,32 @@ def resize(image: Image.Image, size: int, mode: ResizeMode) -> npt.NDArray[np.ui
     _check_mode(mode)
     width, height = image.size
     if mode == "crop":
-        # Resizing the center square alone gives the same pixels, without the long intermediate image of a panorama.
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
-        return _pixels(image.resize((size, size), Image.Resampling.BICUBIC, (left, top, left + side, top + side)))
+        return _pixels(_resampled(image, (size, size), (left, top, left + side, top + side)))
     if mode == "squash":
-        return _pixels(image.resize((size, size), Image.Resampling.BICUBIC))
+        return _pixels(_resampled(image, (size, size), (0, 0, width, height)))
     scale = size / max(width, height)
     inner = (max(1, round(width * scale)), max(1, round(height * scale)))
     canvas = Image.new("RGB", (size, size), PAD_COLOR)
-    canvas.paste(image.resize(inner, Image.Resampling.BICUBIC), ((size - inner[0]) // 2, (size - inner[1]) // 2))
+    resampled = _resampled(image, inner, (0, 0, width, height))
+    canvas.paste(resampled, ((size - inner[0]) // 2, (size - inner[1]) // 2))
     return _pixels(canvas)
+
+
+def _resampled(image: Image.Image, size: tuple[int, int], box: tuple[float, float, float, float]) -> Image.Image:
+    """Resize the part of an image in `box` to `size`, first along the rows, then along the columns.
+
+    Pillow rounds and clips after each of them, and from version 13 on takes the order that it expects to be faster: in
+    one call, some pixels would differ by 5 and more between its versions, and from those of `model.pixels.onnx`.
+    """
+    left, top, right, bottom = box
+    # Rows that no output pixel takes: those further outside than the support of the filter (Pillow, `Resample.c`).
+    margin = 2 * max(1.0, (bottom - top) / size[1]) + 1
+    first, last = max(0, math.floor(top - margin)), min(image.height, math.ceil(bottom + margin))
+    rows = image if (first, last) == (0, image.height) else image.crop((0, first, image.width, last))
+    rows = rows.resize((size[0], rows.height), Image.Resampling.BICUBIC, (left, 0, right, rows.height))
+    return rows.resize(size, Image.Resampling.BICUBIC, (0, top - first, size[0], bottom - first))
 
 
 def normalize(

@@ -34,9 +34,9 @@ def test_the_pixels_are_those_of_pillow(height: int, width: int, mode: ResizeMod
     model = PixelsModel(Means(), Preprocessing(SIZE, mode, (0.5,) * 3, (0.25,) * 3), 1.0)
     found = model.resized(torch.from_numpy(image)).permute(1, 2, 0).numpy()
     expected = resize(Image.fromarray(image), SIZE, mode).astype(int)
-    # Pillow rounds between the two directions too.
-    assert np.abs(found - expected).max() <= 3
-    assert np.abs(found - expected).mean() < 0.6
+    # Pillow sums in whole numbers: a sum beside a half is rounded the other way at times.
+    assert np.abs(found - expected).max() <= 1
+    assert np.abs(found - expected).mean() < (0.01 if min(height, width) >= SIZE else 0.1)
 
 
 def test_the_softmax_has_the_temperature_and_the_input_is_normalized() -> None:
