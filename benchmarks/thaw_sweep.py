@@ -1,10 +1,12 @@
 """The Thaw side: `run_sweep` of a sweep file, in a process of its own. Prints one line of JSON.
 
-`seconds` is all that `run_sweep` does, from looking at the photos to the leaderboard. The driver's imports and Ray's
-start are measured by themselves, before it: every side has them, once a sweep.
+`seconds` is all that `run_sweep` does, from looking at the photos to the leaderboard; `own` are the core seconds of this
+process and of its children that have ended, which are those of trackers: the trials are children of Ray. The driver's
+imports and Ray's start are measured by themselves, before it: every side has them, once a sweep.
 """
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -41,11 +43,18 @@ def main() -> None:
     before = time.perf_counter()
     with runtime.connected(path.parent):
         ray = time.perf_counter() - before
-        before, busy = time.perf_counter(), core_seconds()
+        before, busy, own = time.perf_counter(), core_seconds(), sum(os.times()[:4])
         outcome = run_sweep(spec, observers=[TrialCallback(note)])
-        seconds, busy = time.perf_counter() - before, core_seconds() - busy
+        seconds, busy, own = time.perf_counter() - before, core_seconds() - busy, sum(os.times()[:4]) - own
     winner = outcome.leaderboard.winner()
-    found = {"seconds": seconds, "core_seconds": busy, "imports": imports, "ray": ray, "objective": winner.objective}
+    found = {
+        "seconds": seconds,
+        "core_seconds": busy,
+        "own": own,
+        "imports": imports,
+        "ray": ray,
+        "objective": winner.objective,
+    }
     found |= {"first": ends[0] - before, "ends": [end - ends[0] for end in ends], "driver": driver, "memory": memory}
     found["driver_memory"] = driver_memory
     print(json.dumps(found))

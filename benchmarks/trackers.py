@@ -47,37 +47,33 @@ def measure(count: int) -> str:
     plain = found["no tracker"]
     rows = []
     for name, sides in found.items():
-        cells = [
-            _cells([each[key] for each in sides], [each[key] for each in plain]) for key in ("seconds", "core_seconds")
-        ]
-        trials = [each["ends"][-1] for each in sides]
-        end = [each["seconds"] - each["first"] - each["ends"][-1] for each in sides]
-        rows.append(f"| {name} | {' | '.join(cells)} | {spread(trials)} | {spread(end)} |")
+        seconds, cores = ([each[key] for each in sides] for key in ("seconds", "core_seconds"))
+        over = more = ""
+        if name != "no tracker":
+            over = spread([100 * (ratio - 1) for ratio in ratios(seconds, [each["seconds"] for each in plain])], " %")
+            pairs = zip(sides, plain, strict=True)
+            more = spread([100 * (side["own"] - none["own"]) / none["core_seconds"] for side, none in pairs], " %")
+        own = spread([each["own"] for each in sides])
+        rows.append(f"| {name} | {spread(seconds)} | {over} | {spread(cores)} | {own} | {more} |")
     table = "\n".join(rows)
     return f"""## Trackers
 
 64 head trials of 6 epochs: two architectures x 16 learning rates x with and without a weighted loss, 96 px, one core a
 trial.
 
-| | seconds | more than without | core seconds | more than without | first trial's end to the last one's | then |
-|---|---|---|---|---|---|---|
+| | seconds | more than without | core seconds | of driver and tracker | more than without, of all core seconds |
+|---|---|---|---|---|---|
 {table}
-| target | | 3 % | | 3 % | | |
+| target | | 3 % | | | 3 % |
 
-Core seconds are those of the whole machine during the sweep, with Ray and the children of the trackers. The two last
-columns are seconds.
+Core seconds are those of the whole machine during the sweep, with Ray and its trials; a tracker works in the driver and
+in children of it. Equal sweeps differ by as much as the first column says, their drivers hardly.
 
 By themselves the clients take, for 64 such runs with the fewest calls, on all cores together: {_bare()}. That is the
 least that a tracker costs. The machine has {CORES} cores.
 
 {left_out([each for sides in found.values() for each in sides], "all")}.
 """
-
-
-def _cells(values: list[float], plain: list[float]) -> str:
-    """Two cells: the values, and by how much each is more than the one of the same repeat without a tracker."""
-    more = "" if values == plain else spread([100 * (ratio - 1) for ratio in ratios(values, plain)], " %")
-    return f"{spread(values)} | {more}"
 
 
 def _bare() -> str:
