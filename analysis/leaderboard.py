@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic_core import to_jsonable_python
@@ -327,7 +328,8 @@ def columns(entries: Iterable[Entry]) -> list[str]:
     A parameter that only some entries have differs.
     """
     listed = list(entries)
-    return [name for name in _parameter_names(listed) if len({_spelled(entry, name) for entry in listed}) > 1]
+    names = _parameter_names(listed)
+    return [name for name in names if any(a != b for a, b in pairwise(_spelled(entry, name) for entry in listed))]
 
 
 def constants(entries: Iterable[Entry]) -> dict[str, Any]:

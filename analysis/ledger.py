@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -274,12 +275,18 @@ def read_record(path: Place, model: type[Record]) -> Record:
 
     Raises InvalidInput naming the file when it is missing, is not JSON, is of a newer version or lacks a field.
     """
+    content = _readable_content(path)
+    with suppress(ValidationError):  # `_checked` says why
+        found = model.model_validate_json(content, extra="ignore")
+        if getattr(found, "schema_version", SCHEMA_VERSION) <= SCHEMA_VERSION:
+            return found
+    return _checked(path, content, model)
+
+
+def _checked(path: Place, content: bytes, model: type[Record]) -> Record:
+    """Read a record by `json`: slower than pydantic's parser, but it takes lone surrogates and says what is wrong."""
     try:
-        values = json.loads(_content(path))
-    except PermissionError as error:
-        raise InvalidInput(missing_permission(Path(str(path)))) from error
-    except OSError as error:
-        raise InvalidInput(f"{path}: a record must be a readable file, got: {error.strerror or error}") from error
+        values = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"{path}: a record must be JSON, got: {error}; {_remedy(model)}") from error
     version = values.get("schema_version", SCHEMA_VERSION) if isinstance(values, dict) else SCHEMA_VERSION
@@ -298,12 +305,16 @@ def read_record(path: Place, model: type[Record]) -> Record:
         ) from error
 
 
-def _content(path: Place) -> bytes:
-    """Read a file that may be deleted at any moment; raises InvalidInput for what is no file, and OSError."""
+def _readable_content(path: Place) -> bytes:
+    """Read a file that may be deleted at any moment. Raises InvalidInput naming it when it cannot be read."""
     try:
         return read_place(path, RECORD)
     except IsADirectoryError as error:
         raise InvalidInput(f"{path}: a record must be a file, got a folder; move it out of the run") from error
+    except PermissionError as error:
+        raise InvalidInput(missing_permission(Path(str(path)))) from error
+    except OSError as error:
+        raise InvalidInput(f"{path}: a record must be a readable file, got: {error.strerror or error}") from error
 
 
 def _remedy(model: type[BaseModel]) -> str:

@@ -1,8 +1,8 @@
 """The Thaw side: `run_sweep` of a sweep file, in a process of its own. Prints one line of JSON.
 
-`seconds` is all that `run_sweep` does, from looking at the photos to the leaderboard; `own` are the core seconds of this
-process and of its children that have ended, which are those of trackers: the trials are children of Ray. The driver's
-imports and Ray's start are measured by themselves, before it: every side has them, once a sweep.
+`seconds` is all that `run_sweep` does, from looking at the photos to the leaderboard; `own` are the core seconds of
+this process and of its children that have ended, which are those of trackers: the trials are children of Ray. The
+driver's imports and Ray's start are measured by themselves, before it: every side has them, once a sweep.
 """
 
 import json

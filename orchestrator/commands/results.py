@@ -82,6 +82,8 @@ def evaluate(
     if not named:
         _warn_of_records(run, takes_winner=not ranks and ensemble is None)
     measured = evaluate_trials(run, named, ranks=ranks, split=split, tta=tta.value, ensemble=ensemble)
+    if measured.has_seen_val:
+        warn_of(["--split val: its images were trained on; only test says how good the model is on new ones"])
     evaluation = measured.evaluation
     if format is Format.JSON:
         what = {"trial_ids": list(measured.trial_ids), "origin": measured.origin, "tta": tta.value}

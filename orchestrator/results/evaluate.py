@@ -7,13 +7,14 @@ from pathlib import Path
 
 from analysis.run_folder import open_run
 from analysis.selection import best_completed, choose_trials
-from analysis.winner import run_winner
+from analysis.winner import retrain_record, run_winner
 from orchestrator.results.export import winner_weights
 from orchestrator.results.retention import trial_weights
 from orchestrator.spec.loading import load_run
 from orchestrator.spec.sections import cache_budget
 from search_spaces.errors import InvalidInput, one_of
 from trainables.data.readers import SPLITS
+from trainables.data_config import TrainedOn
 from trainables.loop.evaluate_checkpoints import evaluate_checkpoints
 from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place
@@ -33,6 +34,9 @@ class EvaluatedTrials:
 
     evaluation: Evaluation
     """Evaluation on the split that was asked for."""
+
+    has_seen_val: bool = False
+    """True where the figures are of val, and its images were trained on."""
 
 
 def evaluate_trials(
@@ -54,6 +58,7 @@ def evaluate_trials(
     if split not in SPLITS:
         raise InvalidInput(f"--split: {one_of(split, SPLITS)}")
     run = open_run(folder)
+    has_seen_val = False
     if trial_ids or ranks or ensemble is not None:
         if ensemble is not None and (trial_ids or ranks):
             raise InvalidInput(
@@ -68,9 +73,11 @@ def evaluate_trials(
         trials = [run_winner(run)]
         winners, origin = winner_weights(run, trials[0])
         weights = [winners]
+        record = retrain_record(run, trials[0])
+        has_seen_val = split == "val" and record is not None and record.get("on") == TrainedOn.TRAIN_AND_VAL
     storage = load_run(run).storage
     cache, budget = cache_folder(storage.cache_dir), cache_budget(storage.cache_budget)
     with ExitStack() as stack:
         checkpoints = [stack.enter_context(folder) for folder in weights]
         evaluation = evaluate_checkpoints(checkpoints, split, cache, tta, budget)
-    return EvaluatedTrials(tuple(trial.trial_id for trial in trials), origin, evaluation)
+    return EvaluatedTrials(tuple(trial.trial_id for trial in trials), origin, evaluation, has_seen_val)

@@ -156,8 +156,10 @@ def _one(trial: TrialResult, weights: AbstractContextManager[Path], origin: str)
 
 def winner_weights(run: RunFolder, winner: TrialResult) -> tuple[AbstractContextManager[Path], str]:
     """Return the winner's checkpoint on this machine, retrained if that was done, and a phrase for its source."""
-    if retrain_record(run, winner) is not None:
-        return RunStore(run).reading(run.winner / "checkpoints" / "best"), f"trial {winner.trial_id}, retrained"
+    record = retrain_record(run, winner)
+    if record is not None:
+        on = " on train+val" if record.get("on") == TrainedOn.TRAIN_AND_VAL else ""
+        return RunStore(run).reading(run.winner / "checkpoints" / "best"), f"trial {winner.trial_id}, retrained{on}"
     return trial_weights(run, winner), f"trial {winner.trial_id}, as trained in the sweep"
 
 

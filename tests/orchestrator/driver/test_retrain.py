@@ -9,6 +9,7 @@ from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from analysis.winner import RETRAIN_JSON, retrained_trial, run_winner
 from orchestrator.driver.retrain import retrain_winner
+from orchestrator.results.evaluate import evaluate_trials
 from orchestrator.results.export import WantedVariants, export_winner
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput
@@ -115,8 +116,9 @@ def test_train_and_val_are_trained_on_to_the_epoch_that_was_best(
     assert retrained.test.split == "test"
     assert run_winner(run).trial_id == "0000", "chosen, though 0001 is the first of the leaderboard"
     exported = export_winner(run.root)
-    assert exported.origin == "trial 0000, retrained"
+    assert exported.origin == "trial 0000, retrained on train+val"
     assert exported.bundle.calibration is None
+    assert [evaluate_trials(run.root, split=split).has_seen_val for split in ("val", "test")] == [True, False]
     with pytest.raises(InvalidInput, match=r"--variant: is judged on images that were not trained on"):
         export_winner(run.root, None, WantedVariants((Variant.FP16,)))
 

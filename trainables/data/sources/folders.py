@@ -32,7 +32,7 @@ def folder_entries(root: Path, splits: Sequence[str], left_out: Counter[str]) ->
     """List the (path, class name) pairs of each of `splits`; count in `left_out`, by reason, the files left out.
 
     `valid` and `validation` stand for val; without a folder train, `training` stands for train and `testing` for test.
-    Capitals do not matter where no folder has the plain name; test is optional.
+    Capitals do not matter, a split is one folder, and test is optional.
     Raises InvalidInput for another layout, an unreadable folder, a split without images, an empty class of train.
     """
     folders = {split: _split_folder(root, split) for split in splits}
@@ -160,7 +160,7 @@ def _present(root: Path, split: str) -> Path | None:
 
 
 def _named(there: Sequence[str], names: Sequence[str]) -> list[str]:
-    return [name for name in names if name in there] or [name for name in there if name.lower() in names]
+    return [name for name in there if name.lower() in names]
 
 
 def _class_folders(folder: Path, split_folders: Sequence[Path]) -> tuple[list[Path], Counter[str]]:

@@ -27,6 +27,11 @@ def manifest_entries(
     for row in manifest_rows(manifest, divided=divided):
         split = row.split if row.split in splits else row.split.lower()
         split = _SPLIT_WORDS.get(split, split)
+        if not split:
+            raise InvalidInput(
+                f"{manifest}:{row.line}: split must be one of {', '.join(splits)} in every row, got none; fill it in, "
+                "or remove the column and set data.split, which divides the images"
+            )
         if split not in splits:
             raise InvalidInput(f"{manifest}:{row.line}: split {one_of(row.split, splits)}")
         if split not in used:

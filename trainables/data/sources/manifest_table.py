@@ -14,6 +14,7 @@ _COLUMNS = ("path", "label", "split")
 
 _SEPARATORS = (",", ";", "\t", "|")
 _MARKS = {**dict.fromkeys(("0", "0.0", "false", ""), 0), **dict.fromkeys(("1", "1.0", "true"), 1)}
+_SPLITS = frozenset(("train", "training", "val", "valid", "validation", "test", "testing"))
 _OTHER_WORDS: Mapping[str, Sequence[str]] = {
     "path": (
         *("filename", "filepath", "file", "file_name", "file_path", "filenames", "image", "image_path", "imagepath"),
@@ -65,6 +66,8 @@ def manifest_rows(manifest: Path, *, divided: bool = False) -> list[ManifestRow]
     if not rows:
         raise InvalidInput(f"{manifest}: a manifest must list images, got a header alone; add one row per image")
     classes = {place: name for place, name in enumerate(header) if place not in places.values()}
+    if "split" not in places:
+        _check_no_splits(manifest, classes, [row for _, row in rows])
     return [
         ManifestRow(
             line,
@@ -108,6 +111,16 @@ def _places(manifest: Path, header: Sequence[str], *, divided: bool) -> dict[str
             f"; add {', '.join(lacking)} to its first line, or rename a column to it{_or_divide(lacking)}"
         )
     return places
+
+
+def _check_no_splits(manifest: Path, others: Mapping[int, str], rows: Sequence[Sequence[str]]) -> None:
+    """Raise InvalidInput where the images are to be divided, and a column of another name holds their splits."""
+    for place, name in others.items():
+        if _SPLITS.issuperset(row[place].lower() for row in rows):
+            raise InvalidInput(
+                f"{manifest}: data.split divides images that are in no split, but the column {shown(name)} holds "
+                f"{rows[0][place]} and the like; rename it to split, or remove it"
+            )
 
 
 def _or_divide(lacking: Sequence[str]) -> str:

@@ -58,6 +58,23 @@ def test_a_name_in_the_form_of_a_mac_goes_to_the_same_split() -> None:
     assert {unicodedata.normalize("NFC", path) for path, _ in there["val"]} == {path for path, _ in here["val"]}
 
 
+def test_splits_in_a_column_of_another_name_are_not_overlooked(classes: Path, tmp_path: Path) -> None:
+    rows = [f"{path.relative_to(classes)},{path.parent.name}" for path in sorted(classes.rglob("*.png"))]
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("\n".join(["path,label,Usage", *(f"{row},Training" for row in rows[1:]), f"{rows[0]},test"]))
+    with pytest.raises(InvalidInput, match=r"in no split, but the column 'Usage' holds Training and the like; rename"):
+        sizes(classes, manifest)
+    manifest.write_text("\n".join(["path,label,fold", *(f"{row},{number % 5}" for number, row in enumerate(rows))]))
+    assert sizes(classes, manifest) == {"train": 15, "val": 3}
+
+
+def test_a_split_that_is_filled_in_for_some_rows_alone_is_refused(classes: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("path,label,split\ncat/0.png,cat,train\ncat/1.png,cat,\n")
+    with pytest.raises(InvalidInput, match=r"m.csv:3: split must be one of .* in every row, got none; fill it in, or"):
+        sizes(classes, manifest)
+
+
 @pytest.mark.parametrize(
     ("entries", "shares", "message"),
     [

@@ -25,9 +25,10 @@ def test_capitals_of_a_split_do_not_matter(photos):
     assert found["train"][0][0].startswith("TRAIN/cat/")
 
 
-def test_the_plain_name_comes_first(photos):
+def test_two_folders_of_a_split_are_refused_also_where_only_capitals_differ(photos):
     (photos / "Train" / "bird").mkdir(parents=True)
-    assert {label for _, label in entries(photos)["train"]} == {"cat", "dog"}
+    with pytest.raises(InvalidInput, match=r"split train must be one folder, got Train and train; merge them"):
+        entries(photos)
 
 
 @pytest.mark.parametrize("target", [".", "..", "../.."])
