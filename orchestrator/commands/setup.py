@@ -14,11 +14,12 @@ from orchestrator.commands.options import (
     output,
     print_json,
     prose,
+    warn_of,
     writing,
 )
 from search_spaces.errors import InvalidInput, ThawError
 from search_spaces.paths import as_path
-from search_spaces.presets import preset_names, preset_summary, preset_text
+from search_spaces.presets import PLACEHOLDER, preset_names, preset_summary, preset_text
 from search_spaces.shell import thaw_command
 from trainables.storage.place import as_place
 
@@ -66,12 +67,14 @@ def init(
         typer.Option(
             parser=as_path,
             metavar="PATH",
-            help="Your photos: a folder with train/ and val/ (and test/), one folder per class in each.",
+            help="Your photos: a folder with train/ and val/ (and test/), one folder per class in each; "
+            "or with one folder per class, which is then divided.",
         ),
     ] = Path("photos"),
 ) -> None:
     """Write a sweep file to edit, from a preset."""
-    text = preset_text(preset, str(data.absolute()))
+    shares = _shares(data) if PLACEHOLDER in preset_text(preset) else None
+    text = preset_text(preset, str(data.absolute()), shares)
     if file.exists():
         raise InvalidInput(f"{file}: must not exist yet, but it does; choose another name, or remove it")
     with writing("FILE", file):
@@ -79,11 +82,28 @@ def init(
         file.write_text(text, encoding="utf-8")
     if not data.is_dir():
         prose(errors, f"[bold yellow]warning:[/bold yellow] --data: there is no folder {escaped(data)} on this machine")
+    if shares is not None:
+        taken = " and ".join(f"{shares[split]:.0%} for {split}" for split in ("val", "test") if shares.get(split))
+        prose(errors, f"{escaped(data)} is not split: data.split takes {taken} of each class")
     prose(
         errors,
         f"wrote {escaped(file)}; edit it, then\n  look at the space: {escaped(thaw_command('space', file))}\n"
         f"  run the sweep:     {escaped(thaw_command('sweep', file))}",
     )
+
+
+def _shares(data: Path) -> dict[str, float] | None:
+    """Return the section `data.split` of photos that have to be divided; None where they are split, or not there."""
+    from trainables.data.readers import usual_shares
+
+    if not data.is_dir():
+        return None
+    try:
+        shares = usual_shares(data)
+    except InvalidInput as error:  # no reason not to write a file
+        warn_of([str(error)])
+        return None
+    return None if shares is None else shares.model_dump()
 
 
 def schema() -> None:

@@ -1,5 +1,6 @@
 """Presets: ready sweep files for common situations; `thaw init` copies one."""
 
+from collections.abc import Mapping
 from importlib import resources
 
 import yaml
@@ -15,15 +16,19 @@ def preset_names() -> list[str]:
     return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
 
 
-def preset_text(name: str, data_root: str | None = None) -> str:
-    """Return the preset as a sweep file with its comments, for the data set in `data_root`. Raises InvalidInput."""
+def preset_text(name: str, data_root: str | None = None, split: Mapping[str, float] | None = None) -> str:
+    """Return the preset as a sweep file with its comments, for the data set in `data_root`. Raises InvalidInput.
+
+    `split` is the section `data.split` of a data set that is not split.
+    """
     if name not in preset_names():
         raise InvalidInput(f"preset must be one that exists, got {name!r}; {closest(name, preset_names())}")
     text = resources.files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
     if data_root is None:
         return text
     quoted = yaml.safe_dump(data_root, width=10_000).splitlines()[0]
-    return text.replace(PLACEHOLDER, f"root: {quoted}", 1)
+    shares = "" if split is None else f", split: {{{', '.join(f'{key}: {value}' for key, value in split.items())}}}"
+    return text.replace(PLACEHOLDER, f"root: {quoted}{shares}", 1)
 
 
 def preset_summary(name: str) -> str:

@@ -163,6 +163,22 @@ def open_configured(data: DataConfig) -> Dataset:
     return dataset.with_val_in_train() if data.train_on is TrainedOn.TRAIN_AND_VAL else dataset
 
 
+def usual_shares(root: Path) -> SplitShares | None:
+    """Return shares for a folder whose images have to be divided; None where they are split.
+
+    Raises InvalidInput, as `open_dataset` does, where they are not and cannot be.
+    """
+    try:
+        folder_entries(root, ("train", "val"), Counter())
+    except InvalidInput as unsplit:
+        try:
+            entries = undivided_entries(root, SPLITS, Counter())
+        except InvalidInput:
+            raise unsplit from None
+        return SplitShares(val=0.15, test=0.0 if "test" in entries else 0.15)
+    return None
+
+
 def open_dataset(
     root: Path,
     manifest: Path | None = None,

@@ -9,6 +9,7 @@ from orchestrator.cli import run
 from orchestrator.spec.loading import load
 from orchestrator.spec.schema import sweep_schema
 from search_spaces.presets import preset_names
+from trainables.data_config import SplitShares
 
 
 @pytest.mark.parametrize("preset", preset_names())
@@ -42,6 +43,28 @@ def test_what_init_cannot_write_is_refused(
     assert run(["init", *arguments]) == 2
     assert message in " ".join(capsys.readouterr().err.split())
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("taken.yaml", "mine")]
+
+
+def test_photos_that_are_not_split_are_divided(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for place in ("photos/cat", "photos/dog", "split/train/cat", "split/val/cat", "split/test/cat", "odd"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "0.png").write_bytes(b"")
+
+    def said(name: str, folder: str) -> str:
+        assert run(["init", f"{name}.yaml", "--data", folder]) == 0
+        return " ".join(capsys.readouterr().err.split())
+
+    assert "photos is not split: data.split takes 15% for val and 15% for test of each class" in said("a", "photos")
+    assert load(tmp_path / "a.yaml").data.split == SplitShares(val=0.15, test=0.15, seed=42)
+    assert "split:" not in said("b", "split") + (tmp_path / "b.yaml").read_text()
+    (tmp_path / "split" / "val").rename(tmp_path / "split" / ".val")
+    assert "split is not split: data.split takes 15% for val of each class" in said("c", "split")
+    assert load(tmp_path / "c.yaml").data.split == SplitShares(val=0.15)
+    assert "warning: odd: folder train/ is required, got no folders" in said("d", "odd")
+    assert load(tmp_path / "d.yaml").data.split is None
 
 
 def test_the_schema_is_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
