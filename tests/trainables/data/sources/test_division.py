@@ -215,7 +215,7 @@ def moved(classes: Path, *pairs: tuple[str, str]) -> Path:
         ("train", "val", r"data.split is for images without val, got a val"),
         ("Training", "Testing", r"data.split.test is for images without test, got a test and 0.1"),
         ("train_set", "test-set", r"; test-set/, train_set/ may be splits: rename them if they are classes"),
-        ("train", "Train", r"; Train/, train/ may be splits"),
+        ("train", "Train", r"split train must be one folder, got Train and train; merge them"),
     ],
 )
 @pytest.mark.parametrize("is_loose", [False, True])
