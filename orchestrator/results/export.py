@@ -31,9 +31,9 @@ from trainables.bundle.variant import CARD_FILE, DERIVED_FILES, RECORD_FILE, Var
 from trainables.bundle.variants import JudgedImages, VariantReport, export_variants
 from trainables.bundle.web_page import check_page_size, write_web_page
 from trainables.bundle.web_runtime import web_runtime
-from trainables.data.arrays import open_used
+from trainables.data.fingerprint import examine_content
 from trainables.data.preprocess import Preprocessing
-from trainables.data.readers import Dataset
+from trainables.data.readers import Dataset, open_configured
 from trainables.data_config import TrainedOn
 from trainables.loop.checkpoint import CheckpointState, load_trained
 from trainables.loop.ensemble import load_ensemble
@@ -163,6 +163,18 @@ def winner_weights(run: RunFolder, winner: TrialResult) -> tuple[AbstractContext
     return trial_weights(run, winner), f"trial {winner.trial_id}, as trained in the sweep"
 
 
+def _trained_on(state: CheckpointState, cache: Path) -> Dataset:
+    """Open the images of a checkpoint. Raises InvalidInput where they have changed: val may hold trained ones now."""
+    data = state.config.data
+    content = examine_content(open_configured(data), cache, data.on_bad_image, data.max_pixels)
+    if not content.fingerprints.is_trained(state.fingerprint):
+        raise InvalidInput(
+            f"{data.root}: an export is proven on the images that the model was trained with, but train or val has "
+            "changed since; restore them, or train again"
+        )
+    return content.dataset
+
+
 def _export(run: RunFolder, place: Place, source: _Source, wanted: WantedVariants) -> Exported:
     model, state = source.model, source.state
     data = state.config.data
@@ -171,7 +183,7 @@ def _export(run: RunFolder, place: Place, source: _Source, wanted: WantedVariant
     if Variant.WEB in wanted.names:  # before anything is replaced
         check_page_size(model)
         runtime = web_runtime(cache)
-    dataset = open_used(data, cache)
+    dataset = _trained_on(state, cache)
     for draft in run.here(place).glob(".export-*"):  # of an export that was killed
         shutil.rmtree(draft, ignore_errors=True)
     task, trained_on_val = load_task(state.config.task), data.train_on is TrainedOn.TRAIN_AND_VAL

@@ -21,7 +21,7 @@ from trainables.data.readers import Dataset, Sample
 from trainables.data_config import DEFAULT_MAX_PIXELS
 
 # A different rule for what is hashed needs a different number, or an old shortcut would answer for it.
-_VERSION = 2
+_VERSION = 3
 
 # Of the hash of each file, kept to notice a change: 64 bits, so that a million of them are read in two seconds.
 _DIGITS = 16
@@ -87,8 +87,8 @@ def examine_content(
     """
     # Another version may decode what this one cannot.
     rule = [max_pixels, PREPROCESSING_VERSION, pillow_version] if on_bad_image == "skip" else []
-    if rule and dataset.undivided is not None:
-        rule.append("divided without them")
+    if rule and dataset.undivided is not None:  # two divisions may differ only without the images that are skipped
+        rule.append(dataset.undivided.shares.model_dump())
     shortcut = Path(cache_dir) / "fingerprints" / f"{_shortcut_key(dataset, rule)}.json"
     known = _recall(shortcut, dataset)
     if known is not None:

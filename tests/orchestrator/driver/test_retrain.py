@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,6 +122,15 @@ def test_train_and_val_are_trained_on_to_the_epoch_that_was_best(
     assert [evaluate_trials(run.root, split=split).has_seen_val for split in ("val", "test")] == [True, False]
     with pytest.raises(InvalidInput, match=r"--variant: is judged on images that were not trained on"):
         export_winner(run.root, None, WantedVariants((Variant.FP16,)))
+    photo = next((digits / "train").rglob("*.png"))
+    added = shutil.copy(photo, photo.with_name("added.png"))
+    try:
+        with pytest.raises(
+            InvalidInput, match=r"proven on the images that the model was trained with, but train or val"
+        ):
+            export_winner(run.root)
+    finally:
+        added.unlink()
 
 
 def test_a_trial_that_follows_val_cannot_be_trained_on_it(run: RunFolder, trial: Trial, digits: Path) -> None:

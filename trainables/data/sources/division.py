@@ -1,6 +1,7 @@
 """Division of images that are not split, into train, val and test."""
 
 import hashlib
+import os
 import unicodedata
 from collections.abc import Mapping
 from itertools import groupby
@@ -48,6 +49,7 @@ def divide(where: str, entries: Mapping[str, Pairs], shares: SplitShares) -> dic
 
 
 def _rank(seed: int, path: str) -> tuple[bytes, str]:
-    # One form of each name: the same folder has another on a Mac.
-    name = unicodedata.normalize("NFC", path).encode(errors="surrogateescape")
+    # The name on disk, whatever the locale decodes it to, in one form: the same folder has another one on a Mac.
+    on_disk = os.fsencode(path).decode(errors="surrogateescape")
+    name = unicodedata.normalize("NFC", on_disk).encode(errors="surrogateescape")
     return hashlib.sha256(b"%d\n%s" % (seed, name)).digest(), path

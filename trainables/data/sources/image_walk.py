@@ -36,10 +36,13 @@ def is_litter(name: str) -> bool:
 
 
 def list_folder(folder: Path | str) -> list[os.DirEntry[str]]:
-    """Return the entries of a folder without litter; raises InvalidInput where it cannot be listed."""
+    """Return the entries of a folder without litter, by name; raises InvalidInput where it cannot be listed.
+
+    In the order of a file system, the link by which a folder is entered once would depend on the machine.
+    """
     try:
         with os.scandir(folder) as entries:
-            return [entry for entry in entries if not is_litter(entry.name)]
+            return sorted((entry for entry in entries if not is_litter(entry.name)), key=lambda entry: entry.name)
     except OSError as error:
         raise InvalidInput(_not_listed(folder, error)) from error
 

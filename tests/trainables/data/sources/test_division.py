@@ -1,3 +1,5 @@
+import contextlib
+import os
 import unicodedata
 from collections import Counter
 from pathlib import Path
@@ -272,6 +274,41 @@ def test_the_division_stays_when_images_that_were_skipped_are_removed(classes: P
     removed = examine_content(open_dataset(classes, shares=shares), tmp_path / "cache", "skip")
     assert removed.fingerprints == skipped.fingerprints
     assert removed.dataset.splits == skipped.dataset.splits
+
+
+def test_divisions_that_differ_without_the_bad_images_alone_are_told_apart(tmp_path: Path, write_image) -> None:
+    """With the bad one of three images among them, two seeds may divide alike."""
+    photos, cache = tmp_path / "photos", tmp_path / "cache"
+    for label in ("cat", "dog"):
+        for number in range(3):
+            write_image(photos / label / f"{number}.png")
+    (photos / "cat" / "0.png").write_bytes(b"no image")
+    found = {}
+    for seed in range(12):
+        dataset = open_dataset(photos, shares=SplitShares(val=0.2, seed=seed))
+        content = examine_content(dataset, cache, "skip")
+        assert content.fingerprints == examine_content(dataset, tmp_path / f"cache{seed}", "skip").fingerprints
+        found[content.fingerprints.trained] = content.dataset.splits["val"]
+    assert len(found) > 1
+
+
+def test_a_folder_with_two_links_is_divided_alike_in_any_order_of_the_disk(
+    classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (classes / "cat").rename(tmp_path / "pool")
+    (classes / "cat").mkdir()
+    for name in ("x", "y"):
+        (classes / "cat" / name).symlink_to(tmp_path / "pool")
+    before = open_dataset(classes, shares=SplitShares())
+    scandir = os.scandir
+
+    @contextlib.contextmanager
+    def reversed_scandir(folder):
+        with scandir(folder) as entries:
+            yield reversed([*entries])
+
+    monkeypatch.setattr(os, "scandir", reversed_scandir)
+    assert open_dataset(classes, shares=SplitShares()) == before
 
 
 def test_a_class_of_bad_images_alone_is_named(classes: Path, tmp_path: Path) -> None:
