@@ -6,9 +6,8 @@ from pathlib import Path, PurePosixPath
 
 from search_spaces.errors import InvalidInput, one_of, shown
 from search_spaces.paths import check_path
-from trainables.data.sources.manifest_table import ManifestRow, manifest_rows
+from trainables.data.sources.manifest_table import SPLIT_WORDS, ManifestRow, manifest_rows
 
-_SPLIT_WORDS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 # What pandas writes for a label that is not known, once it has been made a text.
 _NO_LABELS = ("", "nan", "<na>")
 
@@ -26,7 +25,7 @@ def manifest_entries(
     entries: dict[str, list[tuple[str, str]]] = {}
     for row in manifest_rows(manifest, divided=divided):
         split = row.split if row.split in splits else row.split.lower()
-        split = _SPLIT_WORDS.get(split, split)
+        split = SPLIT_WORDS.get(split, split)
         if not split:
             raise InvalidInput(
                 f"{manifest}:{row.line}: split must be one of {', '.join(splits)} in every row, got none; fill it in, "

@@ -14,7 +14,9 @@ _COLUMNS = ("path", "label", "split")
 
 _SEPARATORS = (",", ";", "\t", "|")
 _MARKS = {**dict.fromkeys(("0", "0.0", "false", ""), 0), **dict.fromkeys(("1", "1.0", "true"), 1)}
-_SPLITS = frozenset(("train", "training", "val", "valid", "validation", "test", "testing"))
+SPLIT_WORDS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
+"""Other words for the splits."""
+
 _OTHER_WORDS: Mapping[str, Sequence[str]] = {
     "path": (
         *("filename", "filepath", "file", "file_name", "file_path", "filenames", "image", "image_path", "imagepath"),
@@ -116,7 +118,7 @@ def _places(manifest: Path, header: Sequence[str], *, divided: bool) -> dict[str
 def _check_no_splits(manifest: Path, others: Mapping[int, str], rows: Sequence[Sequence[str]]) -> None:
     """Raise InvalidInput where the images are to be divided, and a column of another name holds their splits."""
     for place, name in others.items():
-        if _SPLITS.issuperset(row[place].lower() for row in rows):
+        if {row[place].lower() for row in rows} <= {*SPLIT_WORDS, *SPLIT_WORDS.values()}:
             raise InvalidInput(
                 f"{manifest}: data.split divides images that are in no split, but the column {shown(name)} holds "
                 f"{rows[0][place]} and the like; rename it to split, or remove it"
