@@ -16,7 +16,7 @@ def read_predictions(store: RunStore, place: Place, columns: Sequence[str]) -> p
     try:
         # Opened here: Arrow takes no path that is not UTF-8.
         with store.reading(place) as path, open_user_file(path, RUN_FILE) as file:
-            table = pq.read_table(file)
+            table = pq.ParquetFile(file).read()  # `read_table` imports pandas
     # Also where a bucket does not answer.
     except (OSError, pa.ArrowException, InvalidInput, StorageFailed):
         return None

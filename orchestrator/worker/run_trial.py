@@ -48,6 +48,8 @@ def start_trial_log(path: Path) -> LogFile:
     handler = LogFile(path, "%(asctime)s [%(process)d] %(levelname)s %(name)s: %(message)s")
     # The traceback of a crash in native code is written here too, not in Ray's files on some node.
     assert handler.stream is not None  # opened at once
+    # Ray's own handler comes first where it was installed last, and can itself crash before it passes the signal on.
+    faulthandler.disable()
     faulthandler.enable(handler.stream, all_threads=False)
     root = logging.getLogger()
     root.setLevel(logging.INFO)

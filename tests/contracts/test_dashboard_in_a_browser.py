@@ -1,7 +1,6 @@
 """The dashboard as a reader has it while a sweep runs: a page that follows the records without a reload."""
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +20,8 @@ from orchestrator.serve.loopback import listen, server_of
 from orchestrator.serve.refresher import Refresher
 from trainables.status import Status
 
-SECONDS = 3
+PATIENCE = 30_000
+"""Milliseconds; how soon the page follows is measured by `benchmarks/report.py dashboard`."""
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +51,11 @@ def address(run: RunFolder) -> Iterator[str]:
     thread.join()
 
 
-def follows(page: Page, name: str, *words: str) -> float:
-    """Wait for the row of a trial to hold the words; return the seconds that it took."""
-    since = time.monotonic()
+def follows(page: Page, name: str, *words: str) -> None:
+    """Wait for the row of a trial to hold the words."""
     row = page.locator("article table").first.locator("tbody tr", has=page.locator(f"td:has-text('{name}')"))
     for word in words:
-        expect(row).to_contain_text(word, timeout=1000 * SECONDS)
-    return time.monotonic() - since
+        expect(row).to_contain_text(word, timeout=PATIENCE)
 
 
 def test_a_trial_appears_grows_and_is_pruned_without_a_reload(browser: Browser, address: str, run: RunFolder) -> None:
@@ -74,10 +72,10 @@ def test_a_trial_appears_grows_and_is_pruned_without_a_reload(browser: Browser, 
         before = curves.locator(".scatterlayer .trace").count()
         ledger.write_trial(trial(2, Status.RUNNING, epochs=3))
         follows(page, "0002", "0.5")
-        expect(curves.locator(".scatterlayer .trace")).not_to_have_count(before, timeout=1000 * SECONDS)
+        expect(curves.locator(".scatterlayer .trace")).not_to_have_count(before, timeout=PATIENCE)
         ledger.write_trial(trial(2, Status.PRUNED, epochs=3))
         follows(page, "0002", "PRUNED")
-        expect(page.locator("body")).to_contain_text("2 of 4 trials done", timeout=1000 * SECONDS)
+        expect(page.locator("body")).to_contain_text("2 of 4 trials done", timeout=PATIENCE)
         assert page.evaluate("window.isTheSame"), "the page was not loaded again"
     assert seen.said == []
     assert all(url.startswith((address, "data:", "blob:")) for url in seen.asked)
@@ -94,6 +92,6 @@ def test_order_and_filter_outlast_a_change(browser: Browser, address: str, run: 
         page.get_by_role("searchbox").fill("progressive")
         expect(rows).to_have_count(2)
         ledger.write_trial(trial(6))
-        expect(rows).to_have_count(3, timeout=1000 * SECONDS)
+        expect(rows).to_have_count(3, timeout=PATIENCE)
         expect(rows.first).to_contain_text("0002")
         expect(page.get_by_role("searchbox")).to_have_value("progressive")
