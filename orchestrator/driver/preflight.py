@@ -1,6 +1,7 @@
 """Preflight: checks before the first trial of data, weights, architectures and stages."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from analysis import heartbeat
@@ -18,7 +19,7 @@ from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, Progress, decode_rest, load_arrays
 from trainables.estimate.order_check import check_order
 from trainables.loop.probe_head import check_linear_head
-from trainables.loop.teacher import open_teacher, teacher_file
+from trainables.loop.teacher import foreign_teacher_remark, open_teacher, teacher_file
 from trainables.model.batch_norm import check_batch_norm
 from trainables.model.freeze_plan import freeze_plan
 from trainables.model.stages import stage_table
@@ -59,12 +60,18 @@ def check_inputs(
         by_model.setdefault(model, []).append(config)
     for configs in by_model.values():
         check_plans(configs, arrays.classes, len(arrays.splits["train"]), spec.resources.workers)
-    for file in {teacher_file(config) for config in spec.corner_configs()}:
-        if file is not None:
-            open_teacher(file, arrays.classes)
+    remarks = _teacher_remarks(spec, arrays)
     for configs in by_model.values():
         check_order(configs[0], cache, budget)
-    return arrays
+    return replace(arrays, remarks=(*arrays.remarks, *remarks))
+
+
+def _teacher_remarks(spec: SweepSpec, arrays: Arrays) -> list[str]:
+    """Open every teacher of the sweep; return a remark on each that may know images of val."""
+    files = sorted({file for config in spec.corner_configs() if (file := teacher_file(config)) is not None})
+    teachers = ((file, open_teacher(file, arrays.classes)) for file in files)
+    remarks = (foreign_teacher_remark(file, teacher, arrays.fingerprints) for file, teacher in teachers)
+    return [remark for remark in remarks if remark is not None]
 
 
 def check_plans(configs: list[TrialConfig], classes: Sequence[str], images: int, workers: int) -> None:

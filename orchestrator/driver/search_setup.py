@@ -93,7 +93,7 @@ def _probe_scores(
 def _assigner(spec: SweepSpec, ledger: Ledger) -> Callable[[TrialResult], Assignment]:
     cache = cache_folder(spec.storage.cache_dir)
     budget = cache_budget(spec.storage.cache_budget)
-    metrics_version = ledger.read_run().metrics_version
+    record = ledger.read_run()
 
     def assign(trial: TrialResult) -> Assignment:
         return Assignment(
@@ -104,7 +104,8 @@ def _assigner(spec: SweepSpec, ledger: Ledger) -> Callable[[TrialResult], Assign
             cache_budget=budget,
             resources=spec.resources,
             target=spec.budget.target,
-            metrics_version=metrics_version,
+            metrics_version=record.metrics_version,
+            fingerprint=record.fingerprint,
         )
 
     return assign

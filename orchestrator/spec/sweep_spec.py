@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -132,6 +133,19 @@ class SweepSpec(Frozen):
                 f"data.train_on: must be train in a sweep, which ranks by val, got {self.data.train_on}; "
                 "`thaw retrain --on train+val` trains the winner on both"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _runs_are_no_class(self) -> Self:
+        if self.data.split is None or self.data.manifest is not None:
+            return self
+        photos = self.data.root.resolve()
+        for name, folder in (("root", self.storage.root), ("cache_dir", self.storage.cache_dir)):
+            if isinstance(folder, Path) and folder.resolve().is_relative_to(photos):
+                raise ValueError(
+                    f"storage.{name}: must lie outside of data.root, whose folders data.split takes for classes, got "
+                    f"{folder} in {self.data.root}; choose another folder"
+                )
         return self
 
     @model_validator(mode="after")

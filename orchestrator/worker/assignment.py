@@ -46,6 +46,9 @@ class Assignment(BaseModel):
     metrics_version: int = METRICS_VERSION
     """Version of the definitions of the metrics with which the run began."""
 
+    fingerprint: str | None = None
+    """Fingerprint of the images with which the run began; None: any will do."""
+
     @property
     def run_folder(self) -> RunFolder:
         """Run, as this node sees it."""

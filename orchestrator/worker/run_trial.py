@@ -29,10 +29,12 @@ def begin(assignment: Assignment) -> StartedTrial:
 
     _spare_the_collector()
     torch.set_num_threads(assignment.resources.threads)
-    config, folders = assignment.trial.config, assignment.folders
+    config, folders, fingerprint = assignment.trial.config, assignment.folders, assignment.fingerprint
     if not checkpoint.exists(folders.last):
-        return (), train(config, folders, metrics_version=assignment.metrics_version)
-    return checkpoint.CheckpointState.read(folders.last).reports, train(config, folders, folders.last)
+        version = assignment.metrics_version
+        return (), train(config, folders, metrics_version=version, fingerprint=fingerprint)
+    reports = checkpoint.CheckpointState.read(folders.last).reports
+    return reports, train(config, folders, folders.last, fingerprint=fingerprint)
 
 
 def end_of(error: Exception) -> TrialEnd:

@@ -118,12 +118,12 @@ def load_arrays(
 
 
 def open_used(data: DataConfig, cache: Path) -> Dataset:
-    """List the images that are used: all, or those that can be decoded where bad ones are skipped.
+    """List the images that are used, as they are divided: without those that cannot be decoded, where they are skipped.
 
-    Files are read in the latter case alone, once a node. Raises InvalidInput as `load_arrays` does.
+    Files are read, once a node, where it depends on them. Raises InvalidInput as `load_arrays` does.
     """
     dataset = open_configured(data)
-    if data.on_bad_image == "fail":
+    if data.on_bad_image == "fail" and dataset.undivided is None:
         return dataset
     return examine_content(dataset, cache, data.on_bad_image, data.max_pixels).dataset
 

@@ -7,7 +7,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,7 +87,7 @@ def examine_content(
     """
     # Another version may decode what this one cannot.
     rule = [max_pixels, PREPROCESSING_VERSION, pillow_version] if on_bad_image == "skip" else []
-    if rule and dataset.undivided is not None:  # two divisions may differ only without the images that are skipped
+    if dataset.undivided is not None:  # two divisions may differ only once equal files are known, and bad ones skipped
         rule.append(dataset.undivided.shares.model_dump())
     shortcut = Path(cache_dir) / "fingerprints" / f"{_shortcut_key(dataset, rule)}.json"
     known = _recall(shortcut, dataset)
@@ -137,8 +137,8 @@ def _read_content(dataset: Dataset, decoded_to: int | None, on_progress: Callabl
             else:
                 known[file.path] = file
     digests = {path: file.digest[:_DIGITS] for path, file in known.items()}
-    used = replace(dataset.without(skipped), digests=digests)
-    # Without the skipped images others may be in another split.
+    used = dataset.examined(digests, skipped)
+    # Of images that are divided, others may be in another split by now.
     files = [known[path]._replace(split=split, label=label) for path, split, label, _ in _files(used)]
     return Content(used, _fingerprints(files), (*filter(None, [skipped_remark(skipped)]), *content_remarks(files)))
 
@@ -172,7 +172,7 @@ def _recall(shortcut: Path, dataset: Dataset) -> Content | None:
     try:
         record = json.loads(shortcut.read_text())
         trained, measured, stored = (record[field.name] for field in fields(Fingerprints))
-        used = replace(dataset.without(record["skipped"]), digests=dict(record["digests"]))
+        used = dataset.examined(dict(record["digests"]), record["skipped"])
         remarks = tuple(map(str, record["remarks"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

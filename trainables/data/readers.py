@@ -104,44 +104,51 @@ class Dataset:
             )
         return data
 
-    def without(self, skipped: Mapping[str, Mapping[str, str]]) -> "Dataset":
-        """Return the data set without some images, given by split and path with their errors.
+    def examined(self, digests: Mapping[str, str], skipped: Mapping[str, Mapping[str, str]]) -> "Dataset":
+        """Return the data set with the digests of its files, and without the images skipped, given by split and path
+        with their errors.
 
-        Images that Thaw divides are divided anew, as if these had never been there: so the division stays when they are
-        removed. Raises InvalidInput where they are all images of a class in a split.
+        Images that Thaw divides are divided anew: equal ones together, and as if those skipped had never been there, so
+        the division stays when they are removed. Raises InvalidInput where a class of a split keeps no image.
         """
-        if self.undivided is not None and skipped:
-            return self._divided_without(self.undivided, skipped)
-        splits = {
-            split: tuple(sample for sample in samples if sample.path not in skipped.get(split, ()))
-            for split, samples in self.splits.items()
-        }
-        for split, samples in self.splits.items():
-            emptied = {sample.label for sample in samples} - {sample.label for sample in splits[split]}
-            if emptied:
-                names = ", ".join(self.classes[label] for label in sorted(emptied))
-                raise InvalidInput(
-                    f"{self.root}: every class of {split} must keep an image with `data.on_bad_image: skip`, got none "
-                    f"that can be decoded in {names}; the first: {next(iter(skipped[split].values()))}"
-                )
-        return replace(self, splits=splits, skipped=skipped)
-
-    def _divided_without(self, undivided: Undivided, skipped: Mapping[str, Mapping[str, str]]) -> "Dataset":
-        bad = {path for errors in skipped.values() for path in errors}
-        kept = {split: [pair for pair in pairs if pair[0] not in bad] for split, pairs in undivided.entries.items()}
-        for split, pairs in undivided.entries.items():
+        listed = self.undivided.entries if self.undivided is not None else self._entries()
+        errors = {path: error for found in skipped.values() for path, error in found.items()}
+        kept = {split: [pair for pair in pairs if pair[0] not in errors] for split, pairs in listed.items()}
+        for split, pairs in listed.items():
             emptied = {label for _, label in pairs} - {label for _, label in kept[split]}
             if emptied and split in self.splits:
-                errors = {path: error for found in skipped.values() for path, error in found.items()}
                 first = next(errors[path] for path, label in pairs if label in emptied)
                 raise InvalidInput(
                     f"{self.root}: every class of {split} must keep an image with `data.on_bad_image: skip`, got none "
                     f"that can be decoded in {', '.join(sorted(emptied))}; the first: {first}"
                 )
-        divided = divide(undivided.where, kept, undivided.shares)
-        found = _dataset(self.root, undivided.where, {split: divided[split] for split in self.splits}, ())
-        found = found.with_val_in_train() if self.has_val_in_train else found
-        return replace(self, splits=found.splits, skipped=skipped)
+        found = self
+        if self.undivided is not None:
+            divided = self._divided(self.undivided, kept, digests, errors)
+            found = divided.with_val_in_train() if self.has_val_in_train else divided
+        splits = {
+            split: tuple(sample for sample in samples if sample.path not in skipped.get(split, ()))
+            for split, samples in found.splits.items()
+        }
+        return replace(self, splits=splits, skipped=skipped, digests=dict(digests))
+
+    def _entries(self) -> Entries:
+        return {
+            split: [(sample.path, self.classes[sample.label]) for sample in samples]
+            for split, samples in self.splits.items()
+        }
+
+    def _divided(
+        self, undivided: Undivided, kept: Entries, digests: Mapping[str, str], errors: Mapping[str, str]
+    ) -> "Dataset":
+        try:
+            divided = divide(undivided.where, kept, undivided.shares, digests)
+        except InvalidInput as error:
+            if not errors:
+                raise
+            names = f"{', '.join(list(errors)[:_NAMED])}{', ...' if len(errors) > _NAMED else ''}"
+            raise InvalidInput(f"{error}. Left out, since they cannot be decoded: {names}") from error
+        return _dataset(self.root, undivided.where, {split: divided[split] for split in self.splits}, ())
 
     def with_val_in_train(self) -> "Dataset":
         """Return the data set whose train also holds the images of val, which stays as it is."""

@@ -17,7 +17,9 @@ from search_spaces.errors import InvalidInput
 from search_spaces.shell import thaw_command
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays
+from trainables.data.fingerprint import Fingerprints
 from trainables.data.node_cache import Array, NodeCache
+from trainables.data_config import TrainedOn
 
 if TYPE_CHECKING:  # a trial without a teacher does not wait for onnxruntime
     from trainables.bundle.predict import Predictor
@@ -57,6 +59,16 @@ def open_teacher(file: Path, classes: Sequence[str], threads: int = 1) -> "Predi
             "classes, or leave it out"
         )
     return found
+
+
+def foreign_teacher_remark(file: Path, teacher: "Predictor", fingerprints: Fingerprints) -> str | None:
+    """Return a sentence where the teacher may have learned from images of val, with which its students are measured."""
+    scores = "the scores of its students may be too high"
+    if teacher.config.get("data", {}).get("train_on") == TrainedOn.TRAIN_AND_VAL:
+        return f"teacher: {file} was trained on train and val: {scores}"
+    if not fingerprints.is_trained(teacher.fingerprint):
+        return f"teacher: {file} was trained on other images, and those of val may be among them: {scores}"
+    return None
 
 
 def teacher_outputs(config: TrialConfig, arrays: Arrays, cache: NodeCache) -> Array | None:

@@ -28,6 +28,7 @@ def train(
     resume_from: Path | None = None,
     metrics_version: int = METRICS_VERSION,
     *,
+    fingerprint: str | None = None,
     keeps_newest: bool = False,
 ) -> Generator[EpochReport, None, None]:
     """Train one configuration; every `next()` is one epoch, its checkpoint on disk before its report is handed out.
@@ -38,10 +39,16 @@ def train(
     `best` is that of the best objective, or, where it `keeps_newest`, that of the newest epoch. Closing the iterator
     ends the trial and releases what it holds.
 
-    Raises InvalidInput for data, weights or a checkpoint that cannot be used, TrialFailed when a loss is not finite,
+    Raises InvalidInput for data, weights or a checkpoint that cannot be used, and where the images of train and val do
+    not have the `fingerprint` that is given, TrialFailed when a loss is not finite,
     OutOfMemory when not even one image at a time fits, StorageFailed when a checkpoint cannot be written.
     """
     arrays = load_arrays(config.data, folders.cache, budget=folders.cache_budget)
+    if fingerprint is not None and not arrays.fingerprints.is_trained(fingerprint):
+        raise InvalidInput(
+            f"{config.data.root}: images must be the same in every trial of a run, but they have changed since it "
+            "began; restore them, or start a new run"
+        )
     learner = Learner(config, arrays, NodeCache(folders.cache, folders.cache_budget))
     targets = learner.task.targets(arrays.dataset, "val")
     reports: list[EpochReport] = []

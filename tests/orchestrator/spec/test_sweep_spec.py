@@ -135,6 +135,17 @@ def test_a_run_may_lie_in_a_bucket(small: Callable[..., Path], tmp_path: Path) -
         load(small(data={"root": "s3://bucket/photos"}))
 
 
+@pytest.mark.parametrize("setting", ["root", "cache_dir"])
+def test_runs_do_not_lie_among_the_classes_of_photos_to_be_divided(
+    small: Callable[..., Path], tmp_path: Path, setting: str
+) -> None:
+    inside = {setting: str(tmp_path / "photos" / "runs")}
+    with pytest.raises(InvalidInput, match=rf"storage.{setting}: must lie outside of data.root.*; choose another"):
+        load(small(data={"root": str(tmp_path / "photos"), "split": {"val": 0.2}}, storage=inside))
+    load(small(data={"root": str(tmp_path / "photos")}, storage=inside))
+    load(small(data={"root": str(tmp_path / "photos"), "split": {}}, storage={setting: str(tmp_path / "photos-runs")}))
+
+
 def test_a_resolved_file_without_words_is_still_read(tmp_path: Path) -> None:
     """Runs made before the words were written have nothing, or null, where a setting is off."""
     old = tmp_path / "sweep.yaml"

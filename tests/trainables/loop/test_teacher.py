@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,12 @@ from trainables.bundle.export import export_bundle
 from trainables.bundle.predict import Predictor
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, load_arrays
+from trainables.data.fingerprint import Fingerprints
 from trainables.data.node_cache import NodeCache
 from trainables.data.preprocess import Preprocessing
 from trainables.loop.checkpoint import load_trained
 from trainables.loop.learner import Learner
-from trainables.loop.teacher import teacher_outputs
+from trainables.loop.teacher import foreign_teacher_remark, teacher_outputs
 from trainables.loop.train import train
 from trainables.storage.folders import TrialFolders
 from trainables.task.inference import predict_outputs
@@ -102,6 +104,20 @@ def test_a_student_learns_what_the_teacher_says(taught: Path, trial_config: Conf
         teacher = teacher_outputs(taught_config, arrays, NodeCache(folders.cache))
         agreed.append(float((said.argmax(axis=1) == teacher.argmax(axis=1)).mean()))
     assert agreed[1] > agreed[0] + 0.2, agreed
+
+
+def test_a_teacher_that_may_know_the_images_of_val_is_remarked_upon(taught: Path) -> None:
+    file = taught / "export" / "model.onnx"
+    teacher = Predictor.open(file)
+    own, other = (Fingerprints(trained, None, "s") for trained in ("f", "g"))
+    assert foreign_teacher_remark(file, teacher, own) is None
+    assert "was trained on other images, and those of val may be among them" in str(
+        foreign_teacher_remark(file, teacher, other)
+    )
+    both = replace(teacher, config={"data": {"train_on": "train+val"}})
+    assert "was trained on train and val: the scores of its students may be too high" in str(
+        foreign_teacher_remark(file, both, own)
+    )
 
 
 def test_a_folder_without_a_model_and_other_classes_are_refused(

@@ -314,7 +314,11 @@ def test_only_its_own_last_checkpoint_goes_on(
     )
     assert "only `last` holds the optimizer's state: go on from there" in refused(config, folders.best)
     assert "checkpoint must be a folder written by Thaw" in refused(config, tmp_path / "nothing")
+    fingerprint = CheckpointState.read(folders.last).fingerprint
+    next(train(config, trial_folders("same"), fingerprint=fingerprint))
     Image.effect_noise((32, 32), 50).save(next((root / "val").rglob("*.png")))
+    with pytest.raises(InvalidInput, match=r"images must be the same in every trial of a run, but they have changed"):
+        next(train(config, trial_folders("other"), fingerprint=fingerprint))
     assert refused(config, folders.last) == (
         f"checkpoint must be of the same data set, got {folders.last}, whose images have changed since; "
         "restore them, or start a new run"

@@ -22,7 +22,11 @@ LAYOUT = "expected are the folders train/ and val/ (test/ is optional), each wit
 _FOLDER_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 # Of data sets that have no folder train/: others may hold what is no split under these names.
 _LONG_NAMES = {"train": ("training",), "val": (), "test": ("testing",)}
-_SPLIT_WORDS = {word for names in (_FOLDER_NAMES, _LONG_NAMES) for words in names.values() for word in words}
+_SPLIT_OF = {
+    word: split for names in (_FOLDER_NAMES, _LONG_NAMES) for split, words in names.items() for word in words
+}
+# Of a name like train_set, TestImages or cats-val.
+_WORD = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 # So many folders are looked into for the remedy of a message.
 _LOOKED_INTO = 3
 _STRAY = "outside a class folder"
@@ -44,6 +48,7 @@ def folder_entries(root: Path, splits: Sequence[str], left_out: Counter[str]) ->
     }
     entries = {}
     for split, (found, own_left_out) in class_folders.items():
+        _check_classes(root, present[split], found)
         entries[split] = _class_entries(root, present[split], found, homes, own_left_out, may_be_empty=split != "train")
         if not entries[split]:
             raise InvalidInput(_no_images(present[split], split, own_left_out))
@@ -57,8 +62,8 @@ def undivided_entries(root: Path, splits: Sequence[str], left_out: Counter[str])
     A folder with train, and maybe others of `splits`, is listed as it is; a test that is not among `splits` may lie
     there. Raises InvalidInput where classes lie beside splits or hold splits, and as `folder_entries` does.
     """
-    names = [entry.name for entry in list_folder(root) if is_folder(entry) and not entry.name.startswith(".")]
-    taken = [name for name in names if _is_split(root / name)]
+    names = _visible_folders(root)
+    taken = [name for name in names if _is_split(root / name)] or _flat_splits(names)
     folders = {split: _present(root, split) for split in _FOLDER_NAMES} if taken else {}
     train = folders.get("train")
     known = {folder.name for folder in folders.values() if folder is not None}
@@ -72,6 +77,7 @@ def undivided_entries(root: Path, splits: Sequence[str], left_out: Counter[str])
         )
     found, own_left_out = _class_folders(root, [root])
     _check_no_splits_below(root, found)
+    _check_classes(root, root, found)
     entries = _class_entries(root, root, found, {folder.resolve() for folder in found}, own_left_out)
     if not entries:
         got = f"got {own_left_out[_STRAY]} in no class folder" if own_left_out[_STRAY] else "got none"
@@ -87,19 +93,55 @@ def _folders_text(names: Sequence[str]) -> str:
     return ", ".join(f"{name}/" for name in sorted(names))
 
 
+def _splits_named(name: str) -> set[str]:
+    """Return the splits that the words of a name stand for."""
+    return {_SPLIT_OF[word.lower()] for word in _WORD.findall(name) if word.lower() in _SPLIT_OF}
+
+
 def _is_split(folder: Path) -> bool:
     """Return whether a folder is named as a split, as `train` or `test_set`, and is none of the classes.
 
     A class of that name holds images, and no folders of images.
     """
-    named = not _SPLIT_WORDS.isdisjoint(re.findall("[a-z]+", folder.name.lower()))
-    return named and (not _holds_images(folder) or bool(_folders_of_images(folder)))
+    return bool(_splits_named(folder.name)) and (not _holds_images(folder) or bool(_folders_of_images(folder)))
+
+
+def _flat_splits(names: Sequence[str]) -> Sequence[str]:
+    """Return the names where each is that of a split, and train is among them: their images are in no class folder.
+
+    Several that all stand for train may be classes: train_blue and train_red.
+    """
+    named = [_splits_named(name) for name in names]
+    splits = set().union(*named)
+    return names if all(named) and "train" in splits and (len(splits) > 1 or len(names) == 1) else []
+
+
+def _check_classes(root: Path, folder: Path, classes: Sequence[Path]) -> None:
+    """Raise InvalidInput where the classes lie one folder deeper than expected: in one folder, or in each of several.
+
+    A class may hold its images in deeper folders, but not two or more the same folders as every other class.
+    """
+    if not classes or _holds_images(classes[0]):
+        return
+    below = [_folders_of_images(found) for found in classes]
+    if len(below[0]) < 2 or any(names != below[0] for names in below) or any(map(_holds_images, classes)):
+        return
+    inside = _folders_text(below[0][:_LOOKED_INTO])
+    if len(classes) == 1:
+        remedy = f"set data.root to {classes[0]}" if folder == root else f"move them up into {folder.name}/"
+        raise InvalidInput(
+            f"{folder}: must hold one folder per class, got {classes[0].name}/ alone, which holds {inside}; {remedy}"
+        )
+    raise InvalidInput(
+        f"{folder}: each class must be one folder, got {inside} in each of {_folders_text([c.name for c in classes])}; "
+        "move the images of a class into one folder, or list them with their classes in a manifest (data.manifest)"
+    )
 
 
 def _check_no_splits_below(root: Path, classes: Sequence[Path]) -> None:
     """Raise InvalidInput where classes hold splits: cat/train/ and cat/val/."""
     for folder in classes:
-        below = [name for name in _folders_of_images(folder) if name.lower() in _SPLIT_WORDS]
+        below = [name for name in _folders_of_images(folder) if name.lower() in _SPLIT_OF]
         if len(below) > 1:
             got = " and ".join(f"{folder.name}/{name}/" for name in below)
             raise InvalidInput(
@@ -114,8 +156,11 @@ def _holds_images(folder: Path) -> bool:
 
 def _folders_of_images(folder: Path) -> list[str]:
     """Return the names of the folders in a folder that hold images themselves, sorted."""
-    inside = [entry.name for entry in list_folder(folder) if is_folder(entry) and not entry.name.startswith(".")]
-    return sorted(name for name in inside if _holds_images(folder / name))
+    return [name for name in _visible_folders(folder) if _holds_images(folder / name)]
+
+
+def _visible_folders(folder: Path) -> list[str]:
+    return [entry.name for entry in list_folder(folder) if is_folder(entry) and not entry.name.startswith(".")]
 
 
 def left_out_text(left_out: Counter[str]) -> str:
@@ -130,7 +175,7 @@ def _split_folder(root: Path, split: str) -> Path | None:
     folder = _present(root, split)
     if folder is not None or split == "test":
         return folder
-    visible = sorted(entry.name for entry in list_folder(root) if is_folder(entry) and not entry.name.startswith("."))
+    visible = _visible_folders(root)
     got = ", ".join(f"{name}/" for name in visible) or "no folders"
     deeper = [name for name in visible if (root / name / "train").is_dir()]
     if len(deeper) == 1:
@@ -142,7 +187,9 @@ def _split_folder(root: Path, split: str) -> Path | None:
 
 def _or_divide(root: Path, split: str, visible: Sequence[str]) -> str:
     if split == "val":
-        return "; or set `data.split: {val: 0.15}`, which takes val from train"
+        train = _present(root, "train")
+        is_flat = train is None or not _visible_folders(train)
+        return "" if is_flat else "; or set `data.split: {val: 0.15}`, which takes val from train"
     if any(_holds_images(root / name) for name in visible[:_LOOKED_INTO]):
         return "; or, for one folder a class, set `data.split: {val: 0.15, test: 0.15}`, which divides the images"
     return ""
@@ -205,7 +252,7 @@ def _class_entries(
     if entries and empty and not may_be_empty:
         raise InvalidInput(
             f"{folder}: every class of train must hold images, got none in {', '.join(empty)}; "
-            "add images or remove the folder"
+            "add images, or move the folder away where it is no class"
         )
     return entries
 

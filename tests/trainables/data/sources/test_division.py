@@ -1,5 +1,6 @@
 import contextlib
 import os
+import shutil
 import unicodedata
 from collections import Counter
 from pathlib import Path
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_spaces.errors import InvalidInput
+from trainables.data.arrays import open_used
 from trainables.data.fingerprint import examine_content
 from trainables.data.readers import open_dataset
 from trainables.data.sources.division import divide
@@ -34,6 +36,35 @@ def test_each_image_is_in_one_split_and_each_class_in_all(pairs, val, test, seed
         assert not share or found.keys() == counts.keys()
     shuffled = random.sample(pairs, len(pairs))
     assert divide("elsewhere", {"train": shuffled}, shares) == divided
+
+
+@given(images(), st.sampled_from([0, 0.1, 0.3]), st.randoms(), st.integers(1, 4))
+def test_equal_files_of_a_class_are_in_one_split(pairs, test, random, kinds) -> None:
+    """A class of few kinds of files is refused, any other has its images near the shares."""
+    digests = {path: str(random.choice(range(2 + kinds))) for path, _ in pairs}
+    shares = SplitShares(val=0.2, test=test)
+    different = {label: {digests[path] for path, own in pairs if own == label} for _, label in pairs}
+    needed = 3 if test else 2
+    if min(map(len, different.values())) < needed:
+        with pytest.raises(InvalidInput, match="must hold a different image for each"):
+            divide("photos", {"train": pairs}, shares, digests)
+        return
+    divided = divide("photos", {"train": pairs}, shares, digests)
+    assert sorted(pair for found in divided.values() for pair in found) == sorted(pairs)
+    splits = {split: {(digests[path], label) for path, label in found} for split, found in divided.items()}
+    assert sum(map(len, splits.values())) == sum(map(len, different.values())), "each kind is in one split"
+    assert all({label for _, label in found} == different.keys() for found in splits.values())
+
+
+def test_a_copy_that_is_removed_moves_no_other_image() -> None:
+    pairs = [(f"{label}/{number}.jpg", label) for label in ("cat", "dog") for number in range(10)]
+    digests = {path: path for path, _ in pairs} | {"cat/0.jpg": "same", "cat/1.jpg": "same", "cat/2.jpg": "same"}
+    shares = SplitShares(val=0.3)
+    before = divide("photos", {"train": pairs}, shares, digests)
+    split = next(split for split, found in before.items() if ("cat/0.jpg", "cat") in found)
+    assert {("cat/1.jpg", "cat"), ("cat/2.jpg", "cat")} <= {*before[split]}
+    whole = divide("photos", {"train": pairs}, shares)
+    assert divide("photos", {"train": pairs}, shares, {path: path for path, _ in pairs}) == whole
 
 
 def test_another_seed_divides_otherwise() -> None:
@@ -82,11 +113,21 @@ def test_a_split_that_is_filled_in_for_some_rows_alone_is_refused(classes: Path,
     [
         ({"train": [("a", "cat")], "val": [("b", "cat")]}, {}, "for images without val, got a val; leave out"),
         ({"train": [("a", "cat")], "test": [("b", "cat")]}, {"test": 0.1}, "got a test and 0.1; leave out"),
-        ({"train": [("a", "cat")]}, {}, "an image for each of train, val, got 1 in cat; add images"),
+        ({"train": [("a", "cat")]}, {}, "a different image for each of train, val, got 1 in cat; add images to it,"),
+        (
+            {"train": [("a", "cat"), ("b", "dog"), ("c", "fox"), ("d", "fox")]},
+            {},
+            "for each of train, val, got 1 in cat, 1 in dog; add images to them, or remove the classes",
+        ),
+        (
+            {"train": [(name, name) for name in "abcdefgh"]},
+            {},
+            "got 1 in a, 1 in b, 1 in c, 1 in d, 1 in e and 3 more such classes; add images",
+        ),
         (
             {"train": [("a", "cat"), ("b", "cat")]},
             {"test": 0.1},
-            "an image for each of train, val, test, got 2 in cat; add images to it, or remove the class",
+            "a different image for each of train, val, test, got 2 in cat; add images to it, or remove the class",
         ),
         (
             {"train": [("a", "cat"), ("b", "cat"), ("c", "cat")]},
@@ -235,6 +276,41 @@ def test_splits_are_never_taken_for_classes(
         open_dataset(classes, shares=SplitShares(val=0.2, test=0.1))
 
 
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("train", "test"), r"split train must hold images, got 6 in train/ itself, in no class folder; make one"),
+        (("TrainSet", "ValSet"), r"got TrainSet/, ValSet/; .* may be splits: rename them if they are classes"),
+        (("cats_train", "cats_val"), r"got cats_train/, cats_val/; .* may be splits"),
+        (("Training",), r"split train must hold images, got 6 in Training/ itself"),
+    ],
+)
+def test_splits_without_folders_of_classes_are_never_taken_for_classes(
+    classes: Path, names: tuple[str, ...], said: str
+) -> None:
+    for label, name in zip(("cat", "dog"), names, strict=False):
+        moved(classes, (label, name))
+    for label in {"cat", "dog", "fox"} & {path.name for path in classes.iterdir()}:
+        shutil.rmtree(classes / label)
+    with pytest.raises(InvalidInput, match=said):
+        open_dataset(classes, shares=SplitShares())
+
+
+def test_classes_that_all_stand_for_train_are_classes(classes: Path) -> None:
+    moved(classes, ("cat", "train_blue"), ("dog", "train_red"), ("fox", "train_green"))
+    assert len(open_dataset(classes, shares=SplitShares()).classes) == 3
+
+
+def test_classes_one_folder_deeper_are_refused(classes: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=rf"got photos/ alone, which holds cat/, dog/, fox/; set data.root to {classes}"):
+        open_dataset(tmp_path, shares=SplitShares())
+    shutil.copytree(classes, tmp_path / "more")
+    with pytest.raises(InvalidInput, match=r"each class must be one folder, got cat/, dog/, fox/ in each of more/, photos/"):
+        open_dataset(tmp_path, shares=SplitShares())
+    (tmp_path / "more" / "cat").rename(tmp_path / "more" / "siamese")
+    assert open_dataset(tmp_path, shares=SplitShares()).classes == ("more", "photos"), "images may lie deeper"
+
+
 def test_classes_named_as_splits_are_classes(classes: Path) -> None:
     moved(classes, ("cat", "train"), ("dog", "testing"))
     assert open_dataset(classes, shares=SplitShares(val=0.2)).classes == ("fox", "testing", "train")
@@ -274,6 +350,34 @@ def test_the_division_stays_when_images_that_were_skipped_are_removed(classes: P
     removed = examine_content(open_dataset(classes, shares=shares), tmp_path / "cache", "skip")
     assert removed.fingerprints == skipped.fingerprints
     assert removed.dataset.splits == skipped.dataset.splits
+
+
+def test_equal_photos_are_kept_together_once_they_are_read(classes: Path, tmp_path: Path) -> None:
+    """In the order of their names alone, some copies would be in val and others in train."""
+    for number in range(6):
+        (classes / "cat" / f"copy{number}.png").write_bytes((classes / "cat" / "0.png").read_bytes())
+    listed = open_dataset(classes, shares=SplitShares(val=0.3))
+    for _ in ("read", "remembered"):
+        content = examine_content(listed, tmp_path / "cache")
+        assert content.remarks == (), "no image is in two splits"
+        copies = {
+            split
+            for split, samples in content.dataset.splits.items()
+            for sample in samples
+            if sample.path == "cat/0.png" or sample.path.startswith("cat/copy")
+        }
+        assert len(copies) == 1
+    data = DataConfig(root=classes, split=SplitShares(val=0.3))
+    assert open_used(data, tmp_path / "cache") == content.dataset
+    others = examine_content(open_dataset(classes, shares=SplitShares(val=0.3, seed=1)), tmp_path / "cache")
+    assert others.fingerprints != content.fingerprints
+
+
+def test_a_class_that_is_too_small_without_its_bad_images_names_them(classes: Path, tmp_path: Path) -> None:
+    for number in range(5):
+        (classes / "cat" / f"{number}.png").write_bytes(b"no image")
+    with pytest.raises(InvalidInput, match=r"got 1 in cat; add .* Left out, since they cannot be decoded: cat/0.png,"):
+        examine_content(open_dataset(classes, shares=SplitShares()), tmp_path / "cache", "skip")
 
 
 def test_divisions_that_differ_without_the_bad_images_alone_are_told_apart(tmp_path: Path, write_image) -> None:

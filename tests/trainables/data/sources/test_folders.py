@@ -1,3 +1,4 @@
+import shutil
 from collections import Counter
 
 import pytest
@@ -61,6 +62,30 @@ def test_a_class_folder_that_cannot_be_entered_is_named(photos):
     (photos / "val" / "bird").symlink_to("bird")
     with pytest.raises(InvalidInput, match=r"val/bird: every folder of images must be readable, got: Too many levels"):
         open_dataset(photos)
+
+
+def test_classes_one_folder_deeper_are_pointed_at(photos):
+    for split in SPLITS:
+        (photos / split).rename(photos / "images")
+        (photos / split).mkdir()
+        (photos / "images").rename(photos / split / "images")
+    with pytest.raises(
+        InvalidInput, match="train: must hold one folder per class, got images/ alone, which holds .*; move them up into"
+    ):
+        open_dataset(photos)
+
+
+def test_data_split_is_not_offered_where_train_has_no_classes(photos):
+    shutil.rmtree(photos / "val")
+    with pytest.raises(InvalidInput, match=r"set `data.split"):
+        open_dataset(photos)
+    for image in (photos / "train").glob("*/*"):
+        image.rename(photos / "train" / image.name)
+    for name in ("cat", "dog"):
+        (photos / "train" / name).rmdir()
+    with pytest.raises(InvalidInput, match=r"folder val/ is required") as refused:
+        open_dataset(photos)
+    assert "data.split" not in str(refused.value)
 
 
 def test_a_class_that_is_a_link_to_nothing_is_named(photos):
