@@ -70,7 +70,8 @@ Core seconds are those of the whole machine during the sweep, with Ray and its t
 in children of it. Equal sweeps differ by as much as the first column says, their drivers hardly.
 
 By themselves the clients take, for 64 such runs with the fewest calls, on all cores together: {_bare()}. That is the
-least that a tracker costs. The machine has {CORES} cores.
+least that a tracker costs: one whose client takes more than the target by itself cannot reach it in so short a sweep.
+The machine has {CORES} cores.
 
 {left_out([each for sides in found.values() for each in sides], "all")}.
 """

@@ -18,7 +18,13 @@ from search_spaces.permissions import check_readable, missing_permission
 from search_spaces.user_files import IMAGE, read_user_file
 from trainables.data.sources.class_names import alike_names, check_names, rename_remedy
 from trainables.data.sources.division import divide
-from trainables.data.sources.folders import LAYOUT, folder_entries, left_out_text, undivided_entries
+from trainables.data.sources.folders import (
+    LAYOUT,
+    folder_entries,
+    inner_folders_remark,
+    left_out_text,
+    undivided_entries,
+)
 from trainables.data.sources.image_walk import IMAGE_ENDINGS
 from trainables.data.sources.manifest import manifest_entries
 from trainables.data_config import DataConfig, SplitShares, TrainedOn
@@ -205,18 +211,23 @@ def open_dataset(
     if not root.is_dir():
         raise InvalidInput(f"{root}: data.root must be a folder, got {_what_is_at(root)}; check the path: {LAYOUT}")
     where, left_out = str(manifest or root), Counter[str]()
+    remarks: list[str] = []
     if manifest is not None:
         entries = manifest_entries(root, Path(manifest), SPLITS, splits, divided=shares is not None)
     elif shares is not None:
         entries = undivided_entries(root, splits, left_out)
     else:
         entries = folder_entries(root, splits, left_out)
+    if left_out:
+        remarks.append(left_out_text(left_out))
+    if manifest is None and (remark := inner_folders_remark(entries["train"])) is not None:
+        remarks.append(remark)
     undivided = None
     if shares is not None and entries.get("train"):
         undivided = Undivided(where, entries, shares)
         entries = divide(where, entries, shares)
     used = {split: entries[split] for split in splits if split in entries}
-    found = _dataset(root, where, used, [left_out_text(left_out)] if left_out else [])
+    found = _dataset(root, where, used, remarks)
     return replace(found, undivided=undivided)
 
 

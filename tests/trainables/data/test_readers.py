@@ -136,7 +136,7 @@ def _class_without_images(root: Path) -> None:
         (_empty_test, r"split test must hold images, got none; add some, or remove"),
         (_one_class, r"at least two classes, got one \(cat\); add"),
         (_extra_class, r"every class of val must also be in train, got cats; .*did you mean cat\?"),
-        (_class_without_images, r"train: every class of train must hold images, got none in fox; add images or remove"),
+        (_class_without_images, r"train: every class of train must hold images, got none in fox; add images, or move"),
     ],
 )
 def test_what_cannot_be_trained_on_is_refused(photos, damage, message):

@@ -22,9 +22,7 @@ LAYOUT = "expected are the folders train/ and val/ (test/ is optional), each wit
 _FOLDER_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 # Of data sets that have no folder train/: others may hold what is no split under these names.
 _LONG_NAMES = {"train": ("training",), "val": (), "test": ("testing",)}
-_SPLIT_OF = {
-    word: split for names in (_FOLDER_NAMES, _LONG_NAMES) for split, words in names.items() for word in words
-}
+_SPLIT_OF = {word: split for names in (_FOLDER_NAMES, _LONG_NAMES) for split, words in names.items() for word in words}
 # Of a name like train_set, TestImages or cats-val.
 _WORD = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 # So many folders are looked into for the remedy of a message.
@@ -89,6 +87,25 @@ def undivided_entries(root: Path, splits: Sequence[str], left_out: Counter[str])
     return {"train": entries}
 
 
+def inner_folders_remark(pairs: Sequence[tuple[str, str]]) -> str | None:
+    """Return a sentence where each class has the same folders: batch1/ and batch2/, each with cat/ and dog/."""
+    inner: dict[str, set[str]] = {}
+    for path, label in pairs:
+        parts = path.split("/")
+        folders = parts[2:-1] if parts[1] == label else parts[1:-1]
+        if not folders:
+            return None
+        inner.setdefault(label, set()).add(folders[0])
+    first, *others = inner.values()
+    if not others or len(first) < 2 or any(names != first for names in others):
+        return None
+    some = _folders_text(sorted(first)[:_LOOKED_INTO])
+    return (
+        f"the classes are {_folders_text(sorted(inner)[:_LOOKED_INTO])}, and each holds {some}: if these are the "
+        "classes, list the images with their classes in a manifest (data.manifest)"
+    )
+
+
 def _folders_text(names: Sequence[str]) -> str:
     return ", ".join(f"{name}/" for name in sorted(names))
 
@@ -117,24 +134,13 @@ def _flat_splits(names: Sequence[str]) -> Sequence[str]:
 
 
 def _check_classes(root: Path, folder: Path, classes: Sequence[Path]) -> None:
-    """Raise InvalidInput where the classes lie one folder deeper than expected: in one folder, or in each of several.
-
-    A class may hold its images in deeper folders, but not two or more the same folders as every other class.
-    """
-    if not classes or _holds_images(classes[0]):
+    """Raise InvalidInput where all classes lie one folder deeper than expected, in a folder of their own."""
+    if len(classes) != 1 or _holds_images(classes[0]) or len(below := _folders_of_images(classes[0])) < 2:
         return
-    below = [_folders_of_images(found) for found in classes]
-    if len(below[0]) < 2 or any(names != below[0] for names in below) or any(map(_holds_images, classes)):
-        return
-    inside = _folders_text(below[0][:_LOOKED_INTO])
-    if len(classes) == 1:
-        remedy = f"set data.root to {classes[0]}" if folder == root else f"move them up into {folder.name}/"
-        raise InvalidInput(
-            f"{folder}: must hold one folder per class, got {classes[0].name}/ alone, which holds {inside}; {remedy}"
-        )
+    remedy = f"set data.root to {classes[0]}" if folder == root else f"move them up into {folder.name}/"
     raise InvalidInput(
-        f"{folder}: each class must be one folder, got {inside} in each of {_folders_text([c.name for c in classes])}; "
-        "move the images of a class into one folder, or list them with their classes in a manifest (data.manifest)"
+        f"{folder}: must hold one folder per class, got {classes[0].name}/ alone, which holds "
+        f"{_folders_text(below[:_LOOKED_INTO])}; {remedy}"
     )
 
 

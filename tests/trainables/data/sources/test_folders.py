@@ -70,7 +70,8 @@ def test_classes_one_folder_deeper_are_pointed_at(photos):
         (photos / split).mkdir()
         (photos / "images").rename(photos / split / "images")
     with pytest.raises(
-        InvalidInput, match="train: must hold one folder per class, got images/ alone, which holds .*; move them up into"
+        InvalidInput,
+        match=r"train: must hold one folder per class, got images/ alone, which holds .*; move them up into",
     ):
         open_dataset(photos)
 
