@@ -80,6 +80,9 @@ class RunRecord(BaseModel):
     fingerprint: str
     """Fingerprint of the data set."""
 
+    sources: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of each file of weights and of each teacher that trials read, by its path."""
+
     sample_counts: dict[str, int]
     """Images by split."""
 

@@ -26,6 +26,7 @@ from search_spaces.documents import dump_yaml, read_mapping
 from search_spaces.errors import InvalidInput
 from search_spaces.space import Point
 from trainables.data.arrays import Arrays, Progress
+from trainables.loop.source_files import check_sources
 from trainables.result import TrialResult
 
 # Of the search alone: a confirmation trains without fixed views of the images, as a retraining does.
@@ -75,7 +76,9 @@ def plan_confirmation(run: RunFolder, top: int, seeds: int) -> ConfirmationPlan:
 def check_confirmation(plan: ConfirmationPlan, on_progress: Progress | None = None) -> Arrays:
     """Check what the trainings need; return the images. Raises InvalidInput where they are not those of the search."""
     arrays = check_inputs(plan.spec, on_progress)
-    if not arrays.fingerprints.is_trained(Ledger(plan.run).read_run().fingerprint):
+    record = Ledger(plan.run).read_run()
+    check_sources(plan.spec.corner_configs(), record.sources)
+    if not arrays.fingerprints.is_trained(record.fingerprint):
         raise InvalidInput(
             f"{plan.spec.data.root}: finalists must be confirmed on the images of their search, but they have changed "
             "since; restore them, or launch a new sweep"

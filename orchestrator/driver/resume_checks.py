@@ -10,6 +10,7 @@ from orchestrator.tuner.budget_meter import BudgetMeter
 from search_spaces.errors import InvalidInput
 from search_spaces.shell import thaw_command
 from trainables.data.arrays import Arrays
+from trainables.loop.source_files import check_sources
 from trainables.result import TrialResult
 from trainables.storage.place import Place
 
@@ -34,6 +35,7 @@ def check_resumable(spec: SweepSpec, run: RunFolder, record: RunRecord, named: P
             f"{spec.data.root}: a run must go on with the images it began with, but they have changed since; "
             "restore them, or launch a new sweep"
         )
+    check_sources(spec.corner_configs(), record.sources)
     return arrays
 
 

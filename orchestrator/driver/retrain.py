@@ -29,6 +29,7 @@ from trainables.data.arrays import decode_rest, load_arrays
 from trainables.data.readers import SPLITS, Dataset, open_configured
 from trainables.data_config import DataConfig, TrainedOn
 from trainables.loop.evaluate_checkpoints import evaluate_checkpoint
+from trainables.loop.source_files import check_sources
 from trainables.loop.train import train
 from trainables.result import EpochReport, TrialResult
 from trainables.storage.folders import TrialFolders, cache_folder
@@ -73,7 +74,7 @@ def retrain_winner(
     check_trackers(spec.tracking)
     cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
     config = _retrained_config(winner, on)
-    _check_images(run, winner.config.data, cache, budget)
+    _check_inputs(run, winner.config, cache, budget)
     fresh = run.here(run.winner).with_name(f".{run.winner.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     folders = TrialFolders(fresh / "checkpoints", fresh / "predictions.parquet", cache, budget)
@@ -116,16 +117,18 @@ def _write_record(folder: Path, made: TrialResult, test: Evaluation, on: Trained
     write_atomically(folder / RETRAIN_JSON, json.dumps({**asked, "test": test.to_json(), **done}, indent=1))
 
 
-def _check_images(run: RunFolder, data: DataConfig, cache: Path, budget: int | None) -> None:
-    """Raise InvalidInput for images that cannot be read, or are not those of the run, and without a test split.
+def _check_inputs(run: RunFolder, config: TrialConfig, cache: Path, budget: int | None) -> None:
+    """Raise InvalidInput for images that cannot be read, for images, weights and teacher that are not those of the run,
+    and without a test split.
 
     Before the training, and not after it. Where photos are divided, one that is added can move others from train to
     test: a winner that was chosen with them would be measured on them.
     """
+    data, record = config.data, Ledger(run).read_run()
     check_test_split(open_configured(data), data)
+    check_sources([config], record.sources)
     arrays = load_arrays(data, cache, SPLITS, budget=budget)
-    known = Ledger(run).read_run().fingerprint
-    if not arrays.fingerprints.is_trained(known):
+    if not arrays.fingerprints.is_trained(record.fingerprint):
         raise InvalidInput(
             f"{data.root}: retraining takes the images that the search had, but train or val has changed since: "
             "the winner was chosen on other images; restore them, or launch a new sweep"

@@ -106,6 +106,7 @@ def _assigner(spec: SweepSpec, ledger: Ledger) -> Callable[[TrialResult], Assign
             target=spec.budget.target,
             metrics_version=record.metrics_version,
             fingerprint=record.fingerprint,
+            sources=record.sources,
         )
 
     return assign

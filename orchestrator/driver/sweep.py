@@ -43,6 +43,7 @@ from orchestrator.tuner.tuner import make_tuner
 from search_spaces.errors import StorageFailed, SweepFailed, ThawError
 from search_spaces.shell import thaw_command
 from trainables.data.arrays import Arrays
+from trainables.loop.source_files import source_digests
 from trainables.result import TrialResult
 from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place
@@ -163,6 +164,7 @@ def create_run(run: RunFolder, spec: SweepSpec, arrays: Arrays, confirms: str | 
 def space_record(spec: SweepSpec) -> dict[str, Any]:
     """Return the fields of the run's record that come from the sweep file, which an extension changes."""
     return {
+        "sources": source_digests(spec.corner_configs()),
         "space": spec.space,
         "distributions": distributions_json(spec.search_space),
         "trials_planned": spec.search.trials,

@@ -5,7 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from analysis.run_folder import FIRST_GENERATION, Generation, RunFolder
 from orchestrator.spec.sections import Resources
@@ -48,6 +48,9 @@ class Assignment(BaseModel):
 
     fingerprint: str | None = None
     """Fingerprint of the images with which the run began; None: any will do."""
+
+    sources: dict[str, str] = Field(default_factory=dict)
+    """SHA-256 of the files of weights and of the teachers with which the run began, by path."""
 
     @property
     def run_folder(self) -> RunFolder:

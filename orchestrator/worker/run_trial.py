@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from orchestrator.worker.assignment import Assignment, EndKind, TrialEnd
 from orchestrator.worker.log_file import LogFile
@@ -29,12 +30,12 @@ def begin(assignment: Assignment) -> StartedTrial:
 
     _spare_the_collector()
     torch.set_num_threads(assignment.resources.threads)
-    config, folders, fingerprint = assignment.trial.config, assignment.folders, assignment.fingerprint
+    config, folders = assignment.trial.config, assignment.folders
+    began_with: dict[str, Any] = {"fingerprint": assignment.fingerprint, "sources": assignment.sources}
     if not checkpoint.exists(folders.last):
-        version = assignment.metrics_version
-        return (), train(config, folders, metrics_version=version, fingerprint=fingerprint)
+        return (), train(config, folders, metrics_version=assignment.metrics_version, **began_with)
     reports = checkpoint.CheckpointState.read(folders.last).reports
-    return reports, train(config, folders, folders.last, fingerprint=fingerprint)
+    return reports, train(config, folders, folders.last, **began_with)
 
 
 def end_of(error: Exception) -> TrialEnd:

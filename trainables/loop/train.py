@@ -3,6 +3,7 @@
 import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from trainables.data.node_cache import NodeCache
 from trainables.loop.checkpoint import CheckpointState, load_checkpoint, save_checkpoint
 from trainables.loop.learner import Learner
 from trainables.loop.optim import count_plateaus, epochs_without_improvement
+from trainables.loop.source_files import check_sources
 from trainables.model.freeze_plan import freeze_plan
 from trainables.result import EndedBy, EpochReport, best_report
 from trainables.storage.folders import TrialFolders
@@ -29,6 +31,7 @@ def train(
     metrics_version: int = METRICS_VERSION,
     *,
     fingerprint: str | None = None,
+    sources: Mapping[str, str] = MappingProxyType({}),
     keeps_newest: bool = False,
 ) -> Generator[EpochReport, None, None]:
     """Train one configuration; every `next()` is one epoch, its checkpoint on disk before its report is handed out.
@@ -40,15 +43,12 @@ def train(
     ends the trial and releases what it holds.
 
     Raises InvalidInput for data, weights or a checkpoint that cannot be used, and where the images of train and val do
-    not have the `fingerprint` that is given, TrialFailed when a loss is not finite,
+    not have the `fingerprint` that is given, or weights and teacher not the digests of `sources`, see `check_sources`;
+    TrialFailed when a loss is not finite,
     OutOfMemory when not even one image at a time fits, StorageFailed when a checkpoint cannot be written.
     """
-    arrays = load_arrays(config.data, folders.cache, budget=folders.cache_budget)
-    if fingerprint is not None and not arrays.fingerprints.is_trained(fingerprint):
-        raise InvalidInput(
-            f"{config.data.root}: images must be the same in every trial of a run, but they have changed since it "
-            "began; restore them, or start a new run"
-        )
+    check_sources([config], sources)
+    arrays = _load_images(config, folders, fingerprint)
     learner = Learner(config, arrays, NodeCache(folders.cache, folders.cache_budget))
     targets = learner.task.targets(arrays.dataset, "val")
     reports: list[EpochReport] = []
@@ -72,6 +72,16 @@ def train(
             _write(learner, arrays, folders, _state(learner, arrays, reports, metrics_version), outputs)
         learner.accelerator.wait_for_everyone()
         yield reports[-1]
+
+
+def _load_images(config: TrialConfig, folders: TrialFolders, fingerprint: str | None) -> Arrays:
+    arrays = load_arrays(config.data, folders.cache, budget=folders.cache_budget)
+    if fingerprint is not None and not arrays.fingerprints.is_trained(fingerprint):
+        raise InvalidInput(
+            f"{config.data.root}: images must be the same in every trial of a run, but they have changed since it "
+            "began; restore them, or start a new run"
+        )
+    return arrays
 
 
 def _validation(measured: Mapping[str, float], epoch: int, rate: float) -> dict[str, float]:
