@@ -3,13 +3,16 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
 
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator.driver.preflight import check_inputs
 from orchestrator.driver.resume_checks import budget_meter, check_resumable
+from orchestrator.driver.sweep import space_record
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput
+from trainables.model.build import bare_model
 from trainables.result import TrialResult
 from trainables.status import Status
 
@@ -53,6 +56,21 @@ def test_other_images_are_refused(begun: Ledger, spec: Callable[..., SweepSpec],
     Image.new("RGB", (32, 32), "white").save(few_images / "train" / "a" / "2.png")
     with pytest.raises(InvalidInput, match=r"photos: a run must go on with the images it began with, .*; restore them"):
         check_resumable(spec(), begun.run, begun.read_run(), NAMED)
+
+
+def test_other_weights_are_refused(
+    begun: Ledger, small_spec: Callable[..., SweepSpec], few_images: Path, tmp_path: Path
+) -> None:
+    weights = tmp_path / "w.safetensors"
+    save_file(bare_model("test_efficientnet", 2, seed=0).state_dict(), weights)
+    trial = {"epochs": 6, "architecture": "test_efficientnet", "weights": str(weights)}
+    spec = small_spec(data={"root": str(few_images), "image_size": 32}, trial=trial)
+    check_resumable(spec, begun.run, begun.read_run(), NAMED)  # begun by an older version, without digests
+    begun.update_run(**space_record(spec))
+    check_resumable(spec, begun.run, begun.read_run(), NAMED)
+    save_file(bare_model("test_efficientnet", 2, seed=1).state_dict(), weights)
+    with pytest.raises(InvalidInput, match=r"w.safetensors: weights and teachers must be the same .*; restore it, or"):
+        check_resumable(spec, begun.run, begun.read_run(), NAMED)
 
 
 def test_without_budget_a_run_is_resumed_only_where_nothing_is_left(
