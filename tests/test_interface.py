@@ -125,7 +125,7 @@ ADDED: dict[str, str] = {
     "commands: retrain --trial": "another trial than the first may be retrained",
     "commands: retrain --rank": "another trial than the first may be retrained",
     "records: winner/retrain.json is_chosen*": "a trial that a user retrained is the one that is exported",
-    "records: run.json sources*": "a trial on other weights, or with another teacher, than its run began with is refused",
+    "records: run.json sources*": "a trial on other weights than its run began with is refused",
     "records: run.json confirms*": "the trainings of finalists are shown in the group of their search",
     "files: confirm*": "finalists are trained in a run of their own within the run of the search",
     "*data.split*": "photos that are not split are divided",
