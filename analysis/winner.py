@@ -1,6 +1,7 @@
 """Winner on disk: the record of its retraining and its exported model. Light to import: no torch, no pandas."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from search_spaces.permissions import check_readable
 from search_spaces.shell import thaw_command
 from search_spaces.user_files import RECORD
 from trainables.bundle.variant import BENCHMARK_FILE, RECORD_FILE
+from trainables.data_config import TrainedOn
 from trainables.result import TrialResult
 from trainables.storage.place import Place, read_place
 
@@ -32,16 +34,28 @@ def run_winner(run: RunFolder) -> TrialResult:
     return confirmed_winner(run)
 
 
+def is_chosen(run: RunFolder) -> bool:
+    """Return whether a user has put a trial in the winner's place. Raises InvalidInput as `run_winner` does."""
+    record = _retrain_record(run)
+    return record is not None and bool(record.get("is_chosen"))
+
+
 def unconfirmed_remark(run: RunFolder) -> str | None:
-    """Return a sentence where the first of the leaderboard is not the winner since it was never confirmed; else None.
+    """Return a sentence where the winner is not the trial that leaderboard or confirmation recommend now; else None.
 
     Raises InvalidInput as `run_winner` does.
     """
     winner, first = run_winner(run), Leaderboard.from_run(run).winner()
+    if is_chosen(run):
+        best = confirmed_winner(run)
+        if best.trial_id == winner.trial_id:
+            return None
+        return (
+            f"trial {winner.trial_id} was chosen by hand and is the winner; without that it would be {best.trial_id}. "
+            f"`{thaw_command('retrain', run.root, '--trial', best.trial_id)}` takes that one"
+        )
     found = read_confirmation(run)
-    record = _retrain_record(run)
-    is_chosen = record is not None and record.get("is_chosen")
-    if is_chosen or found is None or not found.verdict or first.trial_id in found.tried:
+    if found is None or not found.verdict or first.trial_id in found.tried:
         return None
     return (
         f"trial {first.trial_id} now leads the leaderboard but was not confirmed; the winner is still finalist "
@@ -83,6 +97,47 @@ def retrained_trial(run: RunFolder, winner: TrialResult) -> TrialResult | None:
 
 def _remedy(run: RunFolder) -> str:
     return f"restore the file, or retrain the winner: {thaw_command('retrain', run.root)}"
+
+
+def weights_origin(run: RunFolder, winner: TrialResult) -> str:
+    """Return a phrase for the source of the winner's weights: its retraining where there is one, else the sweep.
+
+    Raises InvalidInput as `retrain_record` does.
+    """
+    record = retrain_record(run, winner)
+    if record is None:
+        return f"trial {winner.trial_id}, as trained in the sweep"
+    on = " on train+val" if record.get("on") == TrainedOn.TRAIN_AND_VAL else ""
+    return f"trial {winner.trial_id}, retrained{on}"
+
+
+def retraining_digest(run: RunFolder, winner: TrialResult) -> str | None:
+    """Return a digest of the winner's retraining, which is another one after the next; None without one.
+
+    Raises InvalidInput as `retrain_record` does.
+    """
+    record = retrain_record(run, winner)
+    return None if record is None else sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+
+def stale_export_remark(run: RunFolder) -> str | None:
+    """Return a sentence where RUN/export is not of the winner as it is now; None where it is, and before an export.
+
+    Raises InvalidInput for a record that cannot be used, and where no trial is COMPLETED.
+    """
+    record = _export_record(run)
+    if not isinstance(trial_id := record.get("trial_id"), str):
+        return None
+    winner = run_winner(run)
+    now, digest = weights_origin(run, winner), retraining_digest(run, winner)
+    origin = record.get("origin", now if trial_id == winner.trial_id else f"trial {trial_id}")
+    if origin == now and record.get("retraining", digest) == digest:
+        return None
+    newer = ", once more since" if origin == now else ""
+    return (
+        f"the exported model is {origin}, but the winner is {now}{newer}; export it: "
+        f"`{thaw_command('export', run.root)}`"
+    )
 
 
 def ensemble_name(count: int) -> str:

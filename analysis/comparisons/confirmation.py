@@ -5,6 +5,7 @@ The best of many validation scores is partly luck: of its seed, and of the image
 
 import math
 import statistics
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +18,10 @@ from trainables.config import Objective
 from trainables.interval import Interval
 from trainables.result import TrialResult
 from trainables.status import Status
+from trainables.task_catalog import metrics_of
 
 _CONFIDENCE = 0.95
+_ANY = Interval(-math.inf, math.inf)
 
 
 @dataclass(frozen=True)
@@ -173,11 +176,19 @@ def _compared(trained: Sequence[tuple[str, TrialResult]], objective: Objective) 
     for name, trial in trained:
         if trial.status is Status.COMPLETED and trial.objective is not None:
             values.setdefault(name, {})[trial.config.seed] = trial.objective
-    return compare_finalists(values, objective)
+    if not values:
+        return ()
+    metric = metrics_of(trained[0][1].config.task)[objective.metric]
+    return compare_finalists(values, objective, Interval(metric.low, metric.high))
 
 
-def compare_finalists(values: Mapping[str, Mapping[int, float]], objective: Objective) -> tuple[Finalist, ...]:
-    """Return the finalists, the best mean first, from their values by trial id and seed."""
+def compare_finalists(
+    values: Mapping[str, Mapping[int, float]], objective: Objective, bounds: Interval = _ANY
+) -> tuple[Finalist, ...]:
+    """Return the finalists, the best mean first, from their values by trial id and seed.
+
+    `bounds` are the values that the objective can have: Student's interval of few seeds may reach beyond them.
+    """
     sign = 1 if objective.mode == "max" else -1
     means = {name: statistics.fmean(found.values()) for name, found in values.items() if found}
     ordered = sorted(means, key=lambda name: (-sign * means[name], name))
@@ -185,7 +196,8 @@ def compare_finalists(values: Mapping[str, Mapping[int, float]], objective: Obje
     for name in ordered:
         own, best = [*values[name].values()], [*values[ordered[0]].values()]
         behind, p_value = (None, None) if name == ordered[0] else _distance(best, own, sign)
-        finalists.append(Finalist(name, dict(values[name]), means[name], _mean_interval(own), behind, p_value))
+        interval = _mean_interval(own, bounds)
+        finalists.append(Finalist(name, dict(values[name]), means[name], interval, behind, p_value))
     return tuple(finalists)
 
 
@@ -214,7 +226,9 @@ def confirmation_text(found: Confirmation) -> str:
         if len(equal) > 1
         else (f"{equal[0]} leads, but its distance to {behind[-1]} is uncertain")
     )
-    return f"no winner: {tie} (5 %){worse}; the best mean is that of {best.trial_id}{failed}"
+    together = f"5 % for all {math.comb(len(names), 2)} pairs together; intervals and p are of one pair"
+    level = together if len(others) > 1 else "5 %"
+    return f"no winner: {tie} ({level}){worse}; the best mean is that of {best.trial_id}{failed}"
 
 
 def finalist_key(trial: TrialResult) -> str:
@@ -228,14 +242,14 @@ def _best_first(run: RunFolder) -> Sequence[TrialResult]:
     return [entry.trial for entry in reversed(Leaderboard.from_run(run).entries) if entry.rank is not None]
 
 
-def _mean_interval(values: Sequence[float]) -> Interval | None:
+def _mean_interval(values: Sequence[float], bounds: Interval) -> Interval | None:
     from scipy import stats  # takes a second
 
     if len(values) < 2:
         return None
     mean, error = statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
     half = float(stats.t.ppf(0.5 + _CONFIDENCE / 2, len(values) - 1)) * error
-    return Interval(mean - half, mean + half)
+    return Interval(max(mean - half, bounds.low), min(mean + half, bounds.high))
 
 
 def _distance(best: Sequence[float], other: Sequence[float], sign: int) -> tuple[Interval | None, float | None]:
@@ -248,7 +262,9 @@ def _distance(best: Sequence[float], other: Sequence[float], sign: int) -> tuple
     if statistics.stdev(best) == statistics.stdev(other) == 0:
         # Without any spread Student's distribution says nothing; the permutation test counts the ways to divide them.
         return None, 2 / math.comb(len(best) + len(other), len(best)) if distance > 0 else 1.0
-    found = stats.ttest_ind(best, other, equal_var=False)
+    with warnings.catch_warnings():  # one of the two may be constant
+        warnings.simplefilter("ignore", RuntimeWarning)
+        found = stats.ttest_ind(best, other, equal_var=False)
     low, high = (sign * float(bound) for bound in found.confidence_interval(_CONFIDENCE))
     return Interval(min(low, high), max(low, high)), float(found.pvalue)
 

@@ -13,7 +13,8 @@ from analysis.predictions import output_classes, read_predictions
 from analysis.report.panel import RunData
 from analysis.run_folder import probe_id
 from analysis.run_store import RunStore
-from analysis.winner import exported_model
+from analysis.winner import exported_model, is_chosen, stale_export_remark
+from search_spaces.errors import InvalidInput
 from search_spaces.shell import thaw_command
 from search_spaces.space import parameters_text
 from trainables.interval import Interval
@@ -52,8 +53,7 @@ def answer(data: RunData) -> SearchAnswer:
         return SearchAnswer(lead, "", tuple(text for text in texts if text), *_next_step(data, ranked))
     winner = data.winner or ranked[0]
     ranked = [winner, *(entry for entry in ranked if entry is not winner)]
-    config = winner.trial.config
-    lead = f"{config.architecture} with strategy {config.strategy} leads: {data.metric} {winner.objective:.3f}"
+    lead = f"{_place(data, winner, len(ranked))}: {data.metric} {winner.objective:.3f}"
     bounds = _interval(data, winner)
     if bounds is not None:
         images, interval = bounds
@@ -67,11 +67,24 @@ def answer(data: RunData) -> SearchAnswer:
     found += [_on_test(data), _failures(data)]
     reasons = [text for text in found if text]
     settings_text = f"Trial {winner.trial.trial_id}: {parameters_text(winner.trial.parameters)}"
-    if bounds is not None and len(ranked) > 1:
+    if bounds is not None and winner.rank == 1 and len(ranked) > 1:
         settings_text += (
             f". The best of {len(ranked)} was chosen on these images: on others it is likely to be less good."
         )
     return SearchAnswer(f"{lead}.", settings_text, tuple(reasons), *_next_step(data, ranked))
+
+
+def _place(data: RunData, winner: Entry, count: int) -> str:
+    """Return the winner's settings in short, and what makes it the winner."""
+    config = winner.trial.config
+    name = f"{config.architecture} with strategy {config.strategy}"
+    if winner.rank == 1:
+        return f"{name} leads"
+    place = f"rank {winner.rank} of {count} in the search"
+    try:
+        return f"{name} was chosen by hand, {place}" if is_chosen(data.run) else f"{name} is the best finalist, {place}"
+    except InvalidInput:
+        return name
 
 
 def _interval(data: RunData, winner: Entry) -> tuple[int, Interval] | None:
@@ -98,17 +111,22 @@ def _against_runner_up(data: RunData, ranked: list[Entry]) -> str:
     if len(ranked) < 2:
         return ""
     winner, second = ranked[:2]
-    name = f"the runner-up, trial {second.trial.trial_id} ({second.objective:.3f})"
+    is_first = winner.rank == 1
+    role = "the runner-up" if is_first else "the first of the leaderboard"
+    name = f"{role}, trial {second.trial.trial_id} ({second.objective:.3f})"
     names = winner.trial.trial_id, second.trial.trial_id
     found = paired_difference(data.run, *names, data.metric, data.board.metrics_version)
     if found is None:
         is_known = statistic_of(data.metric) is not None
         reason = "without readable predictions of both" if is_known else f"for {data.metric}, which has no interval"
-        return f"It is followed by {name}; whether the difference is real is not known {reason}."
+        order = "It is followed by" if is_first else "It stands behind"
+        return f"{order} {name}; whether the difference is real is not known {reason}."
     value, (low, high) = found.difference.value, found.difference.interval
     figures = f"{value:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}"
     if low > 0:
         return f"It is better than {name}: {figures}."
+    if high < 0:
+        return f"It is worse than {name}: {figures}."
     return f"These images cannot tell it apart from {name}: {figures}."
 
 
@@ -164,6 +182,13 @@ def _on_test(data: RunData) -> str:
     return f"Trained again, it reaches {metric} {test['metrics'][metric]:.3f}{interval} on the test split."
 
 
+def _has_stale_export(data: RunData) -> bool:
+    try:
+        return stale_export_remark(data.run) is not None
+    except InvalidInput:
+        return True
+
+
 def _next_step(data: RunData, ranked: list[Entry]) -> tuple[str, str]:
     root, entries = data.run.root, data.board.entries
     ended = sum(not entry.trial.status.unfinished for entry in entries)
@@ -176,9 +201,10 @@ def _next_step(data: RunData, ranked: list[Entry]) -> tuple[str, str]:
         first = [entry.trial.trial_id for entry in entries[:1]]
         return "Look at the log of a trial.", thaw_command("logs", root, *first)
     if data.retrained is not None:
-        if (model := exported_model(data.run)) is not None:
+        if (model := exported_model(data.run)) is not None and not _has_stale_export(data):
             return "The winner is exported: let it label photos.", f"{thaw_command('predict', model)} PHOTOS"
-        return "Export the winner, to use it without PyTorch.", thaw_command("export", root)
+        again = ", which was trained again since its export" if model is not None else ", to use it without PyTorch"
+        return f"Export the winner{again}.", thaw_command("export", root)
     names = sorted((entry.trial.trial_id for entry in entries), key=by_id)
     is_late = names.index(ranked[0].trial.trial_id) >= _LATE * len(names)
     if len(names) >= _FEW and is_late:

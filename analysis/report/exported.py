@@ -6,7 +6,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from analysis.report.panel import COLORS, Panel, RunData, plain
-from analysis.winner import exported_calibration, exported_trial, measured_cost
+from analysis.winner import exported_calibration, measured_cost, stale_export_remark
 from search_spaces.errors import InvalidInput
 
 
@@ -62,7 +62,12 @@ def latency(data: RunData) -> Panel | None:
                     name=f"batch of {batch}",
                     orientation="h",
                     marker={"color": color},
-                    error_x={"type": "data", "array": [1000 * (row["p95"] - row["p50"]) for _, row in own]},
+                    error_x={
+                        "type": "data",
+                        "symmetric": False,
+                        "array": [1000 * (row["p95"] - row["p50"]) for _, row in own],
+                        "arrayminus": [0.0 for _ in own],
+                    },
                     text=[f"{row['images_per_second']:.3g} images/s, {row['size'] / 1e6:.1f} MB" for _, row in own],
                     textposition="none",
                     hovertemplate="%{y}: %{x:.3g} ms, %{text}<extra></extra>",
@@ -81,12 +86,11 @@ def latency(data: RunData) -> Panel | None:
 
 
 def _is_of_another(data: RunData) -> bool:
-    """Return whether the exported model is that of a trial that is no longer the winner."""
+    """Return whether the exported model is not that of the winner as it is now."""
     try:
-        name = exported_trial(data.run)
+        return stale_export_remark(data.run) is not None
     except InvalidInput:
         return True
-    return name is not None and data.winner is not None and name != data.winner.trial.trial_id
 
 
 def _name(row: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ def finalists(data: RunData) -> Panel | None:
             text=[f"seed {seed}" for finalist in shown for seed in finalist.values],
         )
     )
-    half = [0.0 if each.interval is None else each.interval.high - each.mean for each in shown]
+    reach = [(each.mean, *(each.interval or (each.mean, each.mean))) for each in shown]
     made.add_trace(
         go.Scatter(
             x=[finalist.mean for finalist in shown],
@@ -33,7 +33,13 @@ def finalists(data: RunData) -> Panel | None:
             mode="markers",
             name="mean, 95 %",
             marker={"color": COLORS[0], "size": 11, "symbol": "diamond"},
-            error_x={"type": "data", "array": half, "color": COLORS[0]},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [high - mean for mean, _, high in reach],
+                "arrayminus": [mean - low for mean, low, _ in reach],
+                "color": COLORS[0],
+            },
         )
     )
     made.update_layout(

@@ -23,7 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MultipleLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, MultipleLocator, NullFormatter, PercentFormatter
 from PIL import Image
 
 _WIDTH, _DPI = 900, 100
@@ -165,6 +165,8 @@ class _Plot:
 
     def __init__(self, axes: Axes, layout: Any, x: str, y: str) -> None:
         self.axes, self.layout, self.stacked = axes, layout, layout.barmode == "stack"
+        self.bars: list[Any] = []
+        """Traces of bars that stand beside each other at one place."""
         self.x, self.y = _Axis(_axis(layout, x)), _Axis(_axis(layout, y))
         self.names = (x, y)
         self.ends: dict[float, float] = {}
@@ -173,6 +175,7 @@ class _Plot:
     def draw(self, traces: Sequence[Any]) -> None:
         """Draw all traces, then the axes, whose names are known only then."""
         kinds: dict[str, Callable[[Any], None]] = {"scatter": self._scatter, "bar": self._bar, "heatmap": self._heatmap}
+        self.bars = [trace for trace in traces if trace.type == "bar" and self.layout.barmode == "group"]
         for trace in traces:
             if trace.type in kinds:
                 kinds[trace.type](trace)
@@ -206,17 +209,27 @@ class _Plot:
                     x[own], y[own], np.broadcast_to(sizes, x.shape)[own], marker=_MARKERS[symbol], **filled,
                     label=label if "lines" not in mode else None, linewidths=1, zorder=_POINTS, **look,
                 )  # fmt: skip
-        if trace.error_x.array is not None:
-            errors = [trace.error_x.arrayminus, trace.error_x.array]
-            self.axes.errorbar(x, y, xerr=errors, fmt="none", ecolor=trace.marker.color, capsize=3)
+        self._errors(trace, x, y, trace.marker.color)
+
+    def _errors(self, trace: Any, x: Any, y: Any, color: Any) -> None:
+        """Draw the reach of each value; one without an own lower reach is symmetric."""
+        above = trace.error_x.array
+        if above is not None:
+            below = above if trace.error_x.arrayminus is None else trace.error_x.arrayminus
+            self.axes.errorbar(x, y, xerr=[below, above], fmt="none", ecolor=color, capsize=3, zorder=_POINTS)
 
     def _bar(self, trace: Any) -> None:
         lengths, places = np.asarray(trace.x, dtype=float), self.y.positions(trace.y)
         starts = np.array([self.ends.get(place, 0.0) if self.stacked else 0.0 for place in places])
         label = _text(trace.name) if trace.name and trace.showlegend is not False else None
-        self.axes.barh(places, lengths, left=starts, color=trace.marker.color, label=label, height=0.7, zorder=_LINES)
+        height = 0.7 / max(1, len(self.bars))
+        if self.bars:  # the first one below, as Plotly has it
+            places = places + (self.bars.index(trace) - (len(self.bars) - 1) / 2) * height
+        color = trace.marker.color
+        self.axes.barh(places, lengths, left=starts, color=color, label=label, height=height, zorder=_LINES)
+        self._errors(trace, starts + lengths, places, "black")
         self.ends |= dict(zip(places.tolist(), (starts + lengths).tolist(), strict=True))
-        if trace.text is None:
+        if trace.text is None or trace.textposition == "none":
             return
         for place, end, text in zip(places, starts + lengths, trace.text, strict=True):
             self.axes.annotate(_text(text), (end, place), (4, 0), textcoords="offset points", va="center", fontsize=8)
@@ -307,6 +320,8 @@ class _Axis:
                     label.set(ha="right", rotation_mode="anchor")
         if self.axis.range is not None and not self.names:
             of("set_{}lim")(*(np.power(10.0, self.axis.range) if self.axis.type == "log" else self.axis.range))
+        if (self.axis.tickformat or "").endswith("%"):
+            own.set_major_formatter(PercentFormatter(1))
         if self.axis.autorange == "reversed":
             of("invert_{}axis")()
         if self.axis.visible is False:

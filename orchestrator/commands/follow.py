@@ -115,8 +115,10 @@ class SweepReporter:
         if outcome is None:
             return
         if self.log is None:
-            if shown or outcome.interrupted:
+            if shown:
                 _show(outcome, hints=not self.quiet)
+            elif outcome.interrupted:
+                self.say(f"stopped; go on with the same command, or with: {escaped(thaw_command('resume', run))}")
         elif outcome.baseline is not None:
             self.log.baseline(outcome.baseline)
         if outcome.interrupted:

@@ -20,6 +20,7 @@ from orchestrator.commands.options import (
     output,
     print_json,
     prose,
+    warn_of,
 )
 from search_spaces.errors import InvalidInput
 from search_spaces.paths import as_path
@@ -196,21 +197,25 @@ def _model_file(model: Place, trial: str | None, rank: int | None) -> Place:
     """Return the model.onnx that is meant: a file, or the one of a run. Raises InvalidInput where there is none."""
     from analysis.run_folder import open_run
     from analysis.selection import choose_trial
-    from analysis.winner import exported_model
+    from analysis.winner import MODEL_ONNX, exported_model, exported_trial, stale_export_remark
 
     chosen = [option for option, value in (("--trial", trial), ("--rank", rank)) if value is not None]
     if not chosen and not (model.is_dir() and (model / "run.json").is_file()):
         if isinstance(model, BucketPath) and not model.is_file():
             raise InvalidInput(f"{model}: no such model; give the model.onnx that `thaw export` wrote, or its run")
-        return model
+        return model / MODEL_ONNX if model.is_dir() and (model / MODEL_ONNX).is_file() else model
     if model.is_file():
         raise InvalidInput(f"{chosen[0]}: must stand with a run, got the file {model}; give the folder of the run")
     run = open_run(model)
     found = choose_trial(run, trial, rank)
     name = None if found is None else found.trial_id
     exported = exported_model(run, name)
+    if exported is None and name is not None and exported_trial(run) == name:
+        exported = exported_model(run)
     if exported is None:
         command = thaw_command("export", model, *(() if name is None else ("--trial", name)))
         which = "its winner" if name is None else f"trial {name}"
         raise InvalidInput(f"{model}: must have an exported model of {which}, got none; export it: `{command}`")
+    if name is None and (remark := stale_export_remark(run)) is not None:
+        warn_of([remark])
     return exported

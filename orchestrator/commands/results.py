@@ -82,8 +82,7 @@ def evaluate(
     if not named:
         _warn_of_records(run, takes_winner=not ranks and ensemble is None)
     measured = evaluate_trials(run, named, ranks=ranks, split=split, tta=tta.value, ensemble=ensemble)
-    if measured.has_seen_val:
-        warn_of(["--split val: its images were trained on; only test says how good the model is on new ones"])
+    warn_of(measured.remarks)
     evaluation = measured.evaluation
     if format is Format.JSON:
         what = {"trial_ids": list(measured.trial_ids), "origin": measured.origin, "tta": tta.value}
@@ -264,6 +263,8 @@ def _print_export(exported: "Exported", place: Place, format: Format) -> None:
             document["pixels"] = exported.pixels.to_json()
         if exported.page is not None:
             document["page"] = str(place.with_name(exported.page.name))
+        if exported.removed:
+            document["removed"] = list(exported.removed)
         print_json(document)
         return
     prose(output, f"{escaped(place)} ({exported.origin}, opset {bundle.opset})")
@@ -276,6 +277,8 @@ def _print_export(exported: "Exported", place: Place, format: Format) -> None:
         prose(output, f"{escaped(place.with_name(PIXELS_FILE))}: {pixels_text(exported.pixels)}")
     if exported.page is not None:
         prose(output, f"{escaped(place.with_name(exported.page.name))}: open it in a browser, it needs nothing else")
+    if exported.removed:
+        prose(output, f"removed, as they were made of the model before: {escaped(', '.join(exported.removed))}")
 
 
 def _warn_of_records(run: Any, *, takes_winner: bool = True) -> None:

@@ -29,7 +29,8 @@ from search_spaces.terminal_text import without_colors, without_controls
 from search_spaces.user_files import RUN_FILE
 
 if TYPE_CHECKING:
-    from analysis.comparisons.confirmation import Confirmation
+    from analysis.run_folder import RunFolder
+    from orchestrator.commands.follow import SweepReporter
 
 STOP_TIMEOUT = 120.0
 FOLLOW_SECONDS = 1.0
@@ -227,12 +228,8 @@ def confirm(
     with sweep_reporter(quiet=quiet or format is Format.JSON, log_format=log_format) as tell:
         from analysis.heartbeat import is_alive
         from analysis.run_folder import open_run
-        from orchestrator.driver.confirm import (
-            check_confirmation,
-            confirm_finalists,
-            confirmation_of,
-            plan_confirmation,
-        )
+        from analysis.winner import unconfirmed_remark
+        from orchestrator.driver.confirm import check_confirmation, confirm_finalists, plan_confirmation
         from orchestrator.tracking.configured_trackers import publish_summary
 
         folder = open_run(run)
@@ -242,25 +239,48 @@ def confirm(
         names = ", ".join(trial.trial_id for trial in plan.finalists)
         tell.say(f"{names}: {len(plan.seeds)} trainings each, run {escaped(folder.confirm)}")
         if len(plan.finalists) < top:
-            tell.warn(f"--top {top}: the run has {len(plan.finalists)} finalists that differ in more than their seed")
+            only = f"{len(plan.finalists)} finalist{'s' if len(plan.finalists) > 1 else ''}"
+            tell.warn(f"--top {top}: the run has {only} that differ in more than their seed")
+        _tell_begun(tell, folder)
         with decoding_bar(quiet=not tell.talks) as on_decoding:
             arrays = check_confirmation(plan, on_decoding)
-        tell.follow(
-            plan.spec,
-            folder.confirm,
-            lambda observers: confirm_finalists(plan, arrays, observers, address),
-            shown=False,
-        )
-        _print_confirmation(confirmation_of(plan), format if tell.log is None else None)
+        try:
+            tell.follow(
+                plan.spec,
+                folder.confirm,
+                lambda observers: confirm_finalists(plan, arrays, observers, address),
+                shown=False,
+            )
+        except typer.Exit:  # a user has stopped it; the trials of its run have other ids than the finalists
+            _print_confirmation(folder, format if tell.log is None else None)
+            raise
+        _print_confirmation(folder, format if tell.log is None else None)
         publish_summary(folder, plan.spec.tracking, show_problem)
-        tell.say(f"\nretrain and test the best: {escaped(thaw_command('retrain', run))}")
+        remark = unconfirmed_remark(folder)
+        if remark is None:
+            tell.say(f"\nretrain and test the best: {escaped(thaw_command('retrain', run))}")
+        else:
+            tell.warn(remark)
 
 
-def _print_confirmation(found: "Confirmation", format: Format | None) -> None:
-    """Print the finalists; not at all where events are printed instead."""
-    from analysis.comparisons.confirmation import confirmation_text
+def _tell_begun(tell: "SweepReporter", run: "RunFolder") -> None:
+    """Say that trainings of an earlier call are finished as well."""
+    from analysis.comparisons.confirmation import read_confirmation
+
+    begun = read_confirmation(run)
+    if begun is not None and not begun.is_done:
+        ended = begun.completed + begun.failed
+        tell.say(f"{ended} of the {begun.planned} trainings of an earlier call have ended; the others are done first")
+
+
+def _print_confirmation(run: "RunFolder", format: Format | None) -> None:
+    """Print the finalists; not at all where events are printed instead, and before the first training."""
+    from analysis.comparisons.confirmation import confirmation_text, read_confirmation
     from orchestrator.terminal.confirmation import confirmation_table
 
+    found = read_confirmation(run)
+    if found is None:
+        return
     if format is Format.JSON:
         print_json(found.to_json())
     elif format is Format.TABLE:

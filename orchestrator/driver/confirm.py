@@ -4,13 +4,13 @@ That run has the space of the search with the seed as a further dimension, and e
 all commands for runs work on it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-from analysis.comparisons.confirmation import Confirmation, finalist_key, read_confirmation
+from analysis.comparisons.confirmation import finalist_key
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, claimed_run
@@ -24,7 +24,7 @@ from orchestrator.tracking.observer import Observer
 from orchestrator.tracking.sweep_identity import SweepIdentity
 from search_spaces.documents import dump_yaml, read_mapping
 from search_spaces.errors import InvalidInput
-from search_spaces.space import Point
+from search_spaces.space import Point, SearchSpace
 from trainables.data.arrays import Arrays, Progress
 from trainables.loop.source_files import check_sources
 from trainables.result import TrialResult
@@ -55,7 +55,7 @@ def plan_confirmation(run: RunFolder, top: int, seeds: int) -> ConfirmationPlan:
     """Plan the training of the `top` best trials under so many `seeds`; trials that differ in their seed count once.
 
     A run with fewer COMPLETED trials has fewer finalists. Raises InvalidInput where it has none, and for a finalist
-    that lies outside of the space since an extension.
+    that lies outside of a conditional space since an extension.
     """
     board = Leaderboard.from_run(run)
     board.winner()  # the message where no trial is COMPLETED
@@ -117,13 +117,6 @@ def confirm_finalists(
     return None
 
 
-def confirmation_of(plan: ConfirmationPlan) -> Confirmation:
-    """Read what the trainings say so far."""
-    found = read_confirmation(plan.run)
-    assert found is not None
-    return found
-
-
 def _extension(plan: ConfirmationPlan, known: Sequence[TrialResult], trials: int) -> Extended:
     """Plan exactly the trainings that are missing, to so many in all, in the space that the search has by now."""
     seeds = sorted({*plan.seeds, *(trial.config.seed for trial in known)})
@@ -149,12 +142,25 @@ def _confirming(
         **raw,
         "name": run.confirm.name,
         "trial": {**fixed, "feature_views": 0},
-        "space": {**space, _SEED: {"choice": [*seeds]}},
+        "space": {**_holding(space, finalists), _SEED: {"choice": [*seeds]}},
         "search": {"sampler": "random", "trials": len(points), "probe": False, "points": points},
         "stopping": "none",
         "budget": {},
         "storage": {**raw.get("storage", {}), "root": str(root), "keep_best": None},
     }
+
+
+def _holding(space: Mapping[str, Any], finalists: Sequence[TrialResult]) -> dict[str, Any]:
+    """Return the space where a setting takes the finalists' values if an extension has left one of them outside."""
+    found = dict(space)
+    for name, domain in space.items():
+        values = [*dict.fromkeys(finalist.parameters[name] for finalist in finalists if name in finalist.parameters)]
+        if not isinstance(domain, Mapping) or "when" in domain:
+            continue
+        alone = SearchSpace.parse({name: domain}, {})
+        if not all(alone.contains({name: value}) for value in values):
+            found[name] = {"choice": values}
+    return found
 
 
 def _settings(finalist: TrialResult) -> Point:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from analysis.run_folder import open_run
 from analysis.selection import best_completed, choose_trials
-from analysis.winner import retrain_record, run_winner
+from analysis.winner import retrain_record, run_winner, weights_origin
 from orchestrator.results.export import winner_weights
 from orchestrator.results.retention import trial_weights
 from orchestrator.spec.loading import load_run
@@ -35,8 +35,8 @@ class EvaluatedTrials:
     evaluation: Evaluation
     """Evaluation on the split that was asked for."""
 
-    has_seen_val: bool = False
-    """True where the figures are of val, and its images were trained on."""
+    remarks: tuple[str, ...] = ()
+    """Sentences about what the figures do not say."""
 
 
 def evaluate_trials(
@@ -58,7 +58,8 @@ def evaluate_trials(
     if split not in SPLITS:
         raise InvalidInput(f"--split: {one_of(split, SPLITS)}")
     run = open_run(folder)
-    has_seen_val = False
+    remarks: list[str] = []
+    known: str | None = None
     if trial_ids or ranks or ensemble is not None:
         if ensemble is not None and (trial_ids or ranks):
             raise InvalidInput(
@@ -71,13 +72,17 @@ def evaluate_trials(
         origin = f"trial {names}, as trained in the sweep" if len(trials) == 1 else f"soft vote of the trials {names}"
     else:
         trials = [run_winner(run)]
-        winners, origin = winner_weights(run, trials[0])
-        weights = [winners]
+        weights, origin = [winner_weights(run, trials[0])], weights_origin(run, trials[0])
         record = retrain_record(run, trials[0])
-        has_seen_val = split == "val" and record is not None and record.get("on") == TrainedOn.TRAIN_AND_VAL
+        if split == "val" and record is not None and record.get("on") == TrainedOn.TRAIN_AND_VAL:
+            remarks.append("--split val: its images were trained on; only test says how good the model is on new ones")
+        if split == "test" and record is not None:
+            known = record["test"].get("fingerprint")
     storage = load_run(run).storage
     cache, budget = cache_folder(storage.cache_dir), cache_budget(storage.cache_budget)
     with ExitStack() as stack:
         checkpoints = [stack.enter_context(folder) for folder in weights]
         evaluation = evaluate_checkpoints(checkpoints, split, cache, tta, budget)
-    return EvaluatedTrials(tuple(trial.trial_id for trial in trials), origin, evaluation, has_seen_val)
+    if known is not None and known != evaluation.fingerprint:
+        remarks.append("the images of test have changed since `retrain` measured them: the two figures do not compare")
+    return EvaluatedTrials(tuple(trial.trial_id for trial in trials), origin, evaluation, tuple(remarks))

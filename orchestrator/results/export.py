@@ -15,7 +15,7 @@ from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, open_run
 from analysis.run_store import RunStore, write_atomically
 from analysis.selection import best_completed
-from analysis.winner import ensemble_name, retrain_record, run_winner
+from analysis.winner import ensemble_name, retrain_record, retraining_digest, run_winner, weights_origin
 from orchestrator.results.card import CardFacts, model_card
 from orchestrator.results.retention import trial_weights
 from orchestrator.spec.loading import load_run
@@ -62,6 +62,9 @@ class Exported:
 
     page: Path | None
     """Page that classifies photos, on this machine; None where it was not asked for."""
+
+    removed: tuple[str, ...] = ()
+    """Names of files made of the model before, which are gone: variants, and its measurements."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,8 @@ def export_winner(
     run = open_run(folder)
     winner = run_winner(run)
     tracking = load_run(run).tracking
-    weights, origin = winner_weights(run, winner)
-    exported = _export(run, run.export, _one(winner, weights, origin), wanted)
+    source = _one(winner, winner_weights(run, winner), weights_origin(run, winner))
+    exported = _export(run, run.export, source, wanted)
     publish_summary(run, tracking, on_problem)
     return exported
 
@@ -154,13 +157,11 @@ def _one(trial: TrialResult, weights: AbstractContextManager[Path], origin: str)
     return _Source((trial,), origin, model, state, validation)
 
 
-def winner_weights(run: RunFolder, winner: TrialResult) -> tuple[AbstractContextManager[Path], str]:
-    """Return the winner's checkpoint on this machine, retrained if that was done, and a phrase for its source."""
-    record = retrain_record(run, winner)
-    if record is not None:
-        on = " on train+val" if record.get("on") == TrainedOn.TRAIN_AND_VAL else ""
-        return RunStore(run).reading(run.winner / "checkpoints" / "best"), f"trial {winner.trial_id}, retrained{on}"
-    return trial_weights(run, winner), f"trial {winner.trial_id}, as trained in the sweep"
+def winner_weights(run: RunFolder, winner: TrialResult) -> AbstractContextManager[Path]:
+    """Return the winner's checkpoint on this machine, retrained if that was done."""
+    if retrain_record(run, winner) is not None:
+        return RunStore(run).reading(run.winner / "checkpoints" / "best")
+    return trial_weights(run, winner)
 
 
 def _trained_on(state: CheckpointState, cache: Path) -> Dataset:
@@ -192,6 +193,7 @@ def _export(run: RunFolder, place: Place, source: _Source, wanted: WantedVariant
             f"--variant: is judged on images that were not trained on, got a model trained on {data.train_on}; "
             f"export it without, or retrain on train: {thaw_command('retrain', run.root)}"
         )
+    made_before = [name for name in DERIVED_FILES if RunStore(run).has(place / name)]
     bundle = task.export(
         model,
         labels=state.classes,
@@ -208,8 +210,9 @@ def _export(run: RunFolder, place: Place, source: _Source, wanted: WantedVariant
     # Counts alone: names of photos stay at home.
     more: dict[str, Any] = {"thaw.skipped_images": skipped} if skipped else {}
     if len(source.trials) > 1:
-        voters = [{"trial_id": each.trial_id, "architecture": each.config.architecture} for each in source.trials]
-        more["thaw.ensemble"] = voters
+        more["thaw.ensemble"] = [
+            {"trial_id": each.trial_id, "architecture": each.config.architecture} for each in source.trials
+        ]
     if more:
         write_metadata(bundle.model, more)
     variants = _variants(task, model, bundle, dataset, wanted) if wanted.judged else ()
@@ -219,10 +222,17 @@ def _export(run: RunFolder, place: Place, source: _Source, wanted: WantedVariant
     facts = CardFacts(run, record, source.trials, source.origin, bundle, variants, dataset, source.validation)
     page = None if runtime is None else write_web_page(bundle, record.name, facts.architecture, runtime)
     write_atomically(run.here(place) / CARD_FILE, model_card(facts))
-    told = {"trial_id": source.trials[0].trial_id, "origin": source.origin, "calibration": bundle.calibration}
-    write_atomically(run.here(place) / RECORD_FILE, json.dumps(told))
+    write_atomically(run.here(place) / RECORD_FILE, _record(run, source, bundle))
     _publish(RunStore(run), place, bundle.model)
-    return Exported(bundle, source.origin, variants, pixels, page)
+    removed = tuple(name for name in made_before if not RunStore(run).has(place / name))
+    return Exported(bundle, source.origin, variants, pixels, page, removed)
+
+
+def _record(run: RunFolder, source: _Source, bundle: ExportBundle) -> str:
+    """Return what later commands have to know of an export."""
+    trial = source.trials[0]
+    told = {"trial_id": trial.trial_id, "origin": source.origin, "retraining": retraining_digest(run, trial)}
+    return json.dumps({**told, "calibration": bundle.calibration})
 
 
 def _variants(

@@ -241,7 +241,10 @@ def prediction_table(predictions: Iterable[Prediction]) -> Table:
 def benchmark_table(measurements: Sequence[Measurement]) -> Table:
     """Return one row per model, runtime, number of threads and batch size, times in milliseconds."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    several = len({each.model for each in measurements}) > 1
+    models = {each.model for each in measurements}
+    several = len(models) > 1
+    # Of one folder the names of the files say which is which.
+    folders = {model.rpartition("/")[0] for model in models}
     if several:
         table.add_column("model", overflow="fold")
     table.add_column("runtime")
@@ -250,7 +253,7 @@ def benchmark_table(measurements: Sequence[Measurement]) -> Table:
     for each in measurements:
         runtime = {"onnxruntime": "ONNX", "pytorch": "PyTorch"}[each.runtime]
         table.add_row(
-            *([safe_text(each.model)] if several else []),
+            *([safe_text(each.model.rpartition("/")[2] if len(folders) == 1 else each.model)] if several else []),
             runtime if each.device == "CPU" else f"{runtime}, {each.device}",
             *(str(each.threads), str(each.batch)),
             *(_three_digits(seconds * 1000) for seconds in (each.p50, each.p95, each.p99)),

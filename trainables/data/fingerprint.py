@@ -81,7 +81,7 @@ def examine_content(
     With skip each image is decoded, to at most `max_pixels`, and one that cannot be decoded is left out;
     `on_progress(done, total)` is called for each. With fail none is decoded here.
     Moving or copying the data set does not change the fingerprints; a changed, renamed, relabelled or reassigned image
-    does. The bytes are read once: while paths, labels, sizes and modification times under the same root stay what they
+    does. The bytes are read once: while paths, labels, sizes, times and inodes under the same root stay what they
     were, the answer is remembered in `cache_dir/fingerprints`. Raises InvalidInput where a file cannot be read, and
     where all images of a class in a split are skipped.
     """
@@ -164,7 +164,9 @@ def _shortcut_key(dataset: Dataset, rule: list[Any]) -> str:
             raise InvalidInput(
                 f"{dataset.root / path}: every listed image must be a file, got {error.strerror}; restore it"
             ) from error
-        key.update(json.dumps([path, split, label, stat.st_size, stat.st_mtime_ns]).encode() + b"\n")
+        # An archive gives equal times to all its files, and two of equal size can change places: the inode tells them.
+        own = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
+        key.update(json.dumps([path, split, label, *own]).encode() + b"\n")
     return key.hexdigest()
 
 

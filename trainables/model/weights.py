@@ -89,7 +89,8 @@ def load_weights(model: nn.Module, architecture: str, path: Path, layout: Weight
         foreign = [name for name in tensors.keys() - own.keys() if any(map(name.startswith, modules))]
         for name in (*head, *foreign):
             tensors.pop(name, None)
-    missing = sorted(own.keys() - tensors.keys() - head)
+    # Files converted from elsewhere lack these counters, which torch itself does not ask for.
+    missing = sorted(name for name in own.keys() - tensors.keys() - head if not name.endswith("num_batches_tracked"))
     unexpected = sorted(tensors.keys() - own.keys())
     reshaped = sorted(name for name in own.keys() & tensors.keys() if own[name].shape != tensors[name].shape)
     if missing or unexpected or reshaped:
@@ -106,8 +107,8 @@ def load_weights(model: nn.Module, architecture: str, path: Path, layout: Weight
         )
     check_values(tensors, own, path)
     model.load_state_dict(tensors, strict=False)
-    if replaced:
-        log.info("%s: the head is replaced by a new one of %d classes", path.name, model.num_classes)
+    done = "is replaced by a new one" if replaced else "of the file is kept, which has as many outputs: one"
+    log.info("%s: the head %s of %d classes", path.name, done, model.num_classes)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -26,6 +26,29 @@ def test_the_winner_leads_with_its_interval(run: RunFolder) -> None:
     assert found.command == f"thaw extend {run.root} --trials 10"
 
 
+def test_a_trial_that_was_chosen_by_hand_is_not_said_to_lead(run: RunFolder) -> None:
+    run.winner.mkdir()
+    record = {"trial_id": "0022", "is_chosen": True, "test": {}}
+    (run.winner / "retrain.json").write_text(json.dumps(record))
+    found = answer(RunData.of(run))
+    assert "was chosen by hand, rank 2 of 24 in the search: val/macro_f1 0.789" in found.lead
+    assert found.settings.startswith("Trial 0022:")
+    assert "The best of" not in found.settings
+    assert found.reasons[0].startswith("It stands behind the first of the leaderboard, trial 0023 (0.794)")
+
+
+def test_an_export_before_the_retraining_is_not_offered(run: RunFolder) -> None:
+    run.export.mkdir()
+    (run.export / "model.onnx").touch()
+    told = {"trial_id": "0023", "origin": "trial 0023, as trained in the sweep", "retraining": None}
+    (run.export / "export.json").write_text(json.dumps(told))
+    run.winner.mkdir()
+    (run.winner / "retrain.json").write_text(json.dumps({"trial_id": "0023", "test": {"metrics": {}}}))
+    found = answer(RunData.of(run))
+    assert found.advice == "Export the winner, which was trained again since its export."
+    assert found.command == f"thaw export {run.root}"
+
+
 def test_equal_predictions_cannot_be_told_apart(run: RunFolder) -> None:
     predicted(run, "0022")
     found = answer(RunData.of(run))

@@ -10,7 +10,7 @@ import pytest
 from analysis.comparisons.confirmation import read_confirmation
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, open_run
-from orchestrator.driver.confirm import confirm_finalists, confirmation_of, plan_confirmation
+from orchestrator.driver.confirm import confirm_finalists, plan_confirmation
 from orchestrator.driver.sweep import run_sweep
 from orchestrator.spec.loading import load
 from orchestrator.spec.sweep_spec import SweepSpec
@@ -83,7 +83,8 @@ def test_finalists_are_trained_once_and_more_seeds_add_to_them(
     run = run_sweep(load(write_sweep(tmp_path, trial=trial, space=space, search=search))).run
     plan = plan_confirmation(run, top=2, seeds=2)
     assert confirm_finalists(plan) is not None
-    first = confirmation_of(plan)
+    first = read_confirmation(plan.run)
+    assert first is not None
     assert (first.planned, first.completed, first.is_done) == (4, 4, True)
     assert {tuple(finalist.values) for finalist in first.finalists} == {(0, 2)}, "the search had seed 1"
     confirming = open_run(run.confirm)

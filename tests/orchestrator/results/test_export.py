@@ -8,7 +8,7 @@ import pytest
 
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder
-from analysis.winner import RETRAIN_JSON
+from analysis.winner import RETRAIN_JSON, weights_origin
 from orchestrator.results.export import _portable, export_winner, winner_weights
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput
@@ -58,9 +58,8 @@ def test_the_retrained_weights_are_exported_only_while_their_trial_is_the_winner
         (run.best(name) / "state.json").touch()
 
     def found(winner: TrialResult) -> tuple[Path, str]:
-        weights, origin = winner_weights(run, winner)
-        with weights as folder:
-            return folder, origin
+        with winner_weights(run, winner) as folder:
+            return folder, weights_origin(run, winner)
 
     assert found(first) == (run.best("0000"), "trial 0000, as trained in the sweep")
     run.winner.mkdir()

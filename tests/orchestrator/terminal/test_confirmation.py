@@ -23,7 +23,8 @@ def found(*values: dict[int, float], planned: int | None = None, failed: int = 0
         (found(CLOSE, FAR, FAR), "0000 is the winner: over 3 seeds it is better than each of the 2 others"),
         (
             found(CLOSE, {0: 0.79, 1: 0.82, 2: 0.80}, FAR),
-            "no winner: 0000 and 0001 cannot be told apart over 3 seeds (5 %); 0002 is worse; the best mean is that of",
+            "no winner: 0000 and 0001 cannot be told apart over 3 seeds (5 % for all 3 pairs together; intervals and p "
+            "are of one pair); 0002 is worse; the best mean is that of",
         ),
         (found(CLOSE), "0000 is the only finalist: val/macro_f1 0.8100 over 3 seeds"),
         (found({0: 0.9}, {0: 0.8}), "0000 leads, but one seed cannot tell finalists apart; give --seeds 5"),

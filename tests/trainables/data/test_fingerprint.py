@@ -53,6 +53,19 @@ def test_every_change_of_content_changes_it(photos, cache, change):
     assert not after.is_trained(before.trained)
 
 
+def test_photos_that_change_places_are_noticed_whatever_their_times_and_sizes(photos, cache):
+    """An archive that is reproducible gives one time to all files, and bitmaps of one resolution have one size."""
+    one, other = (photos / "train" / name / "a.bmp" for name in ("cat", "dog"))
+    for number, path in enumerate((one, other)):
+        Image.new("RGB", (8, 8), (number * 200, 0, 0)).save(path)
+        os.utime(path, (946684800,) * 2)
+    before = fingerprints(open_dataset(photos), cache)
+    for old, new in ((one, one.with_name("b")), (other, one), (one.with_name("b"), other)):
+        old.rename(new)
+    assert (one.stat().st_size, one.stat().st_mtime) == (other.stat().st_size, 946684800)
+    assert fingerprints(open_dataset(photos), cache) != before
+
+
 def test_what_was_trained_on_stays_when_the_test_split_changes(photos, cache):
     before = fingerprints(open_dataset(photos), cache)
     next((photos / "test").rglob("*.jpg")).unlink()

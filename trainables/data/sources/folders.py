@@ -20,9 +20,17 @@ from trainables.data.sources.image_walk import (
 LAYOUT = "expected are the folders train/ and val/ (test/ is optional), each with one folder of images a class"
 
 _FOLDER_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+# Where there is no other val.
+_RARE_NAMES = ("dev", "eval", "evaluation")
 # Of data sets that have no folder train/: others may hold what is no split under these names.
 _LONG_NAMES = {"train": ("training",), "val": (), "test": ("testing",)}
-_SPLIT_OF = {word: split for names in (_FOLDER_NAMES, _LONG_NAMES) for split, words in names.items() for word in words}
+_SPLIT_OF = {
+    **{word: split for names in (_FOLDER_NAMES, _LONG_NAMES) for split, words in names.items() for word in words},
+    **dict.fromkeys(_RARE_NAMES, "val"),
+}
+# Folders of pictures that are no photos, which lie beside them in data sets for segmentation.
+_MASKS = {"mask", "masks", "annotation", "annotations", "trimap", "trimaps", "segmentation", "segmentations"}
+_PHOTOS = {"image", "images", "img", "imgs", "photo", "photos", "jpegimages"}
 # Of a name like train_set, TestImages or cats-val.
 _WORD = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 # So many folders are looked into for the remedy of a message.
@@ -134,7 +142,17 @@ def _flat_splits(names: Sequence[str]) -> Sequence[str]:
 
 
 def _check_classes(root: Path, folder: Path, classes: Sequence[Path]) -> None:
-    """Raise InvalidInput where all classes lie one folder deeper than expected, in a folder of their own."""
+    """Raise InvalidInput where all classes lie one folder deeper than expected, in a folder of their own.
+
+    And where masks would be taken for photos: for a class beside images/, or for a part of the first class.
+    """
+    for inside, names in ((folder, [each.name for each in classes]), *((c, _visible_folders(c)) for c in classes[:1])):
+        masks = [name for name in names if name.lower() in _MASKS]
+        if masks and any(name.lower() in _PHOTOS for name in names):
+            raise InvalidInput(
+                f"{inside}: must hold photos alone, got {_folders_text(names)}; move {_folders_text(masks)} out of "
+                f"{root}, or list the photos with their classes in a manifest (data.manifest)"
+            )
     if len(classes) != 1 or _holds_images(classes[0]) or len(below := _folders_of_images(classes[0])) < 2:
         return
     remedy = f"set data.root to {classes[0]}" if folder == root else f"move them up into {folder.name}/"
@@ -207,6 +225,8 @@ def _present(root: Path, split: str) -> Path | None:
     present = _named(there, _FOLDER_NAMES[split])
     if not present and not _named(there, _FOLDER_NAMES["train"]):
         present = _named(there, _LONG_NAMES[split])
+    if not present and split == "val":
+        present = _named(there, _RARE_NAMES)
     if len(present) > 1:
         raise InvalidInput(f"{root}: split {split} must be one folder, got {' and '.join(present)}; merge them")
     return root / present[0] if present else None
@@ -230,11 +250,16 @@ def _class_folders(folder: Path, split_folders: Sequence[Path]) -> tuple[list[Pa
             left_out[reason] += 1
         elif entry.name.startswith("."):
             left_out["hidden"] += 1
-        elif entry.is_symlink() and any(split.is_relative_to(Path(entry.path).resolve()) for split in splits):
-            left_out[LINK] += 1  # it holds all classes, and is none
+        elif entry.is_symlink() and _leads_astray(Path(entry.path).resolve(), folder.resolve(), splits):
+            left_out[LINK] += 1
         else:
             found.append(folder / entry.name)
     return sorted(found), left_out
+
+
+def _leads_astray(real: Path, folder: Path, splits: Sequence[Path]) -> bool:
+    """Return whether a link among the classes of a folder holds all classes, or is one of them by another name."""
+    return any(split.is_relative_to(real) for split in splits) or real.is_relative_to(folder)
 
 
 def _class_entries(

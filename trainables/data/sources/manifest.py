@@ -54,6 +54,8 @@ def _path(root: Path, manifest: Path, row: ManifestRow) -> str:
     # Written on Windows, unless a file of this system has the backslash in its name.
     if "\\" in path and not (root / path).is_file():
         path = path.replace("\\", "/")
+    if (whole := Path(path)).is_absolute() and whole.is_relative_to(root.absolute()):
+        path = whole.relative_to(root.absolute()).as_posix()
     parts = PurePosixPath(path).parts
     if not parts or PurePosixPath(path).is_absolute() or ".." in parts or parts[0][1:] == ":":
         raise InvalidInput(

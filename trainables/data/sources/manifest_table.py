@@ -1,5 +1,6 @@
 """Table of a manifest: its separator, and the columns that hold path, label and split, whatever words head them."""
 
+import codecs
 import csv
 import io
 from collections.abc import Mapping, Sequence
@@ -14,8 +15,19 @@ _COLUMNS = ("path", "label", "split")
 
 _SEPARATORS = (",", ";", "\t", "|")
 _MARKS = {**dict.fromkeys(("0", "0.0", "false", ""), 0), **dict.fromkeys(("1", "1.0", "true"), 1)}
-SPLIT_WORDS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
+SPLIT_WORDS = {
+    "training": "train",
+    "valid": "val",
+    "validation": "val",
+    "testing": "test",
+    "dev": "val",
+    "eval": "val",
+    "evaluation": "val",
+}
 """Other words for the splits."""
+
+# Columns by which other programs divide images, in small letters: fastai's is_valid, folds of a cross-validation.
+_ASSIGNING = ("is_valid", "is_val", "is_validation", "is_test", "is_train", "fold", "folds", "kfold", "k_fold")
 
 _OTHER_WORDS: Mapping[str, Sequence[str]] = {
     "path": (
@@ -49,7 +61,7 @@ def manifest_rows(manifest: Path, *, divided: bool = False) -> list[ManifestRow]
     """
     check_readable(manifest)
     try:
-        text = io.StringIO(read_user_file(manifest, MANIFEST).decode("utf-8-sig"), newline="").readlines()
+        text = io.StringIO(_decoded(read_user_file(manifest, MANIFEST)), newline="").readlines()
         if text and text[0].lower().startswith("sep="):  # a line for Excel
             text[0] = "\n"
         reader = csv.reader(text, delimiter=_separator(text))
@@ -64,7 +76,13 @@ def manifest_rows(manifest: Path, *, divided: bool = False) -> list[ManifestRow]
         ) from error
     header = [name.strip() for name in table[0][1]] if table else []
     places = _places(manifest, header, divided=divided)
-    rows = [(line, [*map(str.strip, row), *[""] * (len(header) - len(row))]) for line, row in table[1:]]
+    for line, row in table[1:]:
+        if any(map(str.strip, row[len(header) :])):
+            raise InvalidInput(
+                f"{manifest}:{line}: a row must not have more fields than the {len(header)} columns, got {len(row)}; "
+                "put a text that holds the separator between quotation marks"
+            )
+    rows = [(line, [*map(str.strip, row[: len(header)]), *[""] * (len(header) - len(row))]) for line, row in table[1:]]
     if not rows:
         raise InvalidInput(f"{manifest}: a manifest must list images, got a header alone; add one row per image")
     classes = {place: name for place, name in enumerate(header) if place not in places.values()}
@@ -79,6 +97,11 @@ def manifest_rows(manifest: Path, *, divided: bool = False) -> list[ManifestRow]
         )
         for line, row in rows
     ]
+
+
+def _decoded(data: bytes) -> str:
+    """Decode a table in UTF-8, or in UTF-16 with its byte order mark, as Excel writes it."""
+    return data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
 
 
 def _separator(text: Sequence[str]) -> str:
@@ -118,6 +141,11 @@ def _places(manifest: Path, header: Sequence[str], *, divided: bool) -> dict[str
 def _check_no_splits(manifest: Path, others: Mapping[int, str], rows: Sequence[Sequence[str]]) -> None:
     """Raise InvalidInput where the images are to be divided, and a column of another name holds their splits."""
     for place, name in others.items():
+        if name.lower() in _ASSIGNING:
+            raise InvalidInput(
+                f"{manifest}: data.split divides images that are in no split, but the column {shown(name)} assigns "
+                "them; write a column split with train, val and test from it, or remove it"
+            )
         if {row[place].lower() for row in rows} <= {*SPLIT_WORDS, *SPLIT_WORDS.values()}:
             raise InvalidInput(
                 f"{manifest}: data.split divides images that are in no split, but the column {shown(name)} holds "

@@ -97,7 +97,11 @@ def test_splits_in_a_column_of_another_name_are_not_overlooked(classes: Path, tm
     manifest.write_text("\n".join(["path,label,Usage", *(f"{row},Training" for row in rows[1:]), f"{rows[0]},test"]))
     with pytest.raises(InvalidInput, match=r"in no split, but the column 'Usage' holds Training and the like; rename"):
         sizes(classes, manifest)
-    manifest.write_text("\n".join(["path,label,fold", *(f"{row},{number % 5}" for number, row in enumerate(rows))]))
+    for name in ("fold", "Is_Valid"):
+        manifest.write_text("\n".join([f"path,label,{name}", *(f"{row},{n % 2}" for n, row in enumerate(rows))]))
+        with pytest.raises(InvalidInput, match=rf"but the column '{name}' assigns them; write a column split with"):
+            sizes(classes, manifest)
+    manifest.write_text("\n".join(["path,label,camera", *(f"{row},{number % 5}" for number, row in enumerate(rows))]))
     assert sizes(classes, manifest) == {"train": 15, "val": 3}
 
 

@@ -64,6 +64,37 @@ def test_a_class_folder_that_cannot_be_entered_is_named(photos):
         open_dataset(photos)
 
 
+def test_dev_and_eval_stand_for_val_unless_there_is_one(photos):
+    for name in ("dev", "Eval"):
+        (photos / "val").rename(photos / name)
+        assert entries(photos)["val"][0][0].startswith(f"{name}/cat/")
+        (photos / name).rename(photos / "val")
+    (photos / "dev").mkdir()
+    assert entries(photos)["val"][0][0].startswith("val/cat/")
+
+
+def test_masks_are_never_taken_for_photos(photos):
+    shutil.copytree(photos / "train" / "cat", photos / "train" / "masks")
+    (photos / "train" / "cat").rename(photos / "train" / "images")
+    with pytest.raises(
+        InvalidInput, match=r"train: must hold photos alone, got dog/, images/, masks/; move masks/ out"
+    ):
+        open_dataset(photos)
+    (photos / "train" / "cat").mkdir()
+    for name in ("images", "masks"):
+        (photos / "train" / name).rename(photos / "train" / "cat" / name)
+    with pytest.raises(InvalidInput, match=r"train/cat: must hold photos alone, got images/, masks/; move masks/ out"):
+        open_dataset(photos)
+
+
+def test_a_link_to_another_class_is_no_class(photos):
+    before = open_dataset(photos)
+    (photos / "train" / "alias").symlink_to("cat")
+    after = open_dataset(photos)
+    assert after == before
+    assert after.remarks == (f"{photos}: 1 file left out (1 linked to a folder of the data set)",)
+
+
 def test_classes_one_folder_deeper_are_pointed_at(photos):
     for split in SPLITS:
         (photos / split).rename(photos / "images")

@@ -40,6 +40,15 @@ def test_a_manifest_saved_by_a_spreadsheet(images):
     assert len(_open(images, text, encoding="utf-8-sig").splits["train"]) == 2
 
 
+def test_unicode_text_of_a_spreadsheet_and_paths_from_the_root_of_the_disk(images):
+    rows = [f"{images / 'a.png'}\tcat\ttrain", "b.png\tdog\ttrain", f"{images / 'c.png'}\tcat\tdev"]
+    text = "\n".join(["path\tlabel\tsplit", *rows, ""])
+    for encoding in ("utf-16", "utf-8"):
+        dataset = _open(images, text, encoding)
+        assert [sample.path for sample in dataset.splits["train"]] == ["a.png", "b.png"]
+        assert dataset.splits["val"] == (Sample("c.png", 0),)
+
+
 GOOD = HEADER + "a.png,cat,train\nb.png,dog,train\nc.png,cat,val\n"
 
 
@@ -49,7 +58,11 @@ GOOD = HEADER + "a.png,cat,train\nb.png,dog,train\nc.png,cat,val\n"
         ("", r"manifest.csv: a manifest needs the columns path, label, split, got none"),
         ("file,label\na.png,cat\n", r"needs the columns path, label, split, got file, label; add split to"),
         (HEADER, r"manifest.csv: a manifest must list images, got a header alone"),
-        (GOOD + "d.png,cat,dev\n", r"manifest.csv:5: split must be one of train, val, test, got 'dev'; choose one"),
+        (
+            GOOD + "d.png,cat,holdout\n",
+            r"manifest.csv:5: split must be one of train, val, test, got 'holdout'; choose one",
+        ),
+        (GOOD + "d.png,cat,val,black\n", r"manifest.csv:5: a row must not have more fields than the 3 columns, got 4;"),
         (GOOD + "d.png,cat,vall\n", r"split must be one of train, val, test, got 'vall'; did you mean val\?"),
         (
             GOOD + "d.png,nan,train\n",
