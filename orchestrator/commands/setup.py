@@ -73,8 +73,8 @@ def init(
     ] = Path("photos"),
 ) -> None:
     """Write a sweep file to edit, from a preset."""
-    shares = _shares(data) if PLACEHOLDER in preset_text(preset) else None
-    text = preset_text(preset, str(data.absolute()), shares)
+    needed = _needed_settings(data) if PLACEHOLDER in preset_text(preset) else {}
+    text = preset_text(preset, str(data.absolute()), needed)
     if file.exists():
         raise InvalidInput(f"{file}: must not exist yet, but it does; choose another name, or remove it")
     with writing("FILE", file):
@@ -82,7 +82,9 @@ def init(
         file.write_text(text, encoding="utf-8")
     if not data.is_dir():
         prose(errors, f"[bold yellow]warning:[/bold yellow] --data: there is no folder {escaped(data)} on this machine")
-    if shares is not None:
+    if "test" in needed:
+        prose(errors, f"{escaped(data)}: the images of test are in no class; data.test: none leaves them out")
+    if (shares := needed.get("split")) is not None:
         taken = " and ".join(f"{shares[split]:.0%} for {split}" for split in ("val", "test") if shares.get(split))
         prose(errors, f"{escaped(data)} is not split: data.split takes {taken} of each class")
     prose(
@@ -92,18 +94,17 @@ def init(
     )
 
 
-def _shares(data: Path) -> dict[str, float] | None:
-    """Return the section `data.split` of photos that have to be divided; None where they are split, or not there."""
-    from trainables.data.readers import usual_shares
+def _needed_settings(data: Path) -> dict[str, Any]:
+    """Return the settings of `data` without which the photos could not be used; none where they are not there."""
+    from trainables.data.readers import usual_settings
 
     if not data.is_dir():
-        return None
+        return {}
     try:
-        shares = usual_shares(data)
+        return usual_settings(data)
     except InvalidInput as error:  # no reason not to write a file
         warn_of([str(error)])
-        return None
-    return None if shares is None else shares.model_dump()
+        return {}
 
 
 def schema() -> None:

@@ -21,7 +21,11 @@ _ARCHITECTURES: Mapping[str, str] = {
     **{f"regnet_{kind}_800mf": f"regnet{kind}_008" for kind in "xy"},
     **{f"regnet_{kind}_{n}gf": f"regnet{kind}_{n:02}0" for kind in "xy" for n in (8, 16, 32)},
 }
-_OPTIMIZERS = {"adam": "adam", "adamw": "adamw", **dict.fromkeys(("sgd", "sgdmomentum", "momentum", "nesterov"), "sgd")}
+_OPTIMIZERS = {
+    "adam": "adam",
+    **dict.fromkeys(("adamw", "adamwtorch", "adamwtorchfused", "adamwhf"), "adamw"),
+    **dict.fromkeys(("sgd", "sgdmomentum", "momentum", "nesterov"), "sgd"),
+}
 _SCHEDULERS = {
     **dict.fromkeys(("none", "constant", "null", "false", "off", "constantlr"), "constant"),
     **dict.fromkeys(("cosine", "cosineannealing", "cosineannealinglr"), "cosine"),

@@ -13,7 +13,7 @@ _SECTION_NAMES = (
     "model training train trainer data dataset datasets dataloader loader optimizer optim optimization scheduler "
     "lr_scheduler regularization early_stopping fine_tuning finetuning finetune transfer_learning transfer freezing "
     "augmentation experiment config hyperparameters hparams params general settings loss focal_loss imbalance "
-    "backbone head"
+    "backbone head lr learning_rate"
 )
 _SECTIONS = frozenset(_SECTION_NAMES.split())
 # In these sections a word counts only with the section's name: a scheduler's patience is not the training's.
@@ -28,6 +28,8 @@ _OWN_WORDS = frozenset(
         "freezing",
         "backbone",
         "head",
+        "lr",
+        "learning_rate",
     )
 )
 _ONE_NAME = {
@@ -52,20 +54,21 @@ KEYS: Mapping[str, str] = {
     "pretrained": "pretrained use_pretrained imagenet_weights use_pretrained_weights load_pretrained "
     "backbone.pretrained",
     "weights_choice": "weights model_weights",
-    "epochs": "epochs num_epochs max_epochs n_epochs total_epochs",
-    "batch_size": "batch_size train_batch_size bs",
+    "epochs": "epochs num_epochs max_epochs n_epochs total_epochs num_train_epochs",
+    "batch_size": "batch_size train_batch_size bs per_device_train_batch_size per_gpu_train_batch_size",
     "lr": "learning_rate lr base_lr initial_lr init_lr",
     "head_lr": "head_lr lr_head classifier_lr lr_classifier fc_lr lr_fc head_learning_rate learning_rate_head head.lr "
-    "head.learning_rate",
+    "head.learning_rate lr.head learning_rate.head",
     "backbone_lr": "backbone_lr lr_backbone backbone_learning_rate learning_rate_backbone encoder_lr lr_encoder "
-    "base_model_lr body_lr lr_body features_lr lr_features backbone.lr backbone.learning_rate",
+    "base_model_lr body_lr lr_body features_lr lr_features backbone.lr backbone.learning_rate lr.backbone "
+    "learning_rate.backbone",
     "backbone_lr_factor": "backbone_lr_factor backbone_lr_multiplier backbone_lr_scale backbone_lr_ratio "
     "backbone_lr_mult lr_mult_backbone encoder_lr_ratio",
     "optimizer": "optimizer optim optimizer_name optimizer_type opt optimizer.name optimizer.type optim.name "
     "optim.type optimizer._target_ optim._target_",
     "weight_decay": "weight_decay wd",
     "scheduler": "scheduler lr_scheduler lr_schedule scheduler_type scheduler_name sched scheduler.name "
-    "scheduler.type lr_scheduler.name lr_scheduler.type scheduler._target_ lr_scheduler._target_",
+    "scheduler.type lr_scheduler.name lr_scheduler.type scheduler._target_ lr_scheduler._target_ lr_scheduler_type",
     "warmup_epochs": "warmup_epochs scheduler.warmup_epochs lr_scheduler.warmup_epochs",
     "clip_norm": "clip_norm grad_clip gradient_clip clip_grad clip_grad_norm max_grad_norm gradient_clip_val",
     "clip_mode": "clip_mode gradient_clip_algorithm grad_clip_mode",

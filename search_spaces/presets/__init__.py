@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from importlib import resources
+from types import MappingProxyType
+from typing import Any
 
 import yaml
 
@@ -16,10 +18,10 @@ def preset_names() -> list[str]:
     return sorted(file.name.removesuffix(".yaml") for file in files if file.name.endswith(".yaml"))
 
 
-def preset_text(name: str, data_root: str | None = None, split: Mapping[str, float] | None = None) -> str:
+def preset_text(name: str, data_root: str | None = None, settings: Mapping[str, Any] = MappingProxyType({})) -> str:
     """Return the preset as a sweep file with its comments, for the data set in `data_root`. Raises InvalidInput.
 
-    `split` is the section `data.split` of a data set that is not split.
+    `settings` are further ones of the section `data`, as `split` for a data set that is not split.
     """
     if name not in preset_names():
         raise InvalidInput(f"preset must be one that exists, got {name!r}; {closest(name, preset_names())}")
@@ -27,8 +29,13 @@ def preset_text(name: str, data_root: str | None = None, split: Mapping[str, flo
     if data_root is None:
         return text
     quoted = yaml.safe_dump(data_root, width=10_000).splitlines()[0]
-    shares = "" if split is None else f", split: {{{', '.join(f'{key}: {value}' for key, value in split.items())}}}"
-    return text.replace(PLACEHOLDER, f"root: {quoted}{shares}", 1)
+    more = "".join(f", {name}: {_flow_text(value)}" for name, value in settings.items())
+    return text.replace(PLACEHOLDER, f"root: {quoted}{more}", 1)
+
+
+def _flow_text(value: Any) -> str:
+    """Return a value as YAML within a line."""
+    return yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False).splitlines()[0]
 
 
 def preset_summary(name: str) -> str:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -176,20 +177,28 @@ def open_configured(data: DataConfig) -> Dataset:
     return dataset.with_val_in_train() if data.train_on is TrainedOn.TRAIN_AND_VAL else dataset
 
 
-def usual_shares(root: Path) -> SplitShares | None:
-    """Return shares for a folder whose images have to be divided; None where they are split.
+def usual_settings(root: Path) -> dict[str, Any]:
+    """Return the settings of `data` that a folder needs: `split` where its images have to be divided, and `test: none`
+    where those of test are in no class.
 
-    Raises InvalidInput, as `open_dataset` does, where they are not and cannot be.
+    Raises InvalidInput, as `open_dataset` does, where there are none with which it could be used.
     """
-    try:
-        folder_entries(root, ("train", "val"), Counter())
-    except InvalidInput as unsplit:
+    usable: tuple[tuple[Sequence[str], dict[str, Any]], ...] = ((SPLITS, {}), (SPLITS[:2], {"test": "none"}))
+    refusals: list[InvalidInput] = []
+    for splits, more in usable:
         try:
-            entries = undivided_entries(root, SPLITS, Counter())
+            folder_entries(root, splits, Counter())
+        except InvalidInput as error:
+            refusals.append(error)
+        else:
+            return more
+    for splits, more in usable:
+        try:
+            entries = undivided_entries(root, splits, Counter())
         except InvalidInput:
-            raise unsplit from None
-        return SplitShares(val=0.15, test=0.0 if "test" in entries else 0.15)
-    return None
+            continue
+        return {"split": SplitShares(val=0.15, test=0.0 if "test" in entries or more else 0.15).model_dump(), **more}
+    raise refusals[0]
 
 
 def open_dataset(

@@ -104,10 +104,27 @@ def test_the_same_flat() -> None:
     assert (config.augmentation, config.patience, config.data.image_size) == ("strong", 2, 96)
 
 
+def test_the_keys_of_hugging_face_and_a_section_of_rates() -> None:
+    old = {
+        "model_name": "resnet50",
+        "training": {
+            "num_train_epochs": 3,
+            "per_device_train_batch_size": 8,
+            "lr_scheduler_type": "cosine",
+            "optim": "adamw_torch",
+            "lr": {"head": 1e-3, "backbone": 1e-4},
+        },
+    }
+    imported = convert_config(old, "old.yaml")
+    config = imported.config
+    assert (config.epochs, config.batch_size, config.scheduler, config.optimizer) == (3, 8, "cosine", "adamw")
+    assert (config.lr, config.backbone_lr_factor, imported.unknown) == (1e-3, pytest.approx(0.1), ())
+
+
 def test_what_is_required_and_not_said_is_a_default_that_is_told() -> None:
     imported = convert_config({"model": "resnet50"}, "old.yaml")
     assert imported.defaults[:4] == ("data.root: photos", "strategy: full", "epochs: 10", "lr: 0.0001")
-    assert "lr: 0.0001  # default: the old file does not say" in imported.text
+    assert "lr: 0.0001  # default: no key that was understood says" in imported.text
     frozen = convert_config({"model": "resnet50", "freeze_backbone": True}, "old.yaml")
     assert "lr: 0.001" in frozen.defaults
     late = convert_config({"model": "resnet50", "unfreeze_backbone_at_epoch": 30}, "old.yaml").config
