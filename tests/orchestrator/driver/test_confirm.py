@@ -68,10 +68,15 @@ def test_without_a_completed_trial_nothing_is_planned(run: RunFolder, trial: Tri
         plan_confirmation(run, top=3, seeds=5)
 
 
-def test_a_finalist_outside_of_the_space_is_named(run: RunFolder, trial: Trial) -> None:
+def test_a_finalist_that_an_extension_has_left_outside_of_the_space_is_trained_as_it_was(
+    run: RunFolder, trial: Trial
+) -> None:
     write(run, trial, "0000", 0.9, 0.5)
-    with pytest.raises(InvalidInput, match=r"search.points\[0\].*lr"):
-        plan_confirmation(run, top=1, seeds=1)
+    write(run, trial, "0001", 0.8, 0.001)
+    plan = plan_confirmation(run, top=2, seeds=1)
+    assert [point["lr"] for point in plan.spec.given_points()] == [0.5, 0.001]
+    assert plan.spec.space["lr"] == {"choice": [0.5, 0.001]}
+    assert plan_confirmation(run, top=1, seeds=1).spec.space["lr"] == {"choice": [0.5]}
 
 
 def test_finalists_are_trained_once_and_more_seeds_add_to_them(
