@@ -51,9 +51,10 @@ def answer(data: RunData) -> SearchAnswer:
         lead = "No trial has completed." if data.board.entries else "No trial has completed yet."
         texts = (_unfinished_rival(data, None), _failures(data))
         return SearchAnswer(lead, "", tuple(text for text in texts if text), *_next_step(data, ranked))
-    winner = data.winner or ranked[0]
+    winner, count = data.winner or ranked[0], len(ranked)
     ranked = [winner, *(entry for entry in ranked if entry is not winner)]
-    lead = f"{_place(data, winner, len(ranked))}: {data.metric} {winner.objective:.3f}"
+    reached = "" if winner.objective is None else f": {data.metric} {winner.objective:.3f}"
+    lead = f"{_place(data, winner, count)}{reached}"
     bounds = _interval(data, winner)
     if bounds is not None:
         images, interval = bounds
@@ -80,7 +81,7 @@ def _place(data: RunData, winner: Entry, count: int) -> str:
     name = f"{config.architecture} with strategy {config.strategy}"
     if winner.rank == 1:
         return f"{name} leads"
-    place = f"rank {winner.rank} of {count} in the search"
+    place = "without a rank in the search" if winner.rank is None else f"rank {winner.rank} of {count} in the search"
     try:
         return f"{name} was chosen by hand, {place}" if is_chosen(data.run) else f"{name} is the best finalist, {place}"
     except InvalidInput:

@@ -216,6 +216,10 @@ def _model_file(model: Place, trial: str | None, rank: int | None) -> Place:
         command = thaw_command("export", model, *(() if name is None else ("--trial", name)))
         which = "its winner" if name is None else f"trial {name}"
         raise InvalidInput(f"{model}: must have an exported model of {which}, got none; export it: `{command}`")
-    if name is None and (remark := stale_export_remark(run)) is not None:
-        warn_of([remark])
+    if name is None:
+        try:
+            remark = stale_export_remark(run)
+        except InvalidInput as error:  # of a record that predicting does not need
+            remark = str(error)
+        warn_of([remark] if remark is not None else [])
     return exported

@@ -35,6 +35,9 @@ def test_a_trial_that_was_chosen_by_hand_is_not_said_to_lead(run: RunFolder) -> 
     assert found.settings.startswith("Trial 0022:")
     assert "The best of" not in found.settings
     assert found.reasons[0].startswith("It stands behind the first of the leaderboard, trial 0023 (0.794)")
+    unranked = next(entry for entry in RunData.of(run).board.entries if entry.rank is None and entry.objective)
+    (run.winner / "retrain.json").write_text(json.dumps({**record, "trial_id": unranked.trial.trial_id}))
+    assert "was chosen by hand, without a rank in the search: val/macro_f1" in answer(RunData.of(run)).lead
 
 
 def test_an_export_before_the_retraining_is_not_offered(run: RunFolder) -> None:
