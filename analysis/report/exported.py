@@ -77,7 +77,7 @@ def latency(data: RunData) -> Panel | None:
         return None
     if not rows:
         return None
-    made.update_layout(template="plotly_white", height=160 + 60 * len({*names}), margin={"l": 60, "r": 20})
+    made.update_layout(template="plotly_white", height=130 + 60 * len({*names}), margin={"l": 60, "r": 20, "t": 50})
     made.update_layout(legend={"orientation": "h", "y": 1.15, "traceorder": "normal"}, barmode="group")
     made.update_yaxes(type="category", automargin=True)
     made.update_xaxes(title_text="milliseconds a batch: median, and the 95th percentile", rangemode="tozero")

@@ -320,8 +320,8 @@ class _Axis:
                     label.set(ha="right", rotation_mode="anchor")
         if self.axis.range is not None and not self.names:
             of("set_{}lim")(*(np.power(10.0, self.axis.range) if self.axis.type == "log" else self.axis.range))
-        if (self.axis.tickformat or "").endswith("%"):
-            own.set_major_formatter(PercentFormatter(1))
+        if self.axis.tickformat == ".0%":
+            own.set_major_formatter(PercentFormatter(1, decimals=0))
         if self.axis.autorange == "reversed":
             of("invert_{}axis")()
         if self.axis.visible is False:

@@ -284,7 +284,8 @@ def _print_confirmation(run: "RunFolder", format: Format | None) -> None:
     if format is Format.JSON:
         print_json(found.to_json())
     elif format is Format.TABLE:
-        output.print(confirmation_table(found))
+        if found.finalists:
+            output.print(confirmation_table(found))
         prose(output, f"\n{escaped(confirmation_text(found))}")
 
 

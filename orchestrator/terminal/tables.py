@@ -240,10 +240,11 @@ def prediction_table(predictions: Iterable[Prediction]) -> Table:
 
 def benchmark_table(measurements: Sequence[Measurement]) -> Table:
     """Return one row per model, runtime, number of threads and batch size, times in milliseconds."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    # Eleven columns of a run with variants fit into 80 characters.
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
     models = {each.model for each in measurements}
     several = len(models) > 1
-    # Of one folder the names of the files say which is which.
+    # Of one folder the ends of the names, as fp16.onnx, say which is which.
     folders = {model.rpartition("/")[0] for model in models}
     if several:
         table.add_column("model", overflow="fold")
@@ -253,7 +254,7 @@ def benchmark_table(measurements: Sequence[Measurement]) -> Table:
     for each in measurements:
         runtime = {"onnxruntime": "ONNX", "pytorch": "PyTorch"}[each.runtime]
         table.add_row(
-            *([safe_text(each.model.rpartition("/")[2] if len(folders) == 1 else each.model)] if several else []),
+            *([safe_text(_ending(each.model) if len(folders) == 1 else each.model)] if several else []),
             runtime if each.device == "CPU" else f"{runtime}, {each.device}",
             *(str(each.threads), str(each.batch)),
             *(_three_digits(seconds * 1000) for seconds in (each.p50, each.p95, each.p99)),
@@ -261,6 +262,10 @@ def benchmark_table(measurements: Sequence[Measurement]) -> Table:
             *(memory_text(each.memory), memory_text(each.size)),
         )
     return table
+
+
+def _ending(model: str) -> str:
+    return model.rpartition("/")[2].removeprefix("model.")
 
 
 def _three_digits(number: float) -> str:

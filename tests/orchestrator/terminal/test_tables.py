@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -87,8 +88,11 @@ def test_a_benchmark_fits_a_terminal_and_names_models_where_there_are_several() 
     head, row = shown(benchmark_table([one]), 80).splitlines()
     assert head.split()[:4] == ["runtime", "cores", "batch", "p50"]
     assert row.split()[:7] == ["ONNX", "16", "16", "10.4", "123", "1,230", "12,300"]
-    assert row.endswith("735 MiB  512 MiB")
+    assert row.endswith("735 MiB 512 MiB")
     assert "[b]a.onnx" in shown(benchmark_table([one, other]), 200)
+    variants = [replace(one, model=f"runs/r/export/model{kind}.onnx") for kind in ("", ".fp16", ".int8")]
+    lines = shown(benchmark_table(variants), 80).splitlines()
+    assert [line.split()[0] for line in lines] == ["model", "onnx", "fp16.onnx", "int8.onnx"]
 
 
 @pytest.mark.parametrize("width", [80, 200])
