@@ -79,7 +79,8 @@ def confirmed(folder: Path, run: Path) -> str:
     rows = []
     for each in found["finalists"]:
         name, p_value = each["trial_id"], each["p_value"]
-        own = f"{each['mean']:.3f} | {spelled(each['interval'])} | {'' if p_value is None else f'{p_value:.3f}'}"
+        chance = "" if p_value is None else "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
+        own = f"{each['mean']:.3f} | {spelled(each['interval'])} | {chance}"
         rows.append(f"| {name} | {point(trials[name])} | {own} |")
     verdict = "neither is better than the other at 5 %" if found["winner"] is None else f"{found['winner']} is better"
     return f"""## Winner and runner-up
