@@ -1,4 +1,4 @@
-"""What a trial reads beside the images: a run keeps to the files with which it began."""
+"""Weights and teachers of a trial: a run keeps to the files with which it began."""
 
 import os
 from collections.abc import Callable
