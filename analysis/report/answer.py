@@ -13,7 +13,7 @@ from analysis.predictions import output_classes, read_predictions
 from analysis.report.panel import RunData
 from analysis.run_folder import probe_id
 from analysis.run_store import RunStore
-from analysis.winner import exported_model, is_chosen, stale_export_remark
+from analysis.winner import exported_model, is_chosen
 from search_spaces.errors import InvalidInput
 from search_spaces.shell import thaw_command
 from search_spaces.space import parameters_text
@@ -183,13 +183,6 @@ def _on_test(data: RunData) -> str:
     return f"Trained again, it reaches {metric} {test['metrics'][metric]:.3f}{interval} on the test split."
 
 
-def _has_stale_export(data: RunData) -> bool:
-    try:
-        return stale_export_remark(data.run) is not None
-    except InvalidInput:
-        return True
-
-
 def _next_step(data: RunData, ranked: list[Entry]) -> tuple[str, str]:
     root, entries = data.run.root, data.board.entries
     ended = sum(not entry.trial.status.unfinished for entry in entries)
@@ -202,7 +195,7 @@ def _next_step(data: RunData, ranked: list[Entry]) -> tuple[str, str]:
         first = [entry.trial.trial_id for entry in entries[:1]]
         return "Look at the log of a trial.", thaw_command("logs", root, *first)
     if data.retrained is not None:
-        if (model := exported_model(data.run)) is not None and not _has_stale_export(data):
+        if (model := exported_model(data.run)) is not None and not data.has_stale_export:
             return "The winner is exported: let it label photos.", f"{thaw_command('predict', model)} PHOTOS"
         again = ", which was trained again since its export" if model is not None else ", to use it without PyTorch"
         return f"Export the winner{again}.", thaw_command("export", root)

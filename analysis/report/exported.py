@@ -6,13 +6,13 @@ from typing import Any
 import plotly.graph_objects as go
 
 from analysis.report.panel import COLORS, Panel, RunData, plain
-from analysis.winner import exported_calibration, measured_cost, stale_export_remark
+from analysis.winner import exported_calibration, measured_cost
 from search_spaces.errors import InvalidInput
 
 
 def coverage(data: RunData) -> Panel | None:
     """Risk-coverage curve of the exported model on the validation images (Geifman & El-Yaniv, 2017)."""
-    if _is_of_another(data):
+    if data.has_stale_export:
         return None
     try:
         found = exported_calibration(data.run)
@@ -44,7 +44,7 @@ def coverage(data: RunData) -> Panel | None:
 
 def latency(data: RunData) -> Panel | None:
     """Median latency of a batch with one thread, with its 95th percentile."""
-    if _is_of_another(data):
+    if data.has_stale_export:
         return None
     try:
         found = measured_cost(data.run)
@@ -83,14 +83,6 @@ def latency(data: RunData) -> Panel | None:
     made.update_xaxes(title_text="milliseconds a batch: median, and the 95th percentile", rangemode="tozero")
     note = f"From pixels in memory to logits, with {threads} {'thread' if threads == 1 else 'threads'}."
     return Panel("latency", "Cost of an answer", note, made)
-
-
-def _is_of_another(data: RunData) -> bool:
-    """Return whether the exported model is not that of the winner as it is now."""
-    try:
-        return stale_export_remark(data.run) is not None
-    except InvalidInput:
-        return True
 
 
 def _name(row: Mapping[str, Any]) -> str:

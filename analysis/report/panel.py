@@ -16,7 +16,7 @@ from analysis.leaderboard import Entry, Leaderboard
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder, open_run
 from analysis.run_store import RunStore
-from analysis.winner import retrain_record, run_winner
+from analysis.winner import retrain_record, run_winner, stale_export_remark
 from search_spaces.errors import InvalidInput
 from search_spaces.space import SearchSpace
 from trainables.config import STRATEGY_PARAMETERS
@@ -165,6 +165,14 @@ class RunData:
             return None if self.winner is None else retrain_record(self.run, self.winner.trial)
         except InvalidInput:  # the commands that need the record say what is wrong with it
             return None
+
+    @cached_property
+    def has_stale_export(self) -> bool:
+        """True where the exported model is not that of the winner as it is now, or its record cannot be used."""
+        try:
+            return stale_export_remark(self.run) is not None
+        except InvalidInput:  # `thaw export` names the fault
+            return True
 
     @property
     def parameters(self) -> list[str]:

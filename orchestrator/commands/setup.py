@@ -83,7 +83,7 @@ def init(
     if not data.is_dir():
         prose(errors, f"[bold yellow]warning:[/bold yellow] --data: there is no folder {escaped(data)} on this machine")
     if "test" in needed:
-        prose(errors, f"{escaped(data)}: the images of test are in no class; data.test: none leaves them out")
+        prose(errors, f"{escaped(data)}: test has no images in folders of classes; data.test: none leaves it out")
     if (shares := needed.get("split")) is not None:
         taken = " and ".join(f"{shares[split]:.0%} for {split}" for split in ("val", "test") if shares.get(split))
         prose(errors, f"{escaped(data)} is not split: data.split takes {taken} of each class")

@@ -191,9 +191,7 @@ def _text(values: Mapping[str, Any], found: FoundValues, source: str) -> str:
     ]
     for name, value in values.items():
         indent, bare = ("  ", name.partition(".")[2]) if name.startswith("data.") else ("", name)
-        origin = (
-            f"from {_comment(found.keys[name])}" if name in found.keys else "default: no key that was understood says"
-        )
+        origin = f"from {_comment(found.keys[name])}" if name in found.keys else "default: no key for it was understood"
         first, *more = dump_yaml(value).removesuffix("...\n").rstrip("\n").splitlines()
         if more:
             lines += [f"{indent}# {origin}", f"{indent}{bare}: {first}", *(f"{indent}  {line}" for line in more)]

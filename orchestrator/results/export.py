@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,9 @@ class _Source:
     validation: Mapping[str, float]
     """Metrics on the validation images, without the prefix `val/`."""
 
+    retraining: str | None = None
+    """Digest of the winner's retraining; None without one."""
+
 
 def export_winner(
     folder: Place,
@@ -121,6 +124,7 @@ def export_winner(
     winner = run_winner(run)
     tracking = load_run(run).tracking
     source = _one(winner, winner_weights(run, winner), weights_origin(run, winner))
+    source = replace(source, retraining=retraining_digest(run, winner))
     exported = _export(run, run.export, source, wanted)
     publish_summary(run, tracking, on_problem)
     return exported
@@ -222,16 +226,15 @@ def _export(run: RunFolder, place: Place, source: _Source, wanted: WantedVariant
     facts = CardFacts(run, record, source.trials, source.origin, bundle, variants, dataset, source.validation)
     page = None if runtime is None else write_web_page(bundle, record.name, facts.architecture, runtime)
     write_atomically(run.here(place) / CARD_FILE, model_card(facts))
-    write_atomically(run.here(place) / RECORD_FILE, _record(run, source, bundle))
+    write_atomically(run.here(place) / RECORD_FILE, _record(source, bundle))
     _publish(RunStore(run), place, bundle.model)
     removed = tuple(name for name in made_before if not RunStore(run).has(place / name))
     return Exported(bundle, source.origin, variants, pixels, page, removed)
 
 
-def _record(run: RunFolder, source: _Source, bundle: ExportBundle) -> str:
-    """Return what later commands have to know of an export."""
-    trial = source.trials[0]
-    told = {"trial_id": trial.trial_id, "origin": source.origin, "retraining": retraining_digest(run, trial)}
+def _record(source: _Source, bundle: ExportBundle) -> str:
+    """Return the record of an export: its trial, the source of its weights, and its calibration."""
+    told = {"trial_id": source.trials[0].trial_id, "origin": source.origin, "retraining": source.retraining}
     return json.dumps({**told, "calibration": bundle.calibration})
 
 

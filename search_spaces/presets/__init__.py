@@ -28,9 +28,8 @@ def preset_text(name: str, data_root: str | None = None, settings: Mapping[str, 
     text = resources.files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
     if data_root is None:
         return text
-    quoted = yaml.safe_dump(data_root, width=10_000).splitlines()[0]
     more = "".join(f", {name}: {_flow_text(value)}" for name, value in settings.items())
-    return text.replace(PLACEHOLDER, f"root: {quoted}{more}", 1)
+    return text.replace(PLACEHOLDER, f"root: {_flow_text(data_root)}{more}", 1)
 
 
 def _flow_text(value: Any) -> str:

@@ -124,7 +124,7 @@ def test_the_keys_of_hugging_face_and_a_section_of_rates() -> None:
 def test_what_is_required_and_not_said_is_a_default_that_is_told() -> None:
     imported = convert_config({"model": "resnet50"}, "old.yaml")
     assert imported.defaults[:4] == ("data.root: photos", "strategy: full", "epochs: 10", "lr: 0.0001")
-    assert "lr: 0.0001  # default: no key that was understood says" in imported.text
+    assert "lr: 0.0001  # default: no key for it was understood" in imported.text
     frozen = convert_config({"model": "resnet50", "freeze_backbone": True}, "old.yaml")
     assert "lr: 0.001" in frozen.defaults
     late = convert_config({"model": "resnet50", "unfreeze_backbone_at_epoch": 30}, "old.yaml").config
