@@ -40,9 +40,9 @@ from orchestrator.terminal.event_log import EventLog
 from orchestrator.tracking.observer import SweepEnding, SweepStart, SweepStatus
 from search_spaces.documents import dump_yaml
 from search_spaces.errors import ThawError
+from trainables.checkpoint_state import CheckpointState
 from trainables.config import TrialConfig
 from trainables.data.arrays import load_arrays
-from trainables.loop.checkpoint import CheckpointState
 from trainables.result import EpochReport, TrialResult
 from trainables.status import Status
 from trainables.storage.folders import cache_folder
@@ -134,6 +134,7 @@ ADDED: dict[str, str] = {
     "printed: data preview remarks*": "the look at the data says what was left out",
     "*weights_layout*": "weights can be matched by order, where their names are unknown",
     "records: *metrics_version*": "a run keeps the definitions of the metrics with which it began",
+    "records: checkpoints/*/*/state.json frozen_digest": "a checkpoint names the weights that complete it",
     "records: *status = default RUNNING": "a new trial is RUNNING; records always hold the status",
 }
 """Names that came later: a pattern (`fnmatch`) of the printed form, `section: name` or `section: name = word`; why.

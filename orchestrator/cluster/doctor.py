@@ -19,7 +19,7 @@ from search_spaces.errors import InvalidInput, StorageFailed
 from trainables.config import TrialConfig
 from trainables.data.readers import open_configured
 from trainables.data_config import DataConfig
-from trainables.model.weights import weights_file, weights_path
+from trainables.model.weights import weights_files, weights_path
 from trainables.storage.bucket import BucketPath
 from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place, check_writable
@@ -81,10 +81,10 @@ def examine_data(data: DataConfig, configs: Iterable[TrialConfig]) -> list[Check
         checks.append(Check("data", f"{manifest or root}, {len(dataset.classes)} classes, {counts} images", ok=True))
     except InvalidInput as error:
         checks.append(Check("data", str(manifest or root), ok=False, remedy=str(error)))
-    paths = {path for config in configs if (path := weights_path(config)) is not None}
+    paths = {path: config for config in configs if (path := weights_path(config)) is not None}
     for path in sorted(paths):
         try:
-            checks.append(Check("weights", str(weights_file(path)), ok=True))
+            checks += [Check("weights", str(file), ok=True) for file in [*weights_files(paths[path])]]
         except InvalidInput as error:
             checks.append(Check("weights", str(path), ok=False, remedy=str(error)))
     return checks

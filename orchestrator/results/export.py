@@ -31,11 +31,12 @@ from trainables.bundle.variant import CARD_FILE, DERIVED_FILES, RECORD_FILE, Var
 from trainables.bundle.variants import JudgedImages, VariantReport, export_variants
 from trainables.bundle.web_page import check_page_size, write_web_page
 from trainables.bundle.web_runtime import web_runtime
+from trainables.checkpoint_state import CheckpointState
 from trainables.data.fingerprint import examine_content
 from trainables.data.preprocess import Preprocessing
 from trainables.data.readers import Dataset, open_configured
 from trainables.data_config import TrainedOn
-from trainables.loop.checkpoint import CheckpointState, load_trained
+from trainables.loop.checkpoint import load_trained
 from trainables.loop.ensemble import load_ensemble
 from trainables.loop.evaluate_checkpoints import evaluate_checkpoints
 from trainables.result import TrialResult

@@ -25,6 +25,7 @@ def begin(assignment: Assignment) -> StartedTrial:
     """
     import torch
 
+    from trainables.checkpoint_state import CheckpointState
     from trainables.loop import checkpoint
     from trainables.loop.train import train
 
@@ -34,7 +35,7 @@ def begin(assignment: Assignment) -> StartedTrial:
     began_with: dict[str, Any] = {"fingerprint": assignment.fingerprint, "sources": assignment.sources}
     if not checkpoint.exists(folders.last):
         return (), train(config, folders, metrics_version=assignment.metrics_version, **began_with)
-    reports = checkpoint.CheckpointState.read(folders.last).reports
+    reports = CheckpointState.read(folders.last).reports
     return reports, train(config, folders, folders.last, **began_with)
 
 

@@ -16,10 +16,10 @@ from safetensors.torch import load_file
 from torch import nn
 from warmed_weights import write_warmed
 
+from trainables.checkpoint_state import CheckpointState
 from trainables.config import TrialConfig
 from trainables.data.digits import write_digits
 from trainables.loop import feature_training, phase_preparation
-from trainables.loop.checkpoint import CheckpointState
 from trainables.loop.train import train
 from trainables.model.freeze_plan import freeze_plan
 from trainables.result import EpochReport

@@ -20,6 +20,7 @@ from torch import nn
 from trainables.config import TrialConfig
 from trainables.loop.train import train
 from trainables.model.build import build_model
+from trainables.model.freeze import changing_names
 from trainables.model.freeze_plan import freeze_plan
 from trainables.model.stages import stage_table
 from trainables.storage.folders import TrialFolders
@@ -190,6 +191,11 @@ def test_exactly_what_the_plan_thaws_moves(
         assert moved & parameters <= planned
         statistics = {name for name, _ in model.named_buffers()}
         assert not {name for name in moved & statistics if name.rpartition(".")[0] in frozen}
+
+        # A checkpoint may leave out what is not named here.
+        changing = changing_names(model, config.norm_stats)
+        assert moved <= changing
+        assert changing & parameters == planned
 
         # What has been thawed moves: every kernel, something in every stage, and the statistics of its norms.
         assert {name for name in planned if model.get_parameter(name).ndim > 1} <= moved

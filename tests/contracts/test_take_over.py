@@ -18,8 +18,9 @@ from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, claimed_run, open_run
 from analysis.run_store import RunStore
 from search_spaces.errors import ThawError
+from trainables.checkpoint_state import CheckpointState
 from trainables.config import TrialConfig
-from trainables.loop.checkpoint import WEIGHTS, CheckpointState, save_checkpoint
+from trainables.loop.checkpoint import WEIGHTS, save_checkpoint
 from trainables.result import EpochReport, TrialResult
 from trainables.status import Status
 from trainables.storage.place import Place, as_place
@@ -52,9 +53,9 @@ def train(run: RunFolder, number: int, epochs: int) -> None:
         config=CONFIG, classes=("a", "b"), fingerprint="0", mean=(0, 0, 0), std=(1, 1, 1), reports=result.reports
     )
     best, last = run.best(result.trial_id), run.last(result.trial_id)
-    save_checkpoint(run.here(best), model, state)
+    save_checkpoint(run.here(best), model.state_dict(), state)
     store.publish(best)
-    save_checkpoint(run.here(last), model, state, weights_in=run.here(best))
+    save_checkpoint(run.here(last), model.state_dict(), state, weights_in=run.here(best))
     store.publish(last)
 
 

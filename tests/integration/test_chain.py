@@ -27,6 +27,7 @@ from orchestrator.driver.sweep import SweepOutcome
 from orchestrator.search.study import STATES
 from orchestrator.worker.assignment import ANSWER
 from trainables.bundle.predict import Predictor
+from trainables.checkpoint_state import CheckpointState
 from trainables.data.arrays import load_arrays
 from trainables.loop import checkpoint
 from trainables.loop.evaluate_checkpoints import evaluate_checkpoint
@@ -179,7 +180,7 @@ def test_retrain_and_export(exported: RunFolder, capsys: pytest.CaptureFixture[s
     parity = json.loads((exported.export / "parity.json").read_text())
     assert parity["images"] == parity["same_label"] + parity["ties"] == 79
     # Same configuration, same data, same seed.
-    reports = checkpoint.CheckpointState.read(exported.winner / "checkpoints" / "last").reports
+    reports = CheckpointState.read(exported.winner / "checkpoints" / "last").reports
     values = [report.metrics["train/loss"] for report in reports]
     assert values == pytest.approx(
         [report.metrics["train/loss"] for report in Ledger(exported).read_trial(winner["trial_id"]).reports], rel=0.05
@@ -458,7 +459,7 @@ assert not found, found
     assert epochs == ["1", "2", "3", "4", "1"], "resumed where it stood, and done is done"
     assert "must be a new folder" in ended.stderr
     assert "--resume" in ended.stderr
-    assert len(checkpoint.CheckpointState.read(tmp_path / "runs" / "mine" / "checkpoints" / "last").reports) == 4
+    assert len(CheckpointState.read(tmp_path / "runs" / "mine" / "checkpoints" / "last").reports) == 4
     assert checkpoint.exists(tmp_path / "other" / "checkpoints" / "best")
     assert (tmp_path / "other" / "predictions.parquet").is_file()
 

@@ -17,7 +17,7 @@ from orchestrator.driver.sweep import SweepOutcome, resume_sweep, run_sweep
 from orchestrator.search.study import STATES
 from orchestrator.spec.loading import load
 from search_spaces.errors import InvalidInput, SweepFailed
-from trainables.loop.checkpoint import CheckpointState
+from trainables.checkpoint_state import CheckpointState
 from trainables.status import Status
 
 pytestmark = pytest.mark.seconds(70)

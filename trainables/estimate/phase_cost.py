@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from trainables.checkpoint_state import CheckpointState
 from trainables.config import STRATEGY_PARAMETERS, TrialConfig
 from trainables.data.arrays import Arrays, Split
 from trainables.data.decode import decoding_fault
@@ -27,7 +28,7 @@ from trainables.data.node_cache import Array, NodeCache
 from trainables.data.preprocess import load_image
 from trainables.data.readers import Dataset, Sample, open_configured
 from trainables.data_config import DataConfig
-from trainables.loop.checkpoint import CheckpointState, save_checkpoint
+from trainables.loop.checkpoint import tensor_digests
 from trainables.loop.feature_training import fixed_views
 from trainables.loop.learner import Learner
 from trainables.model.freeze_plan import Stages
@@ -119,6 +120,7 @@ def measure_phase(config: TrialConfig, stages: Stages, sample: ImageSample, thre
     torch.set_num_threads(threads)
     baseline = _peak()
     config = _from_the_start(config, stages)
+    tensor_digests(config)  # reads the file of weights, once per process
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="thaw-plan-") as folder:
         cache = _TimedCache(Path(folder))
@@ -130,7 +132,8 @@ def measure_phase(config: TrialConfig, stages: Stages, sample: ImageSample, thre
         cached = learner.phase.features is not None
         later = _repeated(lambda: learner.train_epoch(1, 0))
         validation = _seconds(learner.validate)
-        checkpoint = _seconds(lambda: _save(learner, Path(folder) / "last"))
+        state = _state(learner)
+        checkpoint = _seconds(lambda: learner.save(Path(folder) / "last", state))
     trainable = sum(p.numel() for p in learner.model.parameters() if p.requires_grad)
     return PhaseCost(
         config=config,
@@ -213,16 +216,16 @@ def _cut(arrays: Arrays, most: int) -> Arrays:
     return replace(arrays, dataset=dataset, splits={**arrays.splits, "train": Split(train.images[rows])})
 
 
-def _save(learner: Learner, folder: Path) -> None:
-    state = CheckpointState(
+def _state(learner: Learner) -> CheckpointState:
+    return CheckpointState(
         config=learner.config,
         classes=learner.arrays.classes,
         fingerprint=learner.arrays.fingerprints.trained,
         mean=learner.mean,
         std=learner.std,
         reports=(),
+        frozen_digest=learner.frozen_digest,
     )
-    save_checkpoint(folder, learner.model, state, learner.optimizer, learner.ema)
 
 
 def _seconds(action: Callable[[], object]) -> float:

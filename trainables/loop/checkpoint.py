@@ -5,83 +5,61 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from search_spaces.errors import InvalidInput
-from search_spaces.permissions import check_readable, permission_errors
-from search_spaces.user_files import RECORD, open_user_file, read_user_file
+from search_spaces.permissions import check_readable
 from search_spaces.user_files import WEIGHTS as WEIGHTS_FILE
+from search_spaces.user_files import open_user_file
+from trainables.checkpoint_state import STATE, CheckpointState, complete_folder, old_folder
 from trainables.config import TrialConfig
-from trainables.result import EpochReport
+from trainables.loop.source_files import weights_digests
+from trainables.model.weights import check_frozen_part
 from trainables.storage.folders import usual_mode
 from trainables.task.task import load_task
 
-WEIGHTS, OPTIMIZER, AVERAGE, STATE = "model.safetensors", "optimizer.safetensors", "ema.safetensors", "state.json"
-
-
-class CheckpointState(BaseModel):
-    """State of a checkpoint besides tensors: enough to continue, to export, and to identify the training."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    config: TrialConfig
-    classes: tuple[str, ...]
-    fingerprint: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    reports: tuple[EpochReport, ...]
-    micro_batch: int = 1
-    metrics_version: int = 1
-    scaler: dict[str, float] = Field(default_factory=dict)
-
-    @classmethod
-    def read(cls, folder: Path) -> Self:
-        """Read the state of a checkpoint folder; raises InvalidInput when it is missing or unreadable."""
-        path = _complete(folder) / STATE
-        check_readable(path)
-        try:
-            return cls.model_validate_json(read_user_file(path, RECORD), extra="ignore")
-        except (OSError, ValueError) as error:
-            raise InvalidInput(
-                f"checkpoint must be a folder written by Thaw, got {folder} ({type(error).__name__}); "
-                "train the trial again"
-            ) from error
+WEIGHTS, OPTIMIZER, AVERAGE = "model.safetensors", "optimizer.safetensors", "ema.safetensors"
 
 
 def save_checkpoint(
     folder: Path,
-    model: nn.Module,
+    tensors: Mapping[str, Tensor],
     state: CheckpointState,
-    optimizer: torch.optim.Optimizer | None = None,
-    average: nn.Module | None = None,
+    optimizer: Mapping[str, Tensor] | None = None,
+    average: Mapping[str, Tensor] | None = None,
     *,
     weights_in: Path | None = None,
 ) -> None:
     """Write the checkpoint beside `folder`, then move it into place; if that is interrupted, the old one is read.
 
-    `weights_in` is a checkpoint that has just been written with the same weights: they are shared, not written again.
+    `tensors` are those of the model by name: all, or those that training has changed, where `state` has the
+    `frozen_digest` of the rest. `optimizer` is what `optimizer_tensors` returns, `average` the tensors of the moving
+    average. `weights_in` is a checkpoint that has just been written with the same `tensors`: they are shared, not
+    written again.
     """
     fresh = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     if weights_in is None:
-        _save(model.state_dict(), fresh / WEIGHTS)
+        _save(tensors, fresh / WEIGHTS)
     else:
         _share(weights_in / WEIGHTS, fresh / WEIGHTS)
     if optimizer is not None:
-        _save(_optimizer_tensors(optimizer), fresh / OPTIMIZER)
+        _save(optimizer, fresh / OPTIMIZER)
     if average is not None:
-        _save(average.state_dict(), fresh / AVERAGE)
+        _save(average, fresh / AVERAGE)
     (fresh / STATE).write_text(state.model_dump_json(exclude_none=True))
     _flush(fresh / STATE)
-    old = _old(folder)
+    old = old_folder(folder)
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
@@ -97,22 +75,64 @@ def load_checkpoint(
 ) -> None:
     """Load the tensors of a checkpoint into a model, an optimizer and a moving average of the same shape.
 
-    Raises InvalidInput when a file of it is missing or unreadable.
+    Where the checkpoint leaves out the frozen part, `model` and `average` have it from the weights of its trial. Raises
+    InvalidInput when a file of it is missing or unreadable, and when the frozen part is another than the trial had.
     """
-    folder = _complete(folder)
-    model.load_state_dict(_load(folder / WEIGHTS))
+    folder = complete_folder(folder)
+    state, tensors = CheckpointState.read(folder), _load(folder / WEIGHTS)
+    frozen = frozenset[str]()
+    if state.frozen_digest is not None:
+        own = model.state_dict()
+        check_frozen_part(own, tensors.keys(), state, folder, tensor_digests(state.config))
+        frozen = frozenset(own.keys() - tensors.keys())
+    _overlay(model, tensors, frozen)
     if optimizer is not None:
         _restore_optimizer(optimizer, _load(folder / OPTIMIZER))
     if average is not None:
-        average.load_state_dict(_load(folder / AVERAGE))
+        _overlay(average, _load(folder / AVERAGE), {f"module.{name}" for name in frozen})
 
 
 def load_trained(folder: Path) -> tuple[nn.Module, CheckpointState]:
-    """Load the trained model of a checkpoint, on the CPU in eval mode, with its state."""
+    """Load the trained model of a checkpoint, on the CPU in eval mode, with its state.
+
+    Raises InvalidInput where it cannot be read, and where it needs weights that are gone or have changed.
+    """
     state = CheckpointState.read(folder)
-    model = load_task(state.config.task).build(state.config, state.classes, bare=True)
+    model = _starting_model(folder, state)
     load_checkpoint(folder, model)
     return model.eval(), state
+
+
+def make_whole(folder: Path) -> None:
+    """Rewrite a checkpoint so that it holds the whole model, and needs no other file; a whole one stays as it is.
+
+    Only its model and its state are kept. Raises InvalidInput as `load_trained` does.
+    """
+    if CheckpointState.read(folder).frozen_digest is None:
+        return
+    model, state = load_trained(folder)
+    save_checkpoint(folder, model.state_dict(), state.model_copy(update={"frozen_digest": None}))
+
+
+def tensor_digests(config: TrialConfig) -> dict[str, str]:
+    """Return the digests that this process knows of the tensors that the weights of `config` bring, to be added to.
+
+    Trials that start from the same weights share them, see `frozen_digest`. Raises InvalidInput where a file of the
+    weights is missing.
+    """
+    origin = (config.task, config.architecture, config.weights, config.weights_layout, config.seed)
+    return _shared_digests(origin, weights_digests(config))
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the state of an optimizer; each tensor is named by the JSON list of its key and its parameter's name."""
+    return {
+        json.dumps([key, name]): value
+        for group in optimizer.param_groups
+        for name, parameter in zip(group["names"], group["params"], strict=True)
+        for key, value in optimizer.state[parameter].items()
+        if value is not None
+    }
 
 
 def exists(folder: Path) -> bool:
@@ -120,22 +140,36 @@ def exists(folder: Path) -> bool:
 
     Raises InvalidInput where this user may not look, or may not read it.
     """
-    path = _complete(folder) / STATE
+    path = complete_folder(folder) / STATE
     check_readable(path)
     return path.is_file()
 
 
-def _old(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.old")
+def _starting_model(folder: Path, state: CheckpointState) -> nn.Module:
+    task = load_task(state.config.task)
+    if state.frozen_digest is None:
+        return task.build(state.config, state.classes, bare=True)
+    try:
+        return task.build(state.config.model_copy(update={"dropout": 0.0, "drop_path": 0.0}), state.classes)
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"checkpoint {folder} holds only what was trained, and needs the weights that its trial started from: "
+            f"{error}"
+        ) from error
 
 
-def _complete(folder: Path) -> Path:
-    """Return the folder itself or, when a write was interrupted between its two renames, the old one."""
-    with permission_errors(folder):
-        return folder if folder.exists() or not _old(folder).exists() else _old(folder)
+def _overlay(module: nn.Module, tensors: Mapping[str, Tensor], frozen: AbstractSet[str]) -> None:
+    """Load all tensors of a module but the `frozen` ones."""
+    kept = {name: tensor for name, tensor in module.state_dict().items() if name in frozen}
+    module.load_state_dict({**kept, **tensors})
 
 
-def _save(tensors: dict[str, Tensor], path: Path) -> None:
+@lru_cache(maxsize=32)
+def _shared_digests(_origin: tuple[str | int, ...], _files: tuple[str, ...]) -> dict[str, str]:
+    return {}
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
     plain: dict[str, Tensor] = {}
     stored: set[int] = set()
     for name, tensor in tensors.items():
@@ -176,16 +210,6 @@ def _load(path: Path) -> dict[str, Tensor]:
             f"checkpoint must hold {path.name}, got none that is readable in {path.parent} ({type(error).__name__}); "
             "only `last` holds the optimizer's state: go on from there, or train the trial again"
         ) from error
-
-
-def _optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    return {
-        json.dumps([key, name]): value
-        for group in optimizer.param_groups
-        for name, parameter in zip(group["names"], group["params"], strict=True)
-        for key, value in optimizer.state[parameter].items()
-        if value is not None
-    }
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

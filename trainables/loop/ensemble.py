@@ -6,7 +6,8 @@ from pathlib import Path
 from torch import nn
 
 from search_spaces.errors import InvalidInput
-from trainables.loop.checkpoint import CheckpointState, load_trained
+from trainables.checkpoint_state import CheckpointState
+from trainables.loop.checkpoint import load_trained
 from trainables.loop.evaluate_checkpoints import check_members
 from trainables.task.soft_vote import Renormalized
 from trainables.task.task import load_task

@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 
 from search_spaces.errors import InvalidInput
+from trainables.checkpoint_state import CheckpointState
 from trainables.data.arrays import load_arrays
-from trainables.loop.checkpoint import CheckpointState, load_trained
+from trainables.loop.checkpoint import load_trained
 from trainables.task.evaluation import Evaluation
 from trainables.task.inference import Tta, predict_views
 from trainables.task.task import load_task

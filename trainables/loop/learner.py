@@ -9,6 +9,7 @@ normalizes by its own share, unless `sync_batchnorm` is set on GPUs. With `norm_
 import contextlib
 import logging
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from search_spaces.errors import InvalidInput, TrialFailed
+from trainables.checkpoint_state import CheckpointState
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, Split
 from trainables.data.balance import batches, epoch_order
@@ -30,6 +32,7 @@ from trainables.data.node_cache import NodeCache
 from trainables.data.sample_random import Draw
 from trainables.data.stats import Channels, channel_stats
 from trainables.loop.batches import Batches, TrialBatches
+from trainables.loop.checkpoint import optimizer_tensors, save_checkpoint, tensor_digests
 from trainables.loop.feature_training import epoch_draw
 from trainables.loop.memory_policy import MemoryPolicy
 from trainables.loop.optim import build_optimizer, parameter_groups, peak_lr, rates, set_learning_rates
@@ -38,13 +41,16 @@ from trainables.loop.probe_head import start_at_probe
 from trainables.loop.start_decay import StartDecay
 from trainables.loop.teacher import teacher_outputs
 from trainables.model.batch_norm import check_batch_norm
-from trainables.model.freeze import set_train_mode, set_trainable
+from trainables.model.freeze import changing_names, frozen_digest, set_train_mode, set_trainable
 from trainables.model.freeze_plan import freeze_plan
 from trainables.model.stages import stage_table
 from trainables.task import inference
 from trainables.task.task import load_task
 
 log = logging.getLogger(__name__)
+
+# Number of steps that torch's AveragedModel keeps beside the averages.
+_COUNTER = "n_averaged"
 
 
 class Learner:
@@ -58,6 +64,7 @@ class Learner:
         self.device = self.accelerator.device
         self.task = load_task(config.task)
         self.model = self._build()
+        self._known_digests = tensor_digests(config)
         self.stages = stage_table(self.model)
         check_batch_norm(self.model, config, len(arrays.splits["train"]), self.accelerator.num_processes)
         self.mean, self.std = self._normalization()
@@ -74,6 +81,8 @@ class Learner:
         head = frozenset(self.stages.head)
         set_trainable(self.model, head)
         self.thawed = head
+        self.changed = self._changing()
+        """Names of the model's state that training can have changed so far; all of it where no weights were loaded."""
         self.prepared_for: frozenset[str] = frozenset()
         self.optimizer = build_optimizer(config, self._groups(head, since=0))
         self.start_decay = StartDecay(self.optimizer) if config.decay_to == "start" else None
@@ -116,6 +125,7 @@ class Learner:
                 self.start_decay.take_over(group)
             self.optimizer.add_param_group(group)
         self.thawed = names
+        self.changed |= self._changing()
 
     def train_epoch(self, epoch: int, plateaus: int) -> dict[str, float]:
         """Train one epoch; returns the mean training loss and the rates of its last step.
@@ -161,6 +171,25 @@ class Learner:
         gathered = self.accelerator.gather(torch.from_numpy(padded).to(self.device)).cpu().numpy()
         parts = np.split(gathered, ranks)
         return np.concatenate([part[: len(share)] for part, share in zip(parts, shares, strict=True)])
+
+    @property
+    def frozen_digest(self) -> str | None:
+        """Digest of the part of the model that training cannot have changed; None where there is no such part."""
+        return frozen_digest(self.model.state_dict(), self.changed, self._known_digests)
+
+    def changed_tensors(self, module: nn.Module) -> dict[str, Tensor]:
+        """Return the tensors of the model, or of its moving average, that training can have changed, by name.
+
+        They are those of the module itself: nothing is copied.
+        """
+        names = self.changed if module is not self.ema else {_COUNTER, *(f"module.{name}" for name in self.changed)}
+        return {name: tensor for name, tensor in module.state_dict().items() if name in names}
+
+    def save(self, folder: Path, state: CheckpointState, weights_in: Path | None = None) -> None:
+        """Write a checkpoint from which the trial can continue; see `save_checkpoint`."""
+        tensors, optimizer = self.changed_tensors(self.model), optimizer_tensors(self.optimizer)
+        average = None if self.ema is None else self.changed_tensors(self.ema)
+        save_checkpoint(folder, tensors, state, optimizer, average, weights_in=weights_in)
 
     def _predict(self, share: Indices, size: int) -> npt.NDArray[np.float32]:
         """Compute outputs of a share of the validation split, `size` images at once."""
@@ -224,6 +253,15 @@ class Learner:
 
     def _draw(self, epoch: int) -> Draw:
         return epoch_draw(self.config, epoch, self.plan.stages_at(epoch))
+
+    def _changing(self) -> frozenset[str]:
+        state = self.model.state_dict()
+        if self.config.weights == "none":
+            return frozenset(state)
+        names = changing_names(self.model, self.config.norm_stats)
+        if self.config.ema_decay is not None:  # an average of integers is rounded: it drifts where they stand still
+            names |= {name for name, tensor in state.items() if not tensor.is_floating_point()}
+        return names
 
     def _groups(self, names: frozenset[str], *, since: int) -> list[dict[str, Any]]:
         decay = self.config.weight_decay

@@ -8,7 +8,7 @@ from pathlib import Path
 from search_spaces.errors import InvalidInput
 from trainables.config import TrialConfig
 from trainables.loop.teacher import teacher_file
-from trainables.model.weights import weights_file, weights_path
+from trainables.model.weights import weights_files
 
 
 def source_digests(configs: Iterable[TrialConfig]) -> dict[str, str]:
@@ -30,10 +30,16 @@ def check_sources(configs: Iterable[TrialConfig], known: Mapping[str, str]) -> N
             )
 
 
+def weights_digests(config: TrialConfig) -> tuple[str, ...]:
+    """Return the SHA-256 (hex digits) of each file that the weights of a trial are read from; none of timm's hub.
+
+    Raises InvalidInput for a file that is missing.
+    """
+    return tuple(map(_digest_of, weights_files(config)))
+
+
 def _source_files(config: TrialConfig) -> Iterator[Path]:
-    weights = weights_path(config)
-    if weights is not None:
-        yield weights_file(weights)
+    yield from weights_files(config)
     teacher = teacher_file(config)
     if teacher is not None:
         yield teacher

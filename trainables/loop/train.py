@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from search_spaces.errors import InvalidInput, TrialFailed
+from trainables.checkpoint_state import CheckpointState
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, load_arrays
 from trainables.data.node_cache import NodeCache
-from trainables.loop.checkpoint import CheckpointState, load_checkpoint, save_checkpoint
+from trainables.loop.checkpoint import load_checkpoint, save_checkpoint
 from trainables.loop.learner import Learner
 from trainables.loop.optim import count_plateaus, epochs_without_improvement
 from trainables.loop.source_files import check_sources
@@ -128,9 +129,9 @@ def _write(
     with storage_errors(folders.checkpoints):
         if improved:
             write_predictions(folders.predictions, learner.task.predictions(outputs, arrays.dataset, "val"))
-            save_checkpoint(folders.best, learner.trained, state)
+            save_checkpoint(folders.best, learner.changed_tensors(learner.trained), state)
         shared = folders.best if improved and learner.ema is None else None
-        save_checkpoint(folders.last, learner.model, state, learner.optimizer, learner.ema, weights_in=shared)
+        learner.save(folders.last, state, weights_in=shared)
 
 
 def _ended_by(config: TrialConfig, reports: list[EpochReport], target: float) -> EndedBy | None:
@@ -161,6 +162,7 @@ def _state(learner: Learner, arrays: Arrays, reports: list[EpochReport], metrics
         micro_batch=learner.memory.micro_batch,
         metrics_version=metrics_version,
         scaler=scaler.state_dict() if scaler is not None else {},
+        frozen_digest=learner.frozen_digest,
     )
 
 

@@ -3,17 +3,25 @@
 import contextlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 from huggingface_hub import constants, get_session
 from timm.models import get_arch_pretrained_cfgs
-from torch import nn
+from torch import Tensor, nn
 
 from search_spaces.errors import InvalidInput, closest, shown
 from trainables.config import TrialConfig
-from trainables.model.weights import load_weights, weights_path
+from trainables.model.weights import (
+    check_frozen_part,
+    load_weights,
+    partial_checkpoint,
+    read_weights,
+    weights_file,
+    weights_path,
+)
 
 
 def check_architecture(architecture: str) -> None:
@@ -62,7 +70,7 @@ def build_model(config: TrialConfig, num_classes: int) -> nn.Module:
         from_hub=from_hub,
     )
     if path is not None:
-        load_weights(model, config.architecture, path, config.weights_layout)
+        load_weights(model, config.architecture, path, config.weights_layout, _left_out(weights_file(path)))
     return model
 
 
@@ -113,6 +121,25 @@ def bare_model(
 
 def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+
+
+def _left_out(file: Path) -> dict[str, Tensor]:
+    """Return the frozen tensors that a checkpoint of Thaw leaves out, from the weights of its trial; none for others.
+
+    Raises InvalidInput where these weights are gone or have changed.
+    """
+    checkpoint = partial_checkpoint(file)
+    if checkpoint is None:
+        return {}
+    try:
+        start = build_model(checkpoint.config, len(checkpoint.classes)).state_dict()
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"weights: {file} holds only what was trained, and needs the weights that its trial started from: {error}"
+        ) from error
+    changed = read_weights(file).keys()
+    check_frozen_part(start, changed, checkpoint, file.parent, {})
+    return {name: start[name] for name in start.keys() - changed}
 
 
 @contextlib.contextmanager

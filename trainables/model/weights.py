@@ -6,8 +6,10 @@ Nothing in a file is run: safetensors holds tensors alone, and of a pickle only 
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from safetensors.torch import load_file
@@ -16,8 +18,10 @@ from torch import Tensor, nn
 from search_spaces.errors import InvalidInput, shown
 from search_spaces.permissions import check_readable
 from search_spaces.user_files import WEIGHTS, open_user_file
+from trainables.checkpoint_state import CheckpointState, partial_state
 from trainables.config import TrialConfig, WeightsLayout
 from trainables.model.content_kinds import mistaken_content
+from trainables.model.freeze import frozen_digest
 from trainables.model.inert_pickle import Inert
 from trainables.model.key_layouts import in_timm_layout
 from trainables.model.stages import classifier_parameters
@@ -67,16 +71,62 @@ def weights_file(path: Path) -> Path:
     return file
 
 
-def load_weights(model: nn.Module, architecture: str, path: Path, layout: WeightsLayout = "by_name") -> None:
+def weights_files(config: TrialConfig) -> Iterator[Path]:
+    """Yield the files that the weights of a trial are read from; none for random weights and for timm's hub.
+
+    A checkpoint that leaves out the frozen part of its model is followed by the files it has that from. Raises
+    InvalidInput for a file that is missing.
+    """
+    path = weights_path(config)
+    if path is not None:
+        file = weights_file(path)
+        yield file
+        checkpoint = partial_checkpoint(file)
+        if checkpoint is not None:
+            yield from weights_files(checkpoint.config)
+
+
+def partial_checkpoint(file: Path) -> CheckpointState | None:
+    """Return the state of the checkpoint of Thaw whose tensors `file` holds, where the frozen part is left out."""
+    return partial_state(file.parent) if file.name == CHECKPOINT_FILE else None
+
+
+def check_frozen_part(
+    state: Mapping[str, Tensor],
+    changed: AbstractSet[str],
+    checkpoint: CheckpointState,
+    folder: Path,
+    known: MutableMapping[str, str],
+) -> None:
+    """Raise InvalidInput unless the part of `state` that is not `changed` is what the checkpoint in `folder` left out.
+
+    `known` holds digests of its tensors, see `frozen_digest`.
+    """
+    if frozen_digest(state, changed, known) != checkpoint.frozen_digest:
+        config = checkpoint.config
+        raise InvalidInput(
+            f"{weights_path(config) or f'weights of {config.architecture} in timm'}: must be as they were when the "
+            f"trial of {folder} started from them, since its checkpoint holds only what was trained, but they have "
+            "changed; restore them, or train the trial again"
+        )
+
+
+def load_weights(
+    model: nn.Module,
+    architecture: str,
+    path: Path,
+    layout: WeightsLayout = "by_name",
+    left_out: Mapping[str, Tensor] = MappingProxyType({}),
+) -> None:
     """Load a file in a key layout that is timm's or mapped to it; only a head of another size or form is replaced.
 
     A prefix of the keys (`model.`, `module._orig_mod.`, ...) is stripped, the one under which most of them fit; what
     lies outside it, a loss or a metric, is left out, with a message. Everything else is strict. With the layout
     `by_order`, tensors are matched by order and shape instead of names, see `tensor_order`. Raises InvalidInput when
     the file is missing or unreadable, when it would run code, when it belongs to another architecture, and for values
-    with which nothing can be trained, such as NaN.
+    with which nothing can be trained, such as NaN. `left_out` are tensors that a checkpoint there leaves out.
     """
-    own, read = model.state_dict(), read_weights(path)
+    own, read = model.state_dict(), {**left_out, **read_weights(path)}
     if layout == "by_order":
         _check_order_is_kept(path)
         tensors = by_order(read, model, architecture, str(path))

@@ -47,6 +47,7 @@ class Task(Protocol):
     def build(self, config: TrialConfig, classes: Sequence[str], *, bare: bool = False) -> nn.Module:
         """Build the model of `config` on the CPU, with the weights that it starts from.
 
+        One configuration gives one model, to the last bit: a checkpoint holds only what was trained of it.
         `bare`: random weights and no dropout, for a checkpoint to overwrite or for sizes alone; on the device that is
         set, be it `meta`. The model has timm's `get_classifier`, `group_matcher` and `num_classes`, and gives one dense
         tensor (n, ...) in train and in eval mode. Raises InvalidInput for a model or weights that cannot be used.

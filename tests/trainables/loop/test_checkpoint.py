@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from search_spaces.errors import InvalidInput, StorageFailed
+from trainables.checkpoint_state import CheckpointState
 from trainables.config import TrialConfig
-from trainables.loop.checkpoint import CheckpointState, exists, load_checkpoint, load_trained, save_checkpoint
+from trainables.loop.checkpoint import exists, load_checkpoint, load_trained, optimizer_tensors, save_checkpoint
 from trainables.model.build import bare_model
 from trainables.result import EpochReport
 from trainables.storage.place import storage_errors
@@ -32,7 +33,7 @@ def state(trial_config: Config) -> CheckpointState:
 
 def test_a_trained_model_comes_back_in_eval_mode(state: CheckpointState, tmp_path: Path) -> None:
     model = bare_model("test_efficientnet", 2, seed=5)
-    save_checkpoint(tmp_path / "deep" / "best", model, state)
+    save_checkpoint(tmp_path / "deep" / "best", model.state_dict(), state)
     restored, read = load_trained(tmp_path / "deep" / "best")
     assert read == state
     assert not any(module.training for module in restored.modules())
@@ -43,7 +44,7 @@ def test_a_checkpoint_is_safetensors_and_json_and_leaves_nothing_else(state: Che
     model = bare_model("test_efficientnet", 2)
     optimizer = torch.optim.AdamW([{"params": [model.classifier.bias], "names": ["classifier.bias"]}])
     for _ in range(2):
-        save_checkpoint(tmp_path / "last", model, state, optimizer)
+        save_checkpoint(tmp_path / "last", model.state_dict(), state, optimizer_tensors(optimizer))
     assert [path.name for path in tmp_path.iterdir()] == ["last"]
     files = sorted(path.name for path in (tmp_path / "last").iterdir())
     assert files == ["model.safetensors", "optimizer.safetensors", "state.json"]
@@ -55,8 +56,8 @@ def test_the_files_obey_the_umask(state: CheckpointState, tmp_path: Path, umask:
     model = bare_model("test_efficientnet", 2)
     former = os.umask(umask)
     try:
-        save_checkpoint(tmp_path / "best", model, state)
-        save_checkpoint(tmp_path / "last", model, state, weights_in=tmp_path / "best")
+        save_checkpoint(tmp_path / "best", model.state_dict(), state)
+        save_checkpoint(tmp_path / "last", model.state_dict(), state, weights_in=tmp_path / "best")
     finally:
         os.umask(former)
     for folder in (tmp_path / "best", tmp_path / "last"):
@@ -69,12 +70,12 @@ def test_a_full_disk_is_said_as_such_and_the_old_checkpoint_stays(
 ) -> None:
     folder = small_disk[0] / "checkpoints" / "best"
     small, large = nn.Linear(256, 256), nn.Linear(512, 512)  # 0.25 and 1 MiB
-    save_checkpoint(folder, small, state)
+    save_checkpoint(folder, small.state_dict(), state)
     with (
         pytest.raises(StorageFailed, match=r"best: the disk is full \(No space left on device\)"),
         storage_errors(folder / "x"),
     ):
-        save_checkpoint(folder, large, state)
+        save_checkpoint(folder, large.state_dict(), state)
     other = nn.Linear(256, 256)
     load_checkpoint(folder, other)
     torch.testing.assert_close(other.state_dict(), small.state_dict(), rtol=0, atol=0)
@@ -87,7 +88,7 @@ def test_tied_and_strided_weights(state: CheckpointState, tmp_path: Path) -> Non
         return model.to(memory_format=torch.channels_last)
 
     model, other = build(), build()
-    save_checkpoint(tmp_path / "best", model, state)
+    save_checkpoint(tmp_path / "best", model.state_dict(), state)
     load_checkpoint(tmp_path / "best", other)
     torch.testing.assert_close(other.state_dict(), model.state_dict(), rtol=0, atol=0)
     assert other[1].weight is other[0].weight
@@ -111,7 +112,7 @@ def test_a_checkpoint_with_a_file_missing_or_damaged(
 ) -> None:
     model = bare_model("test_efficientnet", 2)
     optimizer = torch.optim.AdamW([{"params": [model.classifier.bias], "names": ["classifier.bias"]}])
-    save_checkpoint(tmp_path / "last", model, state, optimizer)
+    save_checkpoint(tmp_path / "last", model.state_dict(), state, optimizer_tensors(optimizer))
     (tmp_path / "last" / name).unlink()
     if damaged:
         (tmp_path / "last" / name).write_bytes(b"\xff" * 20)
@@ -122,12 +123,12 @@ def test_a_checkpoint_with_a_file_missing_or_damaged(
 def test_interrupted_between_the_two_renames_the_old_one_is_read(state: CheckpointState, tmp_path: Path) -> None:
     folder = tmp_path / "last"
     model = bare_model("test_efficientnet", 2)
-    save_checkpoint(folder, model, state)
+    save_checkpoint(folder, model.state_dict(), state)
     folder.rename(tmp_path / ".last.old")
     assert exists(folder)
     assert load_trained(folder)[1] == state
     longer = state.model_copy(update={"fingerprint": "g"})
-    save_checkpoint(folder, model, longer)
+    save_checkpoint(folder, model.state_dict(), longer)
     assert load_trained(folder)[1] == longer
     assert [path.name for path in tmp_path.iterdir()] == ["last"]
 
@@ -136,7 +137,8 @@ SAVE = """
 import sys
 from pathlib import Path
 import torch
-from trainables.loop.checkpoint import CheckpointState, save_checkpoint
+from trainables.checkpoint_state import CheckpointState
+from trainables.loop.checkpoint import save_checkpoint
 from trainables.model.build import bare_model
 
 folder = Path(sys.argv[1])
@@ -146,7 +148,7 @@ number = 0
 while True:
     for parameter in model.parameters():
         torch.nn.init.constant_(parameter, number)
-    save_checkpoint(folder, model, state.model_copy(update={"fingerprint": str(number)}))
+    save_checkpoint(folder, model.state_dict(), state.model_copy(update={"fingerprint": str(number)}))
     number += 1
     print(number, flush=True)
 """
@@ -154,7 +156,7 @@ while True:
 
 def test_sigkill_in_the_middle_of_saving_never_costs_the_checkpoint(state: CheckpointState, tmp_path: Path) -> None:
     folder = tmp_path / "last"
-    save_checkpoint(folder, bare_model("test_efficientnet", 2), state)
+    save_checkpoint(folder, bare_model("test_efficientnet", 2).state_dict(), state)
     # Forked from one process that has paid the imports: a kill is then a matter of milliseconds.
     server = f"""
 import os, sys, torch, trainables.loop.checkpoint, trainables.model.build

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
+from trainables.checkpoint_state import CheckpointState
 from trainables.config import Objective, TrialConfig
-from trainables.loop.checkpoint import CheckpointState, load_checkpoint, save_checkpoint
+from trainables.loop.checkpoint import load_checkpoint, optimizer_tensors, save_checkpoint
 from trainables.loop.optim import (
     PLATEAU_FACTOR,
     PLATEAU_PATIENCE,
@@ -215,7 +216,7 @@ def test_state_goes_through_a_checkpoint_by_name(
     state = CheckpointState(
         config=config, classes=("a", "b"), fingerprint="f", mean=(0, 0, 0), std=(1, 1, 1), reports=()
     )
-    save_checkpoint(tmp_path / "last", model, state, optimizer)
+    save_checkpoint(tmp_path / "last", model.state_dict(), state, optimizer_tensors(optimizer))
 
     other, restored, _ = thawed(config, steps=0)
     load_checkpoint(tmp_path / "last", other, restored)

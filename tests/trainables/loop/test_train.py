@@ -23,12 +23,13 @@ from torch import nn
 
 import trainables.loop.learner as module
 from search_spaces.errors import InvalidInput, TrialFailed
+from trainables.checkpoint_state import CheckpointState
 from trainables.config import TrialConfig
 from trainables.data import arrays as data_arrays
 from trainables.data.arrays import load_arrays
 from trainables.data.balance import batches, class_weights, epoch_order
 from trainables.data.digits import write_digits
-from trainables.loop.checkpoint import CheckpointState, load_trained
+from trainables.loop.checkpoint import load_trained
 from trainables.loop.learner import Learner
 from trainables.loop.train import train
 from trainables.model.build import build_model

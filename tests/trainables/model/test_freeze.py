@@ -2,7 +2,7 @@ import timm
 import torch
 from torch import nn
 
-from trainables.model.freeze import set_train_mode, set_trainable
+from trainables.model.freeze import changing_names, frozen_digest, set_train_mode, set_trainable
 from trainables.model.stages import stage_table
 
 
@@ -73,3 +73,64 @@ def test_a_frozen_prefix_builds_no_graph() -> None:
     assert {name for name, has_graph in graphs.items() if has_graph} == {"layer3", "layer4", "global_pool", "fc"}
     with_gradient = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
     assert with_gradient == table.trainable(2)
+
+
+def test_names_that_training_can_change_are_those_with_gradients_and_the_buffers_of_modules_in_train_mode() -> None:
+    model = small()
+    set_trainable(model, {"1.0.weight"})
+    assert changing_names(model) == {"1.0.weight"}
+    set_trainable(model, {"1.0.weight", "1.1.bias"})
+    statistics = {f"1.1.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")}
+    assert changing_names(model) == {"1.0.weight", "1.1.bias"} | statistics
+    assert changing_names(model, "frozen") == {"1.0.weight", "1.1.bias"}
+    set_trainable(model, {name for name, _ in model.named_parameters()})
+    assert changing_names(model) == set(model.state_dict())
+
+
+def test_statistics_without_scales_change_although_nothing_of_their_own_is_thawed() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(2, affine=False), nn.Linear(2, 2))
+    set_trainable(model, {"1.weight"})
+    names = changing_names(model)
+    model(torch.rand(4, 2))
+    assert int(model[0].num_batches_tracked) == 1
+    assert {"0.running_mean", "0.running_var", "0.num_batches_tracked", "1.weight"} == names
+
+
+def test_a_tied_weight_changes_under_each_of_its_names() -> None:
+    model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    model[1].weight = model[0].weight
+    set_trainable(model, {"0.weight"})
+    assert changing_names(model) == {"0.weight", "1.weight"}
+
+
+def test_buffers_that_are_not_saved_are_not_named() -> None:
+    model = nn.Linear(2, 2)
+    model.register_buffer("index", torch.arange(2), persistent=False)
+    assert changing_names(model) == {"weight", "bias"}
+
+
+def test_the_digest_is_of_all_that_has_not_changed_and_of_nothing_else() -> None:
+    model = small()
+    state, changed = model.state_dict(), {"1.0.weight"}
+    digest = frozen_digest(state, changed, {})
+    assert frozen_digest(dict(reversed(state.items())), changed, {}) == digest
+    model.to(memory_format=torch.channels_last)
+    assert frozen_digest(model.state_dict(), changed, {}) == digest
+    with torch.no_grad():
+        model[1][0].weight += 1
+    assert frozen_digest(model.state_dict(), changed, {}) == digest
+    for name in state.keys() - changed:
+        other = {**state, name: state[name] + 1}
+        assert frozen_digest(other, changed, {}) != digest
+        assert frozen_digest(state, {*changed, name}, {}) != digest
+        assert frozen_digest({**state, name: state[name].unsqueeze(0)}, changed, {}) != digest
+    assert frozen_digest(state, state.keys(), {}) is None
+
+
+def test_a_tensor_whose_digest_is_known_is_not_read_again() -> None:
+    state = small().state_dict()
+    known: dict[str, str] = {}
+    digest = frozen_digest(state, {"0.0.bias"}, known)
+    assert len(known) == len(state) - 1
+    absent = {name: tensor.to("meta") for name, tensor in state.items()}
+    assert frozen_digest(absent, {"0.0.bias"}, known) == digest

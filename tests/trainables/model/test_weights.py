@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from search_spaces.errors import InvalidInput
+from trainables.checkpoint_state import CheckpointState
 from trainables.config import TrialConfig
 from trainables.loop import checkpoint
 from trainables.model.build import bare_model, build_model
@@ -258,10 +259,10 @@ def test_a_head_of_several_layers_is_replaced(tmp_path: Path, caplog: pytest.Log
 def test_a_checkpoint_folder_of_thaw(trial_config: Config, tmp_path: Path) -> None:
     model = bare_model(ARCHITECTURE, 3, seed=5)
     normal = (0.5, 0.5, 0.5)
-    state = checkpoint.CheckpointState(
+    state = CheckpointState(
         config=trial_config(), classes=("0", "1", "2"), fingerprint="f", mean=normal, std=normal, reports=()
     )
-    checkpoint.save_checkpoint(tmp_path / "0007" / "best", model, state)
+    checkpoint.save_checkpoint(tmp_path / "0007" / "best", model.state_dict(), state)
     assert checkpoint.WEIGHTS == CHECKPOINT_FILE
     built = build_model(trial_config(weights=str(tmp_path / "0007" / "best")), 3)
     assert differing(built.state_dict(), model.state_dict()) == set()
