@@ -28,6 +28,7 @@ from trainables.config import TrialConfig
 from trainables.data.arrays import decode_rest, load_arrays
 from trainables.data.readers import SPLITS, Dataset, open_configured
 from trainables.data_config import DataConfig, TrainedOn
+from trainables.loop.checkpoint import make_whole
 from trainables.loop.evaluate_checkpoints import evaluate_checkpoint
 from trainables.loop.source_files import check_sources
 from trainables.loop.train import train
@@ -45,7 +46,7 @@ class RetrainedWinner:
     """Trial whose configuration was used."""
 
     checkpoint: Place
-    """Checkpoint of its best epoch."""
+    """Checkpoint of its best epoch, with the whole model."""
 
     test: Evaluation
     """Evaluation on the test split, for the first time in this run."""
@@ -186,7 +187,8 @@ def _next_attempt(run: RunFolder) -> SweepIdentity:
 
 
 def _replace_winner(run: RunFolder, fresh: Path, folders: TrialFolders) -> None:
-    """Put the new folder in place of RUN/winner."""
+    """Put the new folder in place of RUN/winner; its model is whole, as users take it from there."""
+    make_whole(folders.best)
     made = run.here(run.winner)
     told, best = run.winner / RETRAIN_JSON, run.winner / "checkpoints" / "best"
     told.unlink(missing_ok=True)  # first: it names the trial of the other files

@@ -2,8 +2,10 @@
 
 import json
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from analysis.class_scores import class_scores
@@ -11,6 +13,7 @@ from analysis.run_folder import RunFolder
 from analysis.run_store import RunStore
 from orchestrator.tracking.summary import SweepSummary, TrialFiles
 from search_spaces.user_files import RECORD, read_user_file
+from trainables.checkpoint_state import partial_state
 from trainables.result import TrialResult
 from trainables.storage.place import Place
 
@@ -37,14 +40,20 @@ def class_tables(run: RunFolder, files: TrialFiles) -> dict[str, Any]:
 
 
 def weights_artifact(run: RunFolder, files: TrialFiles, group: str, trial: str) -> Any:
-    """Return the artifact with the weights of a trial's best epoch; None where there are none."""
+    """Return the artifact with the whole model of a trial's best epoch; None where there is none.
+
+    Raises InvalidInput where the checkpoint holds only what was trained, and the weights it needs are gone.
+    """
     import wandb
 
-    with RunStore(run).reading(files.checkpoint) as folder:
+    with RunStore(run).reading(files.checkpoint) as folder, TemporaryDirectory() as scratch:
         if not folder.is_dir():
             return None
         artifact = wandb.Artifact(_artifact_name(f"{group}-weights"), "model", metadata={"trial": trial})
-        artifact.add_dir(str(folder), policy=_policy(files.checkpoint))
+        if partial_state(folder) is None:
+            artifact.add_dir(str(folder), policy=_policy(files.checkpoint))
+        else:
+            artifact.add_dir(str(_whole_copy(folder, Path(scratch))), policy="mutable")
     return artifact
 
 
@@ -77,6 +86,15 @@ def model_artifact(summary: SweepSummary) -> Any:
             if place.name == "parity.json":
                 artifact.metadata = {**artifact.metadata, "parity": json.loads(read_user_file(path, RECORD))}
     return artifact
+
+
+def _whole_copy(folder: Path, scratch: Path) -> Path:
+    from trainables.loop.checkpoint import make_whole  # loads torch, which other weights do not wait for
+
+    copy = scratch / folder.name
+    shutil.copytree(folder, copy)
+    make_whole(copy)
+    return copy
 
 
 def _policy(place: Place) -> Any:

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
@@ -15,10 +17,11 @@ from orchestrator.results.export import WantedVariants, export_winner
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput
 from trainables.bundle.variant import Variant
+from trainables.checkpoint_state import CheckpointState
 from trainables.data.arrays import load_arrays
 from trainables.data.readers import open_configured, open_dataset
 from trainables.data_config import DataConfig, TrainedOn
-from trainables.loop.checkpoint import CheckpointState
+from trainables.model.build import bare_model
 from trainables.result import TrialResult
 from trainables.status import Status
 
@@ -93,6 +96,27 @@ def test_the_winner_is_trained_anew_and_measured_on_the_test_split(
     assert CheckpointState.read(run.winner / "checkpoints" / "best").metrics_version == 1, "as the run began"
     assert not (run.winner / "older").exists()
     assert list(run.root.glob(".*.new")) == []
+
+
+def test_the_retrained_winner_is_whole_and_needs_no_weights_file(
+    run: RunFolder, trial: Trial, digits: Path, cache_dir: Path, tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights.safetensors"
+    save_file(bare_model("test_efficientnet", 3).state_dict(), weights)
+    settings: dict[str, Any] = {"architecture": "test_efficientnet", "weights": str(weights), "batch_size": 128}
+    data = {"root": digits, "image_size": 32, "resize_mode": "squash"}
+    Ledger(run).write_trial(trial("0000", [0.5], Status.COMPLETED, data=data, **settings, epochs=1, strategy="head"))
+    searched_on(run, digits, cache_dir)
+    retrain_winner(run.root)
+    checkpoints = run.winner / "checkpoints"
+    assert set(load_file(checkpoints / "last" / "model.safetensors")) == {"classifier.weight", "classifier.bias"}
+    whole = load_file(checkpoints / "best" / "model.safetensors")
+    assert whole.keys() == bare_model("test_efficientnet", 10).state_dict().keys()
+    weights.unlink()
+    exported = export_winner(run.root)
+    timm_weights = load_file(exported.bundle.model.parent / "timm" / "model.safetensors")
+    torch.testing.assert_close(timm_weights, whole, rtol=0, atol=0)
+    assert evaluate_trials(run.root, split="test").evaluation.split == "test"
 
 
 def test_train_and_val_are_trained_on_to_the_epoch_that_was_best(

@@ -8,6 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from tracker_files import wandb_records, wandb_values
 
 from analysis.ledger import Ledger
@@ -17,6 +19,11 @@ from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.summary import SweepSummary
 from orchestrator.tracking.sweep_identity import SweepIdentity
 from orchestrator.tracking.weights_biases.tracker import WandbTracker
+from trainables.checkpoint_state import CheckpointState
+from trainables.config import TrialConfig
+from trainables.loop.checkpoint import save_checkpoint
+from trainables.model.build import bare_model
+from trainables.model.freeze import frozen_digest
 from trainables.result import TrialResult
 from trainables.status import Status
 
@@ -100,6 +107,31 @@ def test_weights_of_all_trials_are_kept_where_that_is_asked_for(run: RunFolder) 
     for name in ("0000", "0001"):
         weights = {f"small-{UID}-weights": ("model", sorted([name, "latest"]), ["weights.safetensors"])}
         assert artifacts(run, name) == weights
+
+
+def test_weights_are_kept_whole_where_the_checkpoint_holds_only_what_was_trained(
+    run: RunFolder, digits: Path, tmp_path: Path
+) -> None:
+    start = bare_model("test_efficientnet", 3)
+    save_file(start.state_dict(), tmp_path / "start.safetensors")
+    settings = {"architecture": "test_efficientnet", "weights": str(tmp_path / "start.safetensors"), "strategy": "head"}
+    data = {"root": digits, "image_size": 32}
+    config = TrialConfig.model_validate({"data": data, **settings, "epochs": 1, "lr": 1e-3})
+    known = {"config": config, "classes": ("a", "b", "c"), "fingerprint": "f", "mean": (0, 0, 0), "std": (1, 1, 1)}
+    head = {"classifier.weight": torch.ones(3, 256), "classifier.bias": torch.ones(3)}
+    digest = frozen_digest(start.state_dict(), head.keys(), {})
+    state = CheckpointState(**known, reports=(), frozen_digest=digest)
+    best = run.here(run.best("0001"))
+    save_checkpoint(best, head, state)
+    live(run, log_model="all")
+    ((_, _, files),) = artifacts(run, "0001").values()
+    assert files == ["model.safetensors", "state.json"]
+    (record,) = (each for each in records(run, "0001") if each.HasField("artifact") and each.artifact.type == "model")
+    (sent,) = (each for each in record.artifact.manifest.contents if each.path == "model.safetensors")
+    whole = load_file(sent.local_path)
+    torch.testing.assert_close(whole, {**start.state_dict(), **head}, rtol=0, atol=0)
+    assert CheckpointState.read(best) == state, "the run keeps the small one"
+    assert set(load_file(best / "model.safetensors")) == head.keys()
 
 
 @pytest.mark.parametrize("kept", ["none", "winner", "all"])
