@@ -60,7 +60,7 @@ class NodeCache:
         To make room, arrays that no process has mapped are removed, those first that were opened longest ago. Raises
         StorageFailed where the disk is full or not writable, and what `rows` raises; neither leaves a file.
         """
-        path = self.folder / kind / f"{key}.npy"
+        path = self._path(kind, key)
         array = _open_whole(path, shape, np.dtype(dtype))
         if array is not None:
             return array
@@ -79,6 +79,13 @@ class NodeCache:
         if array is None:
             raise ThawError(f"{path}: a built array must be whole, got a damaged file; check the disk")
         return array
+
+    def find(self, kind: str, key: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array | None:
+        """Open the array of this name as `array` does; None where it is not there, or not whole."""
+        return _open_whole(self._path(kind, key), shape, np.dtype(dtype))
+
+    def _path(self, kind: str, key: str) -> Path:
+        return self.folder / kind / f"{key}.npy"
 
     def _reserve(self, path: Path, needed: int) -> bool:
         """Claim the bytes of an array by a file of its full size, still without content, where they fit the budget."""

@@ -16,7 +16,14 @@ from trainables.data.node_cache import Array, NodeCache
 from trainables.data.sample_random import Draw
 from trainables.loop.batches import TrialBatches
 from trainables.model.device_memory import forward_batch
-from trainables.model.feature_cache import Context, ImageInputs, compute_rows, open_rows
+from trainables.model.feature_cache import (
+    Context,
+    ImageInputs,
+    StoredRows,
+    compute_rows,
+    open_rows,
+    stored_rows,
+)
 from trainables.model.freeze_plan import Stages
 from trainables.model.split_model import CannotCut, Cut, find_cut
 
@@ -33,12 +40,36 @@ class CannotCache(Exception):
 
 
 @dataclass(frozen=True)
-class PhaseFeatures:
-    """The features of a phase: of the training images under each of its views, and of the validation images."""
+class StoredFeatures:
+    """The features of a phase by name, and the part of the model that they come from."""
 
     cut: Cut
     views: int
     """Number of views that the epochs take in turn."""
+
+    train: Mapping[int, StoredRows]
+    """Of each view that the phase needs."""
+
+    val: StoredRows
+
+    device: torch.device
+    """Device that they are computed on, and trained on."""
+
+    def find(self, cache: NodeCache, epochs: Iterable[int]) -> "PhaseFeatures | None":
+        """Open those of `epochs`; None where the node does not have all of them."""
+        wanted = {epoch % self.views for epoch in epochs}
+        val = self.val.find(cache)
+        train = {view: self.train[view].find(cache) for view in wanted & self.train.keys()}
+        found = {view: rows for view, rows in train.items() if rows is not None}
+        return None if val is None or len(found) < len(wanted) else PhaseFeatures(self, found, val)
+
+
+@dataclass(frozen=True)
+class PhaseFeatures:
+    """The features of a phase: of the training images under each of its views, and of the validation images."""
+
+    stored: StoredFeatures
+    """The same by name."""
 
     train: Mapping[int, Array]
     """Of each view that the phase needs, rows (n, width), memory-mapped."""
@@ -46,18 +77,21 @@ class PhaseFeatures:
     val: Array
     """Rows (n, width), memory-mapped."""
 
-    device: torch.device
+    @property
+    def cut(self) -> Cut:
+        """The cut of the model behind which they are."""
+        return self.stored.cut
 
     def batch(self, indices: Indices, epoch: int) -> Tensor:
         """Return rows (n, width) of these training images in this epoch, float32 on the device."""
-        return self._tensor(self.train[epoch % self.views][indices])
+        return self._tensor(self.train[epoch % self.stored.views][indices])
 
     def validation(self, indices: Indices) -> Tensor:
         """Return rows (n, width) of these validation images, float32 on the device."""
         return self._tensor(self.val[indices])
 
     def _tensor(self, rows: Array) -> Tensor:
-        return torch.from_numpy(rows).to(self.device).float()
+        return torch.from_numpy(rows).to(self.stored.device).float()
 
 
 def fixed_views(config: TrialConfig) -> int:
@@ -98,12 +132,13 @@ def open_features(
     cut = _cut(config, model, stages, images.device, context)
     views, batch = fixed_views(config), forward_batch(config.data.image_size, images.device)
 
-    def rows(wanted: ImageInputs) -> Array:
-        found = open_rows(cache, model, cut, wanted, dtype=config.feature_dtype, batch=batch, context=context)
+    def rows(wanted: ImageInputs) -> tuple[StoredRows, Array]:
+        stored = stored_rows(model, cut, wanted, dtype=config.feature_dtype, batch=batch)
+        found = open_rows(cache, stored, model, cut, wanted, batch=batch, context=context)
         if found is None:
             size = wanted.count * cut.width * {"fp32": 4, "fp16": 2}[config.feature_dtype] / 2**20
             raise CannotCache(f"{size:.0f} MiB of them do not fit into the node's cache")
-        return found
+        return stored, found
 
     try:
         val = rows(_plain(config, images, "val"))
@@ -114,7 +149,9 @@ def open_features(
         }
     except ThawError as error:
         raise CannotCache(str(error)) from error
-    return PhaseFeatures(cut, views, train, val, images.device)
+    names = {view: stored for view, (stored, _) in train.items()}
+    stored = StoredFeatures(cut, views, names, val[0], images.device)
+    return PhaseFeatures(stored, {view: found for view, (_, found) in train.items()}, val[1])
 
 
 def head_features(
@@ -128,7 +165,8 @@ def head_features(
     cut, wanted = _cut(config, model, 0, images.device, context), _plain(config, images, "train")
     batch, dtype = forward_batch(config.data.image_size, images.device), config.feature_dtype
     with suppress(StorageFailed):  # a full disk costs time, not the trial
-        found = open_rows(cache, model, cut, wanted, dtype=dtype, batch=batch, context=context)
+        stored = stored_rows(model, cut, wanted, dtype=dtype, batch=batch)
+        found = open_rows(cache, stored, model, cut, wanted, batch=batch, context=context)
         if found is not None:
             return cut, found
     return cut, np.concatenate([*compute_rows(model, cut, wanted, dtype=dtype, batch=batch, context=context)])

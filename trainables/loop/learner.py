@@ -86,7 +86,7 @@ class Learner:
         self.prepared_for: frozenset[str] = frozenset()
         self.optimizer = build_optimizer(config, self._groups(head, since=0))
         self.start_decay = StartDecay(self.optimizer) if config.decay_to == "start" else None
-        self.ema = _moving_average(self.model, config.ema_decay)
+        self.ema = moving_average(self.model, config.ema_decay)
 
     @property
     def split(self) -> Split:
@@ -127,15 +127,19 @@ class Learner:
         self.thawed = names
         self.changed |= self._changing()
 
+    def prepare(self, epoch: int) -> None:
+        """Prepare what trains from `epoch` on, unless that is done."""
+        if self.prepared_for != self.thawed:
+            self.phase.prepare(self.optimizer, epoch)
+            self.prepared_for = self.thawed
+
     def train_epoch(self, epoch: int, plateaus: int) -> dict[str, float]:
         """Train one epoch; returns the mean training loss and the rates of its last step.
 
         Raises TrialFailed when a loss is not finite, OutOfMemory when not even one image at a time fits.
         """
         config = self.config
-        if self.prepared_for != self.thawed:
-            self.phase.prepare(self.optimizer, epoch)
-            self.prepared_for = self.thawed
+        self.prepare(epoch)
         order = epoch_order(len(self.split), config.seed, epoch, self.sample_weights)
         steps = batches(order, config.batch_size)
         set_train_mode(self.model, config.norm_stats)
@@ -149,14 +153,7 @@ class Learner:
             losses[0, step], losses[1, step] = self.memory.fit_step(take, self.optimizer.zero_grad)
         self.split.announce()
         losses[0] = self.accelerator.reduce(losses[0], "sum")
-        sums, weights = losses.cpu().numpy()
-        wrong = np.flatnonzero(~np.isfinite(sums))
-        if len(wrong):
-            raise TrialFailed(
-                f"training loss must be finite, got {sums[wrong[0]]} in epoch {epoch + 1}, batch {wrong[0] + 1} of "
-                f"{len(steps)}, with lr {config.lr:.2e}; lower the learning rate"
-            )
-        return {"train/loss": float(sums.sum() / weights.sum()), **rates(self.optimizer)}
+        return {"train/loss": mean_loss(losses, config, epoch), **rates(self.optimizer)}
 
     def validate(self) -> npt.NDArray[np.float32]:
         """Compute outputs (n, ...) of the validation split, each rank a share; every rank returns all of them."""
@@ -211,7 +208,7 @@ class Learner:
         positions = np.array_split(np.arange(len(batch)), ranks)[rank]
         parts = np.array_split(positions, max(1, -(-len(positions) // self.memory.micro_batch)))
         # Dropout draws from torch's global stream: seeded a step, it depends on nothing that ran before.
-        _seed(int(np.random.SeedSequence([config.seed, epoch, step, rank]).generate_state(1)[0]), self.device)
+        seed_step(config.seed, epoch, step, rank, self.device)
         self.optimizer.zero_grad()
         total = torch.zeros((), dtype=torch.float64, device=self.device)
         for number, part in enumerate(parts):
@@ -285,6 +282,21 @@ class Learner:
         return tuple(wanted["mean"]), tuple(wanted["std"])
 
 
+def mean_loss(losses: Tensor, config: TrialConfig, epoch: int) -> float:
+    """Return the mean loss of an epoch from the sums and the weights of its steps (2, steps).
+
+    Raises TrialFailed where a sum is not finite.
+    """
+    sums, weights = losses.cpu().numpy()
+    wrong = np.flatnonzero(~np.isfinite(sums))
+    if len(wrong):
+        raise TrialFailed(
+            f"training loss must be finite, got {sums[wrong[0]]} in epoch {epoch + 1}, batch {wrong[0] + 1} of "
+            f"{len(sums)}, with lr {config.lr:.2e}; lower the learning rate"
+        )
+    return float(sums.sum() / weights.sum())
+
+
 def _accelerator(config: TrialConfig) -> Accelerator:
     if config.precision == "fp16" and not torch.cuda.is_available():
         raise InvalidInput("precision: fp16 needs a GPU, but there is none; set bf16 or fp32")
@@ -295,14 +307,19 @@ def _accelerator(config: TrialConfig) -> Accelerator:
     return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=mixed)
 
 
-def _seed(number: int, device: torch.device) -> None:
-    """Seed as torch.manual_seed does, which formats and keeps a traceback for every kind of absent device."""
+def seed_step(seed: int, epoch: int, step: int, rank: int, device: torch.device) -> None:
+    """Seed the draws of dropout in a step.
+
+    As torch.manual_seed does, which formats and keeps a traceback for every kind of absent device.
+    """
+    number = int(np.random.SeedSequence([seed, epoch, step, rank]).generate_state(1)[0])
     torch.default_generator.manual_seed(number)
     if device.type == "cuda":
         torch.cuda.manual_seed(number)
 
 
-def _moving_average(model: nn.Module, decay: float | None) -> AveragedModel | None:
+def moving_average(model: nn.Module, decay: float | None) -> AveragedModel | None:
+    """Return the moving average of a model, of its buffers too; None without a decay."""
     if decay is None:
         return None
     blend = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]

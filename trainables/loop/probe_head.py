@@ -24,7 +24,7 @@ from trainables.data.node_cache import Array, NodeCache
 from trainables.data.readers import Dataset
 from trainables.loop.batches import TrialBatches
 from trainables.loop.feature_training import CannotCache, head_features
-from trainables.task.task import LinearProbe, load_task
+from trainables.task.task import load_task
 
 _TRIED_ON = 8
 _TOLERANCE = 1e-3
@@ -62,7 +62,7 @@ def start_at_probe(
             "head_init: probe needs logits that are a linear function of the classifier's input, got others of "
             f"{config.architecture}; set head_init: random, or choose another architecture"
         )
-    head = torch.from_numpy(_fitted(load_task(config.task).probe(config, dataset), rows, cache)).to(images.device)
+    head = torch.from_numpy(fit_probe(config, dataset, rows, cache)).to(images.device)
     head = broadcast(head)  # another node's processor may round otherwise
     with torch.no_grad():
         weight.copy_(head[:, :-1].reshape(weight.shape))
@@ -79,7 +79,12 @@ def _is_linear(suffix: nn.Module, weight: Tensor, bias: Tensor, rows: Array, acc
     return torch.allclose(logits.float(), expected.float(), tolerance, tolerance * float(expected.abs().max()))
 
 
-def _fitted(probe: LinearProbe, rows: Array, cache: NodeCache) -> Array:
+def fit_probe(config: TrialConfig, dataset: Dataset, rows: Array, cache: NodeCache) -> Array:
+    """Return the linear probe (outputs, width + 1), the bias last, of the features (n, width) of the training images.
+
+    It is fitted once per node.
+    """
+    probe = load_task(config.task).probe(config, dataset)
     key = sha256(json.dumps(probe.identity, sort_keys=True).encode())
     key.update(np.ascontiguousarray(rows).data)
 

@@ -20,6 +20,9 @@ from trainables.data.preprocess import PREPROCESSING_VERSION
 from trainables.model.device_memory import is_out_of_memory, release
 from trainables.model.split_model import Cut
 
+_KIND = "features"
+_FORMATS = {"fp32": "<f4", "fp16": "<f2"}
+
 Inputs = Callable[[Indices], Tensor]
 Context = Callable[[], AbstractContextManager[Any]]
 
@@ -38,18 +41,48 @@ class ImageInputs:
     """Everything that decides what `inputs` gives and what arithmetic is done; JSON-ready."""
 
 
+@dataclass(frozen=True)
+class StoredRows:
+    """Rows (count, width) of the node's cache by name, whether they are there or not."""
+
+    key: str
+    """Name of everything that decides them."""
+
+    shape: tuple[int, int]
+    """Number of images, and of numbers an image."""
+
+    dtype: str
+    """Number format: fp32 or fp16."""
+
+    def find(self, cache: NodeCache) -> Array | None:
+        """Open them, memory-mapped; None where they are not there."""
+        return cache.find(_KIND, self.key, self.shape, _FORMATS[self.dtype])
+
+
+def stored_rows(model: nn.Module, cut: Cut, images: ImageInputs, *, dtype: str, batch: int) -> StoredRows:
+    """Name the output of `model` before `cut` for `images`, computed `batch` images at once."""
+    key = _digest(model, cut, {**images.identity, "dtype": dtype, "batch": batch})
+    return StoredRows(key, (images.count, cut.width), dtype)
+
+
 def open_rows(
-    cache: NodeCache, model: nn.Module, cut: Cut, images: ImageInputs, *, dtype: str, batch: int, context: Context
+    cache: NodeCache,
+    stored: StoredRows,
+    model: nn.Module,
+    cut: Cut,
+    images: ImageInputs,
+    *,
+    batch: int,
+    context: Context,
 ) -> Array | None:
     """Open the output of `model` before `cut` for `images`: (count, width), memory-mapped; None: beyond the budget.
 
-    It is computed by the first process of the node that asks, within `context` (autocast), always `batch` images at
-    once: the last digits of a convolution may depend on it. The model is left in eval mode.
+    `stored` is its name. It is computed by the first process of the node that asks, within `context` (autocast), always
+    `batch` images at once: the last digits of a convolution may depend on it. The model is left in eval mode.
     Raises OutOfMemory when not even one image fits, ThawError where the disk is full.
     """
-    key = _digest(model, cut, {**images.identity, "dtype": dtype, "batch": batch})
-    chunks = partial(compute_rows, model, cut, images, dtype=dtype, batch=batch, context=context)
-    return cache.array("features", key, (images.count, cut.width), {"fp32": "<f4", "fp16": "<f2"}[dtype], chunks)
+    chunks = partial(compute_rows, model, cut, images, dtype=stored.dtype, batch=batch, context=context)
+    return cache.array(_KIND, stored.key, stored.shape, _FORMATS[stored.dtype], chunks)
 
 
 def _digest(model: nn.Module, cut: Cut, identity: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from search_spaces.errors import OutOfMemory
 from trainables.data.node_cache import NodeCache
 from trainables.model.build import bare_model
-from trainables.model.feature_cache import ImageInputs, open_rows
+from trainables.model.feature_cache import ImageInputs, open_rows, stored_rows
 from trainables.model.freeze import set_trainable
 from trainables.model.split_model import Cut, find_cut
 from trainables.model.stages import stage_table
@@ -44,8 +44,9 @@ def rows(images: Tensor, model: nn.Module, cut: Cut, tmp_path: Path) -> Open:
         cache = changes.pop("cache", NodeCache(tmp_path, 10**9))
         inputs = changes.pop("inputs", lambda indices: images[torch.from_numpy(indices)])
         wanted = ImageInputs(COUNT, inputs, changes.pop("identity", {"split": "train"}))
-        settings = {"dtype": "fp32", "context": nullcontext, "batch": BATCH, **changes}
-        return open_rows(cache, model, cut, wanted, **settings)
+        settings = {"context": nullcontext, "batch": BATCH, **changes}
+        stored = stored_rows(model, cut, wanted, dtype=settings.pop("dtype", "fp32"), batch=settings["batch"])
+        return open_rows(cache, stored, model, cut, wanted, **settings)
 
     return opened
 

@@ -1,0 +1,180 @@
+"""HeadLearner: learner of a trial whose backbone is frozen for good: a linear layer on features.
+
+It computes what `Learner` computes for such a trial, without network, images and several workers: in a fifth of the
+time, see `docs/heads.md`. Trials that a process runs one after another share what `FrozenBackbone` holds, and nothing
+that a trial changes.
+"""
+
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainables.config import TrialConfig
+from trainables.data.arrays import Arrays
+from trainables.data.balance import batches, epoch_order
+from trainables.data.lazy_images import Indices
+from trainables.data.node_cache import NodeCache
+from trainables.loop.feature_training import PhaseFeatures, epoch_draw, fixed_views
+from trainables.loop.frozen_backbone import FrozenBackbone, examine_backbone, known_backbone
+from trainables.loop.learner import Learner, mean_loss, moving_average, seed_step
+from trainables.loop.optim import build_optimizer, parameter_groups, peak_lr, rates, set_learning_rates
+from trainables.loop.probe_head import fit_probe
+from trainables.loop.teacher import teacher_outputs
+from trainables.model.freeze_plan import freeze_plan
+from trainables.task import inference
+from trainables.task.task import load_task
+
+log = logging.getLogger(__name__)
+
+_GATHERED = 2**26
+"""Bytes of features that are gathered at once: steps read slices of them."""
+
+_EVALUATED = 4096
+"""Rows of the validation split that are computed at once."""
+
+
+class LinearHead(nn.Module):
+    """A classifier on rows (n, width), whose weight keeps the shape that it has in its model."""
+
+    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(weight.clone())
+        self.bias = nn.Parameter(bias.clone())
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Compute outputs (n, outputs) of rows (n, width)."""
+        return functional.linear(rows, self.weight.flatten(1), self.bias)
+
+
+class HeadLearner:
+    """Classifier, optimizer and moving average of one trial."""
+
+    def __init__(
+        self, config: TrialConfig, arrays: Arrays, cache: NodeCache, backbone: FrozenBackbone, features: PhaseFeatures
+    ) -> None:
+        self.config = config
+        self.arrays = arrays
+        self.cache = cache
+        self.backbone = backbone
+        self.features = features
+        self.device = features.stored.device
+        self.plan = freeze_plan(config)
+        self.task = load_task(config.task)
+        self.notes: list[str] = []
+        self.micro_batch = min(config.micro_batch_size or config.batch_size, len(arrays.splits["train"]))
+        self.head = LinearHead(*backbone.start(config, arrays.classes)).to(self.device)
+        decay, rate = config.weight_decay, peak_lr(config, 0)
+        groups = parameter_groups(self.head, ("weight", "bias"), stage=0, peak_lr=rate, weight_decay=decay, since=0)
+        for group in groups:
+            group["names"] = [f"{backbone.classifier}.{name}" for name in group["names"]]
+        self.optimizer = build_optimizer(config, groups)
+        self.ema = moving_average(self.head, config.ema_decay)
+        self.sample_weights = self.task.sample_weights(config, arrays.dataset)
+        teacher = teacher_outputs(config, arrays, cache)
+        self.criterion = self.task.criterion(config, arrays.dataset, self.device, teacher)
+
+    def start_head(self) -> None:
+        """Set the classifier to what it starts from, before it has trained."""
+        if self.config.head_init == "probe":
+            (rows,) = self.features.train.values()
+            probe = torch.from_numpy(fit_probe(self.config, self.arrays.dataset, rows, self.cache)).to(self.device)
+            with torch.no_grad():
+                self.head.weight.copy_(probe[:, :-1].reshape(self.head.weight.shape))
+                self.head.bias.copy_(probe[:, -1])
+
+    def thaw(self, epoch: int) -> None:
+        """Do nothing: the backbone is frozen for good."""
+
+    def train_epoch(self, epoch: int, plateaus: int) -> dict[str, float]:
+        """Train one epoch; returns the mean training loss and the rates of its last step.
+
+        Raises TrialFailed when a loss is not finite.
+        """
+        order = epoch_order(len(self.arrays.splits["train"]), self.config.seed, epoch, self.sample_weights)
+        steps = batches(order, self.config.batch_size)
+        losses = torch.zeros(2, len(steps), dtype=torch.float64, device=self.device)
+        for step, (batch, rows) in enumerate(self._rows(steps, epoch)):
+            set_learning_rates(self.optimizer, self.config, epoch + step / len(steps), 1 / len(steps), plateaus)
+            losses[0, step], losses[1, step] = self._step(batch, rows, epoch, step)
+        return {"train/loss": mean_loss(losses, self.config, epoch), **rates(self.optimizer)}
+
+    def validate(self) -> npt.NDArray[np.float32]:
+        """Compute outputs (n, ...) of the validation split."""
+        rows = np.arange(len(self.features.val))
+        return inference.predict_features(self.trained, self.features.validation, rows, _EVALUATED)
+
+    @property
+    def trained(self) -> nn.Module:
+        """The classifier that is evaluated and kept: the moving average where there is one."""
+        return self.head if self.ema is None else self.ema.module
+
+    def _rows(self, steps: list[Indices], epoch: int) -> Iterator[tuple[Indices, Tensor]]:
+        """Yield each batch (n,) with its features (n, width), gathered for many steps at once."""
+        width = self.features.stored.cut.width
+        at_once = max(1, _GATHERED // (4 * width * len(steps[0])))
+        for start in range(0, len(steps), at_once):
+            part = steps[start : start + at_once]
+            rows = self.features.batch(np.concatenate(part), epoch)
+            yield from zip(part, torch.split(rows, [len(batch) for batch in part]), strict=True)
+
+    def _step(self, batch: Indices, rows: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """Take one optimizer step; returns the sum of the losses and the weight of the batch."""
+        config = self.config
+        draw, total = epoch_draw(config, epoch, 0), torch.zeros((), dtype=torch.float64, device=self.device)
+        weight = self.criterion.weight(self.criterion.targets(batch, batch, draw))
+        if config.dropout:
+            seed_step(config.seed, epoch, step, 0, self.device)
+        self.optimizer.zero_grad()
+        count = -(-len(batch) // self.micro_batch)
+        for part, given in zip(np.array_split(batch, count), torch.tensor_split(rows, count), strict=True):
+            dropped = functional.dropout(given, config.dropout) if config.dropout else given
+            loss = self.criterion.loss(self.head(dropped), self.criterion.targets(part, part, draw))
+            (loss / weight).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach().double()
+        if config.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.head.parameters(), config.clip_norm)
+        self.optimizer.step()
+        if self.ema is not None:
+            self.ema.update_parameters(self.head)
+        return total, weight
+
+
+def open_learner(config: TrialConfig, arrays: Arrays, cache: NodeCache) -> Learner | HeadLearner:
+    """Return the learner of a trial: that of its classifier alone, where it computes the same."""
+    reason = _why_whole(config)
+    backbone = None if reason else known_backbone(config, arrays)
+    features = None if backbone is None else backbone.features.find(cache, range(config.epochs))
+    if backbone is not None and features is not None:
+        return HeadLearner(config, arrays, cache, backbone, features)
+    learner = Learner(config, arrays, cache)
+    if reason is None:
+        learner.thaw(0)
+        learner.prepare(0)
+        backbone, features = examine_backbone(learner), learner.phase.features
+        if backbone is not None and features is not None:
+            return HeadLearner(config, arrays, cache, backbone, features)
+        reason = "its logits are no linear function of cached features"
+    if config.strategy == "head":
+        log.info("trained with its backbone at hand: %s", reason)
+    return learner
+
+
+def _why_whole(config: TrialConfig) -> str | None:
+    """Return the reason for which the classifier of a trial is not trained by itself; None where it may be."""
+    views = fixed_views(config)
+    if config.strategy != "head" or not views:
+        return "its features change"
+    if config.weights == "none":
+        return "weights: none, so that its checkpoints hold the backbone"
+    if config.head_init == "probe" and views > 1:
+        return "head_init: probe, on other features than those of feature_views"
+    if config.precision != "fp32" or config.compile:
+        return f"precision: {config.precision}, compile: {config.compile}"
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return "several workers"
+    return None
