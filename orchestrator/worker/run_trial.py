@@ -26,6 +26,7 @@ def begin(assignment: Assignment) -> StartedTrial:
     import torch
 
     from trainables.checkpoint_state import CheckpointState
+    from trainables.data.recent_arrays import recent_arrays
     from trainables.loop import checkpoint
     from trainables.loop.train import train
 
@@ -33,6 +34,7 @@ def begin(assignment: Assignment) -> StartedTrial:
     torch.set_num_threads(assignment.resources.threads)
     config, folders = assignment.trial.config, assignment.folders
     began_with: dict[str, Any] = {"fingerprint": assignment.fingerprint, "sources": assignment.sources}
+    began_with["open_images"] = recent_arrays
     if not checkpoint.exists(folders.last):
         return (), train(config, folders, metrics_version=assignment.metrics_version, **began_with)
     reports = CheckpointState.read(folders.last).reports

@@ -25,7 +25,7 @@ class _Opened:
 _last: list[_Opened] = []
 
 
-def recent_arrays(data: DataConfig, cache: Path, budget: int | None = None) -> Arrays:
+def recent_arrays(data: DataConfig, cache: Path, *, budget: int | None = None) -> Arrays:
     """Open the images of train and val as `load_arrays` does, or as this process opened them up to a minute ago.
 
     They are looked at anew after 20 times as many seconds as that takes, at the latest after a minute. Raises

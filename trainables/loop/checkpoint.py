@@ -92,6 +92,20 @@ def load_checkpoint(
         _overlay(average, _load(folder / AVERAGE), {f"module.{name}" for name in frozen})
 
 
+def load_part(folder: Path, part: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None) -> None:
+    """Load into a part of the model that has the names of the whole, and into what moves it, what they have.
+
+    Raises InvalidInput when a file of the checkpoint is missing or unreadable.
+    """
+    folder = complete_folder(folder)
+    found = _load(folder / WEIGHTS)
+    part.load_state_dict({name: found[name] for name in part.state_dict()})
+    _restore_optimizer(optimizer, _load(folder / OPTIMIZER))
+    if average is not None:
+        found = _load(folder / AVERAGE)
+        average.load_state_dict({name: found[name] for name in average.state_dict()})
+
+
 def load_trained(folder: Path) -> tuple[nn.Module, CheckpointState]:
     """Load the trained model of a checkpoint, on the CPU in eval mode, with its state.
 

@@ -18,11 +18,12 @@ from search_spaces.errors import InvalidInput
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays
 from trainables.data.stats import Channels
+from trainables.loop.checkpoint import tensor_digests
 from trainables.loop.feature_training import StoredFeatures
 from trainables.loop.learner import Learner, seed_step
 from trainables.loop.probe_head import check_linear_head
 from trainables.loop.source_files import source_digests
-from trainables.model.freeze import set_train_mode
+from trainables.model.freeze import frozen_digest, set_train_mode
 from trainables.task.task import load_task
 
 HEAD_SETTINGS = frozenset(
@@ -58,6 +59,9 @@ class FrozenBackbone:
     total_parameters: int
     """Number of parameters of the whole model."""
 
+    frozen_digest: str | None
+    """Digest of the model without its classifier, see `CheckpointState`."""
+
     starts: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
     """Weight (outputs, width, ...) and bias (outputs,) of a fresh classifier, by seed."""
 
@@ -91,7 +95,9 @@ def examine_backbone(learner: Learner) -> FrozenBackbone | None:
     if f"{name}.weight" in _exempt_from_decay(model) or not _is_linear(learner, *start, rows):
         return None
     total = sum(parameter.numel() for parameter in model.parameters())
-    found = FrozenBackbone(features.stored, name, learner.mean, learner.std, total, {config.seed: start})
+    own = {f"{name}.weight", f"{name}.bias"}
+    digest = frozen_digest(model.state_dict(), own, tensor_digests(config))
+    found = FrozenBackbone(features.stored, name, learner.mean, learner.std, total, digest, {config.seed: start})
     while len(_known) >= _KEPT:
         del _known[next(iter(_known))]
     _known[_identity(config, learner.arrays)] = found

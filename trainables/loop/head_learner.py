@@ -6,7 +6,9 @@ that a trial changes.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainables.checkpoint_state import CheckpointState
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays
 from trainables.data.balance import batches, epoch_order
 from trainables.data.lazy_images import Indices
 from trainables.data.node_cache import NodeCache
+from trainables.data.stats import Channels
+from trainables.loop.checkpoint import load_part, optimizer_tensors, save_checkpoint
 from trainables.loop.feature_training import PhaseFeatures, epoch_draw, fixed_views
 from trainables.loop.frozen_backbone import FrozenBackbone, examine_backbone, known_backbone
 from trainables.loop.learner import Learner, mean_loss, moving_average, seed_step
@@ -54,6 +59,10 @@ class LinearHead(nn.Module):
 class HeadLearner:
     """Classifier, optimizer and moving average of one trial."""
 
+    is_main = True
+    cached = True
+    scaler_state: Mapping[str, float] = MappingProxyType({})
+
     def __init__(
         self, config: TrialConfig, arrays: Arrays, cache: NodeCache, backbone: FrozenBackbone, features: PhaseFeatures
     ) -> None:
@@ -68,12 +77,13 @@ class HeadLearner:
         self.notes: list[str] = []
         self.micro_batch = min(config.micro_batch_size or config.batch_size, len(arrays.splits["train"]))
         self.head = LinearHead(*backbone.start(config, arrays.classes)).to(self.device)
-        decay, rate = config.weight_decay, peak_lr(config, 0)
-        groups = parameter_groups(self.head, ("weight", "bias"), stage=0, peak_lr=rate, weight_decay=decay, since=0)
-        for group in groups:
-            group["names"] = [f"{backbone.classifier}.{name}" for name in group["names"]]
+        self.part = _with_name(backbone.classifier, self.head)
+        names = [name for name, _ in self.part.named_parameters()]
+        groups = parameter_groups(
+            self.part, names, stage=0, peak_lr=peak_lr(config, 0), weight_decay=config.weight_decay, since=0
+        )
         self.optimizer = build_optimizer(config, groups)
-        self.ema = moving_average(self.head, config.ema_decay)
+        self.ema = moving_average(self.part, config.ema_decay)
         self.sample_weights = self.task.sample_weights(config, arrays.dataset)
         teacher = teacher_outputs(config, arrays, cache)
         self.criterion = self.task.criterion(config, arrays.dataset, self.device, teacher)
@@ -108,10 +118,48 @@ class HeadLearner:
         rows = np.arange(len(self.features.val))
         return inference.predict_features(self.trained, self.features.validation, rows, _EVALUATED)
 
+    def save_trained(self, folder: Path, state: CheckpointState) -> None:
+        """Write a checkpoint of the classifier that is evaluated, from which nothing can continue."""
+        save_checkpoint(folder, (self.part if self.ema is None else self.ema.module).state_dict(), state)
+
+    def save(self, folder: Path, state: CheckpointState, weights_in: Path | None = None) -> None:
+        """Write a checkpoint from which the trial can continue; see `save_checkpoint`."""
+        average = None if self.ema is None else self.ema.state_dict()
+        tensors = self.part.state_dict(), optimizer_tensors(self.optimizer)
+        save_checkpoint(folder, tensors[0], state, tensors[1], average, weights_in=weights_in)
+
+    def restore(self, folder: Path, state: CheckpointState) -> None:
+        """Take over a checkpoint of the same configuration, whose `state` has been read."""
+        load_part(folder, self.part, self.optimizer, self.ema)
+        self.micro_batch = state.micro_batch
+
+    def wait(self) -> None:
+        """Do nothing: there are no other workers."""
+
     @property
     def trained(self) -> nn.Module:
         """The classifier that is evaluated and kept: the moving average where there is one."""
-        return self.head if self.ema is None else self.ema.module
+        return self.head if self.ema is None else self.ema.module.get_submodule(self.backbone.classifier)
+
+    @property
+    def parameter_counts(self) -> tuple[int, int]:
+        """Number of parameters of the whole model, and of the classifier."""
+        return self.backbone.total_parameters, self.head.weight.numel() + self.head.bias.numel()
+
+    @property
+    def mean(self) -> Channels:
+        """Mean by which the images were normalized."""
+        return self.backbone.mean
+
+    @property
+    def std(self) -> Channels:
+        """Standard deviation by which the images were normalized."""
+        return self.backbone.std
+
+    @property
+    def frozen_digest(self) -> str | None:
+        """Digest of the rest of the model."""
+        return self.backbone.frozen_digest
 
     def _rows(self, steps: list[Indices], epoch: int) -> Iterator[tuple[Indices, Tensor]]:
         """Yield each batch (n,) with its features (n, width), gathered for many steps at once."""
@@ -140,28 +188,48 @@ class HeadLearner:
             nn.utils.clip_grad_norm_(self.head.parameters(), config.clip_norm)
         self.optimizer.step()
         if self.ema is not None:
-            self.ema.update_parameters(self.head)
+            self.ema.update_parameters(self.part)
         return total, weight
 
 
-def open_learner(config: TrialConfig, arrays: Arrays, cache: NodeCache) -> Learner | HeadLearner:
-    """Return the learner of a trial: that of its classifier alone, where it computes the same."""
+TrialLearner = Learner | HeadLearner
+
+
+def open_learner(
+    config: TrialConfig, arrays: Arrays, cache: NodeCache, state: CheckpointState | None = None
+) -> TrialLearner:
+    """Return the learner of a trial: that of its classifier alone, where it computes the same.
+
+    `state` is that of the checkpoint from which the trial goes on; None where it begins.
+    """
     reason = _why_whole(config)
     backbone = None if reason else known_backbone(config, arrays)
     features = None if backbone is None else backbone.features.find(cache, range(config.epochs))
-    if backbone is not None and features is not None:
-        return HeadLearner(config, arrays, cache, backbone, features)
-    learner = Learner(config, arrays, cache)
-    if reason is None:
-        learner.thaw(0)
+    learner = None
+    if reason is None and features is None:
+        learner = Learner(config, arrays, cache)
         learner.prepare(0)
         backbone, features = examine_backbone(learner), learner.phase.features
-        if backbone is not None and features is not None:
-            return HeadLearner(config, arrays, cache, backbone, features)
-        reason = "its logits are no linear function of cached features"
+        reason = None if backbone else "its outputs are no linear function of cached features"
+    if state is not None and backbone is not None and state.frozen_digest not in (None, backbone.frozen_digest):
+        reason = "its checkpoint is of other weights, or leaves out less than the backbone"
+    if reason is None and backbone is not None and features is not None:
+        return HeadLearner(config, arrays, cache, backbone, features)
     if config.strategy == "head":
-        log.info("trained with its backbone at hand: %s", reason)
-    return learner
+        log.info("the classifier is not trained by itself: %s", reason)
+    return learner or Learner(config, arrays, cache)
+
+
+def _with_name(name: str, module: nn.Module) -> nn.Module:
+    """Return a module in which `module` has this name, as it has in its model."""
+    whole = nn.Module()
+    *parents, last = name.split(".")
+    place = whole
+    for parent in parents:
+        place.add_module(parent, nn.Module())
+        place = place.get_submodule(parent)
+    place.add_module(last, module)
+    return whole
 
 
 def _why_whole(config: TrialConfig) -> str | None:

@@ -32,7 +32,7 @@ from trainables.data.node_cache import NodeCache
 from trainables.data.sample_random import Draw
 from trainables.data.stats import Channels, channel_stats
 from trainables.loop.batches import Batches, TrialBatches
-from trainables.loop.checkpoint import optimizer_tensors, save_checkpoint, tensor_digests
+from trainables.loop.checkpoint import load_checkpoint, optimizer_tensors, save_checkpoint, tensor_digests
 from trainables.loop.feature_training import epoch_draw
 from trainables.loop.memory_policy import MemoryPolicy
 from trainables.loop.optim import build_optimizer, parameter_groups, peak_lr, rates, set_learning_rates
@@ -170,11 +170,33 @@ class Learner:
         return np.concatenate([part[: len(share)] for part, share in zip(parts, shares, strict=True)])
 
     @property
+    def cached(self) -> bool:
+        """True where this phase trains on features instead of images."""
+        return self.phase.features is not None
+
+    @property
+    def parameter_counts(self) -> tuple[int, int]:
+        """Number of parameters of the model, and of those that train now."""
+        weights = list(self.model.parameters())
+        return sum(map(Tensor.numel, weights)), sum(weight.numel() for weight in weights if weight.requires_grad)
+
+    @property
+    def micro_batch(self) -> int:
+        """Number of images that a worker computes at once."""
+        return self.memory.micro_batch
+
+    @property
+    def scaler_state(self) -> dict[str, float]:
+        """State of the gradient scaler; empty where there is none."""
+        scaler = self.accelerator.scaler
+        return {} if scaler is None else scaler.state_dict()
+
+    @property
     def frozen_digest(self) -> str | None:
         """Digest of the part of the model that training cannot have changed; None where there is no such part."""
         return frozen_digest(self.model.state_dict(), self.changed, self._known_digests)
 
-    def changed_tensors(self, module: nn.Module) -> dict[str, Tensor]:
+    def _changed_tensors(self, module: nn.Module) -> dict[str, Tensor]:
         """Return the tensors of the model, or of its moving average, that training can have changed, by name.
 
         They are those of the module itself: nothing is copied.
@@ -182,11 +204,28 @@ class Learner:
         names = self.changed if module is not self.ema else {_COUNTER, *(f"module.{name}" for name in self.changed)}
         return {name: tensor for name, tensor in module.state_dict().items() if name in names}
 
+    def save_trained(self, folder: Path, state: CheckpointState) -> None:
+        """Write a checkpoint of the model that is evaluated, from which nothing can continue."""
+        save_checkpoint(folder, self._changed_tensors(self.trained), state)
+
     def save(self, folder: Path, state: CheckpointState, weights_in: Path | None = None) -> None:
         """Write a checkpoint from which the trial can continue; see `save_checkpoint`."""
-        tensors, optimizer = self.changed_tensors(self.model), optimizer_tensors(self.optimizer)
-        average = None if self.ema is None else self.changed_tensors(self.ema)
+        tensors, optimizer = self._changed_tensors(self.model), optimizer_tensors(self.optimizer)
+        average = None if self.ema is None else self._changed_tensors(self.ema)
         save_checkpoint(folder, tensors, state, optimizer, average, weights_in=weights_in)
+
+    def restore(self, folder: Path, state: CheckpointState) -> None:
+        """Take over a checkpoint of the same configuration, whose `state` has been read."""
+        for epoch in range(len(state.reports)):
+            self.thaw(epoch)
+        load_checkpoint(folder, self.model, self.optimizer, self.ema)
+        self.memory.micro_batch = state.micro_batch
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state.scaler)
+
+    def wait(self) -> None:
+        """Wait for the other workers."""
+        self.accelerator.wait_for_everyone()
 
     def _predict(self, share: Indices, size: int) -> npt.NDArray[np.float32]:
         """Compute outputs of a share of the validation split, `size` images at once."""

@@ -4,6 +4,7 @@ import time
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +14,8 @@ from trainables.checkpoint_state import CheckpointState
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, load_arrays
 from trainables.data.node_cache import NodeCache
-from trainables.loop.checkpoint import load_checkpoint, save_checkpoint
-from trainables.loop.learner import Learner
+from trainables.data_config import DataConfig
+from trainables.loop.head_learner import TrialLearner, open_learner
 from trainables.loop.optim import count_plateaus, epochs_without_improvement
 from trainables.loop.source_files import check_sources
 from trainables.model.freeze_plan import freeze_plan
@@ -25,6 +26,14 @@ from trainables.task.inference import write_predictions
 from trainables.task_catalog import METRICS_VERSION
 
 
+class OpenImages(Protocol):
+    """Function that opens the images of train and val."""
+
+    def __call__(self, data: DataConfig, cache: Path, *, budget: int | None) -> Arrays:
+        """Open them; `budget` is that of the node's cache, in bytes."""
+        ...
+
+
 def train(
     config: TrialConfig,
     folders: TrialFolders,
@@ -33,6 +42,7 @@ def train(
     *,
     fingerprint: str | None = None,
     sources: Mapping[str, str] = MappingProxyType({}),
+    open_images: OpenImages = load_arrays,
     keeps_newest: bool = False,
 ) -> Generator[EpochReport, None, None]:
     """Train one configuration; every `next()` is one epoch, its checkpoint on disk before its report is handed out.
@@ -40,8 +50,8 @@ def train(
     In an initialized process group every rank iterates in lockstep and yields the same reports; rank 0 writes files.
     `resume_from` is a `last` checkpoint of the same configuration: the epochs after it are yielded, equal to those of a
     trial that was never interrupted, by the `metrics_version` of the checkpoint (see `Task.measure`). The checkpoint
-    `best` is that of the best objective, or, where it `keeps_newest`, that of the newest epoch. Closing the iterator
-    ends the trial and releases what it holds.
+    `best` is that of the best objective, or, where it `keeps_newest`, that of the newest epoch. `open_images` opens the
+    images as `load_arrays` does. Closing the iterator ends the trial and releases what it holds.
 
     Raises InvalidInput for data, weights or a checkpoint that cannot be used, and where the images of train and val do
     not have the `fingerprint` that is given, or weights and teacher not the digests of `sources`, see `check_sources`;
@@ -49,14 +59,16 @@ def train(
     OutOfMemory when not even one image at a time fits, StorageFailed when a checkpoint cannot be written.
     """
     check_sources([config], sources)
-    arrays = _load_images(config, folders, fingerprint)
-    learner = Learner(config, arrays, NodeCache(folders.cache, folders.cache_budget))
+    arrays = open_images(config.data, folders.cache, budget=folders.cache_budget)
+    _check_images(config, arrays, fingerprint)
+    state = None if resume_from is None else _read_state(config, arrays, resume_from)
+    learner = open_learner(config, arrays, NodeCache(folders.cache, folders.cache_budget), state)
     targets = learner.task.targets(arrays.dataset, "val")
     reports: list[EpochReport] = []
-    if resume_from is None:
+    if resume_from is None or state is None:
         learner.start_head()
     else:
-        state = _restore(learner, arrays, resume_from)
+        learner.restore(resume_from, state)
         reports, metrics_version = list(state.reports), state.metrics_version
     while not reports or reports[-1].ended_by is None:
         epoch = len(reports)
@@ -71,18 +83,16 @@ def train(
         learner.notes.clear()
         if learner.is_main:
             _write(learner, arrays, folders, _state(learner, arrays, reports, metrics_version), outputs)
-        learner.accelerator.wait_for_everyone()
+        learner.wait()
         yield reports[-1]
 
 
-def _load_images(config: TrialConfig, folders: TrialFolders, fingerprint: str | None) -> Arrays:
-    arrays = load_arrays(config.data, folders.cache, budget=folders.cache_budget)
+def _check_images(config: TrialConfig, arrays: Arrays, fingerprint: str | None) -> None:
     if fingerprint is not None and not arrays.fingerprints.is_trained(fingerprint):
         raise InvalidInput(
             f"{config.data.root}: images must be the same in every trial of a run, but they have changed since it "
             "began; restore them, or start a new run"
         )
-    return arrays
 
 
 def _validation(measured: Mapping[str, float], epoch: int, rate: float) -> dict[str, float]:
@@ -97,10 +107,10 @@ def _validation(measured: Mapping[str, float], epoch: int, rate: float) -> dict[
 
 
 def _report(
-    learner: Learner, reports: list[EpochReport], metrics: dict[str, float], started: float, *, keeps_newest: bool
+    learner: TrialLearner, reports: list[EpochReport], metrics: dict[str, float], started: float, *, keeps_newest: bool
 ) -> EpochReport:
     """Return the report of the epoch after `reports`, which began at `started`."""
-    config, weights = learner.config, list(learner.model.parameters())
+    config, (total, trainable) = learner.config, learner.parameter_counts
     value = config.objective.value(metrics)
     best = best_report(reports, config.objective)
     improved = keeps_newest or best is None or config.objective.better(value, config.objective.value(best.metrics))
@@ -110,15 +120,15 @@ def _report(
         seconds=time.perf_counter() - started,
         checkpoint="best" if improved else "last",
         ended_by=_ended_by(config, reports, value),
-        total_parameters=sum(weight.numel() for weight in weights),
-        trainable_parameters=sum(weight.numel() for weight in weights if weight.requires_grad),
-        cached=learner.phase.features is not None,
+        total_parameters=total,
+        trainable_parameters=trainable,
+        cached=learner.cached,
         notes=tuple(learner.notes),
     )
 
 
 def _write(
-    learner: Learner,
+    learner: TrialLearner,
     arrays: Arrays,
     folders: TrialFolders,
     state: CheckpointState,
@@ -129,7 +139,7 @@ def _write(
     with storage_errors(folders.checkpoints):
         if improved:
             write_predictions(folders.predictions, learner.task.predictions(outputs, arrays.dataset, "val"))
-            save_checkpoint(folders.best, learner.changed_tensors(learner.trained), state)
+            learner.save_trained(folders.best, state)
         shared = folders.best if improved and learner.ema is None else None
         learner.save(folders.last, state, weights_in=shared)
 
@@ -150,8 +160,7 @@ def _objectives(config: TrialConfig, reports: list[EpochReport], since: int) -> 
     return [config.objective.value(report.metrics) for report in reports[since:]]
 
 
-def _state(learner: Learner, arrays: Arrays, reports: list[EpochReport], metrics_version: int) -> CheckpointState:
-    scaler = learner.accelerator.scaler
+def _state(learner: TrialLearner, arrays: Arrays, reports: list[EpochReport], metrics_version: int) -> CheckpointState:
     return CheckpointState(
         config=learner.config,
         classes=arrays.classes,
@@ -159,27 +168,21 @@ def _state(learner: Learner, arrays: Arrays, reports: list[EpochReport], metrics
         mean=learner.mean,
         std=learner.std,
         reports=tuple(reports),
-        micro_batch=learner.memory.micro_batch,
+        micro_batch=learner.micro_batch,
         metrics_version=metrics_version,
-        scaler=scaler.state_dict() if scaler is not None else {},
+        scaler=learner.scaler_state,
         frozen_digest=learner.frozen_digest,
     )
 
 
-def _restore(learner: Learner, arrays: Arrays, folder: Path) -> CheckpointState:
-    """Take over the state of a checkpoint; returns it."""
+def _read_state(config: TrialConfig, arrays: Arrays, folder: Path) -> CheckpointState:
+    """Return the state of a checkpoint from which a trial goes on."""
     state = CheckpointState.read(folder)
-    if state.config != learner.config:
+    if state.config != config:
         raise InvalidInput(f"checkpoint must be of the same configuration, got {folder}; start the trial anew")
     if not arrays.fingerprints.is_trained(state.fingerprint):
         raise InvalidInput(
             f"checkpoint must be of the same data set, got {folder}, whose images have changed since; "
             "restore them, or start a new run"
         )
-    for epoch in range(len(state.reports)):
-        learner.thaw(epoch)
-    load_checkpoint(folder, learner.model, learner.optimizer, learner.ema)
-    learner.memory.micro_batch = state.micro_batch
-    if learner.accelerator.scaler is not None:
-        learner.accelerator.scaler.load_state_dict(state.scaler)
     return state
