@@ -1,6 +1,6 @@
 """Cost of training on this machine: time and memory of a few real steps of a phase, on a sample of the images.
 
-A phase is a stretch of epochs in which the same stages train. What is timed is the trial's own code, the `Learner`; so
+A phase is a stretch of epochs in which the same stages train. What is timed is the trial's own code, its learner; so
 a phase that trains on features is timed on features, and one that cannot says why.
 """
 
@@ -30,7 +30,7 @@ from trainables.data.readers import Dataset, Sample, open_configured
 from trainables.data_config import DataConfig
 from trainables.loop.checkpoint import tensor_digests
 from trainables.loop.feature_training import fixed_views
-from trainables.loop.learner import Learner
+from trainables.loop.head_learner import TrialLearner, open_learner
 from trainables.model.freeze_plan import Stages
 
 LEAST_SECONDS = 1.0
@@ -125,26 +125,28 @@ def measure_phase(config: TrialConfig, stages: Stages, sample: ImageSample, thre
     with tempfile.TemporaryDirectory(prefix="thaw-plan-") as folder:
         cache = _TimedCache(Path(folder))
         on_features = stages != "all" and fixed_views(config) > 0
-        learner = Learner(config, _cut(sample.arrays, _IMAGES if on_features else _STEPS * config.batch_size), cache)
+        arrays = _cut(sample.arrays, _IMAGES if on_features else _STEPS * config.batch_size)
+        learner = open_learner(config, arrays, cache)
         learner.thaw(0)
-        start = time.perf_counter() - began
+        opened = cache.seconds
+        start = time.perf_counter() - began - opened
         first = _seconds(lambda: learner.train_epoch(0, 0))
-        cached = learner.phase.features is not None
+        cached = learner.cached
         later = _repeated(lambda: learner.train_epoch(1, 0))
         validation = _seconds(learner.validate)
         state = _state(learner)
         checkpoint = _seconds(lambda: learner.save(Path(folder) / "last", state))
-    trainable = sum(p.numel() for p in learner.model.parameters() if p.requires_grad)
+    parameters, trainable = learner.parameter_counts
     return PhaseCost(
         config=config,
         stages=stages,
-        parameters=sum(p.numel() for p in learner.model.parameters()),
+        parameters=parameters,
         trainable=trainable,
         features=cache.seconds / cache.rows if cached else None,
         start=start,
-        prepare=max(0.0, first - later - cache.seconds),
-        image=later / len(learner.split),
-        validation=validation / len(learner.images.val),
+        prepare=max(0.0, first - later - (cache.seconds - opened)),
+        image=later / len(arrays.splits["train"]),
+        validation=validation / len(arrays.splits["val"]),
         checkpoint=checkpoint,
         memory=_peak(),
         baseline=baseline,
@@ -216,7 +218,7 @@ def _cut(arrays: Arrays, most: int) -> Arrays:
     return replace(arrays, dataset=dataset, splits={**arrays.splits, "train": Split(train.images[rows])})
 
 
-def _state(learner: Learner) -> CheckpointState:
+def _state(learner: TrialLearner) -> CheckpointState:
     return CheckpointState(
         config=learner.config,
         classes=learner.arrays.classes,
