@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dashboard
 import head_trials
+import layout
 import many_trials
 import memory
 import mixed_trials
@@ -20,7 +21,7 @@ RESULTS = Path(__file__).with_name("results.md")
 # The short ones first.
 QUESTIONS = {
     module.__name__: module.measure
-    for module in (memory, pages, dashboard, trivial_trials, many_trials, trackers, mixed_trials, head_trials)
+    for module in (memory, layout, pages, dashboard, trivial_trials, many_trials, trackers, mixed_trials, head_trials)
 }
 
 HEAD = """# What a sweep costs

@@ -301,7 +301,7 @@ class TrialConfig(Frozen):
     """Arithmetic of the forward pass; fp16 with a gradient scaler, on a GPU only."""
 
     channels_last: bool = False
-    """Memory layout with the channels innermost: faster for convolutions on GPUs."""
+    """Memory layout with the channels innermost; a sweep without GPUs sets it, since convolutions are faster so."""
 
     sync_batchnorm: bool = False
     """BatchNorm over the batch of all workers, on GPUs; otherwise each worker normalizes its own share."""

@@ -42,6 +42,7 @@ def load(path: Path | str, overrides: Sequence[str] = (), name: str | None = Non
         raw["name"] = name
     if "name" not in raw:
         raw["name"] = _name_of_file(path)
+    _choose_layout(raw)
     return resolve(raw, path.resolve().parent, str(path))
 
 
@@ -51,6 +52,19 @@ def resolve(raw: dict[str, Any], base: Path, source: str) -> SweepSpec:
     spec = parse(SweepSpec, {**raw, "storage": raw.get("storage", {})}, source, base=base)
     _check(spec, source)
     return spec
+
+
+def _choose_layout(raw: dict[str, Any]) -> None:
+    """Set the layout of models that is faster on CPUs, unless the sweep uses GPUs or has set it.
+
+    Measured for nine models at two sizes: `benchmarks/results.md`. A run keeps what its own file says.
+    """
+    trial, space, resources = (raw.setdefault(key, {}) for key in ("trial", "space", "resources"))
+    sections = (trial, space, resources)
+    if not all(isinstance(section, dict) for section in sections) or resources.get("gpus_per_worker"):
+        return
+    if "channels_last" not in space:
+        trial.setdefault("channels_last", True)
 
 
 def _name_of_file(path: Path) -> str:
@@ -64,7 +78,7 @@ def load_run(run: RunFolder) -> SweepSpec:
     """Return the resolved sweep of a run. Raises InvalidInput when it is missing or cannot be used."""
     store = RunStore(run)
     with store.reading(store.newest(lambda layer: layer.sweep_yaml)) as path:
-        return load(path)
+        return resolve(read_mapping(path), path.resolve().parent, str(path))
 
 
 def load_trial(path: Path, overrides: Sequence[str] = ()) -> TrialConfig:

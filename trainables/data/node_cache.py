@@ -81,7 +81,7 @@ class NodeCache:
         return array
 
     def find(self, kind: str, key: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array | None:
-        """Open the array of this name as `array` does; None where it is not there, or not whole."""
+        """Open the array of this name as `array` does; return None if it is absent or not whole."""
         return _open_whole(self._path(kind, key), shape, np.dtype(dtype))
 
     def _path(self, kind: str, key: str) -> Path:

@@ -1,7 +1,7 @@
-"""Recent arrays: the data set that this process opened last, for trials that follow one another.
+"""Recent arrays: data set that this process opened last, for trials that follow one another.
 
-To see whether images have changed, every file is looked at. On a network disk, or where trials are short, that would
-take longer than the trials. So it is done again only when it takes at most a twentieth of the time.
+A check for changed images looks at every file. On a network disk, or with short trials, it would take longer than the
+trials. So the check takes at most a twentieth of the time.
 """
 
 import time
@@ -28,13 +28,13 @@ _last: list[_Opened] = []
 def recent_arrays(data: DataConfig, cache: Path, *, budget: int | None = None) -> Arrays:
     """Open the images of train and val as `load_arrays` does, or as this process opened them up to a minute ago.
 
-    They are looked at anew after 20 times as many seconds as that takes, at the latest after a minute. Raises
+    The files are checked again after 20 times the duration of the check, at the latest after a minute. Raises
     InvalidInput as `load_arrays` does.
     """
     begun, key = time.monotonic(), (data, cache, budget)
     if _last and _last[0].key == key and begun < _last[0].until:
         return _last[0].arrays
-    _last.clear()  # whatever comes of it: what is mapped stays in the cache
+    _last.clear()  # first: what a process has mapped cannot be evicted from the cache
     arrays = load_arrays(data, cache, budget=budget)
     ended = time.monotonic()
     _last.append(_Opened(key, arrays, ended + min((ended - begun) / _SHARE, _LONGEST)))

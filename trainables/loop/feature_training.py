@@ -41,7 +41,7 @@ class CannotCache(Exception):
 
 @dataclass(frozen=True)
 class StoredFeatures:
-    """The features of a phase by name, and the part of the model that they come from."""
+    """Names of the features of a phase, and the cut of the model behind which they are."""
 
     cut: Cut
     views: int
@@ -56,7 +56,7 @@ class StoredFeatures:
     """Device that they are computed on, and trained on."""
 
     def find(self, cache: NodeCache, epochs: Iterable[int]) -> "PhaseFeatures | None":
-        """Open those of `epochs`; None where the node does not have all of them."""
+        """Open those of `epochs`; return None unless the node has all of them."""
         wanted = {epoch % self.views for epoch in epochs}
         val = self.val.find(cache)
         train = {view: self.train[view].find(cache) for view in wanted & self.train.keys()}
@@ -69,7 +69,7 @@ class PhaseFeatures:
     """The features of a phase: of the training images under each of its views, and of the validation images."""
 
     stored: StoredFeatures
-    """The same by name."""
+    """Their names in the node's cache."""
 
     train: Mapping[int, Array]
     """Of each view that the phase needs, rows (n, width), memory-mapped."""

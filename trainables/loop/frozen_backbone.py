@@ -1,7 +1,7 @@
-"""FrozenBackbone: what trials with a backbone that is frozen for good share; a process finds it out once.
+"""FrozenBackbone: state that trials share whose backbone never thaws; a process derives it once.
 
-Such a trial is a linear layer on features that lie in the node's cache. To read weights, build the network and cut it
-takes longer than to train that layer, and gives the same for all of them.
+Such a trial is a linear layer on features in the node's cache. Reading weights, building the network and finding its cut
+take longer than training that layer, with the same result for all such trials.
 """
 
 import json
@@ -34,7 +34,7 @@ HEAD_SETTINGS = frozenset(
         *("focal_gamma", "label_smoothing", "teacher", "teacher_weight", "teacher_temperature"),
     }
 )
-"""Settings of the classifier and of its training alone: trials that differ in nothing else share their backbone."""
+"""Settings of the classifier and its training: trials that differ in these alone share their backbone."""
 
 _TRIED_ON = 8
 _TOLERANCE = 1e-5
@@ -63,24 +63,24 @@ class FrozenBackbone:
     """Digest of the model without its classifier, see `CheckpointState`."""
 
     starts: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
-    """Weight (outputs, width, ...) and bias (outputs,) of a fresh classifier, by seed."""
+    """Weight (outputs, width, ...) and bias (outputs,) of an untrained classifier, by seed."""
 
     def start(self, config: TrialConfig, classes: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Return the weight and the bias with which the classifier of `config` starts, where nothing else sets them."""
+        """Return weight and bias of the classifier of `config` before its training."""
         if config.seed not in self.starts:
             self.starts[config.seed] = _fresh(load_task(config.task).build(config, classes), config)
         return self.starts[config.seed]
 
 
 def known_backbone(config: TrialConfig, arrays: Arrays) -> FrozenBackbone | None:
-    """Return the backbone of a trial, where this process knows it."""
+    """Return the backbone of a trial; None if this process has not examined it yet."""
     return _known.get(_identity(config, arrays))
 
 
 def examine_backbone(learner: Learner) -> FrozenBackbone | None:
-    """Return the backbone of a learner that is ready for its first epoch, and keep it in mind.
+    """Return the backbone of a learner that is ready for its first epoch, and cache it for `known_backbone`.
 
-    None where it trains on images, or where its outputs are not those of a linear layer on its features.
+    Returns None if the learner trains on images, or if its outputs are no linear function of its features.
     """
     features, config, model = learner.phase.features, learner.config, learner.model
     if features is None:
@@ -105,7 +105,7 @@ def examine_backbone(learner: Learner) -> FrozenBackbone | None:
 
 
 def _identity(config: TrialConfig, arrays: Arrays) -> str:
-    """Return what decides a backbone and its features, as text."""
+    """Return everything that decides a backbone and its features, as text."""
     shared = config.model_dump(mode="json", exclude=set(HEAD_SETTINGS))
     return json.dumps([shared, source_digests([config]), arrays.fingerprints.stored, arrays.classes])
 

@@ -1,8 +1,7 @@
-"""HeadLearner: learner of a trial whose backbone is frozen for good: a linear layer on features.
+"""HeadLearner: learner of a trial whose backbone never thaws: a linear layer on features.
 
-It computes what `Learner` computes for such a trial, without network, images and several workers: in a fifth of the
-time, see `docs/heads.md`. Trials that a process runs one after another share what `FrozenBackbone` holds, and nothing
-that a trial changes.
+It computes bit by bit what `Learner` computes for such a trial, without the network, the images and other workers; see
+`docs/heads.md`. The trials of a process share their `FrozenBackbone`, and nothing that a trial changes.
 """
 
 import logging
@@ -37,7 +36,7 @@ from trainables.task.task import load_task
 log = logging.getLogger(__name__)
 
 _GATHERED = 2**26
-"""Bytes of features that are gathered at once: steps read slices of them."""
+"""Bytes of features that are gathered at once; steps read slices of them."""
 
 _EVALUATED = 4096
 """Rows of the validation split that are computed at once."""
@@ -198,9 +197,9 @@ TrialLearner = Learner | HeadLearner
 def open_learner(
     config: TrialConfig, arrays: Arrays, cache: NodeCache, state: CheckpointState | None = None
 ) -> TrialLearner:
-    """Return the learner of a trial: that of its classifier alone, where it computes the same.
+    """Return the learner of a trial: `HeadLearner` if it computes the same as `Learner`.
 
-    `state` is that of the checkpoint from which the trial goes on; None where it begins.
+    `state` is that of the checkpoint from which the trial resumes; None for a new trial.
     """
     reason = _why_whole(config)
     backbone = None if reason else known_backbone(config, arrays)

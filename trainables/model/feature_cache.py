@@ -43,19 +43,19 @@ class ImageInputs:
 
 @dataclass(frozen=True)
 class StoredRows:
-    """Rows (count, width) of the node's cache by name, whether they are there or not."""
+    """Name of rows (count, width) in the node's cache, which may be absent."""
 
     key: str
-    """Name of everything that decides them."""
+    """Digest of everything that decides them."""
 
     shape: tuple[int, int]
-    """Number of images, and of numbers an image."""
+    """Number of images, and of numbers per image."""
 
     dtype: str
     """Number format: fp32 or fp16."""
 
     def find(self, cache: NodeCache) -> Array | None:
-        """Open them, memory-mapped; None where they are not there."""
+        """Open them, memory-mapped; return None if they are absent."""
         return cache.find(_KIND, self.key, self.shape, _FORMATS[self.dtype])
 
 

@@ -332,3 +332,30 @@ def test_a_batch_gives_every_worker_two_images(small: Small) -> None:
 def test_several_workers_need_a_folder_that_all_of_them_see(small: Small) -> None:
     message = refused(small(resources={"workers": 2}, storage={"root": "s3://bucket/runs"}))
     assert "storage.root must be a folder that every node sees" in message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "found"),
+    [
+        ([], True),
+        (["trial.channels_last=false"], False),
+        (["resources.gpus_per_worker=1"], None),
+        (["space.channels_last={choice: [true, false]}"], None),
+    ],
+)
+def test_models_are_laid_out_for_cpus_where_no_gpu_is_used(
+    overrides: list[str], found: bool | None, small: Small
+) -> None:
+    assert load(small(), overrides).trial.get("channels_last") is found
+
+
+def test_a_run_keeps_the_layout_of_its_own_file(small: Small, tmp_path: Path) -> None:
+    spec = load(small())
+    run = RunFolder(tmp_path / "run")
+    run.sweep_yaml.parent.mkdir(parents=True)
+    older = spec.model_dump(mode="json")
+    del older["trial"]["channels_last"]
+    run.sweep_yaml.write_text(yaml.safe_dump(older))
+    assert "channels_last" not in load_run(run).trial
+    run.sweep_yaml.write_text(spec.to_yaml())
+    assert load_run(run).trial["channels_last"] is True
