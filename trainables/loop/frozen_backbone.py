@@ -1,7 +1,7 @@
 """FrozenBackbone: state that trials share whose backbone never thaws; a process derives it once.
 
-Such a trial is a linear layer on features in the node's cache. Reading weights, building the network and finding its cut
-take longer than training that layer, with the same result for all such trials.
+Such a trial is a linear layer on features in the node's cache. Reading weights, building the network and finding its
+cut take longer than training that layer, with the same result for all such trials.
 """
 
 import json
