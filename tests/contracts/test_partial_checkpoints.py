@@ -24,9 +24,12 @@ from warmed_weights import write_warmed
 from search_spaces.errors import InvalidInput
 from trainables.checkpoint_state import CheckpointState
 from trainables.config import TrialConfig
+from trainables.data.arrays import Arrays
 from trainables.data.digits import write_digits
+from trainables.data.node_cache import NodeCache
 from trainables.loop.checkpoint import load_trained, make_whole, save_checkpoint
 from trainables.loop.evaluate_checkpoints import evaluate_checkpoint
+from trainables.loop.head_learner import open_learner
 from trainables.loop.learner import Learner
 from trainables.loop.source_files import source_digests
 from trainables.loop.train import train
@@ -107,7 +110,13 @@ def live(monkeypatch: pytest.MonkeyPatch) -> dict[int, dict[str, dict[str, Tenso
         save(learner, folder, state, weights_in)
 
     monkeypatch.setattr(Learner, "save", spy)
+    monkeypatch.setattr("trainables.loop.train.open_learner", whole_network)
     return found
+
+
+def whole_network(config: TrialConfig, arrays: Arrays, cache: NodeCache, _: CheckpointState | None = None) -> Learner:
+    """A learner with the whole network, also for a head that could be trained by itself."""
+    return Learner(config, arrays, cache)
 
 
 def cloned(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -138,6 +147,40 @@ def changing(config: TrialConfig, epoch: int) -> set[str]:
     statistics = {f"{path}.{name}" for path in moving for name, _ in norms[path].named_buffers()}
     counters = {f"{path}.num_batches_tracked" for path in norms if config.ema_decay is not None}
     return trained | statistics | counters
+
+
+@pytest.mark.parametrize("average", [None, 0.9])
+@pytest.mark.parametrize("network_first", [True, False])
+def test_a_head_resumes_with_its_network_and_without(
+    network_first: bool,
+    average: float | None,
+    warmed: Path,
+    config: Callable[..., TrialConfig],
+    folders: Callable[[str], TrialFolders],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trial, opened = config(warmed, **PLANS["head"], ema_decay=average), []
+
+    def use(network: bool) -> None:
+        def opener(*given: Any) -> Any:
+            opened.append((whole_network if network else open_learner)(*given))
+            return opened[-1]
+
+        monkeypatch.setattr("trainables.loop.train.open_learner", opener)
+
+    use(network_first)
+    whole, changed = folders("whole"), folders("changed")
+    reports = list(train(trial, whole))
+    begun = train(trial, changed)
+    first = [next(begun)]
+    begun.close()
+    use(not network_first)
+    rest = list(train(trial, changed, resume_from=changed.last))
+    assert [type(learner) is Learner for learner in opened[:2]] == [network_first] * 2
+    assert told(first + rest) == told(reports)
+    for name in ("last", "best"):
+        one, other = (load_trained(getattr(each, name))[0].get_classifier() for each in (whole, changed))
+        assert_same(one.state_dict(), other.state_dict())
 
 
 @pytest.mark.parametrize("norm_stats", ["batch", "frozen"])
@@ -206,6 +249,8 @@ import sys
 from pathlib import Path
 import torch
 from trainables.config import TrialConfig
+from trainables.data.arrays import Arrays
+from trainables.data.node_cache import NodeCache
 from trainables.loop.train import train
 from trainables.storage.folders import TrialFolders
 
