@@ -354,7 +354,6 @@ WITHOUT_MIRROR: dict[str, str] = {
     "analysis/predictions.py": "tests/analysis/test_class_scores.py: reads good and damaged files",
     "orchestrator/commands/demo.py": "tests/integration/test_demo.py: runs the whole chain",
     "orchestrator/driver/sweep.py": "tests/integration/test_sweep.py: runs whole sweeps",
-    "orchestrator/search/proposals.py": "tests/orchestrator/tuner/test_searcher.py: asks it for every trial",
     "orchestrator/spec/search_problem.py": "tests/orchestrator/search/test_starting_points.py: holds fields alone",
     "orchestrator/terminal/plan_table.py": "tests/orchestrator/planning/test_plan.py: shows the plans made there",
     "orchestrator/tracking/tracker.py": "tests/contracts/test_trackers.py: every tracker passes its suite",

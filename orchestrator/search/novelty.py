@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
@@ -34,37 +35,49 @@ Position = tuple[tuple[Any, ...], tuple[float, ...]]
 
 
 class TriedPoints:
-    """TriedPoints: parameters, by Optuna's names, of the trials that a run has had, and the points near them."""
+    """TriedPoints: parameters, by Optuna's names, of the trials that a run has had, and the points near them.
 
-    def __init__(self, study: optuna.Study, space: SearchSpace) -> None:
+    It is kept for a sweep and told of each trial. The best points of another run do not belong to it: they are worth a
+    trial here, since their results are not trials of this run.
+    """
+
+    def __init__(self, space: SearchSpace, points: Iterable[Point] = ()) -> None:
+        """Begin with the `points` of the trials so far."""
         self.space = space
         self._known = distributions(space)
-        self._own: dict[tuple[Any, ...], list[tuple[float, ...]]] = {}
-        for trial in study.get_trials(deepcopy=False):
-            # The best points of another run are worth a trial here: its results are not trials of this run.
-            if "from" not in trial.user_attrs:
-                kind, numbers = self._place(trial.params)
-                self._own.setdefault(kind, []).append(numbers)
+        self._own: dict[tuple[Any, ...], _Positions] = {}
+        self._left: list[Point] | None = None
+        for point in points:
+            self.add(point)
+
+    def add(self, point: Point) -> None:
+        """Add the point of a trial."""
+        kind, numbers = self._place(to_parameters(self.space, point))
+        self._own.setdefault(kind, _Positions(len(numbers))).append(numbers)
 
     def __contains__(self, parameters: Mapping[str, Any]) -> bool:
         kind, numbers = self._place(parameters)
-        return any(
-            all(abs(one - other) <= NEAR for one, other in zip(own, numbers, strict=True))
-            for own in self._own.get(kind, ())
-        )
+        return kind in self._own and self._own[kind].has_near(numbers)
 
     def new_points(self, seed: int, count: int) -> list[Point]:
         """Draw at most `count` random points that have not been tried, the same for the same seed."""
         found = list(islice(self._new(islice(self.space.draws(seed), CHANCES)), count))
-        size = None if found else self.space.size()
-        if size is None or size > LISTED:
+        if found:
             return found
-        left = list(self._new(self.space.grid()))
+        left = self._points_left()
         return random.Random(seed).sample(left, min(count, len(left)))
 
     def distance(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
         """Return the number of choices that differ, plus the difference of each number as a share of its range."""
         return sum(self._apart(name, one.get(name), other.get(name)) for name in one.keys() | other.keys())
+
+    def _points_left(self) -> list[Point]:
+        """List the points of a small countable space that have not been tried; none of another space."""
+        if self._left is None:
+            size = self.space.size()
+            self._left = [] if size is None or size > LISTED else list(self.space.grid())
+        self._left = list(self._new(self._left))  # a point that has been tried stays so: the list only shrinks
+        return self._left
 
     def _apart(self, name: str, one: Any, other: Any) -> float:
         distribution = self._known[name]
@@ -88,6 +101,24 @@ class TriedPoints:
         return tuple(kind), tuple(numbers)
 
 
+class _Positions:
+    """Numbers of the trials of one kind, a row each, in an array that doubles where it is full."""
+
+    def __init__(self, width: int) -> None:
+        self._rows = np.empty((16, width))
+        self._count = 0
+
+    def append(self, numbers: tuple[float, ...]) -> None:
+        if self._count == len(self._rows):
+            self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
+        self._rows[self._count] = numbers
+        self._count += 1
+
+    def has_near(self, numbers: tuple[float, ...]) -> bool:
+        """Return whether a row differs from `numbers` by at most NEAR in each of them."""
+        return bool((np.abs(self._rows[: self._count] - np.asarray(numbers)) <= NEAR).all(axis=1).any())
+
+
 def _share(distribution: FloatDistribution | IntDistribution, value: float) -> float:
     """Return the position of a number in its range: 0 at its low end, 1 at its high end."""
     low, high, at = (
@@ -102,10 +133,11 @@ class NoveltySampler(optuna.samplers.BaseSampler):
     In a space with no new point left it repeats points, as the other sampler would.
     """
 
-    def __init__(self, sampler: optuna.samplers.BaseSampler, space: SearchSpace, seed: int) -> None:
+    def __init__(self, sampler: optuna.samplers.BaseSampler, tried: TriedPoints, seed: int) -> None:
         """Wrap `sampler`; `seed` decides the draws."""
         self.sampler = sampler
-        self.space = space
+        self.tried = tried
+        self.space = tried.space
         self.seed = seed
         self._modelled: dict[str, BaseDistribution] = {}
 
@@ -118,16 +150,15 @@ class NoveltySampler(optuna.samplers.BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Return the parameters of a point, or of a part of one where the other sampler does not know all of it yet."""
-        tried = TriedPoints(study, self.space)
         proposed = self.sampler.sample_relative(study, trial, self._modelled)
         if not proposed:  # the other sampler has too few trials
-            new = tried.new_points(self.seed, count=1)
+            new = self.tried.new_points(self.seed, count=1)
             return dict(to_parameters(self.space, new[0])) if new else {}
         parameters = self._applying(proposed)
-        if parameters is None or parameters not in tried:
+        if parameters is None or parameters not in self.tried:
             return parameters or proposed
-        random_point = [dict(to_parameters(self.space, point)) for point in tried.new_points(self.seed, CHANCES)]
-        return min(random_point, key=lambda each: tried.distance(each, parameters), default=parameters)
+        random_point = [dict(to_parameters(self.space, point)) for point in self.tried.new_points(self.seed, CHANCES)]
+        return min(random_point, key=lambda each: self.tried.distance(each, parameters), default=parameters)
 
     def _applying(self, proposed: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the parameters that apply to a point, without those of other branches; None where some are missing."""

@@ -16,7 +16,6 @@ good there and on two other benchmarks: `benchmarks/search/search_quality.md`.
 from collections.abc import Callable
 
 import numpy as np
-import optuna
 
 from orchestrator.search.novelty import TriedPoints
 from orchestrator.search.rungs import Rungs, flops_by_epoch
@@ -44,15 +43,15 @@ def price_function(rungs: Rungs | None) -> Price:
     return lambda config: sum(rungs.flops(config)[: rungs.first_judged_epoch(config)])
 
 
-def random_point(problem: SearchProblem, number: int, price: Price, study: optuna.Study | None = None) -> Point | None:
+def random_point(problem: SearchProblem, number: int, price: Price, tried: TriedPoints | None = None) -> Point | None:
     """Return the point of trial `number` where it is drawn, the same for the same seed; None for the sampler's trials.
 
-    A point that `study` has tried is drawn only where nothing else is found.
+    A point that has been `tried` is drawn only where nothing else is found.
     """
     if problem.search.sampler != "tpe" or (number + 1) % EVERY:
         return None
     space, seed = problem.space, seed_of(problem.search, number)
-    new = [] if study is None else TriedPoints(study, space).new_points(seed, DRAWS)
+    new = [] if tried is None else tried.new_points(seed, DRAWS)
     points = new or sample(space, DRAWS, seed)
     prices = [price(problem.configure(point)) for point in points]
     alike = max(prices) / ALIKE
