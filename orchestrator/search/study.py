@@ -11,6 +11,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from orchestrator.search.model_history import SampledJournal
 from orchestrator.search.optuna_space import distributions, to_parameters
 from orchestrator.search.samplers import make_sampler, population_size
 from orchestrator.spec.search_problem import SearchProblem
@@ -44,7 +45,7 @@ def build_study(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     journal.unlink(missing_ok=True)
     study = optuna.create_study(
-        storage=JournalStorage(_Journal(journal)),
+        storage=_storage(problem, _Journal(journal)),
         sampler=make_sampler(problem.search),
         study_name=name,
         direction=problem.objective.direction,
@@ -61,6 +62,13 @@ def build_study(
         _number_generations(frozen, population_size(problem.search))
     study.add_trials(frozen)
     return study
+
+
+def _storage(problem: SearchProblem, journal: "_Journal") -> JournalStorage:
+    # nsga2 needs all trials of a generation, and the others learn from none.
+    if problem.search.sampler in ("tpe", "gp"):
+        return SampledJournal(journal, maximize=problem.objective.direction == "maximize")
+    return JournalStorage(journal)
 
 
 def _number_generations(trials: Sequence[FrozenTrial], size: int) -> None:
