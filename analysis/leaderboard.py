@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic_core import to_jsonable_python
 
+from analysis.condensed_trial import EpochTotals, epoch_totals
 from analysis.ledger import Ledger, by_id
 from analysis.run_folder import RunFolder, open_run, probe_id
 from analysis.run_store import write_atomically
@@ -19,7 +20,7 @@ from trainables.config import Objective, TrialConfig
 from trainables.data.content_remarks import skipped_remark
 from trainables.data_config import DataConfig
 from trainables.nested_settings import flat_settings, shared_settings
-from trainables.result import EpochReport, TrialResult, best_report
+from trainables.result import TrialResult
 from trainables.status import Status
 from trainables.storage.place import Place, as_place
 from trainables.task_catalog import METRICS_VERSION, is_same_metric
@@ -63,7 +64,10 @@ class Entry:
     """Best epoch, from 1; its checkpoint is kept."""
 
     trial: TrialResult
-    """Trial of this entry."""
+    """Trial of this entry, perhaps condensed."""
+
+    totals: EpochTotals
+    """Totals of its epochs, by the objective that ranks it."""
 
     probe: float | None = None
     """Objective of a linear probe of the trial's architecture; None without a probe."""
@@ -77,12 +81,12 @@ class Entry:
     @property
     def total_parameters(self) -> int | None:
         """Parameters of the model; None where the record does not say."""
-        return max((report.total_parameters or 0 for report in self.trial.reports), default=0) or None
+        return self.totals.total_parameters
 
     @property
     def trainable_parameters(self) -> int | None:
         """Parameters that were trained, at most at once; None where the record does not say."""
-        return max((report.trainable_parameters or 0 for report in self.trial.reports), default=0) or None
+        return self.totals.trainable_parameters
 
     def row(self) -> dict[str, Any]:
         """Return what the trial has to show, under one name each; what it lacks is absent.
@@ -94,8 +98,7 @@ class Entry:
         row = self.trial.config.flat()
         for name, value in to_jsonable_python(self.trial.parameters).items():
             row |= {name: value, f"parameters.{name}": value} if name in COLUMNS else {name: value}
-        best = next((report for report in self.trial.reports if report.epoch == self.epoch), None)
-        row |= {} if best is None else best.metrics
+        row |= self.totals.metrics
         columns = self.to_json()
         return row | {name: columns[name] for name in COLUMNS if columns.get(name) is not None}
 
@@ -108,8 +111,8 @@ class Entry:
             "status": self.trial.status.value,
             "objective": self.objective,
             "epoch": self.epoch,
-            "epochs": len(self.trial.reports),
-            "seconds": self.trial.seconds,
+            "epochs": self.totals.epochs,
+            "seconds": self.totals.seconds,
             "total_parameters": self.total_parameters,
             "trainable_parameters": self.trainable_parameters,
             "probe": self.probe,
@@ -214,7 +217,10 @@ class Leaderboard:
             known[place] = source
         names = short_names([board.source for board in boards])
         listed = [
-            replace(entry, run=name) for name, board in zip(names, boards, strict=True) for entry in board.entries
+            replace(entry, run=name, probe=old.probe, skipped_images=old.skipped_images)
+            for name, board in zip(names, boards, strict=True)
+            for old in board.entries
+            for entry in [_entry(first.objective, old.trial)]
         ]
         problems = [problem for board in boards for problem in board.problems]
         for board in others:
@@ -223,7 +229,8 @@ class Leaderboard:
 
     def without_driver(self) -> Self:
         """Return the leaderboard as it is while no process drives the run: a trial that was RUNNING is INTERRUPTED."""
-        return replace(self, entries=rank(self.objective, (entry.trial.without_driver() for entry in self.entries)))
+        entries = (replace(entry, trial=entry.trial.without_driver()) for entry in self.entries)
+        return replace(self, entries=_ranked(self.objective, entries))
 
     @property
     def frame(self) -> "DataFrame":
@@ -274,7 +281,7 @@ class Leaderboard:
         rows = []
         for entry in entries:
             trial, failure = entry.trial, entry.trial.failure
-            seconds = round(trial.seconds, 1)
+            seconds = round(entry.totals.seconds, 1)
             row = [entry.run] * has_run + [entry.rank, trial.trial_id, trial.status.value, entry.objective, entry.epoch]
             own = [trial.parameters.get(name) for name in differing]
             rows.append([*row, seconds, *own, *([None if failure is None else failure.message] * has_failed)])
@@ -283,19 +290,21 @@ class Leaderboard:
 
 def rank(objective: Objective, trials: Iterable[TrialResult]) -> tuple[Entry, ...]:
     """Return the entries of `trials`, best first."""
-    return _ranked(objective, (Entry(None, None, None, trial) for trial in trials))
+    return _ranked(objective, (_entry(objective, trial) for trial in trials))
+
+
+def _entry(objective: Objective, trial: TrialResult) -> Entry:
+    totals = epoch_totals(objective, trial)
+    value = None if totals.best is None else objective.value(totals.metrics)
+    return Entry(None, value, totals.best, trial, totals)
 
 
 def _ranked(objective: Objective, entries: Iterable[Entry]) -> tuple[Entry, ...]:
-    judged = [(entry, _best_epoch(objective, entry.trial)) for entry in entries]
-    judged.sort(key=lambda pair: _place(objective, pair[0].trial, pair[1]))
-    ranked = []
-    for place, (entry, best) in enumerate(judged, start=1):
-        value = None if best is None else objective.value(best.metrics)
-        has_rank = entry.trial.status is Status.COMPLETED and value is not None
-        epoch = None if best is None else best.epoch
-        ranked.append(replace(entry, rank=place if has_rank else None, objective=value, epoch=epoch))
-    return tuple(ranked)
+    ordered = sorted(entries, key=lambda entry: _place(objective, entry))
+    return tuple(
+        replace(entry, rank=place if entry.trial.status is Status.COMPLETED and entry.epoch is not None else None)
+        for place, entry in enumerate(ordered, start=1)
+    )
 
 
 def short_names(sources: Sequence[str]) -> list[str]:
@@ -353,21 +362,9 @@ def _defaults(config: TrialConfig) -> dict[str, Any]:
     return values | {"objective.mode": Objective(metric=config.objective.metric).mode}
 
 
-def _best_epoch(objective: Objective, trial: TrialResult) -> EpochReport | None:
-    """Return the trial's best epoch by the run's objective, which an older record may lack."""
-    return best_report([report for report in trial.reports if objective.metric in report.metrics], objective)
-
-
-def _place(
-    objective: Objective, trial: TrialResult, best: EpochReport | None
-) -> tuple[int, bool, float, tuple[int, str]]:
-    value = 0.0 if best is None else objective.value(best.metrics)
-    return (
-        _GROUPS[trial.status],
-        best is None,
-        -objective.score(value),
-        by_id(trial.trial_id),
-    )
+def _place(objective: Objective, entry: Entry) -> tuple[int, bool, float, tuple[int, str]]:
+    value = 0.0 if entry.objective is None else entry.objective
+    return _GROUPS[entry.trial.status], entry.objective is None, -objective.score(value), by_id(entry.trial.trial_id)
 
 
 def _remedy(counts: Counter[Status]) -> str:

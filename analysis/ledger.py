@@ -231,7 +231,7 @@ class WatchedLedger(Ledger):
         return found
 
     def _newest(self, path: Place, trial_id: str) -> TrialResult | InvalidInput:
-        version = _version(path)  # before it is read: what is written meanwhile has another one
+        version = file_version(path)  # before it is read: what is written meanwhile has another one
         known = self._parsed.get(path)
         if known is not None and known[0] == version:
             return known[1]
@@ -242,20 +242,20 @@ class WatchedLedger(Ledger):
         return found
 
 
-def _version(path: Place) -> tuple[int, int, int] | None:
+def _counts(trial_id: str, generation: int, generations: Sequence[Generation]) -> bool:
+    """Return whether a record counts: a driver that was taken for dead may add trials after its successor began."""
+    numbers = [each.number for each in generations]
+    later = [each.first_trial for each in generations if each.number > generation and each.first_trial is not None]
+    return generation in numbers and all(int(trial_id) < first for first in later)
+
+
+def file_version(path: Place) -> tuple[int, int, int] | None:
     """Return inode, time of change and size of a file, which is replaced as a whole; None where that is not known."""
     try:
         state = Path(str(path)).stat()
     except OSError:
         return None
     return state.st_ino, state.st_mtime_ns, state.st_size
-
-
-def _counts(trial_id: str, generation: int, generations: Sequence[Generation]) -> bool:
-    """Return whether a record counts: a driver that was taken for dead may add trials after its successor began."""
-    numbers = [each.number for each in generations]
-    later = [each.first_trial for each in generations if each.number > generation and each.first_trial is not None]
-    return generation in numbers and all(int(trial_id) < first for first in later)
 
 
 def by_id(trial_id: str) -> tuple[int, str]:

@@ -79,7 +79,7 @@ def leaderboard(
     from orchestrator.terminal.laid_out import laid_out
     from orchestrator.terminal.trial_table import trial_table
 
-    board = Leaderboard.joined([_read(each) for each in run])
+    board = Leaderboard.joined([_read(each, indexed=len(run) == 1) for each in run])
     warn_of(board.problems)
     entries = Selection(where, best_per, sort, reverse, top).apply(board.entries)
     is_whole = len(entries) == len(board.entries) or (top is not None and where is None and best_per is None)
@@ -148,11 +148,14 @@ def _show_confirmation(run: Place) -> None:
         prose(output, f"\n{escaped(confirmation_text(found))}")
 
 
-def _read(run: Place | str) -> "Leaderboard":
+def _read(run: Place | str, *, indexed: bool) -> "Leaderboard":
+    """Read a run, by its index where it is shown alone: several runs are ranked by one objective."""
+    from analysis.indexed_ledger import IndexedLedger
     from analysis.leaderboard import Leaderboard
+    from analysis.run_folder import open_run
 
     if isinstance(run, str):
         from orchestrator.tracking.weights_biases.leaderboard import read_leaderboard
 
         return read_leaderboard(run)
-    return Leaderboard.from_run(run)
+    return Leaderboard.from_ledger(IndexedLedger(open_run(run))) if indexed else Leaderboard.from_run(run)

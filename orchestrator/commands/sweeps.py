@@ -294,13 +294,14 @@ def status(run: RunArgument, format: FormatOption = Format.TABLE) -> None:
     from collections import Counter
 
     from analysis import heartbeat
+    from analysis.indexed_ledger import IndexedLedger
     from analysis.leaderboard import Leaderboard
-    from analysis.ledger import Ledger
     from analysis.run_folder import open_run
     from orchestrator.terminal.trial_table import trial_table
 
     folder = open_run(run)
-    record, board, alive = Ledger(folder).read_run(), Leaderboard.from_run(folder), heartbeat.is_alive(run)
+    ledger = IndexedLedger(folder)
+    record, board, alive = ledger.read_run(), Leaderboard.from_ledger(ledger), heartbeat.is_alive(run)
     warn_of(board.problems)
     if not alive:
         board = board.without_driver()

@@ -12,6 +12,7 @@ from typing import Any
 
 from analysis.comparisons.baseline import Baseline, baseline
 from analysis.identity import current_uid, new_uid
+from analysis.indexed_ledger import IndexedLedger
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger, RunRecord
 from analysis.run_folder import RunFolder, open_run
@@ -237,6 +238,7 @@ def _conclude(spec: SweepSpec, run: RunFolder, stopper: SweepStopper, *, interru
         raise stopper.failed
     board = Leaderboard.from_run(run)
     board.write_csv(run.leaderboard_csv)
+    IndexedLedger(run).trials()  # a run of many trials gets its index before it is first read
     if stopper.complaint is not None:
         raise ThawError(
             f"{stopper.complaint}\nThe sweep has stopped. Mend or remove the node, and go on: "

@@ -121,7 +121,7 @@ def _leading_columns(entries: Sequence[Entry], objective: Objective, probes: Seq
         (True, "status", False, lambda entry: status_text(entry.trial.status)),
         (True, objective.metric, True, lambda entry: _decimals(entry.objective)),
         (True, "epoch", True, _epoch_text),
-        (True, "seconds", True, lambda entry: f"{entry.trial.seconds:.1f}"),
+        (True, "seconds", True, lambda entry: f"{entry.totals.seconds:.1f}"),
         (any(map(_size_text, entries)), "trained", True, _size_text),
         (any(entry.probe is not None for entry in entries), "probe", True, lambda entry: _decimals(entry.probe)),
     ]
@@ -134,7 +134,7 @@ def _leading_columns(entries: Sequence[Entry], objective: Objective, probes: Seq
 
 
 def _epoch_text(entry: Entry) -> str:
-    return "" if entry.epoch is None else f"{entry.epoch}/{len(entry.trial.reports)}"
+    return "" if entry.epoch is None else f"{entry.epoch}/{entry.totals.epochs}"
 
 
 def _value(value: object) -> str:
