@@ -1,10 +1,14 @@
 """Layout of long tables: rich takes two milliseconds for a row, and few cells have to be wrapped."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from textwrap import TextWrapper
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import Segment
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
@@ -17,8 +21,21 @@ _LEAST = 24
 _Token = tuple[str, str]
 
 
-def laid_out(table: Table, console: Console) -> Table | Text:
-    """Return a table without a box as one text, in which the cells of the last column are wrapped, as rich would.
+@dataclass(frozen=True)
+class LaidOut:
+    """LaidOut: lines of a table as rich prints them, without its search for places to break them."""
+
+    tokens: Sequence[_Token]
+    """Texts with their styles; the last ends with a line break."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the tokens, neighbors of one style as one segment."""
+        for style, same in groupby(self.tokens, key=itemgetter(1)):
+            yield Segment("".join(text for text, _ in same), console.get_style(style) if style else None)
+
+
+def laid_out(table: Table, console: Console) -> Table | LaidOut:
+    """Return a table without a box as lines, in which the cells of the last column are wrapped, as rich would.
 
     Each cell has one style. A table that would have to be wrapped elsewhere too is returned as it is.
     """
@@ -34,9 +51,7 @@ def laid_out(table: Table, console: Console) -> Table | Text:
         for line in [last] if _fits(last, room) else _wrapped(last, room, console):
             tokens += _row([*cells, line], widths, sides, style)
             cells = [("", "")] * len(cells)
-    found = Text(no_wrap=True).append_tokens(tokens)
-    found.right_crop(1)
-    return found
+    return LaidOut(tokens)
 
 
 def _wrapped(cell: _Token, room: int, console: Console) -> list[_Token]:

@@ -7,7 +7,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.terminal.laid_out import laid_out
+from orchestrator.terminal.laid_out import LaidOut, laid_out
 
 words = st.text(st.sampled_from("abcé漢,="), max_size=9)
 sentences = st.lists(st.text(st.sampled_from("ab,= "), min_size=1, max_size=40), max_size=9).map(" ".join)
@@ -27,7 +27,7 @@ def table(cells: list[tuple[str, str, str]]) -> Table:
 
 def lines(found: RenderableType, width: int) -> list[str]:
     console = Console(file=io.StringIO(), width=width)
-    console.print(found, soft_wrap=isinstance(found, Text))
+    console.print(found, soft_wrap=isinstance(found, LaidOut))
     assert isinstance(console.file, io.StringIO)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
@@ -35,13 +35,13 @@ def lines(found: RenderableType, width: int) -> list[str]:
 @given(rows, st.integers(60, 90))
 def test_the_words_are_where_rich_puts_them(cells: list[tuple[str, str, str]], width: int) -> None:
     made = laid_out(table(cells), Console(width=width))
-    assert isinstance(made, Text)
+    assert isinstance(made, LaidOut)
     assert lines(made, width) == lines(table(cells), width)
 
 
 def test_styles_are_kept() -> None:
     found = laid_out(table([("a", "b", "c")]), Console(width=80))
-    assert isinstance(found, Text)
+    assert isinstance(found, LaidOut)
     shown = io.StringIO()
     Console(file=shown, width=80, force_terminal=True, color_system="standard").print(found, soft_wrap=True)
     head, row = shown.getvalue().splitlines()
