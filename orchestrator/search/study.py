@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -117,17 +117,32 @@ def locate_trial(problem: SearchProblem, trial: TrialResult) -> Point | None:
 
 
 class _Journal(JournalFileBackend):
-    """Optuna's journal without a flush to the disk at every line: the ledger has what a crash may cut off."""
+    """Optuna's journal of this process alone, without a flush at every line: the ledger has what a crash may cut off.
+
+    Optuna's own keeps the place of every line that it has read, and this one only that of the next.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
         self.path = path
+        self._read, self._place = 0, 0
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append a line of JSON for each of `logs`, in one write."""
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
         with self.path.open("ab") as file:
             file.write(lines.encode())
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """Yield the lines from that number on."""
+        if log_number_from < self._read:
+            self._read, self._place = 0, 0
+        with self.path.open("rb") as file:
+            file.seek(self._place)
+            for line in file:
+                self._read, self._place = self._read + 1, self._place + len(line)
+                if self._read > log_number_from:
+                    yield json.loads(line)
 
 
 def to_frozen(space: SearchSpace, result: TrialResult, point: Point, source: str | None = None) -> FrozenTrial:
