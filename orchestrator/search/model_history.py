@@ -24,6 +24,9 @@ SAMPLED_BEST = 100
 SAMPLED_NEWEST = 400
 """Trials of a sample that are the newest; the rest are an even share of the older ones."""
 
+SAMPLED_RUNNING = 200
+"""Running trials beside a sample: the newest. TPE counts them as poor, and new points avoid all others anyway."""
+
 _JUDGED = (TrialState.COMPLETE, TrialState.PRUNED)
 _OPEN = (TrialState.RUNNING, TrialState.WAITING)
 
@@ -62,7 +65,7 @@ class ModelHistory:
 class SampledJournal(JournalStorage):
     """SampledJournal: a journal of one study, which sees of its many trials those that a model learns from.
 
-    Running and waiting trials are always seen. Where more than SAMPLE_SIZE trials are judged, failed ones are not.
+    Where more than SAMPLE_SIZE trials are judged, failed ones are not seen, and of the running ones only the newest.
     """
 
     def __init__(self, backend: BaseJournalBackend, *, maximize: bool) -> None:
@@ -91,8 +94,10 @@ class SampledJournal(JournalStorage):
         if len(self._history) <= SAMPLE_SIZE:
             return super().get_all_trials(study_id, deepcopy, states)
         wanted = [state for state in TrialState if states is None or state in states]
-        trials = super().get_all_trials(study_id, False, [state for state in wanted if state in _OPEN])
-        trials += [trial for trial in self._history.sample() if trial.state in wanted]
+        unjudged = super().get_all_trials(study_id, False, [state for state in wanted if state in _OPEN])
+        running = [trial for trial in unjudged if trial.state is TrialState.RUNNING]
+        trials = [trial for trial in self._history.sample() if trial.state in wanted] + running[-SAMPLED_RUNNING:]
+        trials += [trial for trial in unjudged if trial.state is TrialState.WAITING]
         trials.sort(key=attrgetter("number"))
         return copy.deepcopy(trials) if deepcopy else trials
 

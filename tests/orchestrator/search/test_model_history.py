@@ -73,7 +73,8 @@ def test_the_older_trials_of_a_sample_are_spread_evenly() -> None:
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples of 20 trials, so that a test needs few."""
-    for name, value in (("SAMPLE_SIZE", 20), ("SAMPLED_BEST", 5), ("SAMPLED_NEWEST", 5)):
+    sizes = {"SAMPLE_SIZE": 20, "SAMPLED_BEST": 5, "SAMPLED_NEWEST": 5, "SAMPLED_RUNNING": 2}
+    for name, value in sizes.items():
         monkeypatch.setattr(model_history, name, value)
 
 
@@ -109,6 +110,20 @@ def test_a_study_sees_its_open_trials_and_a_sample_of_the_others(tmp_path: Path)
 
 def stored(folder: Path) -> optuna.storages.JournalStorage:
     return optuna.storages.JournalStorage(JournalFileBackend(str(folder / "study.log")))
+
+
+@pytest.mark.usefixtures("few")
+def test_of_many_running_trials_the_newest_are_seen(tmp_path: Path) -> None:
+    study = study_in(tmp_path)
+    running = [study.ask().number for _ in range(5)]
+    study.add_trials([with_value(number / 100) for number in range(20)])
+    assert numbers_of(study, TrialState.RUNNING) == running
+    study.add_trial(with_value(0.5))
+    assert numbers_of(study, TrialState.RUNNING) == running[-2:]
+
+
+def numbers_of(study: optuna.Study, state: TrialState) -> list[int]:
+    return [trial.number for trial in study.get_trials(deepcopy=False, states=[state])]
 
 
 @pytest.mark.usefixtures("few")
