@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from run_records import run_record
+from run_records import trial as trial_record
 
 from analysis.leaderboard import Leaderboard, columns, constants
 from analysis.ledger import Ledger, RunRecord
@@ -279,3 +281,15 @@ def test_a_notebook_gets_a_frame() -> None:
     assert frame["data.root"].tolist() == ["data"] * 3
     assert frame["parameters.epochs"].dropna().tolist() == [3]
     assert board("runs/one").frame.empty
+
+
+def test_a_run_that_is_not_driven_keeps_its_probes(tmp_path: Path) -> None:
+    ledger = Ledger(RunFolder(tmp_path))
+    ledger.write_run(run_record(probe={"resnet18": 0.5}))
+    ledger.write_trial(trial_record(0, epochs=1, status=Status.RUNNING))
+    ledger.write_trial(trial_record(1, epochs=2, status=Status.COMPLETED))
+    entries = Leaderboard.from_run(tmp_path).without_driver().entries
+    assert [(entry.rank, entry.trial.status, entry.probe) for entry in entries] == [
+        (1, Status.COMPLETED, 0.5),
+        (None, Status.INTERRUPTED, 0.5),
+    ]
