@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import optuna
@@ -15,7 +14,6 @@ from orchestrator.search.samplers import make_sampler, seed_of
 from orchestrator.search.study import locate_trial
 from orchestrator.spec.search_problem import SearchProblem
 from search_spaces.space import Point
-from trainables.config import TrialConfig
 from trainables.result import TrialResult
 
 
@@ -68,8 +66,6 @@ class Proposals:
                 self._starting.remove(point)
         ended = (point for trial, point in places if point is not None and not trial.status.unfinished)
         self._tried = TriedPoints(problem.space, ended)
-        self._fixed: dict[int, Point] = {}
-        """Points of coming trials that are fixed, by their numbers."""
         self._next_number = max((first_number, *(1 + int(trial.trial_id) for trial in known)))
 
     @property
@@ -88,39 +84,12 @@ class Proposals:
         if number >= self._problem.search.trials:
             return None
         self._next_number += 1
-        given = self._given_point(number)
+        given = self._starting.popleft() if self._starting else None
+        given = given or random_point(self._problem, number, self._price, self._tried)
         asked, point = self._ask(given, number)
-        if given is None:
-            self._tried.add(point)
-        self._fixed.pop(number, None)
+        self._tried.add(point)
         config = self._problem.configure(point)
         return Proposal(TrialResult(trial_id=f"{number:04d}", config=config, parameters=dict(point)), asked)
-
-    def ahead(self, count: int) -> list[TrialConfig]:
-        """Return at most `count` of the coming new trials that need no result: starting points and random draws.
-
-        They are in the order in which `next` will return them, and fixed from now on: `next` returns exactly these,
-        among the trials that the sampler proposes. Later draws and proposals avoid them, as if they had been tried.
-        """
-        numbers = range(self._next_number, self._problem.search.trials)
-        points = (point for number in numbers if (point := self._given_point(number)) is not None)
-        return [self._problem.configure(point) for point in islice(points, count)]
-
-    def _given_point(self, number: int) -> Point | None:
-        """Return the point of a coming trial where it needs no result, the same every time; None for the sampler's."""
-        if number not in self._fixed:
-            point = self._starting.popleft() if self._starting else self._drawn(number)
-            if point is None:
-                return None
-            self._fixed[number] = point
-            self._tried.add(point)
-        return self._fixed[number]
-
-    def _drawn(self, number: int) -> Point | None:
-        search = self._problem.search
-        if search.sampler == "random":  # it needs no study with trials
-            return suggest(self._problem.space, optuna.create_study(sampler=make_sampler(search, number)).ask())
-        return random_point(self._problem, number, self._price, self._tried)
 
     def _ask(self, point: Mapping[str, Any] | None, number: int) -> tuple[optuna.Trial, Point]:
         """Ask the study for a trial at the given point, or at the sampler's choice for trial `number`."""

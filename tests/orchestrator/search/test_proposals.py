@@ -4,8 +4,6 @@ from typing import Any
 
 import optuna
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from orchestrator.search.optuna_space import suggest
 from orchestrator.search.proposals import Proposals
@@ -40,58 +38,31 @@ def rest(made: Proposals) -> list[TrialConfig]:
     return found
 
 
-@pytest.mark.parametrize(("sampler", "count"), [("tpe", 7), ("random", 12), ("gp", 2), ("qmc", 2), ("nsga2", 2)])
-def test_what_needs_no_result_is_known_ahead(
-    sampler: str, count: int, spec: Callable[[str], SweepSpec], tmp_path: Path
+@pytest.mark.parametrize("sampler", ["tpe", "random", "gp", "qmc", "nsga2"])
+def test_the_given_points_come_first_and_each_trial_once(
+    sampler: str, spec: Callable[[str], SweepSpec], tmp_path: Path
 ) -> None:
-    """Two given points; every other trial of TPE; all random ones."""
     sweep = spec(sampler)
     made = proposals(sweep, tmp_path)
-    ahead = made.ahead(99)
-    assert len(ahead) == count
-    assert ahead[:2] == [sweep.trial_config(point) for point in POINTS]
-    places = {"tpe": [0, 1, 3, 5, 7, 9, 11], "random": range(12)}.get(sampler, [0, 1])
+    assert made.remaining == 12
     coming = rest(made)
-    assert [coming[place] for place in places] == ahead
-    assert len(coming) == 12
-    assert made.ahead(1) == []
+    assert coming[:2] == [sweep.trial_config(point) for point in POINTS]
+    assert (len(coming), made.remaining, made.next()) == (12, 0, None)
 
 
-@given(steps=st.lists(st.integers(0, 8), max_size=6))
-@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_it_does_not_matter_when_and_how_often_it_is_asked_ahead(
-    steps: list[int], spec: Callable[[str], SweepSpec], tmp_path: Path
-) -> None:
-    made, promised, handed = proposals(spec("tpe"), tmp_path), list[TrialConfig](), list[TrialConfig]()
-    for count in steps:
-        ahead = made.ahead(count)
-        kept = [config for config in promised if config not in handed]
-        assert ahead[: len(kept)] == kept[: len(ahead)], "what was returned once is returned again"
-        promised += [config for config in ahead if config not in promised]
-        proposal = made.next()
-        handed += [] if proposal is None else [proposal.trial.config]
-    coming = [*handed, *rest(made)]
-    assert [config for config in coming if config in promised] == promised
-    assert len(coming) == 12
-
-
-def test_unfinished_trials_come_first_and_are_not_ahead(spec: Callable[[str], SweepSpec], tmp_path: Path) -> None:
+def test_unfinished_trials_come_first(spec: Callable[[str], SweepSpec], tmp_path: Path) -> None:
     sweep = spec("tpe")
     config = sweep.trial_config(POINTS[0])
     known = TrialResult(trial_id="0000", config=config, parameters=POINTS[0], status=Status.INTERRUPTED)
     made = proposals(sweep, tmp_path, [known])
-    assert made.ahead(1) == [sweep.trial_config(POINTS[1])]
     proposal = made.next()
     assert proposal is not None
     assert proposal.trial == known
     assert rest(made)[0] == sweep.trial_config(POINTS[1])
 
 
-def test_what_is_known_ahead_is_near_to_nothing_else(spec: Callable[[str], SweepSpec], tmp_path: Path) -> None:
-    """Draws avoid one another, and the sampler avoids those that are still to come."""
-    made = proposals(spec("tpe"), tmp_path)
-    made.ahead(99)
-    coming = rest(made)
+def test_a_proposal_is_near_to_no_other(spec: Callable[[str], SweepSpec], tmp_path: Path) -> None:
+    coming = rest(proposals(spec("tpe"), tmp_path))
     assert len({str(config) for config in coming}) == len(coming)
 
 
