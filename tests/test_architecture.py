@@ -351,6 +351,7 @@ def test_no_test_folder_shadows_a_room() -> None:
 
 
 WITHOUT_MIRROR: dict[str, str] = {
+    "trainables/loop/frozen_backbone.py": "tests/trainables/loop/test_head_learner.py: trains classifiers on it",
     "analysis/predictions.py": "tests/analysis/test_class_scores.py: reads good and damaged files",
     "orchestrator/commands/demo.py": "tests/integration/test_demo.py: runs the whole chain",
     "orchestrator/driver/sweep.py": "tests/integration/test_sweep.py: runs whole sweeps",

@@ -29,7 +29,13 @@ def load(path: Path | str, overrides: Sequence[str] = (), name: str | None = Non
 
     Raises InvalidInput for every error that can be found without reading the data.
     """
-    path = Path(path)
+    path, raw = Path(path), _raw_sweep(Path(path), overrides, name)
+    _choose_layout(raw)
+    return resolve(raw, path.resolve().parent, str(path))
+
+
+def _raw_sweep(path: Path, overrides: Sequence[str] = (), name: str | None = None) -> dict[str, Any]:
+    """Return the sections of a sweep file, with overrides and a name."""
     raw = read_mapping(path)
     for override in overrides:
         apply_override(raw, override)
@@ -42,8 +48,7 @@ def load(path: Path | str, overrides: Sequence[str] = (), name: str | None = Non
         raw["name"] = name
     if "name" not in raw:
         raw["name"] = _name_of_file(path)
-    _choose_layout(raw)
-    return resolve(raw, path.resolve().parent, str(path))
+    return raw
 
 
 def resolve(raw: dict[str, Any], base: Path, source: str) -> SweepSpec:
@@ -78,7 +83,7 @@ def load_run(run: RunFolder) -> SweepSpec:
     """Return the resolved sweep of a run. Raises InvalidInput when it is missing or cannot be used."""
     store = RunStore(run)
     with store.reading(store.newest(lambda layer: layer.sweep_yaml)) as path:
-        return resolve(read_mapping(path), path.resolve().parent, str(path))
+        return resolve(_raw_sweep(path), path.resolve().parent, str(path))
 
 
 def load_trial(path: Path, overrides: Sequence[str] = ()) -> TrialConfig:

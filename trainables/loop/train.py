@@ -63,13 +63,12 @@ def train(
     _check_images(config, arrays, fingerprint)
     state = None if resume_from is None else _read_state(config, arrays, resume_from)
     learner = open_learner(config, arrays, NodeCache(folders.cache, folders.cache_budget), state)
-    targets = learner.task.targets(arrays.dataset, "val")
-    reports: list[EpochReport] = []
-    if resume_from is None or state is None:
-        learner.start_head()
-    else:
+    targets, reports = learner.task.targets(arrays.dataset, "val"), list[EpochReport]()
+    if resume_from is not None and state is not None:
         learner.restore(resume_from, state)
         reports, metrics_version = list(state.reports), state.metrics_version
+    else:
+        learner.start_head()
     while not reports or reports[-1].ended_by is None:
         epoch = len(reports)
         started = time.perf_counter()
