@@ -33,9 +33,13 @@ LIGHT = (
     "trainables.config",
     "trainables.result",
     "trainables.task.task",
+    "trainables.data.arrays",
     "trainables.data.preprocess",
     "trainables.bundle.predict",
+    "trainables.loop.teacher",
     "orchestrator.cli",
+    "orchestrator.cluster.doctor",
+    "orchestrator.migrate.config",
 )
 
 
@@ -133,6 +137,39 @@ def test_predict_is_reached_without_the_training_stack(tmp_path: Path) -> None:
 
 def test_help_is_shown_without_the_training_stack() -> None:
     assert "leaderboard" in thaw_without_heavy_packages("--help").stdout
+
+
+REFUSED = {
+    "explain": "strategy: head\n",
+    "trial": "strategy: head\n",
+    "sweep": "name: s\n",
+    "plan": "name: s\n",
+    "submit --address http://127.0.0.1:1": "name: s\n",
+    "doctor": "name: s\n",
+    "import-config": "epochs: 3\n",
+}
+"""Commands that refuse a file before they import packages that take seconds, each with such a file."""
+
+
+@pytest.mark.parametrize("command", REFUSED)
+def test_a_bad_file_is_refused_without_the_training_stack(tmp_path: Path, command: str) -> None:
+    (tmp_path / "bad.yaml").write_text(REFUSED[command])
+    result = thaw_without_heavy_packages(*command.split(), str(tmp_path / "bad.yaml"))
+    assert result.returncode == 2, result.stderr
+    assert "bad.yaml" in result.stderr
+
+
+def test_a_missing_folder_of_images_is_refused_without_the_training_stack(tmp_path: Path) -> None:
+    file = tmp_path / "trial.yaml"
+    file.write_text("data: {root: photos}\narchitecture: resnet18\nstrategy: head\nepochs: 1\nlr: 0.1\n")
+    result = thaw_without_heavy_packages("explain", str(file))
+    assert result.returncode == 2, result.stderr
+    assert "photos" in result.stderr
+
+
+def test_weights_are_found_without_timm() -> None:
+    result = run_python("import sys, trainables.model.weights; print('timm' in sys.modules)")
+    assert result.stdout == "False\n", result.stderr
 
 
 def test_a_command_that_trains_says_what_to_install(run_folder: Path) -> None:

@@ -181,6 +181,8 @@ def test_the_face_of_the_base(base: Path, folder: Path) -> None:
     "arguments", ["sweep sweep.yaml", "plan sweep.yaml", "retrain run", "trial trial.yaml", "doctor", "demo"]
 )
 def test_a_command_that_needs_more_says_what_to_install(base: Path, folder: Path, arguments: str) -> None:
+    trial = "data: {root: photos}\narchitecture: resnet18\nstrategy: head\nepochs: 1\nlr: 0.1\n"
+    (folder / "trial.yaml").write_text(trial)
     result = thaw(base, folder, *arguments.split())
     assert result.returncode == 1
     assert "install thaw[train]" in result.stderr

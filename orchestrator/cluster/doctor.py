@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from orchestrator.cluster.limits import allowed_cores, allowed_memory
 from orchestrator.cluster.node_probe import NodeQuestion
 from orchestrator.spec.sections import Wandb
@@ -19,7 +17,6 @@ from search_spaces.errors import InvalidInput, StorageFailed
 from trainables.config import TrialConfig
 from trainables.data.readers import open_configured
 from trainables.data_config import DataConfig
-from trainables.model.weights import weights_files, weights_path
 from trainables.storage.bucket import BucketPath
 from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place, check_writable
@@ -73,6 +70,8 @@ def _wandb() -> Check:
 
 def examine_data(data: DataConfig, configs: Iterable[TrialConfig]) -> list[Check]:
     """Check the photos on this machine, which are listed and not opened, and the weights of `configs`."""
+    from trainables.model.weights import weights_files, weights_path  # imports torch
+
     root, manifest = data.root, data.manifest
     checks = []
     try:
@@ -114,6 +113,8 @@ def _package(name: str) -> Check:
 
 
 def _gpu() -> Check:
+    import torch
+
     count = torch.cuda.device_count()
     if count == 0:
         return Check("gpu", "none; trials run on the CPU", ok=True)

@@ -133,7 +133,6 @@ def doctor(
     from rich.table import Table
 
     from orchestrator.cluster.doctor import doctor_nodes, examine, examine_data
-    from orchestrator.driver.node_requirements import ask_for_sweep
     from orchestrator.spec.loading import load
 
     spec = None if file is None else load(file)
@@ -143,6 +142,8 @@ def doctor(
     if spec is not None:
         checks += examine_data(spec.data, spec.corner_configs())
     if address is not None:
+        from orchestrator.driver.node_requirements import ask_for_sweep  # imports Ray
+
         with ask_for_sweep(spec) as (question, folder):
             checks += doctor_nodes(address, question, folder)
     if format is Format.JSON:

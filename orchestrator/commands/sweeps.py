@@ -102,11 +102,14 @@ def sweep(
 ) -> None:
     """Run a sweep. Ctrl-C (or `thaw stop` elsewhere) stops it cleanly; `thaw resume` continues it."""
     with sweep_reporter(quiet=quiet, log_format=log_format) as tell:
-        from orchestrator.driver.preflight import check_fresh, preflight
-        from orchestrator.driver.sweep import run_sweep
         from orchestrator.spec.loading import load
 
         spec = load(file, set_ or [], name)
+
+        # These take seconds: a file that is refused does not wait for them.
+        from orchestrator.driver.preflight import check_fresh, preflight
+        from orchestrator.driver.sweep import run_sweep
+
         check_fresh(spec.run_root)  # the others take longer
         tell.say(f"{spec.name}: looking at the images, and building every model once")
         with decoding_bar(quiet=not tell.talks) as on_decoding:
@@ -127,10 +130,12 @@ def submit(
     name: Annotated[str | None, typer.Option(help="Name of the run; by default that of the sweep file.")] = None,
 ) -> None:
     """Submit a sweep to a cluster, and follow it; its paths are the cluster's. After Ctrl-C it continues there."""
-    from orchestrator.cluster.submission import submit_job
     from orchestrator.spec.loading import load
 
     spec = load(file, set_ or [], name)
+
+    from orchestrator.cluster.submission import submit_job  # takes a second
+
     job = submit_job(spec.name, spec.to_yaml(), address)
     at = (job.job_id, "--address", address)
     stop_it = escaped(shell_command("ray", "job", "stop", *at))
@@ -166,11 +171,13 @@ def resume(
             raise InvalidInput(f"--set: a resumed run keeps its settings, got {', '.join(set_)}; change them: {change}")
         from analysis.ledger import Ledger
         from analysis.run_folder import open_run
-        from orchestrator.driver.sweep import resume_sweep
         from orchestrator.spec.loading import load_run
 
         folder = open_run(run)
         ledger, spec = Ledger(folder), load_run(folder)
+
+        from orchestrator.driver.sweep import resume_sweep  # takes seconds
+
         known = ledger.trials()
         for problem in ledger.problems:
             tell.warn(problem)

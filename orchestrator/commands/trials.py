@@ -48,20 +48,23 @@ def explain(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show epoch by epoch what a trial would train: stages, parameters, learning rates. Nothing is trained."""
-    import numpy as np
-
     from orchestrator.spec.loading import load_trial
-    from orchestrator.terminal.tables import phase_table
     from trainables.data.arrays import open_used
-    from trainables.data.balance import batches
-    from trainables.estimate.explain import explain_plan
-    from trainables.model.build import check_image_size
     from trainables.storage.folders import cache_folder
-    from trainables.task.task import load_task
-    from trainables.task_catalog import unread_settings
 
     settings = load_trial(config, set_ or [])
     dataset = open_used(settings.data, cache_folder(None))
+
+    # These take seconds: files and data that are refused do not wait for them.
+    import numpy as np
+
+    from orchestrator.terminal.tables import phase_table
+    from trainables.data.balance import batches
+    from trainables.estimate.explain import explain_plan
+    from trainables.model.build import check_image_size
+    from trainables.task.task import load_task
+    from trainables.task_catalog import unread_settings
+
     steps = len(batches(np.arange(len(dataset.splits["train"])), settings.batch_size))
     check_image_size(settings.architecture, settings.data.image_size)
     # Only names and sizes are needed: no weights are downloaded for that.
@@ -107,19 +110,18 @@ def trial(
     from orchestrator.spec.sections import cache_budget
     from orchestrator.terminal.tables import epoch_text
     from trainables.data.arrays import decode_rest, load_arrays
-    from trainables.estimate.order_check import check_order
-    from trainables.loop import checkpoint
-    from trainables.loop.train import train
     from trainables.storage.folders import TrialFolders, cache_folder
 
     settings = load_trial(config, set_ or [])
     root = out or config.parent / "runs" / config.stem
     folders = TrialFolders(root / "checkpoints", root / "predictions.parquet", cache_folder(None), cache_budget(None))
-    if root.exists() and not root.is_dir():
-        raise InvalidInput(f"{root}: must be a folder, but it is a file; choose another --out")
-    if not resume and root.exists() and any(root.iterdir()):
-        raise InvalidInput(f"{root}: must be a new folder, but it is not empty; choose another --out, or add --resume")
-    check_folder("--out", root.absolute())
+    _check_out(root, resume=resume)
+
+    # These take seconds: a file that is refused does not wait for them.
+    from trainables.estimate.order_check import check_order
+    from trainables.loop import checkpoint
+    from trainables.loop.train import train
+
     resume_from = folders.last if resume and checkpoint.exists(folders.last) else None
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with decoding_bar() as on_decoding:
@@ -135,6 +137,14 @@ def trial(
             prose(bar.console, epoch_text(report))
             bar.update(task, completed=report.epoch)
     prose(errors, f"best checkpoint: {escaped(folders.best)}")
+
+
+def _check_out(root: Path, *, resume: bool) -> None:
+    if root.exists() and not root.is_dir():
+        raise InvalidInput(f"{root}: must be a folder, but it is a file; choose another --out")
+    if not resume and root.exists() and any(root.iterdir()):
+        raise InvalidInput(f"{root}: must be a new folder, but it is not empty; choose another --out, or add --resume")
+    check_folder("--out", root.absolute())
 
 
 def import_config(

@@ -17,7 +17,6 @@ from search_spaces.errors import InvalidInput, shown
 from search_spaces.shell import thaw_command
 from search_spaces.validation import parse
 from trainables.config import TrialConfig
-from trainables.model.build import check_image_size
 
 # References and templates: ${data.root}, {{ root }}, %(root)s, $HOME.
 _REFERENCE = re.compile(r"\$\{|\$\(|\{\{|%\(\w+\)s|(^|/)\$\w")
@@ -61,6 +60,8 @@ def import_file(old: Path, out: Path) -> ImportedConfig:
 
     imported = convert_config(read_mapping(old), str(old), locate)
     parse(TrialConfig, parse_yaml(imported.text, str(out)), str(out), base=out.resolve().parent)
+    from trainables.model.build import check_image_size  # takes seconds: what is refused does not wait for timm
+
     try:
         check_image_size(imported.config.architecture, imported.config.data.image_size)
     except InvalidInput as error:

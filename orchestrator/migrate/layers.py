@@ -4,14 +4,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-
-import torch
+from typing import TYPE_CHECKING
 
 from orchestrator.migrate.freezing import level_of
 from orchestrator.migrate.values import UnknownValue
-from trainables.model.build import bare_model
 from trainables.model.freeze_plan import Stages
-from trainables.model.stages import StageTable, stage_table
+
+if TYPE_CHECKING:
+    from trainables.model.stages import StageTable
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,17 @@ def count_stages(architecture: str, *, trained: int | None = None, frozen: int |
 
 
 @cache
-def _table(architecture: str) -> StageTable:
+def _table(architecture: str) -> "StageTable":
+    import torch  # a configuration that names no layers needs no model
+
+    from trainables.model.build import bare_model
+    from trainables.model.stages import stage_table
+
     with torch.device("meta"):  # names are needed, no values
         return stage_table(bare_model(architecture, 2))
 
 
-def _touched(table: StageTable, architecture: str, names: Sequence[str]) -> set[int]:
+def _touched(table: "StageTable", architecture: str, names: Sequence[str]) -> set[int]:
     """Return the numbers of the stages, counted from the head, that hold a parameter of a layer of `names`."""
     found: set[int] = set()
     everything = table.trainable("all")
@@ -94,11 +99,11 @@ def _below(parameters: frozenset[str], layer: str) -> frozenset[str]:
     return frozenset()
 
 
-def _is_whole(table: StageTable, names: Sequence[str], numbers: range) -> bool:
+def _is_whole(table: "StageTable", names: Sequence[str], numbers: range) -> bool:
     everything = table.trainable("all")
     named = frozenset[str]().union(*(_below(everything, name) for name in names))
     return all(set(table.backbone[len(table.backbone) - number]) <= named for number in numbers)
 
 
-def _stages(number: int, table: StageTable) -> Stages:
+def _stages(number: int, table: "StageTable") -> Stages:
     return "all" if number >= len(table.backbone) else number

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from search_spaces.errors import BadImages, InvalidInput, one_of
 from trainables.data.fingerprint import Fingerprints, examine_content
@@ -16,6 +15,10 @@ from trainables.data.node_cache import NodeCache
 from trainables.data.node_cache import Progress as Progress  # named here for those who load
 from trainables.data.readers import Dataset, open_configured
 from trainables.data_config import DataConfig
+
+if TYPE_CHECKING:  # data are refused without waiting for torch
+    import torch
+    from torch import Tensor
 
 # Of a device's free memory, what the images of one split may take; the rest is the model's.
 _SHARE = 1 / 4
@@ -29,14 +32,16 @@ class Split:
     images: Pixels | LazyImages
     """uint8 (n, size, size, 3), read-only; read it by lists of indices."""
 
-    resident: Tensor | None = None
+    resident: "Tensor | None" = None
     """The same images in the memory of a device."""
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def batch(self, indices: Indices, device: torch.device) -> Tensor:
+    def batch(self, indices: Indices, device: "torch.device") -> "Tensor":
         """Return the images of `indices` (k,) on `device`: uint8 (k, size, size, 3), of one gather."""
+        import torch
+
         if self.resident is not None:
             return self.resident.index_select(0, torch.from_numpy(indices).to(self.resident.device))
         return torch.from_numpy(self.images[indices]).to(device)
@@ -46,11 +51,13 @@ class Split:
         if isinstance(self.images, LazyImages) and self.resident is None:
             self.images.announce(*batches)
 
-    def on(self, device: torch.device, free: int | None = None) -> "Split":
+    def on(self, device: "torch.device", free: int | None = None) -> "Split":
         """Return the split with its images copied to `device`, where they fit into a quarter of its free memory.
 
         `free` is in bytes; None asks a GPU, and takes nothing of any other device, whose memory the node's cache is in.
         """
+        import torch
+
         free = _free(device) if free is None else free
         shape = self.images.shape
         if int(np.prod(shape, dtype=np.int64)) > free * _SHARE:
@@ -160,9 +167,11 @@ def _faults(dataset: Dataset, split: str, images: LazyImages, indices: Indices) 
     return faults
 
 
-def _free(device: torch.device) -> int:
+def _free(device: "torch.device") -> int:
     if device.type != "cuda":
         return 0
+    import torch
+
     # What earlier trials of this process have given back is kept for us by torch's allocator.
     kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return torch.cuda.mem_get_info(device)[0] + kept

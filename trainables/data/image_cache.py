@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 
 from search_spaces.errors import BadImages, InvalidInput
 from trainables.data.lazy_images import LazyImages, Pixels
@@ -73,7 +72,13 @@ def open_images(
         "raise storage.cache_budget, or set storage.cache_dir to a larger disk",
         *(split, np.prod(shape) // 2**20, cache.folder),
     )
-    return LazyImages(decode, shape, torch.get_num_threads())
+    return LazyImages(decode, shape, _threads())
+
+
+def _threads() -> int:
+    import torch  # a data set that is refused, or that fits, does not wait for it
+
+    return torch.get_num_threads()
 
 
 def _key(split: str, data: DataConfig, fingerprint: str) -> str:

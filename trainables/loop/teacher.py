@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from search_spaces.errors import InvalidInput
 from search_spaces.shell import thaw_command
@@ -80,6 +79,8 @@ def teacher_outputs(config: TrialConfig, arrays: Arrays, cache: NodeCache) -> Ar
     file = teacher_file(config)
     if file is None:
         return None
+    import torch  # the driver asks for the file alone
+
     dataset = arrays.dataset
     predictor = open_teacher(file, dataset.classes, torch.get_num_threads())
     order = [predictor.labels.index(name) for name in dataset.classes]

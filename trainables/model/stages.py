@@ -6,13 +6,15 @@ stage before. VGG is grouped layer by layer: there the layers between two poolin
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from timm.models import VGG, group_parameters
 from torch import nn
 
 from search_spaces.errors import InvalidInput
 from trainables.model.freeze_plan import Stages
+
+if TYPE_CHECKING:
+    from timm.models import VGG
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ def stage_table(model: Any) -> StageTable:
 
     Raises InvalidInput for the few timm models that have no classifier, or that timm does not group.
     """
+    from timm.models import VGG, group_parameters  # takes seconds, and weights are found without it
+
     head = classifier_parameters(model)
     try:
         groups = group_parameters(model, model.group_matcher(coarse=True))
@@ -80,7 +84,7 @@ def classifier_parameters(model: Any) -> frozenset[str]:
     return frozenset(name for name, parameter in model.named_parameters() if id(parameter) in own)
 
 
-def _between_poolings(model: VGG, groups: list[list[str]]) -> list[list[str]]:
+def _between_poolings(model: "VGG", groups: list[list[str]]) -> list[list[str]]:
     poolings = [index for index, layer in enumerate(model.features) if isinstance(layer, nn.MaxPool2d)]
     stages: list[list[str]] = [[] for _ in range(len(poolings) + 1)]
     for name in (name for group in groups for name in group):
