@@ -18,6 +18,7 @@ from search_spaces.errors import StorageFailed, ThawError
 from search_spaces.permissions import owner
 from trainables.storage.place import storage_errors
 
+LOCK_FILE = ".lock"
 KEPT_SESSIONS = 3
 # On a full disk Ray's servers wait for each other without an error.
 LEAST_FREE = 16 * 2**20
@@ -32,16 +33,14 @@ def session_folder() -> Iterator[Path]:
 
     Raises ThawError where another user has taken the folder's name, and where it cannot be written.
     """
-    parent = _temporary_folder()
-    with storage_errors(parent / "thaw"):
-        base = _private(parent / f"thaw-{os.geteuid()}")
+    base = user_folder()
     free = shutil.disk_usage(base).free
     if free < LEAST_FREE:
         raise StorageFailed(
             f"{base}: Ray's files need {LEAST_FREE / 2**20:.0f} MiB, got {free / 2**20:.1f} MiB on that disk; "
             "free some space, or set RAY_TMPDIR to a folder on another disk"
         )
-    with FileLock(base / ".lock"):
+    with FileLock(base / LOCK_FILE):
         folder = base / uuid.uuid4().hex[:8]
         folder.mkdir()
         in_use = FileLock(folder / ".lock")
@@ -51,6 +50,16 @@ def session_folder() -> Iterator[Path]:
         yield folder
     finally:
         in_use.release()
+
+
+def user_folder() -> Path:
+    """Return this user's private folder for processes of this machine, made where it is missing; `LOCK_FILE` locks it.
+
+    Raises ThawError where another user has taken the folder's name, and where it cannot be written.
+    """
+    parent = _temporary_folder()
+    with storage_errors(parent / "thaw"):
+        return _private(parent / f"thaw-{os.geteuid()}")
 
 
 def _temporary_folder() -> Path:

@@ -1,1 +1,1 @@
-"""Processes of a trial: the actor that Tune runs, and the worker group behind it."""
+"""Processes of a trial: the actor that Tune runs, the worker group behind it, and the ranks that they fork."""

@@ -16,7 +16,12 @@ class LogFile(logging.FileHandler):
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             super().__init__(path)
+        self._text = text
         self.setFormatter(_Redacting(text))
+
+    def attribute_to(self, process: int) -> None:
+        """Name `process` in the lines from now on, in place of the process that writes them."""
+        self.setFormatter(_Redacting(self._text.replace("%(process)d", str(process))))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's name)
         """Do nothing: the terminal shows only problems that the user can fix."""

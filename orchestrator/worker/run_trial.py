@@ -1,4 +1,4 @@
-"""Run of a trial in a process, be it Tune's own worker or one rank of several: its begin, and the reason of its end."""
+"""Run of a trial in a process, be it the only one or one of several: its begin, and the reason of its end."""
 
 import faulthandler
 import gc

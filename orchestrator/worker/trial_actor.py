@@ -1,8 +1,8 @@
 """TrialActor: one trial as Ray Tune runs it: `step()` is `next()` of the trial's iterator, in a warm process.
 
-A worker's first step, not its start, imports packages that take seconds (torch, timm). Tune dismisses a worker that is
-still starting when another falls idle. Where trials are shorter than imports, Tune would dismiss one after another and
-never have more than one.
+The trial itself runs in a process that is forked from one with the packages that take seconds to import (torch, timm).
+It is forked at the worker's first step, not at its start. Tune dismisses a worker that is still starting when another
+falls idle. Where trials are shorter than imports, Tune would dismiss one after another and never have more than one.
 """
 
 import logging
@@ -16,7 +16,10 @@ from analysis.run_store import RunStore
 from orchestrator.spec.budget import reached
 from orchestrator.worker import run_trial
 from orchestrator.worker.assignment import Answer, Assignment, EndKind, TrialEnd
+from orchestrator.worker.forked_rank import fork_rank
+from orchestrator.worker.forked_trial import ForkedTrial
 from orchestrator.worker.log_file import LogFile
+from orchestrator.worker.rank import Begin
 from orchestrator.worker.raylet_death import die_with_raylet
 from orchestrator.worker.worker_group import TrialEnded, WorkerGroup, WorkerLost
 from search_spaces.errors import StorageFailed
@@ -26,9 +29,11 @@ log = logging.getLogger("orchestrator")
 
 
 class TrialActor(tune.Trainable):
-    """TrialActor: runs one assignment after another; imports and device context are paid once."""
+    """TrialActor: runs one assignment after another in the same processes, which keep their device context."""
 
     group: WorkerGroup | None = None
+    process: ForkedTrial | None = None
+    trainer: Begin | None = None
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take up an assignment. The trial's own checkpoint has the epochs trained before."""
@@ -51,16 +56,18 @@ class TrialActor(tune.Trainable):
         return Answer(trial=self.trial, end=end).to_tune()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Finish the old assignment and take up a new one in the same process, and with the same ranks."""
+        """Finish the old assignment and take up a new one in the same processes."""
         self._finish()
         self.setup(new_config)
         return True
 
     def cleanup(self) -> None:
-        """Release the resources of the trial, and stop the ranks."""
+        """Release the resources of the trial, and stop its processes."""
         self._finish()
         if self.group is not None:
             self.group.dismiss()
+        if self.process is not None:
+            self.process.dismiss()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Save nothing: the trial writes its own checkpoints, and its first step finds them."""
@@ -78,7 +85,8 @@ class TrialActor(tune.Trainable):
         except StorageFailed:
             raise
         except TrialEnded as error:
-            log.error("%s", error)
+            if self.process is None:  # it has logged its error itself
+                log.error("%s", error)
             return self._failed(error.end)
         except Exception as error:
             end = run_trial.end_of(error)
@@ -129,15 +137,16 @@ class TrialActor(tune.Trainable):
         Not before the first step: a worker that starts late may be set up for a trial that another worker has run
         meanwhile.
         """
-        self._handler = run_trial.start_trial_log(self.store.fetch(self.run.log(self.trial.trial_id)))
+        path = self.store.fetch(self.run.log(self.trial.trial_id))
+        self._handler = run_trial.start_trial_log(path)
+        begin = self._trainer()
+        if self.process is not None:
+            self._handler.attribute_to(self.process.pid)
+            self.process.open_log(path)
         log.info("trial %s: %s", self.trial.trial_id, self.trial.parameters)
         self.store.release(self.run.checkpoints(self.trial.trial_id))  # left by a process that was killed
         self.store.inherit(self.trial.trial_id)
         self.store.fetch(self.run.last(self.trial.trial_id))
-        placement = ray.util.get_current_placement_group()
-        if self.group is None and placement is not None and self.assignment.resources.needs_worker_group:
-            self.group = WorkerGroup(placement)
-        begin = run_trial.begin if self.group is None else self.group.begin
         reports, epochs = begin(self.assignment)
         if reports:
             log.info("resumed after epoch %d", len(reports))
@@ -145,6 +154,20 @@ class TrialActor(tune.Trainable):
             log.warning("its %d epochs have left no checkpoint: begun anew", len(self.trial.reports))
         self.trial = self.trial.model_copy(update={"reports": reports})
         return epochs
+
+    def _trainer(self) -> Begin:
+        """Return the function that begins trials: in a worker group, in a forked process, or here without either."""
+        if self.trainer is None:
+            placement = ray.util.get_current_placement_group()
+            if placement is not None and self.assignment.resources.needs_worker_group:
+                self.group = WorkerGroup(placement)
+                self.trainer = self.group.begin
+            elif (rank := fork_rank(run_trial.begin)) is not None:
+                self.process = ForkedTrial(rank)
+                self.trainer = self.process.begin
+            else:
+                self.trainer = run_trial.begin
+        return self.trainer
 
     def _publish(self, report: EpochReport) -> None:
         """Publish the files of an epoch in the order in which they were written: a resumed trial finds `last`."""

@@ -24,7 +24,8 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from orchestrator.worker import run_trial
 from orchestrator.worker.assignment import Assignment, EndKind, TrialEnd
-from orchestrator.worker.rank_actor import Begin, RankActor, RankEnd
+from orchestrator.worker.rank import Begin, RankEnd
+from orchestrator.worker.rank_actor import RankActor
 from search_spaces.errors import StorageFailed
 from trainables.result import EpochReport, Failure
 

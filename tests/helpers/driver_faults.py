@@ -23,6 +23,7 @@ from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger
 from analysis.run_folder import open_run
 from orchestrator.search.study import STATES
+from orchestrator.worker import fork_server
 from search_spaces.documents import dump_yaml
 from search_spaces.errors import InvalidInput
 from trainables.data.digits import write_digits
@@ -56,9 +57,18 @@ class Family:
                 time.sleep(0.2)
 
     def look(self, root: psutil.Process) -> None:
-        for child in root.children(recursive=True):
+        for child in [*root.children(recursive=True), *self._forked()]:
             with suppress(psutil.Error):
                 self.seen[child] = f"{child.name()} {' '.join(child.cmdline())}"
+
+    def _forked(self) -> Iterator[psutil.Process]:
+        """The fork servers of its raylets and what they have forked: no descendants of the driver."""
+        known = {str(process.pid) for process in [*self.seen]}
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                command = process.cmdline()
+                if fork_server.__name__ in command and command[-1] in known:
+                    yield process
 
     def alive(self, *words: str) -> list[psutil.Process]:
         """Living processes whose name or command has one of the words."""

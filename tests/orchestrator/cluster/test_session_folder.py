@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.cluster import session_folder as module
-from orchestrator.cluster.session_folder import KEPT_SESSIONS, session_folder
+from orchestrator.cluster.session_folder import KEPT_SESSIONS, LOCK_FILE, session_folder, user_folder
 from search_spaces.errors import ThawError
 
 
@@ -76,3 +76,11 @@ def test_paths_of_sockets_are_short_enough(monkeypatch: pytest.MonkeyPatch, tmp_
     with session_folder() as folder:
         assert folder.parent == Path(f"/tmp/thaw-{os.geteuid()}")
     assert len(f"{folder}{module._SOCKET}") <= 103
+
+
+def test_the_folder_of_a_user_has_nothing_but_the_lock_of_its_sessions(place: Path) -> None:
+    assert user_folder() == place
+    assert stat.S_IMODE(place.stat().st_mode) == 0o700
+    assert [*place.iterdir()] == []
+    with session_folder():
+        assert (place / LOCK_FILE).is_file()

@@ -20,6 +20,14 @@ def test_lines_are_appended_to_a_file_in_folders_that_are_made(tmp_path: Path) -
     assert (tmp_path / "logs" / "0001.log").read_text() == "INFO one\nINFO two\n"
 
 
+def test_lines_may_name_another_process(tmp_path: Path) -> None:
+    handler = LogFile(tmp_path / "0001.log", "[%(process)d] %(message)s")
+    handler.attribute_to(12)
+    said(handler, "one")
+    handler.close()
+    assert (tmp_path / "0001.log").read_text() == "[12] one\n"
+
+
 def test_secrets_are_hidden_in_a_traceback_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOOK_TOKEN", "planted-0123456789")
     handler = LogFile(tmp_path / "0001.log", "%(message)s")
