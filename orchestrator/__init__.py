@@ -13,6 +13,9 @@ _ENVIRONMENT = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
+    # Ray's other policy kills as many workers at once as free enough memory. It does not see the processes in which
+    # trials train, and would kill too many. This one kills one worker, waits for its end, and looks again.
+    "RAY_worker_killing_policy_by_group": "true",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",

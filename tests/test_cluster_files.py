@@ -87,6 +87,14 @@ def test_every_node_has_the_cluster_s_token_and_says_so(cluster: dict[str, Any])
         assert "RAY_AUTH_MODE=token ~/thaw-venv/bin/ray start" in cluster[f"{node}_start_ray_commands"][-1]
 
 
+def test_every_node_kills_one_worker_at_a_time_for_lack_of_memory(cluster: dict[str, Any]) -> None:
+    """Ray's own policy does not see the memory of the processes in which trials train."""
+    setting = "RAY_worker_killing_policy_by_group=true"
+    for node in ("head", "worker"):
+        assert setting in cluster[f"{node}_start_ray_commands"][-1]
+    assert f"ENV {setting}" in (ROOT / "clusters" / "Dockerfile").read_text()
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_it_holds_no_secret(name: str) -> None:
     text = (ROOT / name).read_text()

@@ -29,6 +29,10 @@ def test_ray_sends_no_statistics_and_leaves_ctrl_c_and_result_files_to_us(tmp_pa
     assert "RAY_AUTH_MODE" not in found
 
 
+def test_ray_kills_one_worker_at_a_time_for_lack_of_memory(tmp_path: Path) -> None:
+    assert environment(tmp_path)["RAY_worker_killing_policy_by_group"] == "true"
+
+
 def test_a_value_of_the_user_wins(tmp_path: Path) -> None:
     found = environment(tmp_path, RAY_USAGE_STATS_ENABLED="1", RAY_AUTH_TOKEN="secret", RAY_AUTH_MODE="disabled")
     assert (found["RAY_USAGE_STATS_ENABLED"], found["RAY_AUTH_MODE"]) == ("1", "disabled")
