@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import dashboard
+import further_worker
 import head_trials
 import layout
 import many_trials
@@ -21,7 +22,18 @@ RESULTS = Path(__file__).with_name("results.md")
 # The short ones first.
 QUESTIONS = {
     module.__name__: module.measure
-    for module in (memory, layout, pages, dashboard, trivial_trials, many_trials, trackers, mixed_trials, head_trials)
+    for module in (
+        memory,
+        layout,
+        further_worker,
+        pages,
+        dashboard,
+        trivial_trials,
+        many_trials,
+        trackers,
+        mixed_trials,
+        head_trials,
+    )
 }
 
 HEAD = """# What a sweep costs
