@@ -10,31 +10,23 @@ import dashboard
 import further_worker
 import head_trials
 import layout
+import many_heads
 import many_trials
 import memory
 import mixed_trials
 import pages
+import ten_thousand
 import trackers
 import trivial_trials
 from setting import machine
 
 RESULTS = Path(__file__).with_name("results.md")
 # The short ones first.
-QUESTIONS = {
-    module.__name__: module.measure
-    for module in (
-        memory,
-        layout,
-        further_worker,
-        pages,
-        dashboard,
-        trivial_trials,
-        many_trials,
-        trackers,
-        mixed_trials,
-        head_trials,
-    )
-}
+MODULES = (
+    *(memory, layout, further_worker, pages, dashboard, trivial_trials, many_trials, many_heads, trackers),
+    *(ten_thousand, mixed_trials, head_trials),
+)
+QUESTIONS = {module.__name__: module.measure for module in MODULES}
 
 HEAD = """# What a sweep costs
 
