@@ -40,7 +40,9 @@ def measure(count: int) -> str:
     for _ in range(count):
         for trials, found in ((1, one), (HEADS, many)):
             with tempfile.TemporaryDirectory() as temporary:
-                file = write_json(Path(temporary) / "sweep.yaml", photo_sweep(Path(temporary), points(trials)))
+                sweep = photo_sweep(Path(temporary), points(trials))
+                sweep["search"]["probe"] = False  # one head alone would have none
+                file = write_json(Path(temporary) / "sweep.yaml", sweep)
                 found.append(child("thaw_sweep.py", file, "heads", trials))
         more.append(many[-1]["seconds"] - one[-1]["seconds"])
     with tempfile.TemporaryDirectory() as temporary:

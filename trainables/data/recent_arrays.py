@@ -1,7 +1,7 @@
 """Recent arrays: data set that this process opened last, for trials that follow one another.
 
 A check for changed images looks at every file. On a network disk, or with short trials, it would take longer than the
-trials. So the check takes at most a twentieth of the time.
+trials. So the check takes at most a fiftieth of the time.
 """
 
 import time
@@ -11,7 +11,7 @@ from pathlib import Path
 from trainables.data.arrays import Arrays, load_arrays
 from trainables.data_config import DataConfig
 
-_SHARE = 1 / 20
+_SHARE = 1 / 50
 _LONGEST = 60.0
 
 
@@ -28,7 +28,7 @@ _last: list[_Opened] = []
 def recent_arrays(data: DataConfig, cache: Path, *, budget: int | None = None) -> Arrays:
     """Open the images of train and val as `load_arrays` does, or as this process opened them up to a minute ago.
 
-    The files are checked again after 20 times the duration of the check, at the latest after a minute. Raises
+    The files are checked again after 50 times the duration of the check, at the latest after a minute. Raises
     InvalidInput as `load_arrays` does.
     """
     begun, key = time.monotonic(), (data, cache, budget)

@@ -5,7 +5,7 @@ It computes bit by bit what `Learner` computes for such a trial, without the net
 """
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -106,11 +106,12 @@ class HeadLearner:
         """
         order = epoch_order(len(self.arrays.splits["train"]), self.config.seed, epoch, self.sample_weights)
         steps = batches(order, self.config.batch_size)
-        losses = torch.zeros(2, len(steps), dtype=torch.float64, device=self.device)
+        losses = []
         for step, (batch, rows) in enumerate(self._rows(steps, epoch)):
             set_learning_rates(self.optimizer, self.config, epoch + step / len(steps), 1 / len(steps), plateaus)
-            losses[0, step], losses[1, step] = self._step(batch, rows, epoch, step)
-        return {"train/loss": mean_loss(losses, self.config, epoch), **rates(self.optimizer)}
+            losses.append(torch.stack(self._step(batch, rows, epoch, step)))
+        found = torch.stack(losses, dim=1)
+        return {"train/loss": mean_loss(found, self.config, epoch), **rates(self.optimizer)}
 
     def validate(self) -> npt.NDArray[np.float32]:
         """Compute outputs (n, ...) of the validation split."""
@@ -172,23 +173,31 @@ class HeadLearner:
     def _step(self, batch: Indices, rows: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Take one optimizer step; returns the sum of the losses and the weight of the batch."""
         config = self.config
-        draw, total = epoch_draw(config, epoch, 0), torch.zeros((), dtype=torch.float64, device=self.device)
-        weight = self.criterion.weight(self.criterion.targets(batch, batch, draw))
+        draw = epoch_draw(config, epoch, 0)
+        targets = self.criterion.targets(batch, batch, draw)
+        weight, losses = self.criterion.weight(targets), []
         if config.dropout:
             seed_step(config.seed, epoch, step, 0, self.device)
         self.optimizer.zero_grad()
-        count = -(-len(batch) // self.micro_batch)
-        for part, given in zip(np.array_split(batch, count), torch.tensor_split(rows, count), strict=True):
+        for part, given in self._parts(batch, rows):
             dropped = functional.dropout(given, config.dropout) if config.dropout else given
-            loss = self.criterion.loss(self.head(dropped), self.criterion.targets(part, part, draw))
+            own = targets if part is batch else self.criterion.targets(part, part, draw)
+            loss = self.criterion.loss(self.head(dropped), own)
             (loss / weight).backward()  # type: ignore[no-untyped-call]
-            total += loss.detach().double()
+            losses.append(loss.detach().double())
         if config.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.head.parameters(), config.clip_norm)
         self.optimizer.step()
         if self.ema is not None:
             self.ema.update_parameters(self.part)
-        return total, weight
+        return sum(losses[1:], losses[0]), weight.double()
+
+    def _parts(self, batch: Indices, rows: Tensor) -> Iterable[tuple[Indices, Tensor]]:
+        """Return the parts of a batch whose gradients are added up: all of it, unless `micro_batch` is smaller."""
+        count = -(-len(batch) // self.micro_batch)
+        if count == 1:
+            return [(batch, rows)]
+        return zip(np.array_split(batch, count), torch.tensor_split(rows, count), strict=True)
 
 
 TrialLearner = Learner | HeadLearner
