@@ -91,7 +91,7 @@ def examine_backbone(learner: Learner) -> FrozenBackbone | None:
         return None
     name = next(name for name, module in model.named_modules() if module is _classifier(model))
     images = np.arange(min(_TRIED_ON, len(learner.split)))
-    rows = features.batch(images, epoch=0)
+    rows = features.batch(images, epoch=min(features.train))
     if f"{name}.weight" in _exempt_from_decay(model) or not _is_linear(learner, *start, rows):
         return None
     total = sum(parameter.numel() for parameter in model.parameters())

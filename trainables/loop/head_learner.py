@@ -216,7 +216,8 @@ def open_learner(
     learner = None
     if reason is None and features is None:
         learner = Learner(config, arrays, cache)
-        learner.prepare(0)
+        # By its epoch a resumed trial does not repeat the notes of its first one.
+        learner.prepare(0 if state is None else min(len(state.reports), config.epochs - 1))
         backbone, features = examine_backbone(learner), learner.phase.features
         reason = None if backbone else "its outputs are no linear function of cached features"
     if state is not None and backbone is not None and state.frozen_digest not in (None, backbone.frozen_digest):

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from warmed_weights import write_warmed
 
 from search_spaces.errors import TrialFailed
+from trainables.checkpoint_state import CheckpointState
 from trainables.config import TrialConfig
 from trainables.data.arrays import load_arrays
 from trainables.data.node_cache import NodeCache
@@ -25,6 +26,7 @@ from trainables.loop.frozen_backbone import HEAD_SETTINGS
 from trainables.loop.head_learner import HeadLearner, open_learner
 from trainables.loop.learner import Learner
 from trainables.model.build import bare_model
+from trainables.result import EpochReport
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -219,6 +221,33 @@ def test_without_room_for_features_the_network_trains(
     learner = open_learner(config, load_arrays(config.data, cache.folder), small)
     assert isinstance(learner, Learner)
     assert "do not fit" in caplog.text
+
+
+def resumed(config: TrialConfig, epochs: int) -> CheckpointState:
+    """The state of a checkpoint after this many epochs, as far as a learner reads it."""
+    values = {"metrics": {"val/macro_f1": 0.5}, "seconds": 1.0, "checkpoint": "last", "notes": ()}
+    counts = {"total_parameters": 1, "trainable_parameters": 1, "cached": False}
+    reports = tuple(EpochReport(epoch=epoch + 1, **values, **counts) for epoch in range(epochs))
+    return CheckpointState(
+        config=config, classes=("0", "1", "2"), fingerprint="f", mean=(0, 0, 0), std=(1, 1, 1), reports=reports
+    )
+
+
+@pytest.mark.parametrize(("epochs", "notes"), [(0, 1), (1, 0)])
+def test_a_resumed_trial_does_not_repeat_the_note_of_its_first_epoch(
+    epochs: int, notes: int, head: Configs, cache: NodeCache
+) -> None:
+    small, config = NodeCache(cache.folder / "small", 10), head()
+    state = resumed(config, epochs) if epochs else None
+    assert len(open_learner(config, load_arrays(config.data, cache.folder), small, state).notes) == notes
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_a_trial_resumes_after_any_epoch(epochs: int, head: Configs, cache: NodeCache) -> None:
+    """Each needs other views of the images, after the last epoch none."""
+    config = head(augmentation="light", feature_views=3, epochs=3)
+    arrays = load_arrays(config.data, cache.folder)
+    assert isinstance(open_learner(config, arrays, cache, resumed(config, epochs)), HeadLearner)
 
 
 def test_features_that_were_removed_are_computed_anew(head: Configs, cache: NodeCache) -> None:
