@@ -90,7 +90,7 @@ def judged(spec: SweepSpec, count: int) -> Iterator[TrialResult]:
 
 
 class Driver:
-    """What the driver of a sweep does for a trial, without Tune: with `known` trials behind it, in a folder."""
+    """Work of a driver for each trial, without Tune: in a folder, with `known` trials before it."""
 
     def __init__(self, folder: Path, known: int, more: int) -> None:
         spec = sweep(folder, known + more)

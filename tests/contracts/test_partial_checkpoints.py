@@ -139,7 +139,7 @@ def assert_same_files(one: Path, other: Path) -> None:
 
 
 def changing(config: TrialConfig, epoch: int) -> set[str]:
-    """What training can have changed of this model up to an epoch, told from its layers."""
+    """Names of the tensors that training can have changed up to an epoch, derived from the layers."""
     model, plan = bare_model(ARCHITECTURE, 3), freeze_plan(config)
     trained = {name for each in range(epoch) for name in stage_table(model).trainable(plan.stages_at(each))}
     norms = {path: part for path, part in model.named_modules() if isinstance(part, nn.BatchNorm2d)}

@@ -72,7 +72,7 @@ def connect(path: Path, begin: bytes = b"N.", **environment: str) -> "tuple[Conn
 
 
 def ends(process: psutil.Process) -> bool:
-    """Whether a process ends at once; a busy machine may take its time."""
+    """Return whether a process ends soon, also on a busy machine."""
     deadline = time.monotonic() + 30
     while lives(process) and time.monotonic() < deadline:
         time.sleep(0.01)
