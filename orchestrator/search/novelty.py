@@ -37,8 +37,8 @@ Position = tuple[tuple[Any, ...], tuple[float, ...]]
 class TriedPoints:
     """TriedPoints: parameters, by Optuna's names, of the trials that a run has had, and the points near them.
 
-    It is kept for a sweep and told of each trial. The best points of another run do not belong to it: they are worth a
-    trial here, since their results are not trials of this run.
+    It lasts for a sweep, and each trial is added to it. The best points of another run are not added: they are tried
+    again, since their results are not trials of this run.
     """
 
     def __init__(self, space: SearchSpace, points: Iterable[Point] = ()) -> None:

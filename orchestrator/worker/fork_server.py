@@ -93,7 +93,7 @@ class ForkServer:
                 return
             for child in [*self._children]:
                 if child.end in ready:
-                    self._bury(child)
+                    self._remove(child)
                 elif child.connection.fileno() in ready:
                     self._kill(child)
             if self._listener.fileno() in ready:
@@ -121,17 +121,17 @@ class ForkServer:
     def _kill(self, child: _Child) -> None:
         """Kill a rank whose worker is dead; the kernel may need some time for it."""
         os.kill(child.pid, signal.SIGKILL)
-        self._hang_up(child)
+        self._disconnect(child)
 
-    def _bury(self, child: _Child) -> None:
+    def _remove(self, child: _Child) -> None:
         """Remove a dead rank; its worker sees the end of the connection, now that the server has closed it too."""
         os.waitpid(child.pid, 0)
         self._poll.unregister(child.end)
         os.close(child.end)
-        self._hang_up(child)
+        self._disconnect(child)
         self._children.remove(child)
 
-    def _hang_up(self, child: _Child) -> None:
+    def _disconnect(self, child: _Child) -> None:
         if child.connection.fileno() >= 0:
             self._poll.unregister(child.connection)
             child.connection.close()

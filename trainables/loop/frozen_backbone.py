@@ -1,4 +1,4 @@
-"""FrozenBackbone: state that trials share whose backbone never thaws; a process derives it once.
+"""FrozenBackbone: state shared by trials whose backbone never thaws; a process derives it once.
 
 Such a trial is a linear layer on features in the node's cache. Reading weights, building the network and finding its
 cut take longer than training that layer, with the same result for all such trials.

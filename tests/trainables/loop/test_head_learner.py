@@ -113,6 +113,12 @@ def assert_equal(found: Epochs, expected: Epochs) -> None:
         np.testing.assert_array_equal(outputs, own_outputs)
 
 
+def assert_trains_as_its_network(config: TrialConfig, cache: NodeCache) -> None:
+    learner = opened(config, cache)
+    assert isinstance(learner, HeadLearner)
+    assert_equal(trained(learner), whole(config, cache))
+
+
 def test_every_setting_of_the_head_is_drawn_below() -> None:
     assert HEADS.keys() | TEACHER == HEAD_SETTINGS
 
@@ -122,10 +128,7 @@ def test_every_setting_of_the_head_is_drawn_below() -> None:
 def test_it_trains_what_the_whole_network_trains_bit_by_bit(
     chosen: dict[str, Any], head: Configs, cache: NodeCache
 ) -> None:
-    config = head(**chosen)
-    learner = opened(config, cache)
-    assert isinstance(learner, HeadLearner)
-    assert_equal(trained(learner), whole(config, cache))
+    assert_trains_as_its_network(head(**chosen), cache)
 
 
 @pytest.mark.parametrize(
@@ -141,10 +144,7 @@ def test_it_trains_what_the_whole_network_trains_bit_by_bit(
     ],
 )
 def test_settings_of_the_features_too(given: dict[str, Any], head: Configs, cache: NodeCache) -> None:
-    config = head(**given)
-    learner = opened(config, cache)
-    assert isinstance(learner, HeadLearner)
-    assert_equal(trained(learner), whole(config, cache))
+    assert_trains_as_its_network(head(**given), cache)
 
 
 @pytest.mark.parametrize(
@@ -156,9 +156,7 @@ def test_other_architectures(architecture: str, head: Configs, cache: NodeCache,
     save_file(bare_model(architecture, 10).state_dict(), weights)
     size = 160 if architecture == "test_vit" else 32
     config = head(architecture=architecture, weights=str(weights), dropout=0.2, data={"image_size": size})
-    learner = opened(config, cache)
-    assert isinstance(learner, HeadLearner)
-    assert_equal(trained(learner), whole(config, cache))
+    assert_trains_as_its_network(config, cache)
 
 
 def test_a_result_depends_on_no_trial_before_it(head: Configs, cache: NodeCache) -> None:
