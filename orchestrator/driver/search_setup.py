@@ -55,7 +55,10 @@ def make_searcher(
     proposals = Proposals(problem, study, known, starting, price_function(rungs), ledger.next_number())
     states = TrialStates(ledger, study, on_trial, stopper.give_up, foresee(rungs))
     pruned_at_end = asha.pruned_at_end if asha else ()
-    return LedgerSearcher(proposals, states, _assigner(spec, ledger), stopper.is_over, pruned_at_end), asha
+    searcher = LedgerSearcher(
+        proposals, states, _assigner(spec, ledger), stopper.is_over, pruned_at_end, lambda: stopper.is_stopped
+    )
+    return searcher, asha
 
 
 def foresee(rungs: Rungs | None) -> Foresee:

@@ -9,7 +9,7 @@ from orchestrator.worker.assignment import read_answer
 
 
 class PlanAwareAsha(FIFOScheduler):
-    """PlanAwareAsha: Ray Tune's view of `Rungs`; trials are started in order, and judged after every epoch."""
+    """PlanAwareAsha: Ray Tune's view of `Rungs`; trials are started in order, and judged at rungs."""
 
     def __init__(self, rungs: Rungs) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -26,10 +26,12 @@ class LedgerSearcher(Searcher):
         assign: Callable[[TrialResult], Assignment],
         is_over: Callable[[], bool] = lambda: False,
         pruned_at_end: Container[str] = (),
+        is_stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         """Connect the parts; while `is_over()`, no trial is begun, and running ones are stopped at their epoch.
 
-        `pruned_at_end` has the trials that were at a rung when a budget stopped them, and fell behind there.
+        `pruned_at_end` has the trials that were at a rung when a budget stopped them, and fell behind there. Once
+        `is_stopped()`, no trial is begun: Tune asks for trials before it looks whether it has to stop.
         """
         super().__init__()
         self.proposals = proposals
@@ -38,10 +40,11 @@ class LedgerSearcher(Searcher):
         self._assign = assign
         self._is_over = is_over
         self._pruned_at_end = pruned_at_end
+        self._is_stopped = is_stopped
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:  # type: ignore[override]  # Ray omits FINISHED
         """Return the next trial as Tune's configuration, entered in the ledger before it starts."""
-        proposal = None if self._is_over() else self.proposals.next()
+        proposal = None if self._is_over() or self._is_stopped() else self.proposals.next()
         if proposal is None:
             return Searcher.FINISHED
         return self._assign(self.states.begin(trial_id, proposal)).to_tune()

@@ -15,13 +15,17 @@ from search_spaces.errors import OutOfMemory
 from search_spaces.redaction import redact
 from trainables.result import EpochReport, Failure
 
+log = logging.getLogger("orchestrator")
+
 StartedTrial = tuple[tuple[EpochReport, ...], Iterator[EpochReport]]
 
 
 def begin(assignment: Assignment) -> StartedTrial:
     """Return the epochs of a trial that its last checkpoint has, if any, and the iterator of the epochs to come.
 
-    The first call in a process imports packages, which takes seconds. The iterator has done nothing yet.
+    A checkpoint of another configuration is not used, but replaced: a driver that did not know yet that another had
+    taken its place has begun a trial under the same number, which does not count. The first call in a process imports
+    packages, which takes seconds. The iterator has done nothing yet.
     """
     import torch
 
@@ -35,10 +39,13 @@ def begin(assignment: Assignment) -> StartedTrial:
     config, folders = assignment.trial.config, assignment.folders
     began_with: dict[str, Any] = {"fingerprint": assignment.fingerprint, "sources": assignment.sources}
     began_with["open_images"] = recent_arrays
-    if not checkpoint.exists(folders.last):
+    state = CheckpointState.read(folders.last) if checkpoint.exists(folders.last) else None
+    if state is not None and state.config != config:
+        log.warning("its checkpoint is that of another trial, of a driver that had been replaced: begun anew")
+        state = None
+    if state is None:
         return (), train(config, folders, metrics_version=assignment.metrics_version, **began_with)
-    reports = CheckpointState.read(folders.last).reports
-    return reports, train(config, folders, folders.last, **began_with)
+    return state.reports, train(config, folders, folders.last, **began_with)
 
 
 def end_of(error: Exception) -> TrialEnd:

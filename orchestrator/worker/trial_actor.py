@@ -1,4 +1,4 @@
-"""TrialActor: one trial as Ray Tune runs it: `step()` is `next()` of the trial's iterator, in a warm process.
+"""TrialActor: one trial as Ray Tune runs it: `step()` is `next()` of its iterator, once or more, in a warm process.
 
 The trial itself runs in a process that is forked from one with the packages that take seconds to import (torch, timm).
 It is forked at the worker's first step, not at its start. Tune dismisses a worker that is still starting when another
@@ -6,6 +6,7 @@ falls idle. Where trials are shorter than imports, Tune would dismiss one after 
 """
 
 import logging
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +28,10 @@ from trainables.result import EpochReport, Failure, TrialResult
 
 log = logging.getLogger("orchestrator")
 
+STEP_SECONDS = 0.25
+"""Seconds after which a step begins no further epoch. Worker and driver spend 20 ms per step, which is more than an
+epoch of a head. An epoch is in the ledger that much later."""
+
 
 class TrialActor(tune.Trainable):
     """TrialActor: runs one assignment after another in the same processes, which keep their device context."""
@@ -46,7 +51,7 @@ class TrialActor(tune.Trainable):
         self.epochs: Iterator[EpochReport] | None = None
 
     def step(self) -> dict[str, Any]:
-        """Run one epoch. The trial's own errors end it; Ray handles only the death of a process."""
+        """Run an epoch, or several short ones. The trial's own errors end it; Ray handles only a process's death."""
         try:
             end = self._attempt()
             self.store.publish(self.run.log(self.trial.trial_id))
@@ -100,13 +105,25 @@ class TrialActor(tune.Trainable):
             if len(self.trial.reports) > known:
                 # The driver has not seen these epochs yet: it judges them before more is trained.
                 return self._end_at_last_epoch()
-        report = next(self.epochs, None)
+        begun = time.monotonic()
+        end = self._train_epoch(self.epochs)
+        while end is None and not self._is_at_rung and time.monotonic() < begun + STEP_SECONDS:
+            end = self._train_epoch(self.epochs)
+        return end
+
+    def _train_epoch(self, epochs: Iterator[EpochReport]) -> TrialEnd | None:
+        report = next(epochs, None)
         if report is not None:
             self._publish(report)
             self.trial = self.trial.model_copy(update={"reports": (*self.trial.reports, report)})
             values = ", ".join(f"{name} {value:.4g}" for name, value in report.metrics.items())
             log.info("epoch %d: %s (%.1f s)", report.epoch, values, report.seconds)
         return self._end_at_last_epoch()
+
+    @property
+    def _is_at_rung(self) -> bool:
+        """True where the driver judges the trial after its last epoch."""
+        return any(rung.epoch == len(self.trial.reports) for rung in self.trial.rungs)
 
     def _end_at_last_epoch(self) -> TrialEnd | None:
         """Complete the trial where its last epoch was its end, or the sweep's target is reached."""

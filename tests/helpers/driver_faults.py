@@ -128,7 +128,8 @@ def check_whole(root: Path, trials: int, epochs: int) -> None:
     run = open_run(root)
     found = Ledger(run).trials()
     assert [trial.trial_id for trial in found] == [f"{number:04d}" for number in range(trials)]
-    assert {trial.status for trial in found} <= {Status.COMPLETED, Status.PRUNED}, [trial.status for trial in found]
+    failures = [(trial.trial_id, trial.status, trial.failure) for trial in found]
+    assert {trial.status for trial in found} <= {Status.COMPLETED, Status.PRUNED}, failures
     for trial in found:
         assert [report.epoch for report in trial.reports] == list(range(1, len(trial.reports) + 1))
         assert trial.status is Status.PRUNED or len(trial.reports) == epochs

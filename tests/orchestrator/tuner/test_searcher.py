@@ -52,7 +52,11 @@ class Driver:
         self.proposals = Proposals(problem, self.study, known, first, price=lambda config: 1.0)
         self.states = TrialStates(self.ledger, self.study, self.told.append, self.given_up.append)
         self.over, self.pruned_at_end = False, set[str]()
-        self.searcher = LedgerSearcher(self.proposals, self.states, self._assign, lambda: self.over, self.pruned_at_end)
+        self.stopped = False
+        is_over, is_stopped = lambda: self.over, lambda: self.stopped
+        self.searcher = LedgerSearcher(
+            self.proposals, self.states, self._assign, is_over, self.pruned_at_end, is_stopped
+        )
 
     def _assign(self, trial: TrialResult) -> Assignment:
         run = self.folder
@@ -255,6 +259,17 @@ def test_once_a_budget_is_used_up_nothing_begins_and_what_is_stopped_can_be_resu
     assert sweep.study_states() == ["FAIL"]
     sweep.restart()
     assert (sweep.study_states(), sweep.proposals.remaining) == ([], 4)
+
+
+def test_a_driver_that_has_been_stopped_begins_nothing(driver: Callable[..., Driver]) -> None:
+    sweep = driver()
+    trial = sweep.begin("a")
+    sweep.stopped = True
+    sweep.complete("a", trial, 0.5)
+    assert sweep.searcher.suggest("b") == Searcher.FINISHED
+    assert [trial.trial_id for trial in sweep.ledger.trials()] == ["0000"]
+    assert sweep.ledger.read_trial("0000").status is Status.COMPLETED
+    assert sweep.proposals.remaining == 3
 
 
 def test_what_would_have_been_stopped_anyway_when_the_budget_ended_is_stopped(driver: Callable[..., Driver]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from analysis.run_folder import RunFolder
 from analysis.run_store import RunStore
 from orchestrator.spec.sections import Resources
-from orchestrator.worker import run_trial
+from orchestrator.worker import run_trial, trial_actor
 from orchestrator.worker.assignment import Answer, Assignment, EndKind, read_answer
 from orchestrator.worker.trial_actor import TrialActor
 from orchestrator.worker.worker_group import WorkerLost
@@ -20,12 +20,23 @@ from search_spaces.errors import OutOfMemory, StorageFailed, TrialFailed
 from trainables.config import TrialConfig
 from trainables.loop import checkpoint
 from trainables.loop.train import train
-from trainables.result import EpochReport, TrialResult
+from trainables.result import EpochReport, Rung, TrialResult
 from trainables.status import Status
 from trainables.storage.folders import TrialFolders
 from trainables.storage.place import Place, as_place
 
 EPOCHS = 3
+
+
+@pytest.fixture(autouse=True)
+def step_seconds(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Sets the time of a step; at first each step is one epoch."""
+
+    def set_seconds(seconds: float) -> None:
+        monkeypatch.setattr(trial_actor, "STEP_SECONDS", seconds)
+
+    set_seconds(0.0)
+    return set_seconds
 
 
 @pytest.fixture
@@ -111,6 +122,21 @@ def test_a_trial_whose_checkpoint_is_gone_begins_anew_and_says_so(
     assert "its 2 epochs have left no checkpoint: begun anew" in RunFolder(tmp_path / "run").log("0000").read_text()
 
 
+def test_a_checkpoint_of_another_trial_of_that_number_is_replaced(
+    config: TrialConfig, cache_dir: Path, tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    with worker(config.model_copy(update={"lr": 1e-3}), run.root, cache_dir) as step:
+        step()
+    with worker(config, run.root, cache_dir) as step:
+        trial = [step() for _ in range(EPOCHS)][-1].trial
+    whole = train(config, TrialFolders(tmp_path / "alone", tmp_path / "alone.parquet", cache_dir))
+    assert [report.metrics for report in trial.reports] == [report.metrics for report in whole]
+    assert "that of another trial, of a driver that had been replaced: begun anew" in run.log("0000").read_text()
+    _, best = checkpoint.load_trained(run.best("0000"))
+    assert best.config == config
+
+
 def test_a_full_disk_is_no_fault_of_the_trial(
     small_disk: tuple[Path, Callable[[int], None]], config: TrialConfig, cache_dir: Path
 ) -> None:
@@ -154,6 +180,47 @@ def test_a_resumed_trial_shows_what_the_driver_has_not_seen_before_it_trains(
     assert answer(actor).trial.reports == reports
     assert [report.epoch for report in answer(actor).trial.reports] == [1, 2, 3]
     actor.cleanup()
+
+
+def test_a_step_has_several_short_epochs_up_to_a_rung(
+    config: TrialConfig, cache_dir: Path, tmp_path: Path, step_seconds: Callable[[float], None]
+) -> None:
+    step_seconds(60.0)
+    rungs = (Rung(epoch=2, rung=2, judged=True),)
+    known = TrialResult(trial_id="0000", config=config, parameters={}, rungs=rungs)
+    with worker(config, tmp_path / "run", cache_dir, known) as step:
+        first, second = step(), step()
+    assert [(len(given.trial.reports), given.end is None) for given in (first, second)] == [(2, True), (3, False)]
+    whole = train(config, TrialFolders(tmp_path / "alone", tmp_path / "alone.parquet", cache_dir))
+    assert [report.metrics for report in second.trial.reports] == [report.metrics for report in whole]
+
+
+def test_a_process_that_dies_in_a_step_loses_none_of_its_epochs(
+    config: TrialConfig, cache_dir: Path, tmp_path: Path, step_seconds: Callable[[float], None], monkeypatch: Any
+) -> None:
+    step_seconds(60.0)
+    begin, begun_with = run_trial.begin, []
+
+    def dying(assignment: Assignment) -> run_trial.StartedTrial:
+        reports, epochs = begin(assignment)
+        begun_with.append(len(reports))
+
+        def until_death() -> Iterator[EpochReport]:
+            for report in epochs:
+                yield report
+                if report.epoch == 2:
+                    raise WorkerLost("its process has died")
+
+        return reports, until_death()
+
+    monkeypatch.setattr(run_trial, "begin", dying)
+    with worker(config, tmp_path / "run", cache_dir) as step, pytest.raises(WorkerLost):
+        step()
+    with worker(config, tmp_path / "run", cache_dir) as step:
+        assert len(step().trial.reports) == 2, "the driver counts deaths per epoch: it has to know of these first"
+        last = step()
+    assert (len(last.trial.reports), last.end is None) == (EPOCHS, False)
+    assert begun_with == [0, 2]
 
 
 def test_a_trial_that_reaches_the_target_is_complete(config: TrialConfig, cache_dir: Path, tmp_path: Path) -> None:
