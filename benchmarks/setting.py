@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,8 @@ BATCH = 32
 
 
 def head_points(count: int) -> list[Point]:
-    """8 or 16 head trials: both architectures, learning rate x balance."""
-    rates = {8: (1e-3, 3e-3), 16: (1e-3, 3e-3, 1e-2, 3e-2)}[count]
+    """Head trials, a multiple of 4: both architectures, learning rate x balance."""
+    rates = {8: (1e-3, 3e-3), 16: (1e-3, 3e-3, 1e-2, 3e-2)}.get(count, [1e-4 * 1.5**n for n in range(count // 4)])
     return [
         {"architecture": architecture, "strategy": "head", "lr": lr, "balance": balance}
         for lr, balance, architecture in itertools.product(rates, ("none", "loss"), ARCHITECTURES)
@@ -114,12 +115,17 @@ def write_json(path: Path, value: Any) -> Path:
 
 
 def child(script: str, *arguments: object) -> dict[str, Any]:
-    """Run a file of this folder in a process of its own, so that nothing is warm; returns the JSON it prints last."""
+    """Run a file of this folder in a process of its own, so that nothing is warm; returns the JSON it prints last.
+
+    `command` is added: seconds from its start to its end.
+    """
+    started = time.perf_counter()
     command = [sys.executable, str(Path(__file__).with_name(script)), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    found["command"] = time.perf_counter() - started
     print(f"  {script} {' '.join(map(str, arguments[1:]))}: {shortly(found)}", flush=True)
     return found
 
@@ -131,8 +137,6 @@ def shortly(values: dict[str, Any]) -> str:
 
 def process_age() -> float:
     """Seconds since this process was started: at the end of the imports, what they took."""
-    import time
-
     return time.time() - psutil.Process().create_time()
 
 

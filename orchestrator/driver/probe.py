@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import ray
-import torch
 
 from orchestrator.spec.sections import cache_budget
 from orchestrator.spec.sweep_spec import SweepSpec
+from orchestrator.worker.forked_call import call_forked
 from search_spaces.errors import ThawError
 from trainables.config import TrialConfig
-from trainables.estimate.linear_probe import Probe, linear_probe, probe_config
+from trainables.estimate.linear_probe import Probe, probe_config
 from trainables.storage.folders import cache_folder
 from trainables.task_catalog import METRICS_VERSION
 
@@ -41,10 +41,10 @@ def probe_architectures(
     """
     configs = {name: probes for name, probes in _probes(spec).items() if name not in known}
     resources = spec.resources
-    run = ray.remote(_best_probe).options(num_cpus=resources.cpus_per_worker, num_gpus=resources.gpus_per_worker)
+    run = ray.remote(call_forked).options(num_cpus=resources.cpus_per_worker, num_gpus=resources.gpus_per_worker)
     cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
     settings = (cache, budget, resources.threads, metrics_version)
-    waiting = {run.remote(config, *settings): name for name, config in configs.items()}
+    waiting = {run.remote(_best_probe, config, *settings): name for name, config in configs.items()}
     scores = dict(known)
     while waiting and not stopped():
         ready, _ = ray.wait(list(waiting), num_returns=1, timeout=PROBE_POLL_SECONDS)
@@ -80,6 +80,10 @@ def _probes(spec: SweepSpec) -> dict[str, list[TrialConfig]]:
 def _best_probe(
     configs: list[TrialConfig], cache: Path, budget: int | None, threads: int, metrics_version: int
 ) -> Probe:
+    import torch
+
+    from trainables.estimate.linear_probe import linear_probe
+
     torch.set_num_threads(threads)
     objective = configs[0].objective
     probes = [linear_probe(config, cache, budget, metrics_version) for config in configs]

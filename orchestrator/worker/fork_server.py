@@ -1,11 +1,11 @@
-"""Fork server: one process per node and run that has imported the packages of training, and forks ranks from itself.
+"""Fork server: one process per node and run that has imported the packages of training, and forks others from itself.
 
 A fork takes milliseconds and shares the memory of the imports, which take seconds and hundreds of MiB in each process.
-The server is single-threaded and touches neither CUDA nor OpenMP: neither survives a fork. A rank reads its settings of
-threads and devices, and the environment of its worker, after the fork.
+The server is single-threaded and touches neither CUDA nor OpenMP: neither survives a fork. A forked process, a child,
+reads its settings of threads and devices, and the environment of its worker, after the fork.
 
-Deaths: a rank is killed at once when its worker, the raylet or the server dies. The server ends with the raylet, and
-`IDLE_SECONDS` after its last rank.
+Deaths: a child is killed at once when its worker, the raylet or the server dies. The server ends with the raylet, and
+`IDLE_SECONDS` after its last child.
 """
 
 import gc
@@ -25,11 +25,10 @@ from typing import Any, NoReturn
 from filelock import FileLock
 
 from orchestrator.cluster.session_folder import LOCK_FILE
-from orchestrator.worker.rank import Rank
 from orchestrator.worker.raylet_death import die_with_parent
 
 IDLE_SECONDS = 10.0
-"""Seconds without a rank after which the server ends."""
+"""Seconds without a child after which the server ends."""
 
 # Packages of training, with those of a task, which a trial imports by name.
 PRELOADED = ("trainables.loop.train", "trainables.task.classification")
@@ -40,14 +39,14 @@ SINGLE_THREADED = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "backgro
 
 @dataclass(frozen=True)
 class ChildSettings:
-    """ChildSettings: settings of a worker that its forked rank takes over."""
+    """ChildSettings: settings of a worker that its child takes over."""
 
     environment: dict[str, str]
     folder: str
     """Working directory."""
 
-    begin: bytes
-    """Pickled function that begins a trial."""
+    target: bytes
+    """Pickled object whose methods the worker calls."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +63,11 @@ class _Child:
     """File descriptor of the process, readable once it has died."""
 
     connection: socket.socket
-    """Connection of the rank to its worker. The server only notices its end."""
+    """Connection of the child to its worker. The server only notices its end."""
 
 
 class ForkServer:
-    """ForkServer: forks a rank for each connection that it accepts."""
+    """ForkServer: forks a child for each connection that it accepts."""
 
     def __init__(self, listener: socket.socket, path: Path, raylet: int) -> None:
         """Keep the socket, which listens at `path`, and watch the process `raylet`."""
@@ -81,7 +80,7 @@ class ForkServer:
         self._poll.register(self._raylet, select.POLLIN)
 
     def serve(self) -> None:
-        """Fork ranks until the raylet dies, or none has been needed for some time; then delete the socket."""
+        """Fork children until the raylet dies, or none has been needed for some time; then delete the socket."""
         while True:
             ready = {fd for fd, _ in self._poll.poll(None if self._children else IDLE_SECONDS * 1000)}
             if self._raylet in ready:
@@ -112,19 +111,19 @@ class ForkServer:
         server = os.getpid()
         pid = os.fork()
         if pid == 0:
-            self._become_rank(connection, server)
+            self._become_child(connection, server)
         child = _Child(pid, os.pidfd_open(pid), connection)
         self._poll.register(child.end, select.POLLIN)
         self._poll.register(connection, 0)  # reports the end of the connection alone
         self._children.append(child)
 
     def _kill(self, child: _Child) -> None:
-        """Kill a rank whose worker is dead; the kernel may need some time for it."""
+        """Kill a child whose worker is dead; the kernel may need some time for it."""
         os.kill(child.pid, signal.SIGKILL)
         self._disconnect(child)
 
     def _remove(self, child: _Child) -> None:
-        """Remove a dead rank; its worker sees the end of the connection, now that the server has closed it too."""
+        """Remove a dead child; its worker sees the end of the connection, now that the server has closed it too."""
         os.waitpid(child.pid, 0)
         self._poll.unregister(child.end)
         os.close(child.end)
@@ -136,7 +135,7 @@ class ForkServer:
             self._poll.unregister(child.connection)
             child.connection.close()
 
-    def _become_rank(self, connection: socket.socket, server: int) -> NoReturn:
+    def _become_child(self, connection: socket.socket, server: int) -> NoReturn:
         """Run the calls of a worker in this process, just forked, until its death."""
         try:
             die_with_parent(server)
@@ -145,7 +144,7 @@ class ForkServer:
             for other in self._children:  # their workers would not see the end of their connections
                 os.close(other.end)
                 other.connection.close()
-            run_rank(connection)
+            run_child(connection)
         except (EOFError, ConnectionError):  # the worker has ended
             pass
         except BaseException:
@@ -154,7 +153,7 @@ class ForkServer:
             os._exit(1)
 
 
-def run_rank(connection: socket.socket) -> NoReturn:
+def run_child(connection: socket.socket) -> NoReturn:
     """Take over the settings of a worker, send it this process's id, and answer its calls.
 
     Raises EOFError once the worker has closed the connection.
@@ -169,12 +168,12 @@ def run_rank(connection: socket.socket) -> NoReturn:
     os.environ.update(settings.environment)
     os.chdir(settings.folder)
     _set_threads()
-    rank = Rank(pickle.loads(settings.begin))
+    target = pickle.loads(settings.target)
     calls.send(os.getpid())
     while True:
         method, arguments = calls.recv()
         try:
-            answer = getattr(rank, method)(*arguments)
+            answer = getattr(target, method)(*arguments)
         except Exception:
             # As text: the worker does not import the packages whose exceptions these are.
             answer = CallFailed(traceback.format_exc())
@@ -196,7 +195,7 @@ def preload() -> None:
     threads = len([*Path("/proc/self/task").iterdir()])
     if threads > 1:
         raise RuntimeError(f"a process that forks must have one thread, got {threads} after the imports of {PRELOADED}")
-    # Else a collection in a rank would write to the pages of all these objects, and copy them.
+    # Else a collection in a child would write to the pages of all these objects, and copy them.
     gc.collect()
     gc.freeze()
 

@@ -1,143 +1,55 @@
 """ForkedRank: a rank in a process of its own, forked from the fork server of the node."""
 
-import logging
-import os
-import signal
-import socket
-import subprocess
-import sys
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import ray
-from filelock import FileLock
-
-from orchestrator.cluster.session_folder import LOCK_FILE, user_folder
-from orchestrator.worker import fork_server
 from orchestrator.worker.assignment import Assignment
-from orchestrator.worker.fork_server import SINGLE_THREADED, CallFailed, ChildSettings
-from orchestrator.worker.rank import Begin, RankEnd
-from orchestrator.worker.raylet_death import raylet_pid
-from search_spaces.errors import ThawError
+from orchestrator.worker.forked_process import ForkedProcess, fork_process
+from orchestrator.worker.rank import Begin, Rank, RankEnd
 from trainables.result import EpochReport
-
-log = logging.getLogger("orchestrator")
-
-FORK_SECONDS = 300.0
-"""Seconds for a fork server to import its packages, and to fork."""
 
 
 class ForkedRank:
     """ForkedRank: has the methods of `Rank`. Its process dies with this one, and this one dies with its process."""
 
-    def __init__(self, connection: "Connection[Any, Any]", pid: int) -> None:
-        self._connection = connection
-        self.pid = pid
+    def __init__(self, process: ForkedProcess) -> None:
+        self._process = process
+        self.pid = process.pid
 
     def offer(self, host: str, patience: float) -> tuple[str, int]:
         """Call `Rank.offer`."""
-        address: tuple[str, int] = self._call("offer", host, patience)
+        address: tuple[str, int] = self._process.call("offer", host, patience)
         return address
 
     def join(self, *place: Any) -> None:
         """Call `Rank.join`."""
-        self._call("join", *place)
+        self._process.call("join", *place)
 
     def open_log(self, path: Path) -> RankEnd | None:
         """Call `Rank.open_log`."""
-        end: RankEnd | None = self._call("open_log", path)
+        end: RankEnd | None = self._process.call("open_log", path)
         return end
 
     def begin(self, assignment: Assignment, rank: int) -> tuple[EpochReport, ...] | RankEnd:
         """Call `Rank.begin`."""
-        done: tuple[EpochReport, ...] | RankEnd = self._call("begin", assignment, rank)
+        done: tuple[EpochReport, ...] | RankEnd = self._process.call("begin", assignment, rank)
         return done
 
     def advance(self, dump_after: float | None) -> EpochReport | RankEnd | None:
         """Call `Rank.advance`."""
-        report: EpochReport | RankEnd | None = self._call("advance", dump_after)
+        report: EpochReport | RankEnd | None = self._process.call("advance", dump_after)
         return report
 
     def end(self) -> None:
         """Call `Rank.end`."""
-        self._call("end")
+        self._process.call("end")
 
     def dismiss(self) -> None:
         """Kill the process of the rank."""
-        self._connection.close()
-
-    def _call(self, method: str, *arguments: Any) -> Any:
-        try:
-            self._connection.send((method, arguments))
-            answer = self._connection.recv()
-        except (EOFError, OSError):
-            # Ray and Tune know the death of a worker only, and start the trial again.
-            log.error("process %d, which trains the trial, has died", self.pid)
-            os.kill(os.getpid(), signal.SIGKILL)
-            raise
-        if isinstance(answer, CallFailed):
-            raise RuntimeError(answer.traceback)
-        return answer
+        self._process.dismiss()
 
 
 def fork_rank(begin: Begin) -> ForkedRank | None:
-    """Fork a rank that begins trials with `begin`; None, after a message in the log, where that is not possible.
-
-    The first worker of a node starts the fork server, and waits for its imports.
-    """
-    raylet = raylet_pid()
-    if sys.platform != "linux" or raylet is None:
-        return None  # no worker of Ray, as under a debugger
-    try:
-        here = ray.get_runtime_context()
-        # Workers of another run have another environment, and may have other code.
-        path = user_folder() / f"{here.get_node_id()[:16]}-{here.get_job_id()}.sock"
-        return request_rank(path, raylet, begin)
-    except (OSError, EOFError, subprocess.SubprocessError, ThawError) as error:
-        reason = str(error) or "the fork server has ended; its message is in the log of a Ray worker"
-        log.warning("no process was forked for the trial (%s): its worker imports the packages itself", reason)
-        return None
-
-
-def request_rank(path: Path, raylet: int, begin: Begin) -> ForkedRank:
-    """Fork a rank from the server whose socket is `path`; start the server, which ends with the process `raylet`.
-
-    Raises OSError, EOFError and SubprocessError where the server does not start, or dies.
-    """
-    connection = _connect(path, raylet)
-    socket.send_fds(connection, [b"\0"], [1, 2])
-    calls: Connection[Any, Any] = Connection(connection.detach())
-    function = ray.cloudpickle.dumps(begin)  # type: ignore[no-untyped-call]
-    calls.send(ChildSettings(dict(os.environ), str(Path.cwd()), function))
-    if not calls.poll(FORK_SECONDS):
-        raise TimeoutError(f"no answer within {FORK_SECONDS:g} s")
-    return ForkedRank(calls, calls.recv())
-
-
-def _connect(path: Path, raylet: int) -> socket.socket:
-    """Connect to the fork server at `path`; start it where there is none."""
-    connection = socket.socket(socket.AF_UNIX)
-    with FileLock(path.parent / LOCK_FILE):
-        try:
-            connection.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):  # refused: the server was killed
-            path.unlink(missing_ok=True)
-            _start_server(path, raylet)
-            connection.connect(str(path))
-    return connection
-
-
-def _start_server(path: Path, raylet: int) -> None:
-    """Start a server at a socket that listens already, so that workers connect before its imports are done."""
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        fd = listener.fileno()
-        # -P: a folder named `analysis` in the working directory must not shadow ours.
-        command = [sys.executable, "-P", "-m", fork_server.__name__, str(fd), str(path), str(raylet)]
-        environment = {**os.environ, **SINGLE_THREADED, "OMP_NUM_THREADS": "1"}
-        null = subprocess.DEVNULL
-        subprocess.run(
-            command, env=environment, pass_fds=[fd], stdin=null, stdout=null, start_new_session=True, check=True
-        )
+    """Fork a rank that begins trials with `begin`; None where that is not possible, see `fork_process`."""
+    process = fork_process(Rank(begin))
+    return None if process is None else ForkedRank(process)

@@ -26,7 +26,7 @@ Start = Callable[..., subprocess.Popen[str]]
 # `make faults` sets the seed and the number of pairs.
 SEED, _, PAIRS = os.environ.get("THAW_FAULTS", "0/2").partition("/")
 AT_ONCE = ("sweep/sweep", "resume/resume", "sweep/stop", "extend/resume", "extend/extend", "resume/stop", "stop/stop")
-TRIALS, EPOCHS, LONG = 3, 4, 80
+TRIALS, EPOCHS, LONG = 3, 12, 80
 
 
 @pytest.fixture

@@ -85,25 +85,23 @@ def load_checkpoint(
         own = model.state_dict()
         check_frozen_part(own, tensors.keys(), state, folder, tensor_digests(state.config))
         frozen = frozenset(own.keys() - tensors.keys())
-    _overlay(model, tensors, frozen)
+    _overlay(model, tensors, frozen, folder / WEIGHTS)
     if optimizer is not None:
         _restore_optimizer(optimizer, _load(folder / OPTIMIZER))
     if average is not None:
-        _overlay(average, _load(folder / AVERAGE), {f"module.{name}" for name in frozen})
+        _overlay(average, _load(folder / AVERAGE), {f"module.{name}" for name in frozen}, folder / AVERAGE)
 
 
 def load_part(folder: Path, part: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None) -> None:
     """Load into a part of the model that has the names of the whole, and into what moves it, what they have.
 
-    Raises InvalidInput when a file of the checkpoint is missing or unreadable.
+    Raises InvalidInput when a file of the checkpoint is missing, unreadable or incomplete.
     """
     folder = complete_folder(folder)
-    found = _load(folder / WEIGHTS)
-    part.load_state_dict({name: found[name] for name in part.state_dict()})
+    _overlay(part, _load(folder / WEIGHTS), set(), folder / WEIGHTS)
     _restore_optimizer(optimizer, _load(folder / OPTIMIZER))
     if average is not None:
-        found = _load(folder / AVERAGE)
-        average.load_state_dict({name: found[name] for name in average.state_dict()})
+        _overlay(average, _load(folder / AVERAGE), set(), folder / AVERAGE)
 
 
 def load_trained(folder: Path) -> tuple[nn.Module, CheckpointState]:
@@ -172,10 +170,21 @@ def _starting_model(folder: Path, state: CheckpointState) -> nn.Module:
         ) from error
 
 
-def _overlay(module: nn.Module, tensors: Mapping[str, Tensor], frozen: AbstractSet[str]) -> None:
-    """Load all tensors of a module but the `frozen` ones."""
-    kept = {name: tensor for name, tensor in module.state_dict().items() if name in frozen}
-    module.load_state_dict({**kept, **tensors})
+def _overlay(module: nn.Module, tensors: Mapping[str, Tensor], frozen: AbstractSet[str], path: Path) -> None:
+    """Load all tensors of a module but the `frozen` ones, which were read from `path`."""
+    own = module.state_dict()
+    lacking = [name for name, tensor in own.items() if name not in frozen and not _fits(tensor, tensors.get(name))]
+    if lacking:
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        raise InvalidInput(
+            f"checkpoint must hold the tensors of its model, got {path} without {lacking[0]}{more}, or in another "
+            "shape; it is damaged: restore it, or train the trial again"
+        )
+    module.load_state_dict({name: own[name] if name in frozen else tensors[name] for name in own})
+
+
+def _fits(own: Tensor, found: Tensor | None) -> bool:
+    return found is not None and found.shape == own.shape
 
 
 @lru_cache(maxsize=32)
@@ -220,9 +229,10 @@ def _load(path: Path) -> dict[str, Tensor]:
         open_user_file(path, WEIGHTS_FILE).close()  # refuses what is no regular file
         return load_file(path)
     except (OSError, SafetensorError) as error:
+        remedy = "only `last` holds the optimizer's state: go on from there" if path.name == OPTIMIZER else "restore it"
         raise InvalidInput(
             f"checkpoint must hold {path.name}, got none that is readable in {path.parent} ({type(error).__name__}); "
-            "only `last` holds the optimizer's state: go on from there, or train the trial again"
+            f"{remedy}, or train the trial again"
         ) from error
 
 

@@ -36,7 +36,7 @@ def mistaken_content(path: Path) -> str | None:
         return "a tar archive; unpack it and name the weights in it"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _archive(path)
-    return _safetensors_or_text(head)
+    return _safetensors_or_text(path, head)
 
 
 def _archive(path: Path) -> str | None:
@@ -55,9 +55,11 @@ def _archive(path: Path) -> str | None:
     return f"a ZIP archive without tensors, of {held or 'nothing'}; unpack it and name the weights in it"
 
 
-def _safetensors_or_text(head: bytes) -> str | None:
+def _safetensors_or_text(path: Path, head: bytes) -> str | None:
     size = int.from_bytes(head[:8], "little")
     if head[8:9] == b"{" and size < 100_000_000:
+        if path.suffix == ".safetensors":
+            return "a damaged file, such as a download that was cut off; get it again"
         return "a safetensors file; rename it to end in .safetensors"
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if start[:15].lower().startswith((b"<!doctype html", b"<html", b"<head")):

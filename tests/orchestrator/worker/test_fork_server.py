@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from orchestrator.worker.fork_server import SINGLE_THREADED, CallFailed, ChildSettings
+from orchestrator.worker.rank import Rank
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the server is of Linux alone")
 
@@ -25,6 +26,8 @@ SERVER = (
 )
 
 Start = Callable[..., Path]
+
+RANK = pickle.dumps(Rank(print))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -59,15 +62,15 @@ def start(tmp_path: Path, raylet: psutil.Popen) -> Start:
     return start
 
 
-def connect(path: Path, begin: bytes = b"N.", **environment: str) -> "tuple[Connection[Any, Any], psutil.Process]":
-    """A rank as a worker asks for it, and its process. `begin` is pickled; by default it is None."""
+def connect(path: Path, target: bytes = RANK, **environment: str) -> "tuple[Connection[Any, Any], psutil.Process]":
+    """Connection to a rank, or to another pickled object, as a worker asks for it, and its process."""
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(str(path))
     output = os.open(path.parent / "stdout", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     socket.send_fds(connection, [b"\0"], [output, output])
     os.close(output)
     calls: Connection[Any, Any] = Connection(connection.detach())
-    calls.send(ChildSettings({**os.environ, **environment}, str(path.parent), begin))
+    calls.send(ChildSettings({**os.environ, **environment}, str(path.parent), target))
     return calls, psutil.Process(calls.recv())
 
 
@@ -87,7 +90,7 @@ def lives(process: psutil.Process) -> bool:
 
 
 class Runs:
-    """A pickle that runs code where it is read, in place of a function that begins trials."""
+    """A pickle that runs code where it is read, in place of an object with methods."""
 
     def __init__(self, code: str) -> None:
         self.code = code

@@ -1,6 +1,5 @@
 """Ranks that workers of a real Ray fork from a real server, and what happens where one of the three dies."""
 
-import logging
 import os
 import signal
 import sys
@@ -147,25 +146,3 @@ def test_a_new_server_follows_one_that_was_killed(workers: Callable[[], Any]) ->
     assert ends(pid)
     _, rank = ray.get(workers().pids.remote())
     assert psutil.Process(rank).ppid() != server
-
-
-def test_a_worker_that_cannot_fork_tells_why() -> None:
-    def messages() -> list[str]:
-        os.environ["RAY_TMPDIR"] = "/dev/null"
-        found: list[str] = []
-
-        class Listed(logging.Handler):
-            def emit(self, record: logging.LogRecord) -> None:
-                found.append(record.getMessage())
-
-        logging.getLogger("orchestrator").addHandler(Listed())
-        assert fork_rank(begin) is None
-        return found
-
-    (message,) = ray.get(ray.remote(num_cpus=0, max_calls=1)(messages).remote())
-    assert message.startswith("no process was forked for the trial (/dev/null")
-    assert message.endswith("its worker imports the packages itself")
-
-
-def test_nothing_is_forked_without_ray() -> None:
-    assert fork_rank(begin) is None

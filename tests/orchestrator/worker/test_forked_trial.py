@@ -11,8 +11,10 @@ import ray
 
 from orchestrator.spec.sections import Resources
 from orchestrator.worker.assignment import Assignment, EndKind
-from orchestrator.worker.forked_rank import request_rank
+from orchestrator.worker.forked_process import request_process
+from orchestrator.worker.forked_rank import ForkedRank
 from orchestrator.worker.forked_trial import ForkedTrial
+from orchestrator.worker.rank import Rank
 from orchestrator.worker.run_trial import StartedTrial
 from orchestrator.worker.worker_group import TrialEnded
 from search_spaces.errors import OutOfMemory, StorageFailed, TrialFailed
@@ -47,7 +49,8 @@ def begin(assignment: Assignment) -> StartedTrial:
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkedTrial]:
     """A process for one trial after another. Its server ends with the process that stands for a raylet."""
     with subprocess.Popen(["sleep", "600"]) as raylet:
-        trial = ForkedTrial(request_rank(tmp_path_factory.mktemp("server") / "sock", raylet.pid, begin))
+        path = tmp_path_factory.mktemp("server") / "sock"
+        trial = ForkedTrial(ForkedRank(request_process(path, raylet.pid, Rank(begin))))
         yield trial
         trial.dismiss()
         raylet.kill()

@@ -15,7 +15,14 @@ from torch import nn
 from search_spaces.errors import InvalidInput, StorageFailed
 from trainables.checkpoint_state import CheckpointState
 from trainables.config import TrialConfig
-from trainables.loop.checkpoint import exists, load_checkpoint, load_trained, optimizer_tensors, save_checkpoint
+from trainables.loop.checkpoint import (
+    exists,
+    load_checkpoint,
+    load_part,
+    load_trained,
+    optimizer_tensors,
+    save_checkpoint,
+)
 from trainables.model.build import bare_model
 from trainables.result import EpochReport
 from trainables.storage.place import storage_errors
@@ -118,6 +125,19 @@ def test_a_checkpoint_with_a_file_missing_or_damaged(
         (tmp_path / "last" / name).write_bytes(b"\xff" * 20)
     with pytest.raises(InvalidInput, match=f"checkpoint must hold {name}, got none that is readable"):
         load_checkpoint(tmp_path / "last", model, optimizer)
+
+
+def test_a_checkpoint_without_a_tensor_of_its_model(state: CheckpointState, tmp_path: Path) -> None:
+    model = bare_model("test_efficientnet", 2)
+    tensors = model.state_dict()
+    for name, changed in (("classifier.bias", {}), ("classifier.weight", {"classifier.weight": torch.zeros(1)})):
+        save_checkpoint(tmp_path / "best", {n: t for n, t in tensors.items() if n != name} | changed, state)
+        rule = f"must hold the tensors of its model, got .*model.safetensors without {name}, or in another shape"
+        with pytest.raises(InvalidInput, match=rule):
+            load_checkpoint(tmp_path / "best", model)
+        optimizer = torch.optim.AdamW(model.parameters())
+        with pytest.raises(InvalidInput, match=rule):
+            load_part(tmp_path / "best", model, optimizer, None)
 
 
 def test_interrupted_between_the_two_renames_the_old_one_is_read(state: CheckpointState, tmp_path: Path) -> None:

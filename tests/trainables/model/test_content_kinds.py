@@ -63,3 +63,6 @@ def test_weights_are_no_mistake_and_an_ending_is(tmp_path: Path) -> None:
     assert [mistaken_content(tmp_path / name) for name in ("new", "old", "noise")] == [None] * 3
     save_file({"a": torch.ones(1)}, tmp_path / "tensors")
     assert mistaken_content(tmp_path / "tensors") == "a safetensors file; rename it to end in .safetensors"
+    cut_off = tmp_path / "cut.safetensors"
+    cut_off.write_bytes((tmp_path / "tensors").read_bytes()[:-1])
+    assert mistaken_content(cut_off) == "a damaged file, such as a download that was cut off; get it again"
