@@ -154,6 +154,10 @@ class WandbTracker:
     def _open(self, sweep: SweepIdentity, run: RunFolder, name: str, **settings: Any) -> Any:
         import wandb  # takes half a second, which a sweep without W&B avoids
 
+        # `wandb.init` imports it too, but from so deep a stack that it takes twice as long: for each of its models,
+        # pydantic looks through all loaded modules, once per frame of the stack that is an import.
+        import wandb.apis.public
+
         online = self._is_online
         # Otherwise its login prints a greeting on the terminal of the sweep. Online it has a process of its own, whose
         # messages are read there.
