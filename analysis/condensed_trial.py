@@ -72,6 +72,9 @@ class Condenser:
         self.base = base
         self._objective = objective
         self._section = lru_cache(maxsize=None)(self._read_section)
+        # Copied for each trial: `model_construct` looks up every default anew.
+        nothing = EpochTotals(epochs=0, seconds=0, best=None)
+        self._blank = CondensedTrial.model_construct(trial_id="", config=base, parameters={}, totals=nothing)
 
     def row(self, trial: TrialResult) -> list[Any] | None:
         """Return the row of a trial; None where its configuration is not plain enough, and its record must be read."""
@@ -96,13 +99,15 @@ class Condenser:
             name: self._section(name, json.dumps(value)) if isinstance(value, dict) else value
             for name, value in settings.items()
         }
-        return CondensedTrial.model_construct(
-            trial_id=trial_id,
-            status=Status(status),
-            config=self.base.model_copy(update=changed),
-            parameters=parameters,
-            failure=None if failure is None else Failure.model_construct(message=failure),
-            totals=EpochTotals(*totals),
+        return self._blank.model_copy(
+            update={
+                "trial_id": trial_id,
+                "status": Status(status),
+                "config": self.base.model_copy(update=changed),
+                "parameters": parameters,
+                "failure": None if failure is None else Failure.model_construct(message=failure),
+                "totals": EpochTotals(*totals),
+            }
         )
 
     def _read_section(self, name: str, text: str) -> BaseModel:

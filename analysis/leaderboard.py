@@ -346,9 +346,13 @@ def constants(entries: Iterable[Entry]) -> dict[str, Any]:
     configs = [entry.trial.config for entry in entries]
     if not configs:
         return {}
-    shared = flat_settings(shared_settings([config.to_json() for config in configs]))
+    first, shared = vars(configs[0]), configs[0].to_json()
+    for own, config in zip(map(vars, configs), configs, strict=True):
+        # Most trials differ only in what is no longer shared, and need no JSON.
+        if any(own[name] is not first[name] and own[name] != first[name] for name in shared):
+            shared = shared_settings([shared, config.to_json()])
     usual = _defaults(configs[0])
-    return {name: value for name, value in shared.items() if name not in usual or usual[name] != value}
+    return {name: value for name, value in flat_settings(shared).items() if name not in usual or usual[name] != value}
 
 
 def _defaults(config: TrialConfig) -> dict[str, Any]:

@@ -251,8 +251,10 @@ def _counts(trial_id: str, generation: int, generations: Sequence[Generation]) -
 
 def file_version(path: Place) -> tuple[int, int, int] | None:
     """Return inode, time of change and size of a file, which is replaced as a whole; None where that is not known."""
+    if isinstance(path, BucketPath):
+        return None
     try:
-        state = Path(str(path)).stat()
+        state = path.stat()
     except OSError:
         return None
     return state.st_ino, state.st_mtime_ns, state.st_size

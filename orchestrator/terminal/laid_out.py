@@ -1,17 +1,16 @@
 """Layout of long tables: rich takes two milliseconds for a row, and few cells have to be wrapped."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from textwrap import TextWrapper
 
-from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
-from rich.style import Style
-from rich.table import Table
 from rich.text import Text
+
+from orchestrator.terminal.trial_table import Column, TrialTable
 
 _BETWEEN = "  "
 # A last column narrower than this is not wrapped alone.
@@ -34,58 +33,57 @@ class LaidOut:
             yield Segment("".join(text for text, _ in same), console.get_style(style) if style else None)
 
 
-def laid_out(table: Table, console: Console) -> Table | LaidOut:
-    """Return a table without a box as lines, in which the cells of the last column are wrapped, as rich would.
+def laid_out(table: TrialTable, console: Console) -> TrialTable | LaidOut:
+    """Return a table as lines, in which the cells of the last column are wrapped, as rich would.
 
-    Each cell has one style. A table that would have to be wrapped elsewhere too is returned as it is.
+    A table that would have to be wrapped elsewhere too is returned as it is.
     """
-    columns = [[_token(cell) for cell in (column.header, *column.cells)] for column in table.columns]
-    widths = [max(cell_len(text) for text, _ in cells) for cells in columns]
-    room = console.width - sum(widths[:-1]) - len(_BETWEEN) * (len(widths) - 1)
-    if any("\n" in text for cells in columns[:-1] for text, _ in cells) or room < min(widths[-1], _LEAST):
+    *columns, last = table.columns
+    indent = " " * sum(column.width + len(_BETWEEN) for column in columns)
+    room = console.width - len(indent)
+    if any("\n" in text for column in columns for text in column.texts) or room < min(last.width, _LEAST):
         return table
-    sides = [column.justify for column in table.columns]
     tokens: list[_Token] = []
-    for number, (*cells, last) in enumerate(zip(*columns, strict=True)):
-        style = str((table.header_style if number == 0 else table.rows[number - 1].style) or "")
-        for line in [last] if _fits(last, room) else _wrapped(last, room, console):
-            tokens += _row([*cells, line], widths, sides, style)
-            cells = [("", "")] * len(cells)
+    for row, (*cells, lines) in enumerate(zip(*map(_padded, columns), _wrapped(last, room, console), strict=True), -1):
+        style = table.style(row)
+        first, *more = lines
+        tokens += _first_line([*cells, first], style)
+        for line, own in more:
+            tokens += [(f"\n{indent}" if line else "\n", ""), (line, f"{style} {own}".strip())]
+        tokens.append(("\n", ""))
     return LaidOut(tokens)
 
 
-def _wrapped(cell: _Token, room: int, console: Console) -> list[_Token]:
-    """Return the lines of a cell; those of ASCII by the standard library, in a tenth of rich's time."""
-    text, style = cell
-    if not text.isascii():
-        return [(line.plain, style) for line in Text(text).wrap(console, room, overflow="fold")]
+def _padded(column: Column) -> Iterator[_Token]:
+    """Yield the cells of a column with blanks up to the next one, and their own styles."""
+    styles = ["", *(str(cell.style) if isinstance(cell, Text) else "" for cell in column.cells)]
+    for text, style in zip(column.texts, styles, strict=True):
+        blank = " " * (column.width - column.measure(text))
+        yield (blank + text if column.is_number else text + blank) + _BETWEEN, style
+
+
+def _wrapped(column: Column, room: int, console: Console) -> Iterator[list[_Token]]:
+    """Yield the lines of each cell; those of ASCII by the standard library, in a tenth of rich's time."""
     wrapper = TextWrapper(room, expand_tabs=False, replace_whitespace=False, break_on_hyphens=False)
-    return [(line, style) for part in text.split("\n") for line in wrapper.wrap(part) or [""]]
+    for text, (padded, style) in zip(column.texts, _padded(column), strict=True):
+        if "\n" not in text and column.measure(text) <= room:
+            yield [(padded, style)]
+        elif text.isascii():
+            yield [(line, style) for part in text.split("\n") for line in wrapper.wrap(part) or [""]]
+        else:
+            yield [(line.plain.rstrip(), style) for line in Text(text).wrap(console, room, overflow="fold")]
 
 
-def _row(cells: Sequence[_Token], widths: Sequence[int], sides: Sequence[str], style: str) -> list[_Token]:
-    """Return one line, with its break and without blanks before it."""
+def _first_line(cells: Iterable[_Token], style: str) -> list[_Token]:
+    """Return the first line of a row, of which the words are styled and not the blanks around them."""
     tokens: list[_Token] = []
-    plain = ""  # neighbors without a style are one token: most of a row
-    for (text, own), width, side in zip(cells, widths, sides, strict=True):
-        blank = " " * (width - cell_len(text))
-        if not (style or own):
-            plain += (blank + text if side == "right" else text + blank) + _BETWEEN
+    for text, own in cells:
+        word = text.strip()
+        if not word or not (style or own):
+            tokens.append((text, ""))
             continue
-        before, after = (blank, "") if side == "right" else ("", blank)
-        tokens += [(plain + before, ""), (text, f"{style} {own}" if style and own else style or own)]
-        plain = after + _BETWEEN
-    tokens.append((plain, ""))
+        before, after = text.split(word, 1)
+        tokens += [(before, ""), (word, f"{style} {own}".strip()), (after, "")]
     while tokens and not (last := tokens[-1][0].rstrip()):
         tokens.pop()
-    return [*tokens[:-1], (last, tokens[-1][1]), ("\n", "")] if tokens else [("\n", "")]
-
-
-def _token(cell: object) -> _Token:
-    if not isinstance(cell, Text):
-        return str(cell), ""
-    return cell.plain, "" if isinstance(cell.style, Style) and not cell.style else str(cell.style)
-
-
-def _fits(cell: _Token, room: int) -> bool:
-    return "\n" not in cell[0] and cell_len(cell[0]) <= room
+    return [*tokens[:-1], (last, tokens[-1][1])] if tokens else []

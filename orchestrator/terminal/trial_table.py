@@ -6,32 +6,78 @@ from functools import cached_property
 from typing import Any
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
 from analysis.leaderboard import Entry, ProbeEntry, columns
-from orchestrator.terminal.safe_console import safe_text
 from orchestrator.terminal.tables import short_text, status_text
 from search_spaces.space import value_text
+from search_spaces.terminal_text import without_controls
 from trainables.config import Objective
 
 ENOUGH_ROOM = 24
 
 
 @dataclass(frozen=True)
-class _Column:
+class Column:
     """Column: its heading and its cells, from the first row to the last."""
 
     name: str
+    """Heading."""
+
     cells: Sequence[str | Text]
+    """Texts without control characters; those with a color as `Text`."""
+
     is_number: bool = False
+    """Whether the cells are aligned on the right."""
+
     is_setting: bool = False
+    """Whether long cells are wrapped."""
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """Heading and cells without their colors."""
+        return [self.name, *map(str, self.cells)]
 
     @cached_property
     def width(self) -> int:
         """Width without wrapping; rich measures a thousand rows in half a second."""
-        return max(cell_len(line) for cell in (self.name, *map(str, self.cells)) for line in cell.splitlines() or [""])
+        return max(map(self.measure, "\n".join(self.texts).splitlines()))
+
+    @cached_property
+    def measure(self) -> Callable[[str], int]:
+        """Function that returns the width of a text of this column: `len` where all are printable ASCII."""
+        text = "".join(self.texts)
+        return len if text.isascii() and text.isprintable() else cell_len
+
+
+@dataclass(frozen=True)
+class TrialTable:
+    """TrialTable: columns of a leaderboard, printed as a table by rich."""
+
+    columns: Sequence[Column]
+    """Columns of equal length, from left to right."""
+
+    trials: int
+    """Number of trials; the rows below them are dim."""
+
+    def __rich__(self) -> Table:
+        """Return the table."""
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in self.columns:
+            if column.is_setting:
+                table.add_column(column.name, overflow="fold")
+            else:
+                side: JustifyMethod = "right" if column.is_number else "left"
+                table.add_column(column.name, justify=side, no_wrap=column.name != "run")
+        for number, cells in enumerate(zip(*(column.cells for column in self.columns), strict=True)):
+            table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells), style=self.style(number))
+        return table
+
+    def style(self, row: int) -> str:
+        """Return the style of a row, from 0; -1 is the heading."""
+        return "bold" if row < 0 else "dim" if row >= self.trials else ""
 
 
 def trial_table(
@@ -40,7 +86,7 @@ def trial_table(
     console: Console,
     probes: Sequence[ProbeEntry] = (),
     sort: str | None = None,
-) -> Table:
+) -> TrialTable:
     """Return entries in order, with the parameters that differ: one column each, or one for all where that is too wide.
 
     The numbers of parameters are shown where there is room. Where that one column would be too narrow, the columns of
@@ -52,55 +98,43 @@ def trial_table(
         varying = ["architecture", *varying]
     leading = _leading_columns(entries, objective, probes)
     if sort is not None and sort not in {"trial_id", "objective", *varying, *(column.name for column in leading)}:
-        values = [safe_text(_value(entry.row().get(sort))) for entry in entries]
-        leading.append(_Column(sort, [*values, *[""] * len(probes)], is_number=True))
+        values = [without_controls(_value(entry.row().get(sort))) for entry in entries]
+        leading.append(Column(sort, [*values, *[""] * len(probes)], is_number=True))
 
-    def without(*names: str) -> list[_Column]:
+    def without(*names: str) -> list[Column]:
         return [column for column in leading if column.name not in names or column.name == sort]
 
-    apart = _setting_columns(entries, varying, probes)
-    for shown in ([*leading, *apart], [*without("trained"), *apart]):
-        if _width(shown) <= console.width:
-            return _table(shown, len(entries))
+    # Where not even the headings fit, no column is filled in vain.
+    if _width([*without("trained"), *(Column(name, ()) for name in varying)]) <= console.width:
+        apart = _setting_columns(entries, varying, probes)
+        for shown in ([*leading, *apart], [*without("trained"), *apart]):
+            if _width(shown) <= console.width:
+                return TrialTable(shown, len(entries))
     timing = () if console.width - _width(without("trained")) >= ENOUGH_ROOM else ("epoch", "seconds")
-    return _table([*without("trained", *timing), _together(entries, varying, probes)], len(entries))
+    return TrialTable([*without("trained", *timing), _together(entries, varying, probes)], len(entries))
 
 
-def _width(shown: Sequence[_Column]) -> int:
+def _width(shown: Sequence[Column]) -> int:
     return sum(column.width for column in shown) + 2 * (len(shown) - 1)
 
 
-def _table(shown: Sequence[_Column], trials: int) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in shown:
-        if column.is_setting:
-            table.add_column(column.name, overflow="fold")
-        else:
-            table.add_column(column.name, justify="right" if column.is_number else "left", no_wrap=column.name != "run")
-    for number, cells in enumerate(zip(*(column.cells for column in shown), strict=True)):
-        table.add_row(*cells, style=None if number < trials else "dim")
-    return table
-
-
-def _setting_columns(entries: Sequence[Entry], varying: Sequence[str], probes: Sequence[ProbeEntry]) -> list[_Column]:
+def _setting_columns(entries: Sequence[Entry], varying: Sequence[str], probes: Sequence[ProbeEntry]) -> list[Column]:
     """Return a column of each parameter that differs, and one of the failures where there are some."""
     settings = [_settings(entry, varying) for entry in entries]
     settings += [{"architecture": probe.architecture} for probe in probes]
-    found = [
-        _Column(name, [safe_text(value_text(own[name]) if name in own else "") for own in settings], is_setting=True)
-        for name in varying
-    ]
+    texts = {name: [value_text(own[name]) if name in own else "" for own in settings] for name in varying}
+    found = [Column(name, [*map(without_controls, cells)], is_setting=True) for name, cells in texts.items()]
     if any(entry.trial.failure for entry in entries):
-        reasons = [safe_text(_reason(entry)) for entry in entries]
-        found.append(_Column("failure", [*reasons, *[""] * len(probes)], is_setting=True))
+        reasons = [without_controls(_reason(entry)) for entry in entries]
+        found.append(Column("failure", [*reasons, *[""] * len(probes)], is_setting=True))
     return found
 
 
-def _together(entries: Sequence[Entry], varying: Sequence[str], probes: Sequence[ProbeEntry]) -> _Column:
+def _together(entries: Sequence[Entry], varying: Sequence[str], probes: Sequence[ProbeEntry]) -> Column:
     """Return one column of all parameters that differ, with the failure below them."""
     texts = [(short_text(_settings(entry, varying)), _reason(entry)) for entry in entries]
     cells = ["\n".join(text for text in both if text) for both in texts] + [probe.architecture for probe in probes]
-    return _Column("parameters", [*map(safe_text, cells)], is_setting=True)
+    return Column("parameters", [*map(without_controls, cells)], is_setting=True)
 
 
 def _settings(entry: Entry, varying: Sequence[str]) -> dict[str, Any]:
@@ -112,10 +146,11 @@ def _reason(entry: Entry) -> str:
     return "" if entry.trial.failure is None else entry.trial.failure.message
 
 
-def _leading_columns(entries: Sequence[Entry], objective: Objective, probes: Sequence[ProbeEntry]) -> list[_Column]:
+def _leading_columns(entries: Sequence[Entry], objective: Objective, probes: Sequence[ProbeEntry]) -> list[Column]:
     """Return the columns before those of the settings."""
+    has_run = any(entry.run is not None for entry in entries)
     listed: list[tuple[bool, str, bool, Callable[[Entry], str | Text]]] = [
-        (any(entry.run is not None for entry in entries), "run", False, lambda entry: safe_text(entry.run or "")),
+        (has_run, "run", False, lambda entry: without_controls(entry.run or "")),
         (True, "rank", True, lambda entry: "" if entry.rank is None else str(entry.rank)),
         (True, "trial", False, lambda entry: entry.trial.trial_id),
         (True, "status", False, lambda entry: status_text(entry.trial.status)),
@@ -127,7 +162,7 @@ def _leading_columns(entries: Sequence[Entry], objective: Objective, probes: Seq
     ]
     of_probes = [{"trial": "probe", objective.metric: f"{probe.objective:.4f}"} for probe in probes]
     return [
-        _Column(name, [*map(cell, entries), *(row.get(name, "") for row in of_probes)], is_number)
+        Column(name, [*map(cell, entries), *(row.get(name, "") for row in of_probes)], is_number)
         for is_shown, name, is_number, cell in listed
         if is_shown
     ]

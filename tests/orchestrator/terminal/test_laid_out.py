@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from orchestrator.terminal.laid_out import LaidOut, laid_out
+from orchestrator.terminal.trial_table import Column, TrialTable
 
 words = st.text(st.sampled_from("abcé漢,="), max_size=9)
 sentences = st.lists(st.text(st.sampled_from("ab,= "), min_size=1, max_size=40), max_size=9).map(" ".join)
@@ -15,14 +15,14 @@ lasts = st.lists(sentences, min_size=1, max_size=2).map("\n".join)
 rows = st.lists(st.tuples(words, words, lasts), min_size=1, max_size=5)
 
 
-def table(cells: list[tuple[str, str, str]]) -> Table:
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    made.add_column("rank", justify="right", no_wrap=True)
-    made.add_column("status", no_wrap=True)
-    made.add_column("parameters", overflow="fold")
-    for first, second, last in cells:
-        made.add_row(first, Text(second, style="green"), Text(last), style="dim" if first == "a" else None)
-    return made
+def table(cells: list[tuple[str, str, str]]) -> TrialTable:
+    ranks, statuses, parameters = zip(*cells, strict=True)
+    columns = [
+        Column("rank", ranks, is_number=True),
+        Column("status", [Text(status, style="green") for status in statuses]),
+        Column("parameters", parameters, is_setting=True),
+    ]
+    return TrialTable(columns, trials=len(cells) - ranks.count("a"))
 
 
 def lines(found: RenderableType, width: int) -> list[str]:
@@ -39,6 +39,15 @@ def test_the_words_are_where_rich_puts_them(cells: list[tuple[str, str, str]], w
     assert lines(made, width) == lines(table(cells), width)
 
 
+def test_a_last_column_of_numbers_is_aligned_on_the_right() -> None:
+    made = TrialTable([Column("trial", ["0", "1"]), Column("seconds", ["4.0", "12.0"], is_number=True)], trials=1)
+    assert (
+        lines(laid_out(made, Console(width=80)), 80)
+        == lines(made, 80)
+        == ["trial  seconds", "0          4.0", "1         12.0"]
+    )
+
+
 def test_styles_are_kept() -> None:
     found = laid_out(table([("a", "b", "c")]), Console(width=80))
     assert isinstance(found, LaidOut)
@@ -52,5 +61,5 @@ def test_styles_are_kept() -> None:
 @pytest.mark.parametrize(
     "made", [table([("a\nb", "c", "d")]), table([("a", "c" * 70, "d" * 30)])], ids=["two-lines", "no-room"]
 )
-def test_what_must_be_wrapped_elsewhere_is_left_to_rich(made: Table) -> None:
+def test_what_must_be_wrapped_elsewhere_is_left_to_rich(made: TrialTable) -> None:
     assert laid_out(made, Console(width=80)) is made

@@ -36,7 +36,7 @@ def folded(text: str) -> str:
 @pytest.mark.parametrize("sort", ["seconds", "train/loss", "trial_id", "objective", "rank"])
 def test_what_the_entries_are_sorted_by_is_shown_once(board: Leaderboard, sort: str) -> None:
     console = Console(width=60, file=io.StringIO())
-    heads = [column.header for column in trial_table(board.entries, board.objective, console, sort=sort).columns]
+    heads = [column.name for column in trial_table(board.entries, board.objective, console, sort=sort).columns]
     head = {"trial_id": "trial", "objective": board.objective.metric}.get(sort, sort)
     assert heads.count(head) == 1
 
