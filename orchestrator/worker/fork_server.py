@@ -30,8 +30,8 @@ from orchestrator.worker.raylet_death import die_with_parent
 IDLE_SECONDS = 10.0
 """Seconds without a child after which the server ends."""
 
-# Packages of training, with those of a task, which a trial imports by name.
-PRELOADED = ("trainables.loop.train", "trainables.task.classification")
+# Packages of training; those of a task, which a trial imports by name; and pandas, which pyarrow imports when it writes.
+PRELOADED = ("trainables.loop.train", "trainables.task.classification", "pandas")
 
 # Read by the libraries when they are loaded: without them, each would start a thread.
 SINGLE_THREADED = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}

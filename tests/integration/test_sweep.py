@@ -113,20 +113,22 @@ def test_a_trial_survives_the_death_of_its_process(sweep: Sweep, tmp_path: Path,
     killed: list[int] = []
 
     def kill_once(trial: TrialResult) -> None:
-        if len(trial.reports) == 2 and not killed:
+        if len(trial.reports) >= 2 and not killed:
             killed.extend(worker_pids(run, trial.trial_id))
             os.kill(killed[0], signal.SIGKILL)
 
     search = {"trials": 3, "points": points}
-    outcome = sweep(kill_once, trial=small(epochs=4), search=search, resources=ONE_AT_A_TIME)
+    # A result has several epochs where they are short: by the time it is seen, the next ones have begun.
+    outcome = sweep(kill_once, trial=small(epochs=12), search=search, resources=ONE_AT_A_TIME)
 
     assert not outcome.interrupted
     trials = Ledger(run).trials()
     assert [trial.parameters for trial in trials] == points, "exactly the given points run"
     assert [trial.status for trial in trials] == [Status.COMPLETED] * 3
     first, second, third = trials
-    assert [report.epoch for report in first.reports] == [1, 2, 3, 4]
-    assert re.findall(r"resumed after epoch (\d+)", run.log("0000").read_text()) in (["2"], ["3"])
+    assert [report.epoch for report in first.reports] == list(range(1, 13))
+    (epoch,) = re.findall(r"resumed after epoch (\d+)", run.log("0000").read_text())
+    assert 2 <= int(epoch) < 12
     assert len(set(worker_pids(run, "0000"))) == 2
     undisturbed = alone(first, tmp_path / "alone", cache_dir)
     assert [report.metrics for report in first.reports] == undisturbed

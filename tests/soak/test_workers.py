@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.soak, pytest.mark.seconds(160), pytest.mark.usefixture
 Change = Callable[[TrialResult], None]
 
 # Without BatchNorm, which normalises by each rank's own share of a batch.
-ALIKE = {"architecture": "test_convnext", "strategy": "gradual", "last_stage_epoch": 1, "full_after": 1, "epochs": 4}
+ALIKE = {"architecture": "test_convnext", "strategy": "gradual", "last_stage_epoch": 1, "full_after": 1, "epochs": 8}
 ALIKE |= {"optimizer": "sgd", "lr": 0.001}
 ONE_SPACE = {"lr": {"choice": [0.001, 0.002, 0.004]}}
 POINTS = [{"lr": lr} for lr in (0.001, 0.002, 0.004)]
@@ -54,7 +54,7 @@ def test_two_workers_compute_what_one_computes_also_when_each_of_them_is_killed(
     def kill(trial: TrialResult) -> None:
         """Rank 0 in the second trial, rank 1 in the third, each once, after an epoch."""
         victim = {"0001": 0, "0002": 1}.get(trial.trial_id)
-        if victim is not None and len(trial.reports) == 2 and trial.trial_id not in killed:
+        if victim is not None and len(trial.reports) >= 2 and trial.trial_id not in killed:
             killed[trial.trial_id] = rank_pids(run, trial.trial_id)[victim]
             os.kill(killed[trial.trial_id], signal.SIGKILL)
 
@@ -66,9 +66,10 @@ def test_two_workers_compute_what_one_computes_also_when_each_of_them_is_killed(
     one = sweep(name="one")
     for ours, theirs in zip(Ledger(two.run).trials(), Ledger(one.run).trials(), strict=True):
         assert ours.status is theirs.status is Status.COMPLETED
-        assert [report.epoch for report in ours.reports] == [1, 2, 3, 4]
+        assert [report.epoch for report in ours.reports] == list(range(1, 9))
         resumed = re.findall(r"resumed after epoch (\d+)", run.log(ours.trial_id).read_text())
-        assert resumed in ([["2"], ["3"]] if ours.trial_id in killed else [[]])
+        assert len(resumed) == (ours.trial_id in killed)
+        assert all(2 <= int(epoch) < 8 for epoch in resumed)
         for mine, yours in zip(ours.reports, theirs.reports, strict=True):
             assert mine.metrics == pytest.approx(yours.metrics, rel=1e-4)
             assert mine.checkpoint == yours.checkpoint

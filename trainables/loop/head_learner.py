@@ -178,7 +178,7 @@ class HeadLearner:
         weight, losses = self.criterion.weight(targets), []
         if config.dropout:
             seed_step(config.seed, epoch, step, 0, self.device)
-        self.optimizer.zero_grad()
+        self.head.weight.grad = self.head.bias.grad = None  # as zero_grad, in a tenth of its time
         for part, given in self._parts(batch, rows):
             dropped = functional.dropout(given, config.dropout) if config.dropout else given
             own = targets if part is batch else self.criterion.targets(part, part, draw)
