@@ -30,7 +30,7 @@ from orchestrator.worker.raylet_death import die_with_parent
 IDLE_SECONDS = 10.0
 """Seconds without a child after which the server ends."""
 
-# Packages of training; those of a task, which a trial imports by name; and pandas, which pyarrow imports when it writes.
+# Packages of training; those of a task, which a trial imports by name; pandas, which pyarrow imports when it writes.
 PRELOADED = ("trainables.loop.train", "trainables.task.classification", "pandas")
 
 # Read by the libraries when they are loaded: without them, each would start a thread.

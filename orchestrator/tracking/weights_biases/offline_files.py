@@ -7,7 +7,7 @@ from analysis.run_folder import RunFolder
 
 def unsent_files(run: RunFolder, run_id: str) -> list[Path]:
     """Return the files of a run in W&B that were recorded offline and not sent since."""
-    return [file for file in run.wandb.glob(f"offline-run-*-{run_id}*/run-{run_id}.wandb") if not _mark(file).exists()]
+    return [file for file in run.wandb.glob(f"offline-run-*/run-{run_id}.wandb") if not _mark(file).exists()]
 
 
 def mark_as_sent(file: Path) -> None:

@@ -9,6 +9,7 @@ def test_a_file_that_is_marked_is_not_to_be_sent(empty_run: RunFolder) -> None:
         file.parent.mkdir(parents=True)
         file.touch()
     assert sorted(unsent_files(empty_run, "a-1")) == files
+    assert len(unsent_files(empty_run, "*")) == 3
     mark_as_sent(files[0])
     assert unsent_files(empty_run, "a-1") == [files[1]]
     assert (files[0].parent / "run-a-1.wandb.synced").exists(), "the name that the client gives to its own mark"
