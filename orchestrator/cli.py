@@ -3,12 +3,15 @@
 Only the standard library and small modules are imported here: Ctrl-C during slow imports of a command is caught too.
 """
 
+import atexit
 import gc
 import io
+import logging
 import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
@@ -30,6 +33,17 @@ _BROKEN_PIPE = 128 + signal.SIGPIPE
 
 def main() -> NoReturn:
     """Run the console script."""
+    code = 1
+
+    def leave() -> None:
+        """End the process; the interpreter's own end would free, for up to two seconds, what torch and others hold."""
+        logging.shutdown()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # a closed pipe
+                stream.flush()
+        os._exit(code)
+
+    atexit.register(leave)  # the first one to be registered runs last
     gc.set_threshold(_OBJECTS_UNTIL_COLLECTION)
     watch_background()
     try:

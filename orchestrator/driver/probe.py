@@ -6,6 +6,7 @@ of its probes counts, since a search that loses to it was of no use.
 
 import itertools
 import logging
+import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -44,14 +45,14 @@ def probe_architectures(
     run = ray.remote(call_forked).options(num_cpus=resources.cpus_per_worker, num_gpus=resources.gpus_per_worker)
     cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
     settings = (cache, budget, resources.threads, metrics_version)
-    waiting = {run.remote(_best_probe, config, *settings): name for name, config in configs.items()}
+    waiting = {run.remote(pickle.dumps((_best_probe, (each, *settings)))): name for name, each in configs.items()}
     scores = dict(known)
     while waiting and not stopped():
         ready, _ = ray.wait(list(waiting), num_returns=1, timeout=PROBE_POLL_SECONDS)
         for reference in ready:
             name = waiting.pop(reference)
             try:
-                probe: Probe = ray.get(reference)
+                probe: Probe = pickle.loads(ray.get(reference))
             except ray.exceptions.RayError as error:
                 # The other scores are useful all the same.
                 warn(f"{name} has no linear probe: {_reason(error)}")

@@ -1,6 +1,7 @@
 """Calls that tasks of a real Ray make in processes forked from a real server."""
 
 import os
+import pickle
 import sys
 from pathlib import Path
 
@@ -20,17 +21,17 @@ pytestmark = pytest.mark.seconds(30)
 @pytest.mark.skipif(sys.platform != "linux", reason="only there is a process forked")
 def test_a_function_runs_in_another_process_than_its_worker() -> None:
     call = ray.remote(call_forked).options(num_cpus=0)
-    server = ray.get(call.remote(os.getppid))
+    server = pickle.loads(ray.get(call.remote(pickle.dumps((os.getppid, ())))))
     assert "orchestrator.worker.fork_server" in psutil.Process(server).cmdline()
 
 
 @pytest.mark.usefixtures("ray_here")
 def test_an_error_of_ours_keeps_its_class(tmp_path: Path) -> None:
     with pytest.raises(ray.exceptions.RayTaskError) as raised:
-        ray.get(ray.remote(call_forked).options(num_cpus=0).remote(CheckpointState.read, tmp_path))
+        ray.get(ray.remote(call_forked).options(num_cpus=0).remote(pickle.dumps((CheckpointState.read, (tmp_path,)))))
     assert isinstance(raised.value.cause, InvalidInput)
     assert str(raised.value.cause).startswith("checkpoint must be a folder written by Thaw")
 
 
 def test_without_a_worker_it_is_a_plain_call(tmp_path: Path) -> None:
-    assert call_forked(cache_folder, tmp_path) == cache_folder(tmp_path)
+    assert pickle.loads(call_forked(pickle.dumps((cache_folder, (tmp_path,))))) == cache_folder(tmp_path)
