@@ -72,19 +72,20 @@ class SampledJournal(JournalStorage):
         """Keep the trials in `backend`, which is empty; `maximize` is the direction of the study."""
         super().__init__(backend)
         self._history = ModelHistory(maximize=maximize)
+        self._open: dict[int, TrialState] = {}
+        """States of the trials that have not ended, in the order of their numbers: there are few of them."""
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         """Add a trial; one with a template may have ended already."""
         trial_id = super().create_new_trial(study_id, template_trial)
-        if template_trial is not None and template_trial.state in _JUDGED:
-            self._history.add(self.get_trial(trial_id))
+        self._note(trial_id, TrialState.RUNNING if template_trial is None else template_trial.state)
         return trial_id
 
     def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
         """Set the state of a trial, and its values where it has ended."""
         is_set = super().set_trial_state_values(trial_id, state, values)
-        if state in _JUDGED:
-            self._history.add(self.get_trial(trial_id))
+        if is_set:
+            self._note(trial_id, state)
         return is_set
 
     def get_all_trials(
@@ -94,12 +95,23 @@ class SampledJournal(JournalStorage):
         if len(self._history) <= SAMPLE_SIZE:
             return super().get_all_trials(study_id, deepcopy, states)
         wanted = [state for state in TrialState if states is None or state in states]
-        unjudged = super().get_all_trials(study_id, False, [state for state in wanted if state in _OPEN])
-        running = [trial for trial in unjudged if trial.state is TrialState.RUNNING]
-        trials = [trial for trial in self._history.sample() if trial.state in wanted] + running[-SAMPLED_RUNNING:]
-        trials += [trial for trial in unjudged if trial.state is TrialState.WAITING]
+        running = [trial_id for trial_id, state in self._open.items() if state is TrialState.RUNNING]
+        waiting = [trial_id for trial_id, state in self._open.items() if state is TrialState.WAITING]
+        unjudged = running[-SAMPLED_RUNNING:] if TrialState.RUNNING in wanted else []
+        unjudged += waiting if TrialState.WAITING in wanted else []
+        judged = self._history.sample() if any(state in _JUDGED for state in wanted) else []
+        trials = [trial for trial in judged if trial.state in wanted] + [self.get_trial(each) for each in unjudged]
         trials.sort(key=attrgetter("number"))
         return copy.deepcopy(trials) if deepcopy else trials
+
+    def _note(self, trial_id: int, state: TrialState) -> None:
+        """Note the new state of a trial."""
+        if state in _OPEN:
+            self._open[trial_id] = state
+            return
+        self._open.pop(trial_id, None)
+        if state in _JUDGED:
+            self._history.add(self.get_trial(trial_id))
 
 
 def _badness(trial: FrozenTrial, *, maximize: bool) -> tuple[bool, int, float]:

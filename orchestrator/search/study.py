@@ -125,18 +125,21 @@ class _Journal(JournalFileBackend):
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
         self.path = path
-        self._read, self._place = 0, 0
+        self._read, self._place, self._end = 0, 0, 0
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append a line of JSON for each of `logs`, in one write."""
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
         with self.path.open("ab") as file:
             file.write(lines.encode())
+            self._end = file.tell()
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         """Yield the lines from that number on."""
         if log_number_from < self._read:
             self._read, self._place = 0, 0
+        if self._place == self._end:
+            return  # Optuna asks at every look at a trial
         with self.path.open("rb") as file:
             file.seek(self._place)
             for line in file:
