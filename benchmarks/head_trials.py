@@ -6,8 +6,8 @@ floor decodes the photos, computes the features of both architectures, and train
 those of a command, imports and Ray's start included. Target: Thaw takes at most 1.5 times the floor plus 10 s, with a
 best macro-F1 no lower than that of the peer less 0.01.
 
-The peer computes each trial alike, 64 of them for an hour or more on all photos. So it is measured there with 8 trials,
-and with all of them on one training photo in eight, where Thaw can save less of its time.
+The peer computes each trial alike, 64 of them for an hour or more on all photos. So it is measured on one training
+photo in eight, where Thaw can save less of its time.
 """
 
 import subprocess
@@ -24,16 +24,19 @@ from analysis.leaderboard import Leaderboard
 from analysis.run_folder import open_run
 
 COUNTS = (8, 16, 64)
-WITH_PEER = {("all photos", 8), *(("one training photo in eight", count) for count in COUNTS)}
+PHOTOS = {"one training photo in eight": few_photos, "all photos": trashnet}
+WITH_PEER = "one training photo in eight"
 FACTOR, MORE = 1.5, 10.0
 
 
 def measure(count: int) -> str:
     """The section of the results."""
-    photos = {"all photos": trashnet, "one training photo in eight": few_photos}
-    cases = [(name, trials) for name in photos for trials in COUNTS]
-    found = {case: [compare(photos[case[0]], case[1], case in WITH_PEER) for _ in range(count)] for case in cases}
-    table = "\n".join(rows(*case, sides) for case, sides in found.items())
+    found = {
+        (name, trials): [compare(photos, trials, name == WITH_PEER) for _ in range(count)]
+        for name, photos in PHOTOS.items()
+        for trials in COUNTS
+    }
+    table = "\n".join(row(*case, sides) for case, sides in found.items())
     return f"""## Head trials
 
 Two architectures x learning rate x balance, 6 epochs, 96 px, batches of 32, one core per trial. Seconds from the
@@ -69,7 +72,7 @@ def thaw_sweep(file: Path, run: Path) -> dict[str, Any]:
     return {"command": seconds, "objective": Leaderboard.from_run(open_run(run)).winner().objective}
 
 
-def rows(photos: str, trials: int, sides: list[dict[str, dict[str, Any]]]) -> str:
+def row(photos: str, trials: int, sides: list[dict[str, dict[str, Any]]]) -> str:
     """One row of the table."""
     floor, own = ([each[side]["command"] for each in sides] for side in ("floor", "thaw"))
     limit = [FACTOR * each + MORE for each in floor]

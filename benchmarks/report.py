@@ -31,9 +31,9 @@ QUESTIONS = {module.__name__: module.measure for module in MODULES}
 HEAD = """# What a sweep costs
 
 `make bench` writes this page. Figures are medians over the repeats, with the minimum and the maximum in brackets; each
-side of each repeat is a process of its own, with empty caches. Ray's start and the driver's imports are once a sweep,
-whatever is in it; they are left out on every side, and printed. Each file of `benchmarks/` says exactly what it
-compares; `benchmarks/report.py head_trials --repeats 1` measures one of them anew.
+side of each repeat is a process of its own, with empty caches. Ray's start and the driver's imports are once per sweep,
+whatever is in it; unless a section says otherwise, they are left out on every side, and printed. Each file of
+`benchmarks/` says exactly what it compares; `benchmarks/report.py head_trials --repeats 1` measures one of them anew.
 """
 
 
