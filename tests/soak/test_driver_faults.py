@@ -25,7 +25,7 @@ from trainables.storage.folders import TrialFolders
 
 pytestmark = [pytest.mark.soak, pytest.mark.seconds(160)]
 
-TRIALS, EPOCHS = 5, 12
+TRIALS, EPOCHS = 12, 24
 
 Start = Callable[..., subprocess.Popen[str]]
 
