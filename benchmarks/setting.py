@@ -121,7 +121,9 @@ def child(script: str, *arguments: object) -> dict[str, Any]:
     """
     started = time.perf_counter()
     command = [sys.executable, str(Path(__file__).with_name(script)), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # Thaw turns off Tune's own result files in the environment of its processes, and of their children.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("TUNE_", "RAY_"))}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode != 0:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
