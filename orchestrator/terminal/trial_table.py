@@ -30,10 +30,10 @@ class Column:
     """Texts without control characters; those with a color as `Text`."""
 
     is_number: bool = False
-    """Whether the cells are aligned on the right."""
+    """True where the cells are aligned on the right."""
 
     is_setting: bool = False
-    """Whether long cells are wrapped."""
+    """True where long cells are wrapped."""
 
     @cached_property
     def texts(self) -> list[str]:

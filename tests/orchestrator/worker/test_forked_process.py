@@ -1,4 +1,4 @@
-"""What a worker does where no process can be forked; `test_forked_rank.py` has who dies with whom."""
+"""A worker where no process can be forked; `test_forked_rank.py` has who dies with whom."""
 
 import logging
 import os
