@@ -9,7 +9,7 @@ import typer
 # Commands by the module that registers them, in the order of the help.
 COMMANDS = {
     **dict.fromkeys(("demo", "init", "schema", "doctor"), "setup"),
-    "data": "data",
+    "data": "data.group",
     **dict.fromkeys(
         ("space", "plan", "sweep", "submit", "resume", "extend", "confirm", "status", "logs", "stop"), "sweeps"
     ),

@@ -1,4 +1,4 @@
-"""`thaw data ...`, as people type it."""
+"""`thaw data preview`, as people type it."""
 
 import json
 from pathlib import Path

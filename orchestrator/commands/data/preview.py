@@ -1,4 +1,4 @@
-"""Commands for looking at the data before anything is trained: data preview."""
+"""Command data preview: the input of training as a picture."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,13 +35,6 @@ _PictureOption = Annotated[
 ]
 IMAGES = 8
 BATCHES = 10
-
-
-def register(app: typer.Typer) -> None:
-    """Add the group of commands to the app."""
-    group = typer.Typer(no_args_is_help=True, help="Look at the data before anything is trained.")
-    group.command()(preview)
-    app.add_typer(group, name="data", rich_help_panel="Start")
 
 
 def preview(

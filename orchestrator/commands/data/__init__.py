@@ -1,0 +1,1 @@
+"""Commands for looking at the data before anything is trained."""
