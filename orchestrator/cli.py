@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from orchestrator.commands.fault_report import FaultReport, watch_background
-from search_spaces.errors import ThawError
+from orchestrator.terminal.standard_streams import discard, prepare
+from search_spaces.errors import StorageFailed, ThawError
 from search_spaces.permissions import missing_permission
 
 # Modules that only thaw[train] brings; aiohttp comes with ray.
@@ -33,13 +34,14 @@ _BROKEN_PIPE = 128 + signal.SIGPIPE
 
 def main() -> NoReturn:
     """Run the console script."""
+    prepare()
     code = 1
 
     def leave() -> None:
         """End the process; the interpreter's own end would free, for up to two seconds, what torch and others hold."""
         logging.shutdown()
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):  # a closed pipe
+            with suppress(OSError, ValueError, StorageFailed):  # a closed pipe, a full disk: reported already
                 stream.flush()
         os._exit(code)
 
@@ -69,7 +71,8 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return _tell("interrupted", _INTERRUPTED, as_json=as_json)
     except BrokenPipeError:
-        return _without_reader()
+        discard(sys.stdout, sys.stderr)
+        return _BROKEN_PIPE
     except ThawError as error:
         return _tell(str(error), error.exit_code, as_json=as_json)
     except PermissionError as error:
@@ -101,17 +104,21 @@ def _call(arguments: list[str]) -> int:
 
 
 def _tell(message: str, code: int, *, as_json: bool) -> int:
-    """Print one message on standard error, as an event where the log is JSON; return the exit code."""
-    if as_json:
-        from orchestrator.terminal.event_log import EventLog
+    """Print one message on standard error, as an event where the log is JSON; return the exit code.
 
-        EventLog(sys.stderr).error(message, code)
-    elif code == _INTERRUPTED:
-        print(message, file=sys.stderr)
-    else:
-        from orchestrator.commands import options
+    It is the same where the message cannot be written, or has no reader.
+    """
+    with suppress(OSError, SystemExit):  # rich ends the process where its reader has left
+        if as_json:
+            from orchestrator.terminal.event_log import EventLog
 
-        options.prose(options.errors, f"[bold red]error:[/bold red] {options.escaped(message)}")
+            EventLog(sys.stderr).error(message, code)
+        elif code == _INTERRUPTED:
+            print(message, file=sys.stderr)
+        else:
+            from orchestrator.commands import options
+
+            options.prose(options.errors, f"[bold red]error:[/bold red] {options.escaped(message)}")
     return code
 
 
@@ -124,14 +131,3 @@ def _print_any_name() -> None:
     """Let standard output escape characters that the terminal's encoding lacks, as in names that are not UTF-8."""
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in ("strict", "surrogateescape"):
         sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def _without_reader() -> int:
-    """Return the exit code of a process without a reader; the interpreter must not try to write the rest."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            number = stream.fileno()
-        except (OSError, ValueError):  # not a file
-            continue
-        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
-    return _BROKEN_PIPE

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+import weakref
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -119,20 +120,22 @@ def locate_trial(problem: SearchProblem, trial: TrialResult) -> Point | None:
 class _Journal(JournalFileBackend):
     """Optuna's journal of this process alone, without a flush at every line: the ledger has what a crash may cut off.
 
-    Optuna's own keeps the place of every line that it has read, and this one only that of the next.
+    Optuna's own keeps the place of every line that it has read, and this one only that of the next. The file stays
+    open: a sweep does not end when a user deletes it meanwhile.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
-        self.path = path
+        self._file = path.open("a+b")
+        weakref.finalize(self, self._file.close)
         self._read, self._place, self._end = 0, 0, 0
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append a line of JSON for each of `logs`, in one write."""
         lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        with self.path.open("ab") as file:
-            file.write(lines.encode())
-            self._end = file.tell()
+        self._file.write(lines.encode())
+        self._file.flush()
+        self._end = self._file.tell()
 
     def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
         """Yield the lines from that number on."""
@@ -140,12 +143,11 @@ class _Journal(JournalFileBackend):
             self._read, self._place = 0, 0
         if self._place == self._end:
             return  # Optuna asks at every look at a trial
-        with self.path.open("rb") as file:
-            file.seek(self._place)
-            for line in file:
-                self._read, self._place = self._read + 1, self._place + len(line)
-                if self._read > log_number_from:
-                    yield json.loads(line)
+        self._file.seek(self._place)
+        for line in self._file:
+            self._read, self._place = self._read + 1, self._place + len(line)
+            if self._read > log_number_from:
+                yield json.loads(line)
 
 
 def to_frozen(space: SearchSpace, result: TrialResult, point: Point, source: str | None = None) -> FrozenTrial:

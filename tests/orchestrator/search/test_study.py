@@ -120,6 +120,16 @@ def test_building_anew_replaces_the_journal(spec: SweepSpec, results: list[Trial
         assert len(build_study(spec.name, spec.problem, results, journal).trials) == 6
 
 
+def test_a_journal_that_is_deleted_meanwhile_does_not_end_the_search(
+    spec: SweepSpec, results: list[TrialResult], tmp_path: Path
+) -> None:
+    study = build_study("trash", spec.problem, results, tmp_path / "study.log")
+    (tmp_path / "study.log").unlink()
+    asked = study.ask()
+    study.tell(asked, 0.5)
+    assert study.trials[-1].value == 0.5
+
+
 def test_a_loss_is_minimised(small_spec: Callable[..., SweepSpec], trial: Trial, tmp_path: Path) -> None:
     spec = small_spec(objective={"metric": "val/loss"})
     result = trial("0000", [0.9, 0.4, 0.6], Status.COMPLETED, HEAD, objective={"metric": "val/loss"})
