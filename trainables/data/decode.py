@@ -74,6 +74,19 @@ def decoding_fault(data: bytes, name: str, max_pixels: int) -> str | None:
     return None
 
 
+def decode_small(data: bytes, side: int, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image | None:
+    """Decode the image as `decode` does, but a JPEG at the least of its scales that keeps `side` pixels per side.
+
+    Returns None for an image that cannot be decoded.
+    """
+    try:
+        return _to_rgb(_upright(_open(data, max_pixels, side)))
+    except MemoryError:
+        raise
+    except Exception:  # the decoding of all images names it
+        return None
+
+
 def largest_of_sixteen_bits(data: bytes) -> int | None:
     """Return the largest value of a gray image of 16 bits; None for every other image, be it damaged or not."""
     is_png = data[:8] == b"\x89PNG\r\n\x1a\n" and data[24:26] == b"\x10\x00"
@@ -93,7 +106,7 @@ def largest_of_sixteen_bits(data: bytes) -> int | None:
         return None
 
 
-def _open(data: bytes, max_pixels: int) -> Image.Image:
+def _open(data: bytes, max_pixels: int, side: int | None = None) -> Image.Image:
     with _pillow_limits(max_pixels):
         try:
             image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
@@ -101,6 +114,8 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
             if not data.startswith(b"\xff\xd8"):
                 raise
             image = _reduced(data, max_pixels)
+    if side is not None:
+        image.draft(None, (side, side))  # a second draft changes nothing
     _check_whole(image, data)
     # Pillow compares a large image with its limit once more. One such image at a time also takes less memory.
     with _pillow_limits(max_pixels) if image.width * image.height > DEFAULT_MAX_PIXELS else nullcontext():
