@@ -24,6 +24,9 @@ class File(NamedTuple):
     largest: int | None
     """Largest value of a gray image of 16 bits, None for other images."""
 
+    hash: int | None = None
+    """Perceptual hash, 64 bits; None for an image that cannot be decoded."""
+
 
 def content_remarks(files: Iterable[File]) -> tuple[str, ...]:
     """Return one sentence on equal bytes under two labels or in two splits, and one on images that look black."""

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from PIL import __version__ as pillow_version
 
 from search_spaces.errors import InvalidInput
+from trainables.data.check.perceptual_hash import hash_of_file
 from trainables.data.content_remarks import File, content_remarks, skipped_remark
 from trainables.data.decode import decoding_fault, largest_of_sixteen_bits
 from trainables.data.preprocess import PREPROCESSING_VERSION
@@ -21,7 +22,7 @@ from trainables.data.readers import Dataset, Sample
 from trainables.data_config import DEFAULT_MAX_PIXELS
 
 # A different rule for what is hashed needs a different number, or an old shortcut would answer for it.
-_VERSION = 2
+_VERSION = 3
 
 # Of the hash of each file, kept to notice a change: 64 bits, so that a million of them are read in two seconds.
 _DIGITS = 16
@@ -96,8 +97,9 @@ def examine_content(
     result = _read_content(dataset, max_pixels if on_bad_image == "skip" else None, on_progress)
     # Only a shortcut: where it cannot be written, the next call reads the images again.
     with contextlib.suppress(OSError):
-        found = {"digests": result.dataset.digests, "skipped": result.dataset.skipped, "remarks": result.remarks}
-        _remember(shortcut, {**asdict(result.fingerprints), "root": str(dataset.root.resolve()), **found})
+        read = {name: getattr(result.dataset, name) for name in ("digests", "skipped", "hashes")}
+        found = {"root": str(dataset.root.resolve()), **read, "remarks": result.remarks}
+        _remember(shortcut, {**asdict(result.fingerprints), **found})
     return result
 
 
@@ -121,7 +123,8 @@ def _read_content(dataset: Dataset, decoded_to: int | None, on_progress: Callabl
     def read(entry: tuple[str, str, str, Sample]) -> tuple[File, str | None]:
         path, split, label, sample = entry
         data = dataset.read(sample)
-        file = File(path, split, label, hashlib.sha256(data).hexdigest(), largest_of_sixteen_bits(data))
+        digest = hashlib.sha256(data).hexdigest()
+        file = File(path, split, label, digest, largest_of_sixteen_bits(data), hash_of_file(data))
         return file, None if decoded_to is None else decoding_fault(data, path, decoded_to)
 
     known: dict[str, File] = {}
@@ -137,7 +140,8 @@ def _read_content(dataset: Dataset, decoded_to: int | None, on_progress: Callabl
             else:
                 known[file.path] = file
     digests = {path: file.digest[:_DIGITS] for path, file in known.items()}
-    used = dataset.examined(digests, skipped)
+    hashes = {path: file.hash for path, file in known.items() if file.hash is not None}
+    used = dataset.examined(digests, skipped, hashes)
     # Of images that are divided, others may be in another split by now.
     files = [known[path]._replace(split=split, label=label) for path, split, label, _ in _files(used)]
     return Content(used, _fingerprints(files), (*filter(None, [skipped_remark(skipped)]), *content_remarks(files)))
@@ -174,7 +178,8 @@ def _recall(shortcut: Path, dataset: Dataset) -> Content | None:
     try:
         record = json.loads(shortcut.read_text())
         trained, measured, stored = (record[field.name] for field in fields(Fingerprints))
-        used = dataset.examined(dict(record["digests"]), record["skipped"])
+        hashes = {path: int(number) for path, number in record["hashes"].items()}
+        used = dataset.examined(dict(record["digests"]), record["skipped"], hashes)
         remarks = tuple(map(str, record["remarks"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

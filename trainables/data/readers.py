@@ -82,6 +82,9 @@ class Dataset:
     digests: Mapping[str, str] = field(default_factory=dict, compare=False)
     """Begin of the SHA-256 (hex digits) of the bytes of each file by its path, once they have been examined."""
 
+    hashes: Mapping[str, int] = field(default_factory=dict, compare=False)
+    """Perceptual hash of each image by its path, once they have been examined, where it can be decoded."""
+
     skipped: Mapping[str, Mapping[str, str]] = field(default_factory=dict, compare=False)
     """Images left out because they cannot be decoded: their errors by path, by split."""
 
@@ -111,9 +114,11 @@ class Dataset:
             )
         return data
 
-    def examined(self, digests: Mapping[str, str], skipped: Mapping[str, Mapping[str, str]]) -> "Dataset":
-        """Return the data set with the digests of its files, and without the images skipped, given by split and path
-        with their errors.
+    def examined(
+        self, digests: Mapping[str, str], skipped: Mapping[str, Mapping[str, str]], hashes: Mapping[str, int]
+    ) -> "Dataset":
+        """Return the data set with the digests and hashes of its files, and without the images skipped, given by split
+        and path with their errors.
 
         Images that Thaw divides are divided anew: equal ones together, and as if those skipped had never been there, so
         the division stays when they are removed. Raises InvalidInput where a class of a split keeps no image.
@@ -137,7 +142,7 @@ class Dataset:
             split: tuple(sample for sample in samples if sample.path not in skipped.get(split, ()))
             for split, samples in found.splits.items()
         }
-        return replace(self, splits=splits, skipped=skipped, digests=dict(digests))
+        return replace(self, splits=splits, skipped=skipped, digests=dict(digests), hashes=dict(hashes))
 
     def _entries(self) -> Entries:
         return {
