@@ -65,6 +65,11 @@ def partial_state(folder: Path) -> CheckpointState | None:
     return None if found.frozen_digest is None else CheckpointState.read(folder)
 
 
+def begun_config(folder: Path) -> TrialConfig | None:
+    """Return the configuration of the trial whose checkpoint this folder holds; None where there is none yet."""
+    return CheckpointState.read(folder).config if (complete_folder(folder) / STATE).is_file() else None
+
+
 def old_folder(folder: Path) -> Path:
     """Return the folder that holds the former checkpoint while a new one takes its place."""
     return folder.with_name(f".{folder.name}.old")

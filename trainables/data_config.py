@@ -34,6 +34,14 @@ class SplitShares(Frozen):
     seed: int = Field(default=42, ge=0, le=2**32 - 1)
     """Seed of the assignment, which is the same on every machine."""
 
+    together: Literal["near_duplicates", "equal_files"] = "equal_files"
+    """near_duplicates: images that look alike go to one split, across classes too, and so do equal files; equal_files:
+    equal files of one class alone. A file that leaves it out says near_duplicates; runs begun before, equal_files."""
+
+    group_by: str | None = None
+    """Images that go to one split too, those of a patient or a scene: a column of the manifest, or a regular expression
+    whose one group is found in the name of the file, as `patient(\\d+)_`; in the whole path where it has a slash."""
+
     @model_validator(mode="after")
     def _leave_train(self) -> Self:
         if self.val + self.test >= 1:

@@ -109,12 +109,13 @@ def trial(
     from orchestrator.spec.loading import load_trial
     from orchestrator.spec.sections import cache_budget
     from orchestrator.terminal.tables import epoch_text
+    from trainables.checkpoint_state import begun_config
     from trainables.data.arrays import decode_rest, load_arrays
     from trainables.storage.folders import TrialFolders, cache_folder
 
-    settings = load_trial(config, set_ or [])
     root = out or config.parent / "runs" / config.stem
     folders = TrialFolders(root / "checkpoints", root / "predictions.parquet", cache_folder(None), cache_budget(None))
+    settings = load_trial(config, set_ or [], begun_config(folders.last) if resume else None)
     _check_out(root, resume=resume)
 
     # These take seconds: a file that is refused does not wait for them.

@@ -31,6 +31,7 @@ def load(path: Path | str, overrides: Sequence[str] = (), name: str | None = Non
     """
     path, raw = Path(path), _raw_sweep(Path(path), overrides, name)
     _choose_layout(raw)
+    _state_division(raw)
     return resolve(raw, path.resolve().parent, str(path))
 
 
@@ -72,6 +73,16 @@ def _choose_layout(raw: dict[str, Any]) -> None:
         trial.setdefault("channels_last", True)
 
 
+def _state_division(raw: dict[str, Any], together: str = "near_duplicates") -> None:
+    """State which images a division keeps together, where the file says nothing of it.
+
+    A run keeps what its own file says, and without it the division with which it began.
+    """
+    data = raw.get("data")
+    if isinstance(data, dict) and isinstance(data.get("split"), dict):
+        data["split"].setdefault("together", together)
+
+
 def _name_of_file(path: Path) -> str:
     try:
         return str(check_run_name(path.stem))
@@ -86,8 +97,11 @@ def load_run(run: RunFolder) -> SweepSpec:
         return resolve(_raw_sweep(path), path.resolve().parent, str(path))
 
 
-def load_trial(path: Path, overrides: Sequence[str] = ()) -> TrialConfig:
-    """Read a trial's file: `data`, `objective`, and the keys of a sweep file's `trial` and `space`, all at the top."""
+def load_trial(path: Path, overrides: Sequence[str] = (), begun: TrialConfig | None = None) -> TrialConfig:
+    """Read a trial's file: `data`, `objective`, and the keys of a sweep file's `trial` and `space`, all at the top.
+
+    A trial that has `begun` keeps its division where the file does not say which images stay together.
+    """
     raw = read_mapping(path)
     for section in ("space", "trial", "search"):
         if section in raw:
@@ -102,6 +116,8 @@ def load_trial(path: Path, overrides: Sequence[str] = ()) -> TrialConfig:
             f"{path}: must be a trial's file, with `architecture` and `strategy`, got the keys {shown([*raw])}; "
             f"a configuration of another tool becomes one with `{thaw_command('import-config', path)}`"
         )
+    split = begun.data.split if begun is not None else None
+    _state_division(raw, *([split.together] if split is not None else []))
     return parse(TrialConfig, raw, str(path), base=path.resolve().parent)
 
 
@@ -114,6 +130,8 @@ def load_data(path: Path, overrides: Sequence[str] = ()) -> tuple[TrialConfig, S
     raw = read_mapping(path)
     for override in overrides:
         apply_override(raw, override)
+    if not RunFolder(path.parent).run_json.is_file():  # else it is a run's own file, see `load_run`
+        _state_division(raw)
     is_sweep = "trial" in raw or "space" in raw
     settings = raw.get("trial", {}) if is_sweep else raw
     if not isinstance(settings, dict):

@@ -27,7 +27,8 @@ from trainables.data.sources.folders import (
     undivided_entries,
 )
 from trainables.data.sources.image_walk import IMAGE_ENDINGS
-from trainables.data.sources.manifest import manifest_entries
+from trainables.data.sources.manifest import manifest_entries, manifest_marks
+from trainables.data.split.groups import marks_in_names
 from trainables.data_config import DataConfig, SplitShares, TrainedOn
 
 SPLITS = ("train", "val", "test")
@@ -50,6 +51,9 @@ class Undivided:
 
     shares: SplitShares
     """Shares of the splits."""
+
+    marks: Mapping[str, str] = field(default_factory=dict)
+    """Patient, scene or the like of each image by its path, where `shares.group_by` names it."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +124,8 @@ class Dataset:
         """Return the data set with the digests and hashes of its files, and without the images skipped, given by split
         and path with their errors.
 
-        Images that Thaw divides are divided anew: equal ones together, and as if those skipped had never been there, so
-        the division stays when they are removed. Raises InvalidInput where a class of a split keeps no image.
+        Images that Thaw divides are divided anew: those of a group together, and as if those skipped had never been
+        there, so the division stays when they are removed. Raises InvalidInput where a class of a split keeps no image.
         """
         listed = self.undivided.entries if self.undivided is not None else self._entries()
         errors = {path: error for found in skipped.values() for path, error in found.items()}
@@ -136,7 +140,7 @@ class Dataset:
                 )
         found = self
         if self.undivided is not None:
-            divided = self._divided(self.undivided, kept, digests, errors)
+            divided = self._divided(self.undivided, kept, digests, hashes, errors)
             found = divided.with_val_in_train() if self.has_val_in_train else divided
         splits = {
             split: tuple(sample for sample in samples if sample.path not in skipped.get(split, ()))
@@ -151,10 +155,15 @@ class Dataset:
         }
 
     def _divided(
-        self, undivided: Undivided, kept: Entries, digests: Mapping[str, str], errors: Mapping[str, str]
+        self,
+        undivided: Undivided,
+        kept: Entries,
+        digests: Mapping[str, str],
+        hashes: Mapping[str, int],
+        errors: Mapping[str, str],
     ) -> "Dataset":
         try:
-            divided = divide(undivided.where, kept, undivided.shares, digests)
+            divided = divide(undivided.where, kept, undivided.shares, digests, hashes, undivided.marks)
         except InvalidInput as error:
             if not errors:
                 raise
@@ -202,7 +211,8 @@ def usual_settings(root: Path) -> dict[str, Any]:
             entries = undivided_entries(root, splits, Counter())
         except InvalidInput:
             continue
-        return {"split": SplitShares(val=0.15, test=0.0 if "test" in entries or more else 0.15).model_dump(), **more}
+        test = 0.0 if "test" in entries or more else 0.15
+        return {"split": SplitShares(val=0.15, test=test).model_dump(exclude={"together", "group_by"}), **more}
     raise refusals[0]
 
 
@@ -227,7 +237,8 @@ def open_dataset(
     where, left_out = str(manifest or root), Counter[str]()
     remarks: list[str] = []
     if manifest is not None:
-        entries = manifest_entries(root, Path(manifest), SPLITS, splits, divided=shares is not None)
+        group_by = shares.group_by if shares is not None else None
+        entries = manifest_entries(root, Path(manifest), SPLITS, splits, divided=shares is not None, group_by=group_by)
     elif shares is not None:
         entries = undivided_entries(root, splits, left_out)
     else:
@@ -238,11 +249,21 @@ def open_dataset(
         remarks.append(remark)
     undivided = None
     if shares is not None and entries.get("train"):
-        undivided = Undivided(where, entries, shares)
-        entries = divide(where, entries, shares)
+        undivided = Undivided(where, entries, shares, _marks(root, manifest, where, entries["train"], shares))
+        entries = divide(where, entries, shares, marks=undivided.marks)
     used = {split: entries[split] for split in splits if split in entries}
     found = _dataset(root, where, used, remarks)
     return replace(found, undivided=undivided)
+
+
+def _marks(
+    root: Path, manifest: Path | None, where: str, pairs: Sequence[tuple[str, str]], shares: SplitShares
+) -> Mapping[str, str]:
+    """Return what `group_by` says of each image by its path; nothing without it."""
+    if shares.group_by is None:
+        return {}
+    found = manifest_marks(root, Path(manifest), shares.group_by) if manifest is not None else None
+    return found if found is not None else marks_in_names(where, [path for path, _ in pairs], shares.group_by)
 
 
 def _dataset(root: Path, where: str, entries: Entries, remarks: Sequence[str]) -> Dataset:

@@ -58,11 +58,11 @@ def test_photos_that_are_not_split_are_divided(
         return " ".join(capsys.readouterr().err.split())
 
     assert "photos is not split: data.split takes 15% for val and 15% for test of each class" in said("a", "photos")
-    assert load(tmp_path / "a.yaml").data.split == SplitShares(val=0.15, test=0.15, seed=42)
+    assert load(tmp_path / "a.yaml").data.split == SplitShares(val=0.15, test=0.15, seed=42, together="near_duplicates")
     assert "split:" not in said("b", "split") + (tmp_path / "b.yaml").read_text()
     (tmp_path / "split" / "val").rename(tmp_path / "split" / ".val")
     assert "split is not split: data.split takes 15% for val of each class" in said("c", "split")
-    assert load(tmp_path / "c.yaml").data.split == SplitShares(val=0.15)
+    assert load(tmp_path / "c.yaml").data.split == SplitShares(val=0.15, together="near_duplicates")
     assert "warning: odd: folder train/ is required, got no folders" in said("d", "odd")
     assert load(tmp_path / "d.yaml").data.split is None
 

@@ -12,7 +12,7 @@ CANDIDATE_DISTANCE = 6
 SURE_DISTANCE = 2
 """Bits by which two images may differ that are near-duplicates without a second opinion."""
 
-CONFIRMING_COSINE = 0.78
+CONFIRMING_COSINE = 0.88
 """Cosine of the frozen features of two candidates from which on they are near-duplicates."""
 
 # IndexPairs that are compared at once: 32 MiB of hashes.

@@ -3,11 +3,14 @@
 import hashlib
 import os
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate, chain, groupby, islice
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from itertools import accumulate, chain, islice
 from types import MappingProxyType
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInput, shown
+from trainables.data.split.groups import joined
+from trainables.data.split.wide_groups import place_groups
 from trainables.data_config import SplitShares
 
 Pairs = list[tuple[str, str]]
@@ -17,15 +20,76 @@ _NAMED = 5
 
 
 def divide(
-    where: str, entries: Mapping[str, Pairs], shares: SplitShares, digests: Mapping[str, str] = MappingProxyType({})
+    where: str,
+    entries: Mapping[str, Pairs],
+    shares: SplitShares,
+    digests: Mapping[str, str] = MappingProxyType({}),
+    hashes: Mapping[str, int] = MappingProxyType({}),
+    marks: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Pairs]:
     """Divide the (path, class name) pairs of train into train, val and test; an own test is kept as it is.
 
     Each class is divided by itself, in the order of a hash of the seed and the path: so neither the machine nor the
-    order of the files matters, and each split has at least one image of each class. Files of a class with the same
-    digest by path go to one split, in the place of the first of them. Raises InvalidInput where there is a val already,
-    or a second test, and where a class has too few images.
+    order of the files matters, and each split has at least one image of each class. A group, see `grouped`, goes to one
+    split, in the place of the first of its files; groups of several classes are placed before the others.
+    `digests`, perceptual `hashes` and `marks`, what `group_by` says of each file, are by path. Raises InvalidInput
+    where there is a val already, or a second test, and where a class has too few images.
     """
+    _check_splits(where, entries, shares)
+    wanted = {"val": shares.val, **({"test": shares.test} if shares.test else {})}
+    splits = ("train", *wanted)
+    images = sorted(entries["train"], key=lambda pair: pair[::-1])
+    groups = grouped(images, shares, digests, hashes, marks)
+    labels = [Counter(label for _, label in group) for group in groups]
+    sizes = Counter(label for _, label in images)
+    has_joined = len(groups) < len(images)
+    _check_groups(where, Counter(label for own in labels for label in own), splits, shares, has_joined=has_joined)
+    targets = _targets(where, sizes, wanted)
+    narrow: dict[str, list[Pairs]] = {label: [] for label in sizes}
+    for group, own in zip(groups, labels, strict=True):
+        if len(own) == 1:
+            narrow[group[0][1]].append(group)
+    wide = [(group, own) for group, own in zip(groups, labels, strict=True) if len(own) > 1]
+    scarce = {label for label, own in narrow.items() if len(own) < len(splits)}
+    divided: dict[str, Pairs] = {split: [] for split in splits}
+    for (group, _), split in zip(wide, place_groups([own for _, own in wide], targets, scarce), strict=True):
+        divided[split] += group
+    placed = {split: Counter(label for _, label in pairs) for split, pairs in divided.items()}
+    for label, others in narrow.items():
+        for number, split in enumerate(wanted, start=1):
+            # Each of the splits that are filled later is left one group, if it has none of the class yet.
+            left = sum(not placed[later][label] for later in (*splits[number + 1 :], "train"))
+            taken = _first(others[: max(0, len(others) - left)], targets[split][label], placed[split][label])
+            divided[split] += chain.from_iterable(others[:taken])
+            others = others[taken:]
+        divided["train"] += chain.from_iterable(others)
+    _check_classes(where, divided, sizes)
+    return {**divided, **{split: pairs for split, pairs in entries.items() if split != "train"}}
+
+
+def grouped(
+    images: Sequence[tuple[str, str]],
+    shares: SplitShares,
+    digests: Mapping[str, str],
+    hashes: Mapping[str, int],
+    marks: Mapping[str, str],
+) -> list[Pairs]:
+    """Return the (path, class name) pairs in groups that stay together, in the order of the rank of their first.
+
+    With equal files alone, as divisions began, those of one class are a group; else those of several classes are, too.
+    """
+    ranked = sorted(images, key=lambda pair: _rank(shares.seed, pair[0]))
+    if shares.together == "equal_files" and shares.group_by is None:
+        own: dict[tuple[str, str], Pairs] = {}
+        for path, label in ranked:
+            own.setdefault((label, digests.get(path, path)), []).append((path, label))
+        return list(own.values())
+    labels = dict(ranked)
+    near = hashes if shares.together == "near_duplicates" else {}
+    return [[(path, labels[path]) for path in group] for group in joined(labels, [digests, marks], near)]
+
+
+def _check_splits(where: str, entries: Mapping[str, Pairs], shares: SplitShares) -> None:
     if "val" in entries:
         raise InvalidInput(f"{where}: data.split is for images without val, got a val; leave out data.split")
     if "test" in entries and shares.test:
@@ -33,45 +97,59 @@ def divide(
             f"{where}: data.split.test is for images without test, got a test and {shares.test:g}; "
             "leave out data.split.test"
         )
-    wanted = {"val": shares.val, **({"test": shares.test} if shares.test else {})}
-    divided: dict[str, Pairs] = {"train": [], **{split: [] for split in wanted}}
-    by_class = groupby(sorted(entries["train"], key=lambda pair: pair[::-1]), key=lambda pair: pair[1])
-    different = {label: _ranked(pairs, shares.seed, digests) for label, pairs in by_class}
-    small = {label: len(groups) for label, groups in different.items() if len(groups) < len(divided)}
-    if small:
-        raise InvalidInput(
-            f"{where}: a class to be divided must hold a different image for each of {', '.join(divided)}, got "
-            f"{_counts_text(small)}; add images to {'it' if len(small) == 1 else 'them'}, or remove the "
-            f"{'class' if len(small) == 1 else 'classes'}"
-        )
-    for label, groups in different.items():
-        count = sum(map(len, groups))
-        sizes = {split: max(1, round(share * count)) for split, share in wanted.items()}
-        if count <= sum(sizes.values()):
+
+
+def _targets(where: str, sizes: Mapping[str, int], wanted: Mapping[str, float]) -> dict[str, dict[str, int]]:
+    """Return how many images of each class each split is to have."""
+    targets = {
+        split: {label: max(1, round(share * size)) for label, size in sizes.items()} for split, share in wanted.items()
+    }
+    rest = {label: size - sum(own[label] for own in targets.values()) for label, size in sizes.items()}
+    for label, left in rest.items():
+        if left < 1:
             raise InvalidInput(
                 f"{where}: data.split must leave images of each class to train, but {' and '.join(wanted)} take "
-                f"{sum(sizes.values())} of the {count} of {label}; lower a share"
+                f"{sizes[label] - left} of the {sizes[label]} of {label}; lower a share"
             )
-        for number, (split, size) in enumerate(sizes.items()):
-            taken = _first(groups[: len(groups) - len(sizes) + number], size)  # the others are given one each at least
-            divided[split] += chain.from_iterable(groups[:taken])
-            groups = groups[taken:]
-        divided["train"] += chain.from_iterable(groups)
-    return {**divided, **{split: pairs for split, pairs in entries.items() if split != "train"}}
+    return {"train": rest, **targets}
 
 
-def _ranked(pairs: Iterable[tuple[str, str]], seed: int, digests: Mapping[str, str]) -> list[Pairs]:
-    """Return the pairs in the order of their rank, those of equal files together."""
-    groups: dict[str, Pairs] = {}
-    for path, label in sorted(pairs, key=lambda pair: _rank(seed, pair[0])):
-        groups.setdefault(digests.get(path, path), []).append((path, label))
-    return list(groups.values())
+def _check_groups(
+    where: str, counts: Mapping[str, int], splits: Sequence[str], shares: SplitShares, *, has_joined: bool
+) -> None:
+    """Raise InvalidInput where a class has fewer groups than there are splits."""
+    small = {label: count for label, count in sorted(counts.items()) if count < len(splits)}
+    if not small:
+        return
+    near = "near-duplicates" if shares.together == "near_duplicates" else "equal files"
+    marked = f" and those of one {shown(shares.group_by)}" if shares.group_by is not None else ""
+    alike = f" ({near}{marked} count as one)" if has_joined else ""
+    it, remove = ("it", "the class") if len(small) == 1 else ("them", "the classes")
+    raise InvalidInput(
+        f"{where}: a class to be divided must hold a different image for each of {', '.join(splits)}, got "
+        f"{_counts_text(small)}{alike}; add images to {it}, or remove {remove}"
+    )
 
 
-def _first(groups: Sequence[Pairs], size: int) -> int:
-    """Return how many groups, at least one, come closest to `size` images; fewer where two numbers do."""
-    totals = list(accumulate(map(len, groups)))
-    return 1 + min(range(len(totals)), key=lambda place: abs(totals[place] - size))
+def _check_classes(where: str, divided: Mapping[str, Pairs], classes: Collection[str]) -> None:
+    """Raise InvalidInput where a split has no image of a class, since groups of several classes left none for it."""
+    for split, pairs in divided.items():
+        lacking = sorted({*classes} - {label for _, label in pairs})
+        if lacking:
+            raise InvalidInput(
+                f"{where}: data.split must give {split} images of each class, but the groups that stay together leave "
+                f"none of {', '.join(islice(lacking, _NAMED))}; set another data.split.seed, or larger shares"
+            )
+
+
+def _first(groups: Sequence[Pairs], size: int, had: int) -> int:
+    """Return how many groups come closest to `size` images with the `had` ones; fewer where two numbers do.
+
+    At least one, if there is one, where the split had no image.
+    """
+    totals = list(accumulate(map(len, groups), initial=had))
+    least = 1 if not had and groups else 0
+    return min(range(least, len(totals)), key=lambda place: abs(totals[place] - size))
 
 
 def _counts_text(counts: Mapping[str, int]) -> str:

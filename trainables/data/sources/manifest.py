@@ -13,17 +13,24 @@ _NO_LABELS = ("", "nan", "<na>")
 
 
 def manifest_entries(
-    root: Path, manifest: Path, splits: Sequence[str], used: Sequence[str], *, divided: bool = False
+    root: Path,
+    manifest: Path,
+    splits: Sequence[str],
+    used: Sequence[str],
+    *,
+    divided: bool = False,
+    group_by: str | None = None,
 ) -> dict[str, list[tuple[str, str]]]:
     """Read the (path, label) pairs of each split that the manifest names, in its order; further columns are ignored.
 
     Paths are normalised, with forward slashes, and are files below `root`, each listed once. `valid` and `validation`
     stand for val, `training` for train, `testing` for test; capitals of a split do not matter. Rows of `splits` that
-    are not `used` are left out. Where the images are `divided` by Thaw, a manifest without splits gives train alone.
+    are not `used` are left out. Where the images are `divided` by Thaw, a manifest without splits gives train alone,
+    and a column `group_by` is none of a class.
     Raises InvalidInput.
     """
     entries: dict[str, list[tuple[str, str]]] = {}
-    for row in manifest_rows(manifest, divided=divided):
+    for row in manifest_rows(manifest, divided=divided, group_by=group_by):
         split = row.split if row.split in splits else row.split.lower()
         split = SPLIT_WORDS.get(split, split)
         if not split:
@@ -43,6 +50,12 @@ def manifest_entries(
         entries.setdefault(split, []).append((_path(root, manifest, row), row.label))
     _check_files(root, manifest, [path for pairs in entries.values() for path, _ in pairs])
     return entries
+
+
+def manifest_marks(root: Path, manifest: Path, column: str) -> dict[str, str] | None:
+    """Return the value of a column by the path of each image; None where the manifest has no column of this name."""
+    rows = manifest_rows(manifest, divided=True, group_by=column)
+    return {_path(root, manifest, row): row.mark for row in rows if row.mark is not None} or None
 
 
 def _path(root: Path, manifest: Path, row: ManifestRow) -> str:

@@ -49,11 +49,15 @@ class ManifestRow(NamedTuple):
     label: str
     split: str
 
+    mark: str | None = None
+    """Value of the column `group_by`, where there is one."""
 
-def manifest_rows(manifest: Path, *, divided: bool = False) -> list[ManifestRow]:
+
+def manifest_rows(manifest: Path, *, divided: bool = False, group_by: str | None = None) -> list[ManifestRow]:
     """Read the rows of a manifest, without the white space around path, label and split.
 
-    Where the images are `divided` by Thaw, the column split may be lacking: all rows are then of train.
+    Where the images are `divided` by Thaw, the column split may be lacking: all rows are then of train. `group_by` may
+    name another column that is read, which is then no class.
 
     Separator is the comma, the semicolon, the tab or the bar that gives the columns. A column is known by its name,
     else by its name in other capitals, else by another usual word. Without a label, one column per class is read:
@@ -85,7 +89,8 @@ def manifest_rows(manifest: Path, *, divided: bool = False) -> list[ManifestRow]
     rows = [(line, [*map(str.strip, row[: len(header)]), *[""] * (len(header) - len(row))]) for line, row in table[1:]]
     if not rows:
         raise InvalidInput(f"{manifest}: a manifest must list images, got a header alone; add one row per image")
-    classes = {place: name for place, name in enumerate(header) if place not in places.values()}
+    marks = header.index(group_by) if group_by is not None and group_by in header else None
+    classes = {place: name for place, name in enumerate(header) if place not in (*places.values(), marks)}
     if "split" not in places:
         _check_no_splits(manifest, classes, [row for _, row in rows])
     return [
@@ -94,6 +99,7 @@ def manifest_rows(manifest: Path, *, divided: bool = False) -> list[ManifestRow]
             row[places["path"]],
             row[places["label"]] if "label" in places else _marked(manifest, line, row, classes),
             row[places["split"]] if "split" in places else "train",
+            None if marks is None else row[marks],
         )
         for line, row in rows
     ]
