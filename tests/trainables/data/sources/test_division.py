@@ -13,7 +13,7 @@ from search_spaces.errors import InvalidInput
 from trainables.data.arrays import open_used
 from trainables.data.fingerprint import examine_content
 from trainables.data.readers import open_dataset
-from trainables.data.sources.division import divide
+from trainables.data.sources.division import divide, grouped
 from trainables.data_config import DataConfig, SplitShares
 
 
@@ -433,3 +433,50 @@ def test_a_class_of_bad_images_alone_is_named(classes: Path, tmp_path: Path) -> 
 def test_images_in_no_split_are_refused_with_the_settings() -> None:
     with pytest.raises(ValueError, match=r"split.test must be left out where test is none, got 0.2"):
         DataConfig(root=Path("photos"), test="none", split=SplitShares(test=0.2))
+
+
+# ---- groups of several classes --------------------------------------------------------------------------------------
+
+NEAR = {"together": "near_duplicates"}
+
+
+@st.composite
+def scenes(draw: st.DrawFn) -> tuple[list[tuple[str, str]], dict[str, int], dict[str, str]]:
+    """Images of scenes, most of one class; with their hashes, and the patient of some."""
+    random = draw(st.randoms(use_true_random=False))
+    hashes, pairs, marks = {}, [], {}
+    for scene in range(draw(st.integers(12, 60))):
+        labels = random.choice(["a", "b", "c", "a", "b", "c", draw(st.sampled_from(["ab", "abc", "a"]))])
+        base = random.getrandbits(64)
+        for number in range(draw(st.integers(1, 4))):
+            label = random.choice(labels)
+            path = f"{label}/{scene}_{number}.jpg"
+            pairs.append((path, label))
+            hashes[path] = base ^ (1 << number)
+            if scene % 9 == 0:
+                marks[path] = f"patient{scene // 18}"
+    return pairs, hashes, marks
+
+
+@given(scenes(), st.integers(0, 3), st.booleans(), st.randoms(use_true_random=False))
+def test_groups_are_never_torn_and_shares_are_met_within_the_largest(found, seed, has_marks, random) -> None:
+    pairs, hashes, marks = found
+    shares = SplitShares(val=0.2, test=0.2, seed=seed, group_by="patient" if has_marks else None, **NEAR)
+    known = marks if has_marks else {}
+    groups = grouped(pairs, shares, {}, hashes, known)
+    kinds = Counter(label for group in groups for label in {label for _, label in group})
+    try:
+        divided = divide("photos", {"train": pairs}, shares, {}, hashes, known)
+    except InvalidInput as error:
+        assert min(kinds.values()) < 3 or "leave none" in str(error) or "lower a share" in str(error)
+        return
+    assert sorted(pair for own in divided.values() for pair in own) == sorted(pairs)
+    split_of = {path: split for split, own in divided.items() for path, _ in own}
+    assert all(len({split_of[path] for path, _ in group}) == 1 for group in groups)
+    assert all({label for _, label in own} == kinds.keys() for own in divided.values())
+    sizes, largest = Counter(label for _, label in pairs), max(map(len, groups))
+    for split in ("val", "test"):
+        have = Counter(label for _, label in divided[split])
+        assert all(abs(have[label] - max(1, round(0.2 * size))) <= largest for label, size in sizes.items())
+    shuffled = random.sample(pairs, len(pairs))
+    assert divide("elsewhere", {"train": shuffled}, shares, {}, hashes, known) == divided
