@@ -388,6 +388,16 @@ def test_no_test_folder_shadows_a_room() -> None:
 
 
 WITHOUT_MIRROR: dict[str, str] = {
+    "trainables/data/check/class_findings.py": "tests/trainables/data/check/test_check.py: plants what is wrong with classes",
+    "trainables/data/check/equal_files.py": "tests/trainables/data/check/test_check.py: plants equal files",
+    "trainables/data/check/file_findings.py": "tests/trainables/data/check/test_check.py: plants odd files",
+    "trainables/data/check/finding.py": "tests/trainables/data/check/test_check.py: holds fields alone",
+    "trainables/data/check/inspection.py": "tests/trainables/data/check/test_check.py: inspects every planted file",
+    "trainables/data/check/listing.py": "tests/trainables/data/check/test_check.py: lists any tree",
+    "trainables/data/check/measures.py": "tests/trainables/data/check/test_check.py: plants dark and blurred images",
+    "trainables/data/check/near_findings.py": "tests/trainables/data/check/test_check.py: plants near-duplicates",
+    "trainables/data/check/records.py": "tests/orchestrator/commands/data/test_check.py: reads what is written",
+    "orchestrator/terminal/findings_text.py": "tests/orchestrator/commands/data/test_check.py: reads the lines",
     "trainables/loop/frozen_backbone.py": "tests/trainables/loop/test_head_learner.py: trains classifiers on it",
     "analysis/predictions.py": "tests/analysis/test_class_scores.py: reads good and damaged files",
     "orchestrator/commands/demo.py": "tests/integration/test_demo.py: runs the whole chain",

@@ -129,6 +129,8 @@ ADDED: dict[str, str] = {
     "records: run.json confirms*": "the trainings of finalists are shown in the group of their search",
     "files: confirm*": "finalists are trained in a run of their own within the run of the search",
     "*data.split*": "photos that are not split are divided",
+    "commands: data check*": "everything that is wrong with a data set is said at once",
+    "*data.allow*": "a sweep may be let begin with equal files",
     "*data.max_pixels*": "the limit for an image that is safe to decode can be raised and lowered",
     "onnx: thaw.*": "a model says how many images were left out, and to how many pixels one is decoded",
     "printed: data preview remarks*": "the look at the data says what was left out",

@@ -82,6 +82,10 @@ class DataConfig(Frozen):
     """Largest number of pixels to which an image is decoded, at 4 bytes of memory each. A larger JPEG is decoded at
     1/2, 1/4 or 1/8 of its width and height; a larger progressive JPEG, or image of another format, is a bad image."""
 
+    allow: tuple[Literal["duplicates"], ...] = ()
+    """Findings with which a sweep may begin. duplicates: the same bytes in two splits or under two labels; leaderboard,
+    report and model card name them."""
+
     weights_dir: PathFromFile | None = None
     """Folder of `<architecture>.safetensors` in timm's key layout, read in place of timm's hub."""
 

@@ -5,6 +5,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, JpegImagePlugin, UnidentifiedImageError
@@ -35,6 +36,35 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
+
+class ImageFacts(NamedTuple):
+    """Facts of an image file, beside its pixels."""
+
+    format: str
+    """Name of the format as Pillow has it; a JPEG of several pictures is MPO."""
+
+    mode: str
+    """Mode of the pixels as stored, as Pillow has it: P for a palette."""
+
+    width: int
+    """Width of the picture as stored, in pixels."""
+
+    height: int
+    """Height of the picture as stored, in pixels."""
+
+    has_alpha: bool
+    """True where pixels are transparent."""
+
+    is_animated: bool
+    """True for several frames, of which the first is used."""
+
+    is_turned: bool
+    """True where EXIF asks for another orientation than the stored one."""
+
+    largest: int | None
+    """Largest value of a gray image of 16 bits; None for other images."""
+
+
 # Filters of warnings and Pillow's limit are those of the whole process: one of our threads at a time.
 _pillow_lock = threading.Lock()
 
@@ -47,10 +77,37 @@ def decode(data: bytes, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> Imag
     that are no complete image of a known format, for more pixels in another format or a progressive JPEG, and for
     pixels without an agreed white (floats, 32-bit); ThawError where its pixels do not fit into memory.
     """
+    return decode_with_facts(data, name, max_pixels)[0]
+
+
+def decode_with_facts(
+    data: bytes, name: str, max_pixels: int = DEFAULT_MAX_PIXELS, side: int | None = None
+) -> tuple[Image.Image, ImageFacts]:
+    """Decode as `decode` does, and return the facts of the file too.
+
+    With `side` a JPEG is decoded at 1/2, 1/4 or 1/8 of its width and height where its shorter side keeps that many
+    pixels: all of its bytes are read, in a fraction of the time. Raises as `decode` does; the cause of InvalidInput is
+    Pillow's error.
+    """
+    cause: Exception
     try:
-        return _to_rgb(_upright(_open(data, max_pixels)))
-    except UnidentifiedImageError:
-        got = f"{len(data)} bytes that are none of {', '.join(_FORMATS)}"
+        image, width, height = _open(data, max_pixels, side)
+        turn = _orientation(image)
+        upright = image if turn is None else image.transpose(turn)
+        pixels = _to_rgb(upright)
+        facts = ImageFacts(
+            image.format or "",
+            image.mode,
+            width,
+            height,
+            has_alpha=_is_transparent(upright),
+            is_animated=_has_frames(image),
+            is_turned=turn is not None,
+            largest=_largest(image, data),
+        )
+        return pixels, facts
+    except UnidentifiedImageError as error:
+        got, cause = f"{len(data)} bytes that are none of {', '.join(_FORMATS)}", error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise InvalidInput(
             f"{name}: image must not be so large that decoding it is a risk, got: {error} Scale it down, or raise "
@@ -61,8 +118,8 @@ def decode(data: bytes, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> Imag
             f"{name}: image must fit into the memory that is free, but does not; scale it down, or free memory"
         ) from error
     except Exception as error:  # Pillow's decoders raise almost anything on damaged bytes
-        got = f"{type(error).__name__}: {error}"
-    raise InvalidInput(f"{name}: image must be complete and readable, got {got}; replace or remove the file")
+        got, cause = f"{type(error).__name__}: {error}", error
+    raise InvalidInput(f"{name}: image must be complete and readable, got {got}; replace or remove the file") from cause
 
 
 def decoding_fault(data: bytes, name: str, max_pixels: int) -> str | None:
@@ -74,16 +131,14 @@ def decoding_fault(data: bytes, name: str, max_pixels: int) -> str | None:
     return None
 
 
-def decode_small(data: bytes, side: int) -> Image.Image | None:
+def decode_small(data: bytes, side: int, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image | None:
     """Decode the image as `decode` does, but a JPEG at the least of its scales that keeps `side` pixels per side.
 
     Returns None for an image that cannot be decoded.
     """
     try:
-        return _to_rgb(_upright(_open(data, DEFAULT_MAX_PIXELS, side)))
-    except MemoryError:
-        raise
-    except Exception:  # the decoding of all images names it
+        return decode_with_facts(data, "", max_pixels, side)[0]
+    except InvalidInput:  # the decoding of all images names it
         return None
 
 
@@ -97,30 +152,30 @@ def largest_of_sixteen_bits(data: bytes) -> int | None:
         with _pillow_limits(DEFAULT_MAX_PIXELS):
             image: Image.Image = Image.open(io.BytesIO(data), formats=("PNG", "TIFF", "PPM"))
         _check_whole(image, data)
-        # Pillow opens a gray map of 16 bits in the mode I, which stands for 32 bits in a TIFF.
-        has_sixteen_bits = image.mode.startswith("I;16") or (image.mode == "I" and (is_png or is_gray_map))
-        return int(np.asarray(image).max()) if has_sixteen_bits else None
+        return _largest(image, data)
     except MemoryError:
         raise
     except Exception:  # the decoding of all images names it
         return None
 
 
-def _open(data: bytes, max_pixels: int, side: int | None = None) -> Image.Image:
+def _open(data: bytes, max_pixels: int, side: int | None) -> tuple[Image.Image, int, int]:
+    """Return the decoded image, and the width and height that its file has."""
     with _pillow_limits(max_pixels):
         try:
             image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
+            width, height = image.size
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
             if not data.startswith(b"\xff\xd8"):
                 raise
-            image = _reduced(data, max_pixels)
-    if side is not None:
-        image.draft(None, (side, side))  # a second draft changes nothing
+            image, width, height = _reduced(data, max_pixels)
     _check_whole(image, data)
+    if side is not None:
+        image.draft(None, (side, side))  # does nothing in other formats than JPEG, and a second time
     # Pillow compares a large image with its limit once more. One such image at a time also takes less memory.
     with _pillow_limits(max_pixels) if image.width * image.height > DEFAULT_MAX_PIXELS else nullcontext():
         image.load()
-    return image
+    return image, width, height
 
 
 def _check_whole(image: Image.Image, data: bytes) -> None:
@@ -143,8 +198,11 @@ def _pillow_limits(max_pixels: int) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def _reduced(data: bytes, max_pixels: int) -> Image.Image:
-    """Open a large JPEG so that it is decoded at the largest scale that has at most `max_pixels`."""
+def _reduced(data: bytes, max_pixels: int) -> tuple[Image.Image, int, int]:
+    """Open a large JPEG so that it is decoded at the largest scale that has at most `max_pixels`.
+
+    Returns it with the width and height that it has at full scale.
+    """
     image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
     width, height = image.size
     if width * height > LARGEST_JPEG or width * height > _PIXELS_PER_BYTE["JPEG"] * len(data):
@@ -155,18 +213,39 @@ def _reduced(data: bytes, max_pixels: int) -> Image.Image:
     if scale is None:
         raise Image.DecompressionBombError(f"{width} x {height} pixels, of which 1/64 are more than {max_pixels}.")
     image.draft(None, (width // scale, height // scale))
-    return image
+    return image, width, height
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _largest(image: Image.Image, data: bytes) -> int | None:
+    """Return the largest value of a gray image of 16 bits, None for another."""
+    # Pillow opens a gray map of 16 bits in the mode I, which stands for 32 bits in a TIFF.
+    is_wide = image.mode == "I" and data[:4] not in (b"II*\0", b"MM\0*")
+    return int(np.asarray(image).max()) if image.mode.startswith("I;16") or is_wide else None
+
+
+def _is_transparent(image: Image.Image) -> bool:
+    if not image.has_transparency_data:
+        return False
+    return image.convert("RGBA").getchannel("A").histogram()[255] < image.width * image.height
+
+
+def _has_frames(image: Image.Image) -> bool:
+    """Return whether an image has frames after the first; Pillow looks for the second of a GIF."""
+    try:
+        return image.format != "MPO" and bool(getattr(image, "is_animated", False))
+    except Exception:  # damaged frames are not used
+        return False
+
+
+def _orientation(image: Image.Image) -> Image.Transpose | None:
+    """Return the turn that makes an image upright."""
     # Not ImageOps.exif_transpose: it writes the EXIF block anew, and fails on blocks that are slightly off.
     try:
         with _pillow_lock, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            turn = _UPRIGHT.get(image.getexif().get(_EXIF_ORIENTATION, 1))
+            return _UPRIGHT.get(image.getexif().get(_EXIF_ORIENTATION, 1))
     except Exception:  # an unreadable EXIF block says nothing about orientation
-        turn = None
-    return image if turn is None else image.transpose(turn)
+        return None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

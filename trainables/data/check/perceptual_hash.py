@@ -4,8 +4,12 @@ import numpy as np
 from PIL import Image
 
 from trainables.data.decode import decode_small
+from trainables.data_config import DEFAULT_MAX_PIXELS
 
 _SIDE, _LOW = 32, 8
+
+HASHED_SIDE = 4 * _SIDE
+"""Shorter side down to which a JPEG may be decoded at a reduced scale before it is hashed, in pixels."""
 
 # Cosines of the DCT of type II, rounded to whole numbers: with them the sums are exact on every machine, and there is
 # no rounding near the median. A coefficient is below 32 * 32 * 255 * 2**40, which int64 holds.
@@ -28,7 +32,7 @@ def perceptual_hash(image: Image.Image) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def hash_of_file(data: bytes) -> int | None:
+def hash_of_file(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> int | None:
     """Compute the perceptual hash of an image from the bytes of its file; None where it cannot be decoded."""
-    image = decode_small(data, 2 * _SIDE)
+    image = decode_small(data, HASHED_SIDE, max_pixels)
     return None if image is None else perceptual_hash(image)

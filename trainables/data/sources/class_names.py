@@ -13,14 +13,14 @@ def check_names(where: str, classes: Sequence[str], paths: Iterable[str]) -> Non
     Python reads other bytes of a folder as half characters, which Parquet, JSON and ONNX cannot hold.
     """
     for name in classes:
-        if not _is_utf8(name):
+        if not is_utf8(name):
             raise InvalidInput(f"{where}: every class must have a name in UTF-8, got {shown(name)}; rename it")
-        if any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in name):
+        if not is_one_line(name):
             raise InvalidInput(
                 f"{where}: the name of a class must be one line without control characters, got {shown(name)}; "
                 "rename it"
             )
-    odd = sorted(path for path in paths if not _is_utf8(path))
+    odd = sorted(path for path in paths if not is_utf8(path))
     if odd:
         more = f" and {len(odd) - _SHOWN} more" if len(odd) > _SHOWN else ""
         raise InvalidInput(
@@ -36,7 +36,7 @@ def alike_names(names: Iterable[str]) -> list[str]:
     """Return one sentence per group of names that differ only in Unicode form, capitals or white space."""
     groups: defaultdict[str, list[str]] = defaultdict(list)
     for name in sorted(set(names)):
-        groups[_plain(name)].append(name)
+        groups[plain_name(name)].append(name)
     return [
         f"the classes {' and '.join(written(group))} differ only in capitals, white space or Unicode form; "
         "if they are one class, give them one name"
@@ -47,7 +47,7 @@ def alike_names(names: Iterable[str]) -> list[str]:
 
 def rename_remedy(name: str, classes: Sequence[str]) -> str:
     """Return the remedy for a class that `classes` lack: what it differs in from one of them, or the closest."""
-    twins = [other for other in classes if _plain(other) == _plain(name)]
+    twins = [other for other in classes if plain_name(other) == plain_name(name)]
     if not twins:
         return f"add images of it to train, or rename it ({closest(name, classes)})"
     ours, other = written([name, twins[0]])
@@ -60,9 +60,16 @@ def written(names: Sequence[str]) -> list[str]:
     return list(names) if len(set(forms)) == len(forms) else [ascii(name) for name in names]
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return a name without what names may differ in and look alike: capitals, white space and Unicode form."""
     return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).split())
 
 
-def _is_utf8(name: str) -> bool:
+def is_one_line(name: str) -> bool:
+    """Return whether a name has no line break and no other control character."""
+    return not any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in name)
+
+
+def is_utf8(name: str) -> bool:
+    """Return whether a name is UTF-8: Python reads other bytes as half characters."""
     return name.isascii() or not any("\ud800" <= character <= "\udfff" for character in name)

@@ -62,7 +62,7 @@ def images_below(folder: Path, left_out: Counter[str], homes: Collection[Path] =
     holds one, is left out: what it shows is listed at its own place. `homes` are real paths; `folder` is always one.
     """
     fenced = {*homes, folder.resolve()}
-    seen = {_identity(os.stat(folder))}  # noqa: PTH116  (as the entries of a folder have it)
+    seen = {folder_identity(os.stat(folder))}  # noqa: PTH116  (as the entries of a folder have it)
     to_list = [""]
     while to_list:
         inside = to_list.pop()
@@ -77,7 +77,7 @@ def images_below(folder: Path, left_out: Counter[str], homes: Collection[Path] =
                 left_out["hidden"] += 1
             elif entry.is_symlink() and leads_back(entry.path, fenced):
                 left_out[LINK] += 1
-            elif (identity := _identity(entry.stat())) not in seen:
+            elif (identity := folder_identity(entry.stat())) not in seen:
                 seen.add(identity)
                 to_list.append(f"{inside}{entry.name}/")
 
@@ -100,7 +100,8 @@ def reason_left_out(entry: os.DirEntry[str]) -> str | None:
     return ending if 1 < len(ending) <= 12 and ending.isprintable() else "without a usual ending"
 
 
-def _identity(stat: os.stat_result) -> tuple[int, int]:
+def folder_identity(stat: os.stat_result) -> tuple[int, int]:
+    """Return device and inode, by which a folder is known under all of its names."""
     return stat.st_dev, stat.st_ino
 
 

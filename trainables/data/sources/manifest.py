@@ -8,8 +8,8 @@ from search_spaces.errors import InvalidInput, one_of, shown
 from search_spaces.paths import check_path
 from trainables.data.sources.manifest_table import SPLIT_WORDS, ManifestRow, manifest_rows
 
-# What pandas writes for a label that is not known, once it has been made a text.
-_NO_LABELS = ("", "nan", "<na>")
+NO_LABELS = ("", "nan", "<na>")
+"""Labels that stand for none: what pandas writes for one that is not known, in small letters."""
 
 
 def manifest_entries(
@@ -42,12 +42,12 @@ def manifest_entries(
             raise InvalidInput(f"{manifest}:{row.line}: split {one_of(row.split, splits)}")
         if split not in used:
             continue
-        if row.label.lower() in _NO_LABELS:
+        if row.label.lower() in NO_LABELS:
             raise InvalidInput(
                 f"{manifest}:{row.line}: label must not be empty, got {shown(row.label)}; "
                 f"name the class of {row.path}, or remove the row"
             )
-        entries.setdefault(split, []).append((_path(root, manifest, row), row.label))
+        entries.setdefault(split, []).append((manifestmanifest_path(root, manifest, row), row.label))
     _check_files(root, manifest, [path for pairs in entries.values() for path, _ in pairs])
     return entries
 
@@ -55,10 +55,11 @@ def manifest_entries(
 def manifest_marks(root: Path, manifest: Path, column: str) -> dict[str, str] | None:
     """Return the value of a column by the path of each image; None where the manifest has no column of this name."""
     rows = manifest_rows(manifest, divided=True, group_by=column)
-    return {_path(root, manifest, row): row.mark for row in rows if row.mark is not None} or None
+    return {manifest_path(root, manifest, row): row.mark for row in rows if row.mark is not None} or None
 
 
-def _path(root: Path, manifest: Path, row: ManifestRow) -> str:
+def manifest_path(root: Path, manifest: Path, row: ManifestRow) -> str:
+    """Return the path of a row below `root`, with forward slashes; raises InvalidInput where it lies elsewhere."""
     path = row.path
     try:
         check_path(path)

@@ -1,0 +1,110 @@
+"""`thaw data check`, as people type it."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from planted import photo, plant, stored, write_clean
+
+from orchestrator.cli import run
+from search_spaces.documents import dump_yaml
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clean(tmp_path_factory.mktemp("clean") / "photos")
+
+
+@pytest.fixture
+def photos(clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return Path(shutil.copytree(clean, tmp_path / "photos"))
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_clean_data_are_said_to_be_clean(photos, capsys):
+    assert run(["data", "check", "photos"]) == 0
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "80 images of 2 classes, 0 findings" in told.err
+    assert rows(Path("findings.csv")) == []
+
+
+def test_each_kind_is_a_line_with_number_example_and_next_step(photos, capsys):
+    planted = plant(photos)
+    assert run(["data", "check", "photos", "--out", "found"]) == 1
+    told = capsys.readouterr()
+    assert len(told.out.splitlines()) == len(planted)
+    (line,) = [line for line in told.out.splitlines() if "truncated" in line]
+    assert line.startswith("refused")
+    assert " 3  truncated images: train/cat/cut0.jpg; replace or remove them" in line
+    assert "a sweep would refuse this data" in told.err
+    written = rows(Path("found/findings.csv"))
+    for kind, paths in planted.items():
+        assert {row["path"] for row in written if row["kind"] == kind} == paths
+    assert {row["label"] for row in written if row["kind"] == "truncated"} == {"cat"}
+
+
+def test_json_holds_the_same_findings(photos, capsys):
+    planted = plant(photos)
+    assert run(["data", "check", "photos", "--format", "json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert list(document) == ["root", "images", "classes", "splits", "is_refused", "has_features", "kinds", "findings"]
+    assert document["kinds"].keys() == planted.keys()
+    assert list(document["findings"][0]) == ["kind", "severity", "files", "detail", "score"]
+
+
+def test_odd_names_reach_neither_the_terminal_nor_a_spreadsheet(photos, capsys):
+    for name in ("\x1b[31mred\n.jpg", "[bold].jpg"):
+        (photos / "train" / "cat" / name).write_bytes(b"")
+    shutil.move(photos / "train" / "dog", photos / "train" / "=1+1")
+    run(["data", "check", "photos"])
+    told = capsys.readouterr()
+    assert "\x1b[31m" not in told.out + told.err
+    assert r"\x1b[31mred\n.jpg" in told.out
+    assert all(not value.startswith("=") for row in rows(Path("findings.csv")) for value in row.values())
+
+
+def test_a_manifest_and_a_sweep_file(photos, capsys):
+    shutil.move(photos / "train" / "cat" / "cat0000.jpg", photos / "extra.jpg")
+    lines = [f"{path.relative_to(photos)},{path.parent.name},{path.parts[-3]}" for path in photos.glob("*/*/*.jpg")]
+    bad = ["gone.jpg,cat,train", "extra.jpg,,train", "../out.jpg,cat,train", "extra.jpg,cat,dev2"]
+    (photos / "m.csv").write_text("\n".join(["path,label,split", *lines, *bad]))
+    assert run(["data", "check", "photos/m.csv", "--format", "json"]) == 1
+    assert json.loads(capsys.readouterr().out)["kinds"] == {"layout": 3, "missing": 1, "small_class": 1}
+    sweep = {"data": {"root": "photos", "image_size": 32}, "trial": {}, "space": {}}
+    Path("sweep.yaml").write_text(dump_yaml(sweep))
+    assert run(["data", "check", "sweep.yaml"]) == 0
+    (photos / "val" / "cat" / "bad.jpg").write_bytes(stored(photo(1))[:500])
+    assert run(["data", "check", "sweep.yaml"]) == 1
+    assert run(["data", "check", "sweep.yaml", "--set", "data.on_bad_image=skip"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere"], "nowhere: must be a folder of images, got nothing there"),
+        (["empty"], "a data set must hold images, got none"),
+        (["photos", "--out", "photos/found"], "--out: must be a folder outside the data"),
+        (["photos", "--set", "data.root=x"], "--set: overrides a key of a sweep file"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_refused(photos, capsys, arguments, words):
+    Path("empty").mkdir()
+    before = sorted(Path().rglob("*"))
+    assert run(["data", "check", *arguments]) == 2
+    assert words in capsys.readouterr().err
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_inside_the_data_nothing_is_written(photos, capsys, monkeypatch):
+    monkeypatch.chdir(photos)
+    assert run(["data", "check", "."]) == 2
+    assert "run it elsewhere" in capsys.readouterr().err
+    assert not Path("findings.csv").exists()

@@ -1,0 +1,210 @@
+"""Planted faults are found, every one, and nothing else is accused."""
+
+import os
+import shutil
+import tarfile
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from planted import plant, png_of_size, write_clean
+
+from search_spaces.errors import InvalidInput
+from trainables.data.check.check import DataCheck, check_data
+from trainables.data.check.finding import Severity
+from trainables.data_config import DataConfig, SplitShares
+
+ASSETS = Path(os.environ.get("THAW_TEST_ASSETS", Path(__file__).parents[5] / "shared")) / "data"
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clean(tmp_path_factory.mktemp("clean") / "photos")
+
+
+@pytest.fixture
+def photos(clean: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(clean, tmp_path / "photos"))
+
+
+def accused(found: DataCheck) -> dict[str, set[str]]:
+    files: defaultdict[str, set[str]] = defaultdict(set)
+    for each in found.findings:
+        files[each.kind].update(each.files)
+    return dict(files)
+
+
+def test_nothing_is_found_where_nothing_is_wrong(clean):
+    found = check_data(DataConfig(root=clean))
+    assert found.findings == ()
+    assert len(found.images) == 80
+    assert not found.is_refused
+    assert {label: mean.shape for label, mean in found.means.items()} == {"cat": (48, 48, 3), "dog": (48, 48, 3)}
+
+
+def test_every_planted_fault_is_found_and_no_clean_file_accused(photos):
+    planted = plant(photos)
+    found = check_data(DataConfig(root=photos))
+    files = accused(found)
+    missed = {kind: sorted(paths - files.get(kind, set())) for kind, paths in planted.items()}
+    assert {kind: paths for kind, paths in missed.items() if paths} == {}
+    assert set().union(*files.values()) - set().union(*planted.values()) == set()
+    surplus = {kind: sorted(files[kind] - planted.get(kind, set())) for kind in files}
+    assert {kind: paths for kind, paths in surplus.items() if paths} == {}
+    assert found.is_refused
+
+
+def trashnet(folder: Path) -> Path:
+    archive = ASSETS / "trashnet6.tar"
+    if not archive.is_file():
+        pytest.skip(f"needs {archive}")
+    with tarfile.open(archive) as opened:
+        opened.extractall(folder, filter="data")
+    return folder / "trashnet6"
+
+
+def test_of_real_photos_none_is_accused_of_a_fault(tmp_path):
+    found = check_data(DataConfig(root=trashnet(tmp_path)))
+    kinds = {kind: len([each for each in found.findings if each.kind == kind]) for kind in accused(found)}
+    assert not found.is_refused
+    assert kinds.keys() == {"near_splits", "near_labels", "near"}
+    assert 4 <= kinds["near_splits"] <= 6, "five by eye"
+
+
+def test_real_odd_files(tmp_path):
+    archive = ASSETS / "odd_files.tar"
+    if not archive.is_file():
+        pytest.skip(f"needs {archive}")
+    with tarfile.open(archive) as opened:
+        opened.extractall(tmp_path, filter="data")
+    labels = tmp_path / "odd" / "trashnet_same_bytes_two_labels"
+    both = accused(check_data(DataConfig(root=labels)))
+    assert len(both["equal_labels"]) == 6
+    equal = [each for each in check_data(DataConfig(root=tmp_path / "odd")).findings if each.kind == "equal"]
+    assert {len(each.files) for each in equal} == {2}
+    assert accused(check_data(DataConfig(root=tmp_path / "odd")))["unlisted_image"] == {"n9151jpg"}
+
+
+@pytest.mark.parametrize(
+    "name", ["new\nline.jpg", "\N{GRINNING FACE}.jpg", "\x1b[31mred.jpg", "=1+1.jpg", "\u202egpj.jpg"]
+)
+def test_odd_names_are_carried(photos, name):
+    (photos / "train" / "cat" / name).write_bytes(b"no image")
+    (each,) = check_data(DataConfig(root=photos)).findings
+    assert (each.kind, each.files) == ("no_image", (f"train/cat/{name}",))
+
+
+def test_names_that_are_not_utf8_are_found(photos):
+    source = next((photos / "train" / "cat").iterdir())
+    target = os.fsencode(photos / "train" / "cat") + b"/caf\xe9.jpg"
+    os.rename(os.fsencode(source), target)  # noqa: PTH104
+    assert accused(check_data(DataConfig(root=photos)))["unusable_name"] == {"train/cat/caf\udce9.jpg"}
+
+
+def test_loops_of_links_and_links_to_nowhere_end(photos):
+    (photos / "train" / "cat" / "loop").symlink_to(photos / "train")
+    (photos / "train" / "cat" / "self").symlink_to("self")
+    (photos / "train" / "cat" / "gone.jpg").symlink_to("nowhere.jpg")
+    found = check_data(DataConfig(root=photos))
+    assert len(found.images) == 81
+    assert accused(found)["unreadable"] == {"train/cat/gone.jpg"}
+
+
+def test_a_huge_image_is_no_memory(photos):
+    (photos / "train" / "cat" / "huge.png").write_bytes(png_of_size(30_000))
+    assert accused(check_data(DataConfig(root=photos))) == {"too_large": {"train/cat/huge.png"}}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_without_permission_is_named(photos):
+    folder = photos / "val" / "dog"
+    folder.chmod(0)
+    try:
+        assert accused(check_data(DataConfig(root=photos)))["no_access"] == {"val/dog"}
+    finally:
+        folder.chmod(0o755)
+
+
+def test_a_file_that_vanishes_is_named(photos):
+    last = max((photos / "val" / "dog").iterdir())
+
+    def vanish(done: int, total: int) -> None:
+        last.unlink(missing_ok=True)
+
+    found = check_data(DataConfig(root=photos), on_progress=vanish)
+    (each,) = [each for each in found.findings if each.kind == "unreadable"]
+    assert each.files == (f"val/dog/{last.name}",)
+    assert "No such file" in each.detail
+
+
+def test_everything_that_a_sweep_refuses_is_named_at_once(photos):
+    (photos / "val" / "Dog").mkdir()
+    for path in list((photos / "val" / "dog").iterdir()):
+        path.rename(photos / "val" / "Dog" / path.name)
+    shutil.rmtree(photos / "test")
+    (photos / "test" / "cat").mkdir(parents=True)
+    files = accused(check_data(DataConfig(root=photos)))
+    assert files["lacking_train"] == {"Dog"}
+    assert files["empty_split"] == {"test"}
+    assert files["alike_classes"] == {"Dog", "dog"}
+    assert files["class_absent"] == {"dog"}
+
+
+def test_what_else_a_sweep_refuses_is_said_in_its_words(tmp_path):
+    for place in ("train/cat", "val/cat"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "a.jpg").write_bytes(b"")
+    found = check_data(DataConfig(root=tmp_path))
+    (each,) = [each for each in found.findings if each.kind == "layout"]
+    assert "at least two classes" in each.detail
+
+
+@pytest.mark.parametrize("there", [[], ["train/cat", "val/cat"]])
+def test_where_there_is_no_image_there_is_nothing_to_look_at(tmp_path, there):
+    for place in there:
+        (tmp_path / place).mkdir(parents=True)
+    with pytest.raises(InvalidInput, match="must hold images"):
+        check_data(DataConfig(root=tmp_path))
+    with pytest.raises(InvalidInput, match="nothing there"):
+        check_data(DataConfig(root=tmp_path / "none"))
+
+
+def test_images_that_are_not_split(clean):
+    root = clean / "train"
+    whole = check_data(DataConfig(root=root))
+    assert accused(whole) == {"not_split": {str(root)}}
+    assert not whole.is_refused
+    divided = check_data(DataConfig(root=root, split=SplitShares(val=0.5)))
+    assert {image.entry.split for image in divided.images} == {"train", "val"}
+
+
+def test_what_a_sweep_leaves_out_or_allows_is_a_warning(photos):
+    plant(photos)
+    data = DataConfig(root=photos, on_bad_image="skip", allow=("duplicates",))
+    found = check_data(data)
+    assert [each for each in found.findings if each.severity is Severity.REFUSED] == []
+
+
+CHARACTERS = st.sampled_from(["a", "B", ".jpg", ".txt", " ", "\n", "\N{GRINNING FACE}", "e\u0301", "=", "\x1b"])
+NAMES = st.lists(CHARACTERS, min_size=1, max_size=4).map("".join).filter(lambda name: name.strip(". ") != "")
+PLACES = st.lists(st.sampled_from(["train", "val", "Test", "cat", "Cat", "x"]) | NAMES, max_size=4)
+TREES = st.lists(st.tuples(PLACES, NAMES, st.binary(max_size=20)), max_size=8)
+
+
+@given(tree=TREES)
+def test_any_tree_is_looked_at_without_an_error(tmp_path_factory: pytest.TempPathFactory, tree) -> None:
+    root = tmp_path_factory.mktemp("tree")
+    for folders, name, data in tree:
+        path = root.joinpath(*folders, name)
+        if not any(parent.is_file() for parent in path.parents) and not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    try:
+        found = check_data(DataConfig(root=root))
+    except InvalidInput as error:
+        assert "must hold images" in str(error)
+    else:
+        assert {each.kind for each in found.findings} >= {"no_image"}
+    shutil.rmtree(root)

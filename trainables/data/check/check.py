@@ -1,0 +1,138 @@
+"""Check of a data set: everything that is wrong with it at once, and what its images look like."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from search_spaces.errors import InvalidInput
+from search_spaces.user_files import IMAGE, read_user_file
+from trainables.data.check.class_findings import class_findings
+from trainables.data.check.equal_files import equal_findings
+from trainables.data.check.file_findings import MIN_SIZE, file_findings
+from trainables.data.check.finding import Finding, Severity, finding, in_order
+from trainables.data.check.inspection import SKETCH, Inspected, inspect_all
+from trainables.data.check.listing import Entry, Listing, list_folders, list_manifest
+from trainables.data.check.near_findings import Features, near_findings
+from trainables.data.readers import SPLITS, open_configured, usual_settings
+from trainables.data_config import DataConfig
+
+Embed = Callable[[Sequence[Inspected], Callable[[Entry], bytes]], Features]
+"""Function from usable images, and how they are read, to their features (n, d)."""
+
+
+@dataclass(frozen=True)
+class DataCheck:
+    """DataCheck: a data set with all that was found in it."""
+
+    root: Path
+    """Folder that the paths are relative to."""
+
+    images: tuple[Inspected, ...]
+    """Images, sorted by path, with the splits that a sweep would give them."""
+
+    findings: tuple[Finding, ...]
+    """Findings, the gravest kinds first."""
+
+    means: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    """Mean image of each class, (SKETCH, SKETCH, 3)."""
+
+    has_features: bool = False
+    """True where near-duplicates were confirmed by features, and labels and splits compared by them."""
+
+    @property
+    def is_refused(self) -> bool:
+        """True where a sweep would refuse the data set."""
+        return any(found.severity is Severity.REFUSED for found in self.findings)
+
+    @property
+    def usable(self) -> tuple[Inspected, ...]:
+        """Images that can be decoded."""
+        return tuple(image for image in self.images if image.fault is None)
+
+
+def check_data(
+    data: DataConfig,
+    *,
+    min_size: int = MIN_SIZE,
+    embed: Embed | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> DataCheck:
+    """Look at every file of a data set, and return all findings; nothing of it is changed.
+
+    `embed` gives frozen features. `on_progress(done, total)` is called for the images decoded. Raises InvalidInput
+    where there is no data set to look at: no folder, no table, no image.
+    """
+    listing = _listing(data)
+    if not listing.entries:
+        raise InvalidInput(
+            f"{data.manifest or data.root}: a data set must hold images, got none; name the folder with the images"
+            f"{_first_reason(listing)}"
+        )
+
+    def read(entry: Entry) -> bytes:
+        return read_user_file(listing.root / entry.path, IMAGE)
+
+    images: list[Inspected] = []
+    sums: defaultdict[str, npt.NDArray[np.uint32]] = defaultdict(lambda: np.zeros((SKETCH, SKETCH, 3), np.uint32))
+    for image, sketch in inspect_all(listing.entries, read, data.max_pixels):
+        images.append(image)
+        if sketch is not None:
+            sums[image.entry.label] += sketch
+        on_progress(len(images), len(listing.entries))
+    counts = Counter(image.entry.label for image in images if image.fault is None)
+    means = {label: (total // counts[label]).astype(np.uint8) for label, total in sorted(sums.items())}
+    found = [*listing.findings, *class_findings(listing)]
+    divided, verdict = _divided(data, images)
+    has_reason = any(each.severity is Severity.REFUSED for each in found)
+    found += [each for each in verdict if each.severity is not Severity.REFUSED or not has_reason]
+    features = None if embed is None else embed([image for image in divided if image.fault is None], read)
+    found += file_findings(divided, min_size, skips_bad=data.on_bad_image == "skip")
+    found += equal_findings(divided, are_allowed="duplicates" in data.allow)
+    found += near_findings(divided, features)
+    return DataCheck(listing.root, tuple(divided), in_order(found), means, features is not None)
+
+
+def _listing(data: DataConfig) -> Listing:
+    if data.manifest is not None:
+        return list_manifest(data.root, data.manifest, data.splits, divided=data.split is not None)
+    if not data.root.is_dir():
+        got = "a file" if data.root.exists() else "nothing there"
+        raise InvalidInput(f"{data.root}: must be a folder of images, got {got}; check the path")
+    return list_folders(data.root, data.splits)
+
+
+def _first_reason(listing: Listing) -> str:
+    """Return the first thing found in place of images, for a message."""
+    return f" (found: {listing.findings[0].detail})" if listing.findings else ""
+
+
+def _divided(data: DataConfig, images: Sequence[Inspected]) -> tuple[list[Inspected], list[Finding]]:
+    """Return the images with the splits that a sweep gives them, and what it says of the data set as a whole."""
+    where = [str(data.manifest or data.root)]
+    try:
+        dataset = open_configured(data)
+        if dataset.undivided is None:
+            return list(images), []
+        digests = {image.entry.path: image.digest for image in images if image.fault is None}
+        skipped = {"train": {image.entry.path: image.fault.message for image in images if image.fault is not None}}
+        dataset = dataset.examined(digests, skipped)
+    except InvalidInput as error:
+        if data.manifest is None and data.split is None and _needs_split(data.root):
+            return list(images), [finding("not_split", where, "one folder per class, in no split")]
+        return list(images), [finding("layout", where, str(error))]
+    splits = {sample.path: split for split in SPLITS for sample in dataset.splits.get(split, ())}
+    return [
+        image._replace(entry=image.entry._replace(split=splits.get(image.entry.path, image.entry.split)))
+        for image in images
+    ], []
+
+
+def _needs_split(root: Path) -> bool:
+    try:
+        return "split" in usual_settings(root)
+    except InvalidInput:
+        return False
