@@ -388,7 +388,7 @@ def test_no_test_folder_shadows_a_room() -> None:
 
 
 WITHOUT_MIRROR: dict[str, str] = {
-    "trainables/data/check/class_findings.py": "tests/trainables/data/check/test_check.py: plants what is wrong with classes",
+    "trainables/data/check/class_findings.py": "tests/trainables/data/check/test_check.py: plants odd classes",
     "trainables/data/check/equal_files.py": "tests/trainables/data/check/test_check.py: plants equal files",
     "trainables/data/check/file_findings.py": "tests/trainables/data/check/test_check.py: plants odd files",
     "trainables/data/check/finding.py": "tests/trainables/data/check/test_check.py: holds fields alone",
