@@ -131,13 +131,13 @@ def decoding_fault(data: bytes, name: str, max_pixels: int) -> str | None:
     return None
 
 
-def decode_small(data: bytes, side: int, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image | None:
+def decode_small(data: bytes, side: int) -> Image.Image | None:
     """Decode the image as `decode` does, but a JPEG at the least of its scales that keeps `side` pixels per side.
 
     Returns None for an image that cannot be decoded.
     """
     try:
-        return decode_with_facts(data, "", max_pixels, side)[0]
+        return decode_with_facts(data, "", side=side)[0]
     except InvalidInput:  # the decoding of all images names it
         return None
 

@@ -118,8 +118,10 @@ def _divided(data: DataConfig, images: Sequence[Inspected]) -> tuple[list[Inspec
         if dataset.undivided is None:
             return list(images), []
         digests = {image.entry.path: image.digest for image in images if image.fault is None}
+        seen = [(image.entry.path, image.measures) for image in images]
+        hashes = {path: each.hash for path, each in seen if each is not None and each.hash is not None}
         skipped = {"train": {image.entry.path: image.fault.message for image in images if image.fault is not None}}
-        dataset = dataset.examined(digests, skipped)
+        dataset = dataset.examined(digests, skipped, hashes)
     except InvalidInput as error:
         if data.manifest is None and data.split is None and _needs_split(data.root):
             return list(images), [finding("not_split", where, "one folder per class, in no split")]

@@ -4,7 +4,6 @@ import numpy as np
 from PIL import Image
 
 from trainables.data.decode import decode_small
-from trainables.data_config import DEFAULT_MAX_PIXELS
 
 _SIDE, _LOW = 32, 8
 
@@ -32,7 +31,7 @@ def perceptual_hash(image: Image.Image) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
-def hash_of_file(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> int | None:
+def hash_of_file(data: bytes) -> int | None:
     """Compute the perceptual hash of an image from the bytes of its file; None where it cannot be decoded."""
-    image = decode_small(data, HASHED_SIDE, max_pixels)
+    image = decode_small(data, HASHED_SIDE)
     return None if image is None else perceptual_hash(image)
