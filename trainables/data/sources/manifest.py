@@ -47,7 +47,7 @@ def manifest_entries(
                 f"{manifest}:{row.line}: label must not be empty, got {shown(row.label)}; "
                 f"name the class of {row.path}, or remove the row"
             )
-        entries.setdefault(split, []).append((manifestmanifest_path(root, manifest, row), row.label))
+        entries.setdefault(split, []).append((manifest_path(root, manifest, row), row.label))
     _check_files(root, manifest, [path for pairs in entries.values() for path, _ in pairs])
     return entries
 
