@@ -164,8 +164,7 @@ class Leaderboard:
     """Linear probe of each architecture, best first, where the run has them."""
 
     problems: tuple[str, ...] = ()
-    """Sentences for the reader: files that could not be used, whose trials are missing; runs that do not compare;
-    images that were left out."""
+    """Sentences on files that could not be used, runs that do not compare, images left out, equal or alike."""
 
     fingerprint: str | None = None
     """Fingerprint of the data; None where it is not known."""
@@ -192,7 +191,8 @@ class Leaderboard:
         rows = tuple(ProbeEntry(name, value) for name, value in probes)
         remark = skipped_remark(record.skipped_images)
         left_out = () if remark is None else (f"{ledger.run.root}: {remark}; run.json names them",)
-        board = replace(board, entries=tuple(probed), probes=rows, problems=(*ledger.problems, *left_out))
+        problems = (*ledger.problems, *left_out, *(f"{ledger.run.root}: {each}" for each in record.data_remarks))
+        board = replace(board, entries=tuple(probed), probes=rows, problems=problems)
         return replace(board, fingerprint=record.fingerprint, metrics_version=record.metrics_version)
 
     @classmethod

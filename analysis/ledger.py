@@ -89,6 +89,9 @@ class RunRecord(BaseModel):
     skipped_images: dict[str, dict[str, str]] = Field(default_factory=dict)
     """Images left out as they cannot be decoded (`data.on_bad_image: skip`): their errors by path, by split."""
 
+    data_remarks: tuple[str, ...] = ()
+    """Sentences on images that are equal or alike in two splits or under two labels, without names."""
+
     trials_planned: int = Field(ge=0)
     """Number of trials that the sweep asked for."""
 

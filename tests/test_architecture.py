@@ -396,6 +396,7 @@ WITHOUT_MIRROR: dict[str, str] = {
     "trainables/data/check/listing.py": "tests/trainables/data/check/test_check.py: lists any tree",
     "trainables/data/check/measures.py": "tests/trainables/data/check/test_check.py: plants dark and blurred images",
     "trainables/data/check/near_findings.py": "tests/trainables/data/check/test_check.py: plants near-duplicates",
+    "trainables/data/check/near_groups.py": "tests/trainables/data/check/test_check.py: plants near-duplicates",
     "trainables/data/check/records.py": "tests/orchestrator/commands/data/test_check.py: reads what is written",
     "orchestrator/terminal/findings_text.py": "tests/orchestrator/commands/data/test_check.py: reads the lines",
     "trainables/loop/frozen_backbone.py": "tests/trainables/loop/test_head_learner.py: trains classifiers on it",

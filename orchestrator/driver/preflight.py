@@ -17,6 +17,7 @@ from search_spaces.permissions import check_folder
 from search_spaces.shell import thaw_command
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, Progress, decode_rest, load_arrays
+from trainables.data_config import DataConfig
 from trainables.estimate.order_check import check_order
 from trainables.loop.probe_head import check_linear_head
 from trainables.loop.teacher import foreign_teacher_remark, open_teacher, teacher_file
@@ -38,21 +39,28 @@ def preflight(spec: SweepSpec, on_progress: Progress | None = None) -> Arrays:
     check_fresh(spec.run_root)
     warm_start.records(spec.problem)
     # A bad image of test would otherwise end `retrain` and `evaluate`, after all the training.
-    return check_inputs(spec, on_progress, splits=None)
+    return check_inputs(spec, on_progress, splits=None, is_new=True)
 
 
 def check_inputs(
-    spec: SweepSpec, on_progress: Progress | None = None, splits: Sequence[str] | None = ("train", "val")
+    spec: SweepSpec,
+    on_progress: Progress | None = None,
+    splits: Sequence[str] | None = ("train", "val"),
+    *,
+    is_new: bool = False,
 ) -> Arrays:
     """Open and decode the data, build every model of the space once with its weights, and try every plan on it.
 
     Decoded are `splits`, None: all that the data set has. The packages of the trackers are checked first. Weights that
-    are matched by order are measured with a linear probe.
+    are matched by order are measured with a linear probe. A sweep `is_new` unless its run has begun before: equal files
+    that `data.allow` does not name are refused then.
     """
     cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
     check_trackers(spec.tracking)
     check_folder("storage.cache_dir", cache)
     arrays = load_arrays(spec.data, cache, splits, on_progress, budget)
+    if is_new:
+        _check_duplicates(spec.data, arrays)
     decode_rest(arrays, on_progress)
     by_model: dict[tuple[str, Path | None, str, str], list[TrialConfig]] = {}
     for config in spec.corner_configs():
@@ -64,6 +72,17 @@ def check_inputs(
     for configs in by_model.values():
         check_order(configs[0], cache, budget)
     return replace(arrays, remarks=(*arrays.remarks, *remarks))
+
+
+def _check_duplicates(data: DataConfig, arrays: Arrays) -> None:
+    """Raise InvalidInput where equal files lie in two splits or under two labels, and are not allowed."""
+    if arrays.duplicates is None or "duplicates" in data.allow:
+        return
+    source = data.manifest or data.root
+    raise InvalidInput(
+        f"{source}: no image may lie in two splits or under two labels, got: {arrays.duplicates}. Look at them with "
+        f"`{thaw_command('data', 'check', source)}` and remove them, or set `data.allow: [duplicates]`"
+    )
 
 
 def _teacher_remarks(spec: SweepSpec, arrays: Arrays) -> list[str]:

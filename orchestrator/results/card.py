@@ -141,6 +141,8 @@ def _data(facts: CardFacts) -> Iterator[str]:
     if skipped:
         left_out = ", ".join(f"{count} of {split}" for split, count in skipped.items())
         yield f"Left out because they cannot be decoded: {left_out}."
+    for remark in facts.record.data_remarks:
+        yield f"{remark[:1].upper()}{remark[1:]}."
 
 
 def _quality(facts: CardFacts, measured: Mapping[str, Any] | None) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from rich.markup import escape
 
 from search_spaces.terminal_text import without_controls
-from trainables.data.check.finding import KINDS, Finding, Severity
+from trainables.data.check.finding import FINDING_KINDS, Finding, Severity
 
 _STYLES = {Severity.REFUSED: "bold red", Severity.WARNING: "yellow", Severity.NOTE: "dim"}
 _NAMED = 2
@@ -23,12 +23,12 @@ def findings_lines(findings: Sequence[Finding]) -> Iterator[str]:
     for (kind, severity), own in by_kind.items():
         style = _STYLES[severity]
         head = f"[{style}]{severity.value:<8}[/{style}]{len(own):>{width},}  {escape(_title(kind, own))}"
-        yield f"{head}: {escape(_example(own[0]))}; [bold]{escape(KINDS[kind].advice)}[/bold]"
+        yield f"{head}: {escape(_example(own[0]))}; [bold]{escape(FINDING_KINDS[kind].advice)}[/bold]"
 
 
 def _title(kind: str, findings: Sequence[Finding]) -> str:
     """Return the title of a kind, for files left out with the most frequent reasons."""
-    title = KINDS[kind].title
+    title = FINDING_KINDS[kind].title
     if kind != "left_out":
         return title
     reasons = Counter(each.detail for each in findings).most_common(_REASONS)

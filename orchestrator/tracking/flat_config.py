@@ -24,6 +24,7 @@ _APPLIES: Mapping[str, Callable[[TrialConfig], bool]] = {
     "mixing_alpha": lambda config: config.mixing != "none",
     "weights_layout": lambda config: config.weights_layout != "by_name",
     **dict.fromkeys(("teacher", "teacher_weight", "teacher_temperature"), lambda config: config.teacher != "none"),
+    "data_allow": lambda config: bool(config.data.allow),
     "min_delta": lambda config: config.patience is not None,
 }
 

@@ -120,6 +120,8 @@ class SweepSummary:
             best = self.confirmation.finalists[0]
             values |= {"confirm/trial": best.trial_id, "confirm/mean": best.mean, "confirm/seeds": len(best.values)}
             values |= {"confirm/is_best": "yes" if self.confirmation.winner is not None else "not told apart"}
+        if self.best is not None and (remarks := Ledger(self.run).read_run().data_remarks):
+            values["data/remarks"] = "; ".join(remarks)
         if self.model is not None:
             # Below the run, which may be moved and copied.
             values["export/model"] = f"{self.model.parent.name}/{self.model.name}"

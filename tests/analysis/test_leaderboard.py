@@ -205,6 +205,8 @@ def test_from_run(tmp_path: Path) -> None:
     board = Leaderboard.from_run(run)
     assert [entry.skipped_images for entry in board.entries] == [2, 2]
     assert "images that cannot be decoded are left out (data.on_bad_image: skip): 2 of train" in board.problems[0]
+    ledger.update_run(skipped_images={}, data_remarks=("some images are the same",))
+    assert Leaderboard.from_run(run).problems == (f"{run.root}: some images are the same",)
 
 
 def test_light_to_import() -> None:

@@ -33,7 +33,7 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for index in range(count):
                 path = root / split / name / f"{index}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                Image.new("RGB", (32, 32), (shade * 200, index * 20, 0)).save(path)
+                Image.new("RGB", (32, 32), (shade * 200, index * 20, count)).save(path)
     return root
 
 

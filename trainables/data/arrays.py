@@ -84,6 +84,12 @@ class Arrays:
     remarks: tuple[str, ...] = ()
     """Sentences about what the user may not know of the data set: of its files, its classes and their content."""
 
+    duplicates: str | None = None
+    """That of the remarks which is about equal bytes under two labels or in two splits; None without any."""
+
+    near: str | None = None
+    """That of the remarks which is about near-duplicates in two splits; None without any."""
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names; the label of a sample is an index into them."""
@@ -121,7 +127,8 @@ def load_arrays(
             faults |= error.faults
     if faults:
         raise BadImages(faults)
-    return Arrays(dataset, content.fingerprints, opened, (*dataset.remarks, *content.remarks))
+    remarks = (*dataset.remarks, *content.remarks)
+    return Arrays(dataset, content.fingerprints, opened, remarks, content.duplicates, content.near)
 
 
 def open_used(data: DataConfig, cache: Path) -> Dataset:

@@ -15,7 +15,7 @@ from PIL import __version__ as pillow_version
 
 from search_spaces.errors import InvalidInput
 from trainables.data.check.perceptual_hash import hash_of_file
-from trainables.data.content_remarks import File, content_remarks, skipped_remark
+from trainables.data.content_remarks import File, black_remark, equal_remark, near_remark, skipped_remark
 from trainables.data.decode import decoding_fault, largest_of_sixteen_bits
 from trainables.data.preprocess import PREPROCESSING_VERSION
 from trainables.data.readers import Dataset, Sample
@@ -66,8 +66,13 @@ class Content:
     """Names of the content."""
 
     remarks: tuple[str, ...]
-    """Sentences about the bytes: images skipped, equal ones under two labels or in two splits, values that will look
-    black."""
+    """Sentences about the bytes: images skipped, equal or alike in two splits or under two labels, or almost black."""
+
+    duplicates: str | None = None
+    """That of the remarks which is about equal bytes; None without any."""
+
+    near: str | None = None
+    """That of the remarks which is about near-duplicates in two splits; None without any."""
 
 
 def examine_content(
@@ -98,7 +103,8 @@ def examine_content(
     # Only a shortcut: where it cannot be written, the next call reads the images again.
     with contextlib.suppress(OSError):
         read = {name: getattr(result.dataset, name) for name in ("digests", "skipped", "hashes")}
-        found = {"root": str(dataset.root.resolve()), **read, "remarks": result.remarks}
+        said = {name: getattr(result, name) for name in ("remarks", "duplicates", "near")}
+        found = {"root": str(dataset.root.resolve()), **read, **said}
         _remember(shortcut, {**asdict(result.fingerprints), **found})
     return result
 
@@ -144,7 +150,9 @@ def _read_content(dataset: Dataset, decoded_to: int | None, on_progress: Callabl
     used = dataset.examined(digests, skipped, hashes)
     # Of images that are divided, others may be in another split by now.
     files = [known[path]._replace(split=split, label=label) for path, split, label, _ in _files(used)]
-    return Content(used, _fingerprints(files), (*filter(None, [skipped_remark(skipped)]), *content_remarks(files)))
+    duplicates, near = equal_remark(files), near_remark(files)
+    remarks = filter(None, [skipped_remark(skipped), duplicates, near, black_remark(files)])
+    return Content(used, _fingerprints(files), tuple(remarks), duplicates, near)
 
 
 def _fingerprints(files: Sequence[File]) -> Fingerprints:
@@ -180,12 +188,12 @@ def _recall(shortcut: Path, dataset: Dataset) -> Content | None:
         trained, measured, stored = (record[field.name] for field in fields(Fingerprints))
         hashes = {path: int(number) for path, number in record["hashes"].items()}
         used = dataset.examined(dict(record["digests"]), record["skipped"], hashes)
-        remarks = tuple(map(str, record["remarks"]))
+        remarks, duplicates, near = tuple(map(str, record["remarks"])), record["duplicates"], record["near"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     given = [trained, stored] + ([] if measured is None else [measured])
     is_whole = all(isinstance(value, str) and len(value) == 64 for value in given)
-    return Content(used, Fingerprints(trained, measured, stored), remarks) if is_whole else None
+    return Content(used, Fingerprints(trained, measured, stored), remarks, duplicates, near) if is_whole else None
 
 
 def _remember(shortcut: Path, record: Mapping[str, Any]) -> None:

@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,8 +26,8 @@ def config(architecture: str, **changes: object) -> TrialConfig:
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Two classes, two splits, four grey images."""
-    for split in ("train", "val"):
-        for shade, name in ((0, "night"), (255, "day")):
+    for number, split in enumerate(("train", "val")):
+        for shade, name in ((number, "night"), (255 - number, "day")):
             path = tmp_path / "photos" / split / name / "one.png"
             path.parent.mkdir(parents=True)
             Image.fromarray(np.full((32, 32, 3), shade, np.uint8)).save(path)
@@ -176,3 +177,13 @@ def test_what_no_trial_could_use_is_refused(
     with pytest.raises(InvalidInput, match=message):
         preflight(spec)
     assert not spec.run_root.exists()
+
+
+def test_equal_files_are_refused_in_a_new_sweep_alone(photos: Path, small_spec: Callable[..., SweepSpec]) -> None:
+    shutil.copy(photos / "train" / "day" / "one.png", photos / "val" / "day" / "again.png")
+    spec = small_sweep(photos, small_spec)
+    with pytest.raises(InvalidInput, match=r"1 in both train and val; .*`thaw data check .*`.* `data.allow: \[dupl"):
+        preflight(spec)
+    assert check_inputs(spec).duplicates is not None, "a run that has begun goes on"
+    data = {"root": "photos", "image_size": 32, "allow": ["duplicates"]}
+    assert "byte for byte" in str(preflight(small_sweep(photos, small_spec, data=data)).duplicates)

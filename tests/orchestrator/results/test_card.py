@@ -43,6 +43,7 @@ def facts(tmp_path: Path, small_spec: Callable[..., SweepSpec], trial: Trial) ->
         sample_counts={},
         versions={},
         skipped_images={"train": {"photos/odd.jpg": "no image"}},
+        data_remarks=("some images are the same byte for byte",),
     )
     Ledger(run).write_run(record)
     winner = trial("0001", [0.5, 0.75], Status.COMPLETED, {"lr": 0.01})
@@ -88,6 +89,7 @@ def test_a_retrained_winner_has_the_values_of_the_test_split(facts: CardFacts) -
     assert "| c\\<d | 2 | 1 | 2 |" in card
     assert "Fewer than 30 test images" in card
     assert "Left out because they cannot be decoded: 1 of train." in card
+    assert "Some images are the same byte for byte." in card
 
 
 def test_without_a_retraining_the_card_says_that_its_values_are_too_good(facts: CardFacts) -> None:

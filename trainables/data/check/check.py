@@ -15,12 +15,13 @@ from trainables.data.check.equal_files import equal_findings
 from trainables.data.check.file_findings import MIN_SIZE, file_findings
 from trainables.data.check.finding import Finding, Severity, finding, in_order
 from trainables.data.check.inspection import SKETCH, Inspected, inspect_all
-from trainables.data.check.listing import Entry, Listing, list_folders, list_manifest
-from trainables.data.check.near_findings import Features, near_findings
+from trainables.data.check.listing import ListedImage, Listing, list_folders, list_manifest
+from trainables.data.check.near_findings import near_findings
+from trainables.data.check.near_groups import Features
 from trainables.data.readers import SPLITS, open_configured, usual_settings
 from trainables.data_config import DataConfig
 
-Embed = Callable[[Sequence[Inspected], Callable[[Entry], bytes]], Features]
+Embed = Callable[[Sequence[Inspected], Callable[[ListedImage], bytes]], Features]
 """Function from usable images, and how they are read, to their features (n, d)."""
 
 
@@ -73,7 +74,7 @@ def check_data(
             f"{_first_reason(listing)}"
         )
 
-    def read(entry: Entry) -> bytes:
+    def read(entry: ListedImage) -> bytes:
         return read_user_file(listing.root / entry.path, IMAGE)
 
     images: list[Inspected] = []

@@ -34,7 +34,7 @@ _REFUSED, _WARNING, _NOTE = Severity.REFUSED, Severity.WARNING, Severity.NOTE
 _FIX = "replace or remove them; `--fix` leaves them out"
 _LOOK = "look at them on the page"
 
-KINDS = {
+FINDING_KINDS = {
     "layout": FindingKind(_REFUSED, "layout that a sweep refuses", "follow the message"),
     "no_access": FindingKind(_REFUSED, "folders and files that cannot be read", "change their permissions"),
     "missing": FindingKind(_REFUSED, "listed files that do not exist", "correct the paths, or remove the rows"),
@@ -83,7 +83,7 @@ class Finding:
     """Finding: one fault or peculiarity of a data set."""
 
     kind: str
-    """Key of `KINDS`."""
+    """Key of `FINDING_KINDS`."""
 
     severity: Severity
 
@@ -99,15 +99,15 @@ class Finding:
     @property
     def title(self) -> str:
         """Name of its kind."""
-        return KINDS[self.kind].title
+        return FINDING_KINDS[self.kind].title
 
 
 def finding(kind: str, files: Iterable[str], detail: str, score: float | None = None) -> Finding:
     """Return a finding with the severity of its kind."""
-    return Finding(kind, KINDS[kind].severity, tuple(files), detail, score)
+    return Finding(kind, FINDING_KINDS[kind].severity, tuple(files), detail, score)
 
 
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return findings by kind, within a kind by score and file."""
-    places = {kind: place for place, kind in enumerate(KINDS)}
+    places = {kind: place for place, kind in enumerate(FINDING_KINDS)}
     return tuple(sorted(findings, key=lambda each: (places[each.kind], -(each.score or 0.0), each.files)))

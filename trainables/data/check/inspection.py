@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from search_spaces.errors import InvalidInput
-from trainables.data.check.listing import Entry
+from trainables.data.check.listing import ListedImage
 from trainables.data.check.measures import Measures, measure_photo
 from trainables.data.check.perceptual_hash import HASHED_SIDE
 from trainables.data.decode import ImageFacts, decode_with_facts
@@ -29,7 +29,7 @@ class Fault(NamedTuple):
     """Fault: reason why an image cannot be used."""
 
     kind: str
-    """Key of `KINDS`."""
+    """Key of `FINDING_KINDS`."""
 
     message: str
 
@@ -37,7 +37,7 @@ class Fault(NamedTuple):
 class Inspected(NamedTuple):
     """Inspected: one image of a data set, as its bytes are."""
 
-    entry: Entry
+    entry: ListedImage
 
     digest: str = ""
     """SHA-256 of its bytes; empty where they cannot be read."""
@@ -56,11 +56,11 @@ class Inspected(NamedTuple):
 
 
 Sketch = npt.NDArray[np.uint8]
-Read = Callable[[Entry], bytes]
+ReadImage = Callable[[ListedImage], bytes]
 
 
 def inspect_all(
-    entries: Iterable[Entry], read: Read, max_pixels: int, workers: int | None = None
+    entries: Iterable[ListedImage], read: ReadImage, max_pixels: int, workers: int | None = None
 ) -> Iterator[tuple[Inspected, Sketch | None]]:
     """Yield each image as inspected, in order, with a small copy (SKETCH, SKETCH, 3) unless it has a fault.
 
@@ -82,11 +82,13 @@ def inspect_all(
                 future.cancel()
 
 
-def _inspect_some(entries: list[Entry], read: Read, max_pixels: int) -> list[tuple[Inspected, Sketch | None]]:
+def _inspect_some(
+    entries: list[ListedImage], read: ReadImage, max_pixels: int
+) -> list[tuple[Inspected, Sketch | None]]:
     return [inspect_one(entry, read, max_pixels) for entry in entries]
 
 
-def inspect_one(entry: Entry, read: Read, max_pixels: int) -> tuple[Inspected, Sketch | None]:
+def inspect_one(entry: ListedImage, read: ReadImage, max_pixels: int) -> tuple[Inspected, Sketch | None]:
     """Read and decode one image."""
     try:
         data = read(entry)

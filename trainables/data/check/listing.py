@@ -27,8 +27,8 @@ _STRAY = "outside a class folder"
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
 
 
-class Entry(NamedTuple):
-    """Entry: one image file of a data set."""
+class ListedImage(NamedTuple):
+    """ListedImage: one image file of a data set."""
 
     path: str
     """Relative to the root, with forward slashes."""
@@ -47,7 +47,7 @@ class Listing:
     root: Path
     """Folder that the paths are relative to."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ListedImage, ...]
     """Images, sorted by path."""
 
     findings: tuple[Finding, ...]
@@ -79,7 +79,7 @@ def list_folders(root: Path, splits: Sequence[str] = SPLITS) -> Listing:
         return Listing(root, tuple(sorted(walk.entries(None, classes, classes))), tuple(walk.found))
     homes = {folder: walk.classes(folder) for folders in divided.values() for folder in folders}
     fence = [*homes, *(folder for own in homes.values() for folder in own)]
-    entries: list[Entry] = []
+    entries: list[ListedImage] = []
     names: dict[str, frozenset[str]] = {}
     for split in splits:
         own = [folder for home in divided.get(split, ()) for folder in homes[home]]
@@ -95,7 +95,7 @@ def list_manifest(root: Path, manifest: Path, splits: Sequence[str] = SPLITS, *,
         rows, has_splits = manifest_rows(manifest, divided=divided), not divided
     except InvalidInput:
         rows, has_splits = manifest_rows(manifest, divided=True), False
-    entries: list[Entry] = []
+    entries: list[ListedImage] = []
     found: list[Finding] = []
     for row in rows:
         entry = _manifest_entry(root, manifest, row, found, has_splits=has_splits)
@@ -115,7 +115,7 @@ def _split(name: str) -> str:
 
 def _manifest_entry(
     root: Path, manifest: Path, row: ManifestRow, found: list[Finding], *, has_splits: bool
-) -> Entry | None:
+) -> ListedImage | None:
     split = _split(row.split) if has_splits else None
     where = f"line {row.line} of {manifest.name}"
     try:
@@ -130,7 +130,7 @@ def _manifest_entry(
     elif row.label.lower() in NO_LABELS:
         found.append(finding("layout", [path], f"no label in {where}"))
     else:
-        return Entry(path, split, row.label)
+        return ListedImage(path, split, row.label)
     return None
 
 
@@ -155,12 +155,12 @@ class _Walk:
                 classes.append(folder / entry.name)
         return sorted(classes)
 
-    def entries(self, split: str | None, classes: Sequence[Path], fence: Collection[Path]) -> Iterator[Entry]:
+    def entries(self, split: str | None, classes: Sequence[Path], fence: Collection[Path]) -> Iterator[ListedImage]:
         """Yield the images of classes; a link to a folder in or around `fence` is left out."""
         homes = {folder.resolve() for folder in fence}
         for folder in classes:
             for path in self._images_below(folder, homes):
-                yield Entry(self._name(path), split, folder.name)
+                yield ListedImage(self._name(path), split, folder.name)
 
     def is_folder(self, entry: os.DirEntry[str]) -> bool:
         """Return whether an entry is a folder, or a link to one."""
