@@ -358,7 +358,7 @@ def constants(entries: Iterable[Entry]) -> dict[str, Any]:
 def _defaults(config: TrialConfig) -> dict[str, Any]:
     sections = (("", TrialConfig), ("data.", DataConfig), ("objective.", Objective))
     values = {
-        f"{prefix}{name}": field.default
+        f"{prefix}{name}": [*field.default] if isinstance(field.default, tuple) else field.default
         for prefix, model in sections
         for name, field in model.model_fields.items()
         if not field.is_required()

@@ -388,6 +388,9 @@ def test_no_test_folder_shadows_a_room() -> None:
 
 
 WITHOUT_MIRROR: dict[str, str] = {
+    "analysis/data_page/page.py": "tests/orchestrator/commands/data/test_check.py: writes the page of odd data",
+    "analysis/data_page/sections.py": "tests/orchestrator/commands/data/test_check.py: writes the page of odd data",
+    "trainables/data/check/clean_manifest.py": "tests/orchestrator/commands/data/test_check.py: reads the manifest",
     "trainables/data/check/class_findings.py": "tests/trainables/data/check/test_check.py: plants odd classes",
     "trainables/data/check/equal_files.py": "tests/trainables/data/check/test_check.py: plants equal files",
     "trainables/data/check/file_findings.py": "tests/trainables/data/check/test_check.py: plants odd files",

@@ -1,5 +1,6 @@
 """Command data check: everything that is wrong with a data set, at once."""
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,13 +16,20 @@ from orchestrator.commands.options import (
     output,
     print_json,
     prose,
+    warn_of,
     writing,
 )
 from search_spaces.errors import InvalidInput
 from search_spaces.paths import as_path
 
 if TYPE_CHECKING:
-    from trainables.data.check.check import DataCheck
+    from collections.abc import Sequence
+
+    from orchestrator.spec.sections import Storage
+    from trainables.data.check.check import DataCheck, Embed
+    from trainables.data.check.inspection import Inspected, ReadImage
+    from trainables.data.check.near_groups import Features
+    from trainables.data.lazy_images import Pixels
     from trainables.data_config import DataConfig
 
 _SourceArgument = Annotated[
@@ -41,6 +49,16 @@ _OutOption = Annotated[
     ),
 ]
 _SizeOption = Annotated[int, typer.Option(min=1, help="Pixels of the shorter side below which an image is small.")]
+_WeightsOption = Annotated[
+    Path | None,
+    typer.Option(
+        parser=as_path,
+        metavar="DIR",
+        help="Folder of <architecture>.safetensors, whose features confirm near-duplicates and rank labels; by default "
+        "data.weights_dir of a sweep file.",
+        show_default=False,
+    ),
+]
 _SHEETS = (".yaml", ".yml", ".json")
 
 
@@ -48,46 +66,86 @@ def check(
     source: _SourceArgument,
     set_: SetOption = None,
     out: _OutOption = Path(),
+    weights: _WeightsOption = None,
     min_size: _SizeOption = 64,
+    fix: Annotated[
+        bool,
+        typer.Option(
+            "--fix", help="Write clean.csv, a manifest of what a sweep can use, and excluded.csv with reasons."
+        ),
+    ] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Look for everything that is wrong with a data set: files, duplicates, classes, splits. It changes nothing.
 
     Exit code 0: clean, or warnings; 1: findings that a sweep refuses; 2: it could not look.
     """
+    from analysis.data_page.page import render_data_page
     from orchestrator.terminal.findings_text import findings_lines
     from trainables.data.check.check import check_data
     from trainables.data.check.records import check_json, findings_csv
 
-    data = _data(source, set_ or [])
+    data, storage = _data(source, set_ or [])
+    if weights is not None:
+        data = data.model_copy(update={"weights_dir": weights})
     _check_outside(out, data.root)
+    embed = None if data.weights_dir is None else _embedding(data, storage)
     with decoding_bar() as on_decoding:
-        found = check_data(data, min_size=min_size, on_progress=on_decoding)
+        found = check_data(data, min_size=min_size, embed=embed, on_progress=on_decoding)
     with writing("--out", out):
         out.mkdir(parents=True, exist_ok=True)
         (out / "findings.csv").write_text(findings_csv(found), encoding="utf-8", errors="backslashreplace")
+        (out / "data.html").write_text(render_data_page(found, data.max_pixels), encoding="utf-8")
+        kept = _write_manifest(found, out) if fix else None
     if format is Format.JSON:
         print_json(check_json(found))
     else:
         for line in findings_lines(found.findings):
             prose(output, line)
         _tell(found, out)
+    if kept is not None:
+        _tell_fixed(found, out, kept)
     if found.is_refused:
         raise typer.Exit(1)
 
 
-def _data(source: Path, overrides: list[str]) -> "DataConfig":
+def _data(source: Path, overrides: list[str]) -> "tuple[DataConfig, Storage]":
     """Return the settings of the data that a folder, a manifest or a sweep file names."""
     from orchestrator.spec.loading import load_data
+    from orchestrator.spec.sections import Storage
     from trainables.data_config import DataConfig
 
     if source.suffix.lower() in _SHEETS and not source.is_dir():
-        return load_data(source, overrides)[0].data
+        config, storage = load_data(source, overrides)
+        return config.data, storage
     if overrides:
         raise InvalidInput(f"--set: overrides a key of a sweep file, got {source}; name a sweep file, or leave it out")
     if source.is_file():
-        return DataConfig(root=source.parent, manifest=source)
-    return DataConfig(root=source)
+        return DataConfig(root=source.parent, manifest=source), Storage()
+    return DataConfig(root=source), Storage()
+
+
+def _embedding(data: "DataConfig", storage: "Storage") -> "Embed":
+    """Return the function that computes the features of images with the weights at hand."""
+    from orchestrator.spec.sections import cache_budget
+    from trainables.data.node_cache import NodeCache
+    from trainables.data.preprocess import load_image
+    from trainables.estimate.photo_features import photo_features, probe_architecture
+    from trainables.storage.folders import cache_folder
+
+    cache = NodeCache(cache_folder(storage.cache_dir), cache_budget(storage.cache_budget))
+    if data.weights_dir is not None:
+        probe_architecture(data.weights_dir)  # refused before the images are decoded
+
+    def embed(images: "Sequence[Inspected]", read: "ReadImage") -> "Features":
+        def decode(index: int) -> "Pixels":
+            entry = images[index].entry
+            return load_image(read(entry), entry.path, data.image_size, data.resize_mode, data.max_pixels)
+
+        identity = hashlib.sha256("".join(image.digest for image in images).encode()).hexdigest()
+        return photo_features(data, len(images), decode, identity, cache)
+
+    return embed
 
 
 def _check_outside(out: Path, root: Path) -> None:
@@ -105,4 +163,31 @@ def _tell(found: "DataCheck", out: Path) -> None:
     verdict = "a sweep would refuse this data" if found.is_refused else "a sweep would begin with this data"
     if not found.has_features:
         counts += "; without --weights: only near-duplicates that are sure, no labels to look at"
-    prose(errors, f"\n{counts}\n{verdict}\nwrote {escaped(out / 'findings.csv')}")
+    prose(errors, f"\n{counts}\n{verdict}\nwrote {escaped(out / 'data.html')} and findings.csv")
+
+
+def _write_manifest(found: "DataCheck", out: Path) -> int:
+    """Write clean.csv and excluded.csv; return the number of images that are kept."""
+    from trainables.data.check.clean_manifest import clean_manifest, excluded_csv, manifest_csv
+
+    kept, excluded = clean_manifest(found)
+    (out / "clean.csv").write_text(manifest_csv(kept), encoding="utf-8", errors="backslashreplace")
+    (out / "excluded.csv").write_text(excluded_csv(found, excluded), encoding="utf-8", errors="backslashreplace")
+    return len(kept)
+
+
+def _tell_fixed(found: "DataCheck", out: Path, kept: int) -> None:
+    """Print how the clean manifest is used, and what a sweep would still refuse of it."""
+    from trainables.data.readers import SPLITS, open_dataset
+    from trainables.data_config import SplitShares
+
+    has_splits = any(image.entry.split is not None for image in found.images)
+    left = len(found.images) - kept
+    prose(
+        errors, f"wrote {escaped(out / 'clean.csv')} with {kept:,} images, and excluded.csv with {left:,} and reasons"
+    )
+    prose(errors, f"use it: data: {{root: {escaped(found.root)}, manifest: {escaped(out / 'clean.csv')}}}")
+    try:
+        open_dataset(found.root, out / "clean.csv", SPLITS, None if has_splits else SplitShares())
+    except InvalidInput as error:
+        warn_of([f"clean.csv cannot be used yet: {error}"])

@@ -15,9 +15,11 @@ from trainables.data.check.equal_files import equal_findings
 from trainables.data.check.file_findings import MIN_SIZE, file_findings
 from trainables.data.check.finding import Finding, Severity, finding, in_order
 from trainables.data.check.inspection import SKETCH, Inspected, inspect_all
+from trainables.data.check.label_findings import label_findings
 from trainables.data.check.listing import ListedImage, Listing, list_folders, list_manifest
 from trainables.data.check.near_findings import near_findings
 from trainables.data.check.near_groups import Features
+from trainables.data.check.shift_findings import shift_findings
 from trainables.data.readers import SPLITS, open_configured, usual_settings
 from trainables.data_config import DataConfig
 
@@ -94,6 +96,10 @@ def check_data(
     found += file_findings(divided, min_size, skips_bad=data.on_bad_image == "skip")
     found += equal_findings(divided, are_allowed="duplicates" in data.allow)
     found += near_findings(divided, features)
+    usable = [image for image in divided if image.fault is None]
+    found += shift_findings(usable, features)
+    if features is not None:
+        found += label_findings(usable, features)
     return DataCheck(listing.root, tuple(divided), in_order(found), means, features is not None)
 
 

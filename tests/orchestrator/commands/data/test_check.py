@@ -86,12 +86,49 @@ def test_a_manifest_and_a_sweep_file(photos, capsys):
     assert run(["data", "check", "sweep.yaml", "--set", "data.on_bad_image=skip"]) == 0
 
 
+def test_the_clean_manifest_is_read_unchanged_and_nothing_is_found_in_it(photos, capsys):
+    planted = plant(photos)
+    before = {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()}
+    assert run(["data", "check", "photos", "--fix", "--out", "found"]) == 1
+    assert "cannot be used yet" not in capsys.readouterr().err
+    excluded = {row["path"]: row["reason"] for row in rows(Path("found/excluded.csv"))}
+    kept = {row["path"] for row in rows(Path("found/clean.csv"))}
+    assert not kept & excluded.keys()
+    assert kept | excluded.keys() == {
+        path.relative_to(photos).as_posix() for path in before if path.suffix in (".jpg", ".png", ".webp")
+    }
+    for kind in ("no_image", "truncated", "too_large", "equal_labels"):
+        assert planted[kind] <= excluded.keys(), kind
+    for kind in ("equal", "equal_splits", "near_splits"):
+        assert len(planted[kind] - kept) == 3, kind
+    assert {path for path in excluded if path.startswith(("test/", "val/"))} == set(), "what is measured stays"
+    assert all(excluded.values())
+    assert {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()} == before
+    sweep = {"data": {"root": "photos", "manifest": "found/clean.csv"}, "trial": {}, "space": {}}
+    Path("sweep.yaml").write_text(dump_yaml(sweep))
+    assert run(["data", "check", "sweep.yaml", "--format", "json"]) == 0
+    kinds = json.loads(capsys.readouterr().out)["kinds"]
+    assert not kinds.keys() & {"equal", "equal_splits", "near_splits", "equal_labels", "truncated"}
+
+
+def test_the_page_holds_names_as_text(photos):
+    label = "<script>alert(1)</script>"
+    shutil.move(photos / "train" / "dog", photos / "train" / label.replace("/", "_"))
+    (photos / "train" / "cat" / "<b>$x$.jpg").write_bytes(b"")
+    assert run(["data", "check", "photos"]) == 1
+    page = Path("data.html").read_text()
+    assert "<script>alert" not in page
+    assert "&lt;b&gt;$x$.jpg" in page
+    assert "A sweep would refuse this data" in page
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["nowhere"], "nowhere: must be a folder of images, got nothing there"),
         (["empty"], "a data set must hold images, got none"),
         (["photos", "--out", "photos/found"], "--out: must be a folder outside the data"),
+        (["photos", "--weights", "empty"], "must hold <architecture>.safetensors of a timm model, got none"),
         (["photos", "--set", "data.root=x"], "--set: overrides a key of a sweep file"),
     ],
 )
