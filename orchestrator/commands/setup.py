@@ -5,10 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
+from orchestrator.commands.data.arguments import WeightsOption
 from orchestrator.commands.options import (
     AddressOption,
     Format,
     FormatOption,
+    decoding_bar,
     errors,
     escaped,
     output,
@@ -17,6 +19,7 @@ from orchestrator.commands.options import (
     warn_of,
     writing,
 )
+from search_spaces.documents import parse_yaml
 from search_spaces.errors import InvalidInput, ThawError
 from search_spaces.paths import as_path
 from search_spaces.presets import PLACEHOLDER, preset_names, preset_summary, preset_text
@@ -33,6 +36,8 @@ _SweepArgument = Annotated[
         parser=as_path, metavar="[FILE]", help="A sweep file, whose folders, images and devices are looked at too."
     ),
 ]
+
+_FIRST_PRESET = "quickstart"
 
 
 def register(app: typer.Typer) -> None:
@@ -61,25 +66,58 @@ def init(
     file: Annotated[Path, typer.Argument(parser=as_path, metavar="FILE", help="The sweep file to write.")] = Path(
         "sweep.yaml"
     ),
-    preset: Annotated[str, typer.Option(help="Which preset to start from; listed below.")] = "quickstart",
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="Which preset to start from; listed below. By default the one that fits the measured photos, "
+            "or quickstart without --data."
+        ),
+    ] = None,
     data: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             parser=as_path,
             metavar="PATH",
             help="Your photos: a folder with train/ and val/ (and test/), one folder per class in each; "
-            "or with one folder per class, which is then divided.",
+            "or with one folder per class, which is then divided; or a CSV manifest. By default the folder photos.",
         ),
-    ] = Path("photos"),
+    ] = None,
+    weights: WeightsOption = None,
 ) -> None:
-    """Write a sweep file to edit, from a preset."""
-    needed = _needed_settings(data) if PLACEHOLDER in preset_text(preset) else {}
-    text = preset_text(preset, str(data.absolute()), needed)
+    """Write a sweep file to edit: for photos that are measured, with a comment on each choice, or from a preset."""
     if file.exists():
         raise InvalidInput(f"{file}: must not exist yet, but it does; choose another name, or remove it")
+    if data is not None and preset is None:
+        _write(file, _measured(file, data, weights))
+        return
+    if weights is not None:
+        raise InvalidInput("--weights: is for photos that are measured; give --data, and no --preset")
+    _write(file, _from_preset(preset or _FIRST_PRESET, data))
+
+
+def _write(file: Path, text: str) -> None:
+    """Write a new sweep file, and print what to do with it."""
     with writing("FILE", file):
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
+        with file.open("x", encoding="utf-8") as opened:
+            opened.write(text)
+    prose(
+        errors,
+        f"wrote {escaped(file)}; edit it, then\n  look at the space: {escaped(thaw_command('space', file))}\n"
+        f"  run the sweep:     {escaped(thaw_command('sweep', file))}",
+    )
+
+
+def _from_preset(preset: str, data: Path | None) -> str:
+    """Return the preset for photos in `data`, by default those in the folder photos."""
+    if PLACEHOLDER not in preset_text(preset):
+        if data is not None:
+            raise InvalidInput(
+                f"--data: preset {preset} has images of its own, got {data}; leave out --data, or choose another preset"
+            )
+        return preset_text(preset)
+    data = data or Path("photos")
+    needed = _needed_settings(data)
     if not data.is_dir():
         prose(errors, f"[bold yellow]warning:[/bold yellow] --data: there is no folder {escaped(data)} on this machine")
     if "test" in needed:
@@ -87,11 +125,32 @@ def init(
     if (shares := needed.get("split")) is not None:
         taken = " and ".join(f"{shares[split]:.0%} for {split}" for split in ("val", "test") if shares.get(split))
         prose(errors, f"{escaped(data)} is not split: data.split takes {taken} of each class")
-    prose(
-        errors,
-        f"wrote {escaped(file)}; edit it, then\n  look at the space: {escaped(thaw_command('space', file))}\n"
-        f"  run the sweep:     {escaped(thaw_command('sweep', file))}",
-    )
+    return preset_text(preset, str(data.absolute()), needed)
+
+
+def _measured(file: Path, data: Path, weights: Path | None) -> str:
+    """Return a sweep file for photos that are measured here. Raises InvalidInput where a sweep would refuse it."""
+    from orchestrator.spec.loading import name_of_file, resolve
+    from orchestrator.spec.named_data import read_named_data
+
+    name = name_of_file(file)
+    named = read_named_data(data, weights_dir=weights)
+    if named.is_sweep:
+        raise InvalidInput(f"--data: must be a folder of photos or a manifest, got the sweep file {data}")
+    from orchestrator.cluster.machine import this_machine  # imports torch
+    from orchestrator.planning.measured_sweep import measured_sweep
+    from orchestrator.planning.measurement import measure, open_images_of
+    from trainables.model.build import is_hub_reachable
+
+    with decoding_bar() as on_decoding:
+        opened = open_images_of(named, on_decoding, whole=True)
+    found = measure(opened, lambda each: prose(errors, f"[dim]probing {escaped(each)}[/dim]"))
+    warn_of(found.summary.remarks)
+    warn_of(f"{each} is left out: {fault}" for each, fault in found.probes.faults.items())
+    has_weights = bool(found.probes.scores)
+    text = measured_sweep(found, this_machine(), file, is_hub_reachable=has_weights or is_hub_reachable())
+    resolve({"name": name, **parse_yaml(text, str(file))}, file.absolute().parent, str(file))
+    return text
 
 
 def _needed_settings(data: Path) -> dict[str, Any]:

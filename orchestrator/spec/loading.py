@@ -48,7 +48,7 @@ def _raw_sweep(path: Path, overrides: Sequence[str] = (), name: str | None = Non
     if name is not None:
         raw["name"] = name
     if "name" not in raw:
-        raw["name"] = _name_of_file(path)
+        raw["name"] = name_of_file(path)
     return raw
 
 
@@ -83,7 +83,8 @@ def _state_division(raw: dict[str, Any], together: str = "near_duplicates") -> N
         data["split"].setdefault("together", together)
 
 
-def _name_of_file(path: Path) -> str:
+def name_of_file(path: Path) -> str:
+    """Return the name of the run of a sweep file without `name`. Raises InvalidInput where it cannot name one."""
     try:
         return str(check_run_name(path.stem))
     except ValueError as error:

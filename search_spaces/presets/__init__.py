@@ -28,15 +28,32 @@ def preset_text(name: str, data_root: str | None = None, settings: Mapping[str, 
     text = resources.files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
     if data_root is None:
         return text
-    more = "".join(f", {name}: {_flow_text(value)}" for name, value in settings.items())
-    return text.replace(PLACEHOLDER, f"root: {_flow_text(data_root)}{more}", 1)
+    more = "".join(f", {name}: {flow_text(value)}" for name, value in settings.items())
+    return text.replace(PLACEHOLDER, f"root: {flow_text(data_root)}{more}", 1)
 
 
-def _flow_text(value: Any) -> str:
-    """Return a value as YAML within a line."""
-    return yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False).splitlines()[0]
+def replaced_settings(name: str, blocks: Mapping[str, str]) -> str:
+    """Return a preset as text, with blocks of YAML in place of some of its lines, and of its first comment.
+
+    `blocks` are by the key of the line that each replaces, with the key's own white space: `data`, `  architecture`,
+    `resources`; `#` is the comment at the top. Raises InvalidInput for an unknown preset.
+    """
+    lines = preset_text(name).splitlines()
+    first = next(number for number, line in enumerate(lines) if not line.startswith("#"))
+    found = [blocks["#"], *(blocks.get(line.partition(":")[0], line) for line in lines[first:])]
+    return "\n".join(found) + "\n"
+
+
+def preset_architectures(name: str) -> list[str]:
+    """Return the architectures of a preset, in its order. Raises InvalidInput."""
+    return [*yaml.safe_load(preset_text(name))["space"]["architecture"]["choice"]]
 
 
 def preset_summary(name: str) -> str:
     """Return the first line of the preset's comments: when to use it."""
     return preset_text(name).splitlines()[0].removeprefix("#").strip()
+
+
+def flow_text(value: Any) -> str:
+    """Return a value as YAML within a line."""
+    return yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False).splitlines()[0]

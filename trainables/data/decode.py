@@ -159,6 +159,17 @@ def largest_of_sixteen_bits(data: bytes) -> int | None:
         return None
 
 
+def upright_size(data: bytes) -> tuple[int, int] | None:
+    """Read width and height of the upright picture from the header of a file; None where it has no known header."""
+    try:
+        with _pillow_limits(LARGEST_JPEG):
+            image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
+            turned = image.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+    except Exception:  # the decoding of all images names it
+        return None
+    return (image.height, image.width) if turned else (image.width, image.height)
+
+
 def _open(data: bytes, max_pixels: int, side: int | None) -> tuple[Image.Image, int, int]:
     """Return the decoded image, and the width and height that its file has."""
     with _pillow_limits(max_pixels):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from trainables.config import TrialConfig
-from trainables.data.arrays import load_arrays
+from trainables.data.arrays import Arrays, load_arrays
 from trainables.data.node_cache import NodeCache
 from trainables.loop.learner import Learner
 from trainables.task_catalog import METRICS_VERSION, unread_settings
@@ -50,9 +50,16 @@ def linear_probe(
     `cache` is the node's, where the features are left for the trials; for `metrics_version` see `Task.measure`. Raises
     InvalidInput for data, weights or a head that cannot be used, OutOfMemory where not even one image fits.
     """
+    arrays = load_arrays(config.data, cache, budget=cache_budget)
+    return probe_arrays(config, arrays, NodeCache(cache, cache_budget), metrics_version)
+
+
+def probe_arrays(
+    config: TrialConfig, arrays: Arrays, cache: NodeCache, metrics_version: int = METRICS_VERSION
+) -> Probe:
+    """Measure the linear probe of a trial on images that are open; see `linear_probe`."""
     probe = probe_config(config)
-    arrays = load_arrays(probe.data, cache, budget=cache_budget)
-    learner = Learner(probe, arrays, NodeCache(cache, cache_budget))
+    learner = Learner(probe, arrays, cache)
     learner.start_head()
     learner.phase.prepare(learner.optimizer, epoch=0)
     outputs, task = learner.validate(), learner.task

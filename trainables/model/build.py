@@ -142,11 +142,16 @@ def _left_out(file: Path) -> dict[str, Tensor]:
     return {name: start[name] for name in start.keys() - changed}
 
 
+def is_hub_reachable() -> bool:
+    """Return whether timm's hub answers, and HF_HUB_OFFLINE does not forbid to ask."""
+    return not constants.HF_HUB_OFFLINE and any(_hub_answers(wait) for wait in (0, 1))
+
+
 @contextlib.contextmanager
 def _reachable_hub() -> Iterator[None]:
     """Where the hub does not answer, read what is cached of it and nothing else: its client would try for a minute."""
     configured = constants.HF_HUB_OFFLINE
-    constants.HF_HUB_OFFLINE = configured or not any(_hub_answers(wait) for wait in (0, 1))
+    constants.HF_HUB_OFFLINE = not is_hub_reachable()
     try:
         yield
     finally:

@@ -62,10 +62,16 @@ def test_names_say_the_patient() -> None:
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("patient", r"photos: group_by must be a column of the manifest, or a regular expression with one group, .*0 gr"),
+        (
+            "patient",
+            r"photos: group_by must be a column of the manifest, or a regular expression with one group, .*0 gr",
+        ),
         (r"(a)(b)", r"got '\(a\)\(b\)' \(2 groups\)"),
         ("(", r"missing \), unterminated subpattern"),
-        (r"_(2)\.", r"must match the name of every file, .* does not match cat/1_1.png, cat/1_3.png, cat/1_4.png and 1 mo"),
+        (
+            r"_(2)\.",
+            r"must match the name of every file, .* does not match cat/1_1.png, cat/1_3.png, cat/1_4.png and 1 mo",
+        ),
     ],
 )
 def test_a_pattern_that_cannot_be_used_is_refused(pattern: str, message: str) -> None:
