@@ -83,7 +83,8 @@ def as_path(text: str | Path) -> Path:
 def _under(base: Path, value: str) -> Path:
     if "://" in value:
         raise ValueError(
-            f"must be a path of this machine, got {shown(value)}; only a run may lie in a bucket, storage.root"
+            f"must be a path of this machine, got {shown(value)}; only photos and runs may "
+            "lie in a bucket: data.root, data.manifest, storage.root"
         )
     try:
         path = as_path(base / Path(value).expanduser())

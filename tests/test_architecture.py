@@ -409,6 +409,10 @@ WITHOUT_MIRROR: dict[str, str] = {
     "orchestrator/spec/search_problem.py": "tests/orchestrator/search/test_starting_points.py: holds fields alone",
     "orchestrator/terminal/plan_table.py": "tests/orchestrator/planning/test_plan.py: shows the plans made there",
     "orchestrator/tracking/tracker.py": "tests/contracts/test_trackers.py: every tracker passes its suite",
+    "trainables/data/sources/containers.py": "tests/trainables/data/sources/test_tar_shards.py: unpacks shards with it",
+    "trainables/data/sources/formats.py": "tests/contracts/test_data_formats.py: every format passes its suite",
+    "trainables/data/sources/listing.py": "tests/contracts/test_data_formats.py: holds fields alone",
+    "trainables/data/sources/user_errors.py": "tests/trainables/data/sources/test_tar_shards.py: reads damaged shards",
     "trainables/task/task.py": "tests/contracts/test_tasks.py: every task passes its suite",
 }
 """Modules whose tests are not in the mirror: the file of tests that covers each, and the reason."""

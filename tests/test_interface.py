@@ -128,6 +128,7 @@ ADDED: dict[str, str] = {
     "records: run.json sources*": "a trial on other weights than its run began with is refused",
     "records: run.json confirms*": "the trainings of finalists are shown in the group of their search",
     "files: confirm*": "finalists are trained in a run of their own within the run of the search",
+    "*data.format*": "photos are read in the formats of other programs, too",
     "*data.split*": "photos that are not split are divided",
     "commands: data check*": "everything that is wrong with a data set is said at once",
     "records: run.json data_remarks*": "a run says what is equal or alike in its images",

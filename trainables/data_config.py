@@ -7,8 +7,12 @@ from pydantic import Field, model_validator
 
 from search_spaces.paths import PathFromFile
 from search_spaces.validation import Frozen
+from trainables.storage.place import Place
 
 ResizeMode = Literal["crop", "squash", "pad"]
+
+
+DataFormat = Literal["auto", "folders", "manifest", "huggingface", "parquet", "webdataset"]
 
 
 class TrainedOn(StrEnum):
@@ -52,11 +56,17 @@ class SplitShares(Frozen):
 class DataConfig(Frozen):
     """Which photos, and the size they are brought to before anything else sees them."""
 
-    root: PathFromFile
-    """Folder with `train/ val/ test/`, each holding one folder a class; the base of the paths of a manifest."""
+    root: Place
+    """Folder with the photos: `train/ val/ test/`, each holding one folder a class, or another `format`; the base of
+    the paths of a manifest. `s3://bucket/prefix`: fetched once per node into `storage.cache_dir`."""
 
-    manifest: PathFromFile | None = None
-    """CSV file with the columns path, label, split; replaces the folder layout."""
+    manifest: Place | None = None
+    """CSV or TSV file with the columns path, label, split; replaces the folder layout. It may lie in a bucket."""
+
+    format: DataFormat = "auto"
+    """Format of the photos: folders; manifest; huggingface, an image folder with `metadata.csv` or `metadata.jsonl`;
+    parquet, Hugging Face's files; webdataset, tar shards. auto: manifest where one is given; Parquet or tar where no
+    image lies beside them; folders of classes where they can be read; huggingface where only that is left."""
 
     split: SplitShares | None = None
     """Division of photos that are not split: of a folder with one folder a class, of a folder or manifest without val,
@@ -96,6 +106,13 @@ class DataConfig(Frozen):
                 f"split.test must be left out where test is none, got {self.split.test:g}: those images would be in no "
                 "split"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _manifest_is_its_format(self) -> Self:
+        if (self.manifest is None) == (self.format == "manifest") and self.format != "auto":
+            got = "got none; name the file" if self.manifest is None else f"got {self.format}; remove one of them"
+            raise ValueError(f"data.format manifest and data.manifest must stand together, {got}")
         return self
 
     @property

@@ -12,6 +12,8 @@ from analysis.run_store import RunStore
 from search_spaces.errors import InvalidInput
 from search_spaces.user_files import IMAGE, read_user_file
 from trainables.data.decode import decode
+from trainables.data.sources.node_copy import newest_copy
+from trainables.storage.folders import cache_folder
 
 _SHOWN = 12
 # On a screen with two pixels for each of the page's 96.
@@ -104,8 +106,12 @@ class _Predictions:
 
 def _photo(data: RunData, path: str, caption: str) -> Photo:
     trained = data.board.entries[0].trial.config.data
+    copy = newest_copy(cache_folder(data.run.cache), trained.root)  # of a bucket or a container
+    root = copy if copy is not None else trained.root
+    if not isinstance(root, Path):
+        return Photo(path, caption, None)
     try:
-        image = decode(read_user_file(Path(trained.root) / path, IMAGE), path, trained.max_pixels)
+        image = decode(read_user_file(root / path, IMAGE), path, trained.max_pixels)
     except (OSError, InvalidInput):
         return Photo(path, caption, None)
     image.thumbnail((_PIXELS, _PIXELS))

@@ -68,17 +68,20 @@ def _wandb() -> Check:
     return Check("wandb", mode, ok=True, remedy=hint)
 
 
-def examine_data(data: DataConfig, configs: Iterable[TrialConfig]) -> list[Check]:
-    """Check the photos on this machine, which are listed and not opened, and the weights of `configs`."""
+def examine_data(data: DataConfig, configs: Iterable[TrialConfig], cache: Path | None = None) -> list[Check]:
+    """Check the photos on this machine, which are listed and not opened, and the weights of `configs`.
+
+    What lies in a bucket, or within other files, is copied below `cache`, as a sweep does it.
+    """
     from trainables.model.weights import weights_files, weights_path  # imports torch
 
     root, manifest = data.root, data.manifest
     checks = []
     try:
-        dataset = open_configured(data)
+        dataset = open_configured(data, cache_folder(cache))
         counts = ", ".join(f"{len(samples)} {split}" for split, samples in dataset.splits.items())
         checks.append(Check("data", f"{manifest or root}, {len(dataset.classes)} classes, {counts} images", ok=True))
-    except InvalidInput as error:
+    except (InvalidInput, StorageFailed) as error:
         checks.append(Check("data", str(manifest or root), ok=False, remedy=str(error)))
     paths = {path: config for config in configs if (path := weights_path(config)) is not None}
     for path in sorted(paths):

@@ -1,7 +1,6 @@
 """Commands for the winner: evaluate, retrain, export."""
 
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,11 +22,10 @@ from orchestrator.commands.options import (
     warn_of,
 )
 from search_spaces.errors import InvalidInput
-from search_spaces.paths import as_path
 from search_spaces.shell import thaw_command
 from trainables.bundle.variant import PIXELS_FILE, Variant
 from trainables.data_config import TrainedOn
-from trainables.storage.place import Place
+from trainables.storage.place import Place, as_place
 
 if TYPE_CHECKING:  # onnxruntime comes with it
     from analysis.run_folder import RunFolder
@@ -108,8 +106,10 @@ def retrain(
         ),
     ],
     data: Annotated[
-        Path | None,
-        typer.Option(parser=as_path, metavar="PATH", help="The photos, for a trial that had them elsewhere."),
+        Any,
+        typer.Option(
+            parser=as_place, metavar="PLACE", help="The photos, for a trial that had them elsewhere: folder or s3://..."
+        ),
     ] = None,
     on: Annotated[
         TrainedOn, typer.Option(help="train+val: on the images of val too, to the epoch that was best.")
@@ -149,7 +149,7 @@ def retrain(
 
 
 def _retrained(
-    given: Any, data: Path | None, trial: str | None, rank: int | None
+    given: Any, data: Place | None, trial: str | None, rank: int | None
 ) -> tuple[Place, "TrialResult | None"]:
     """Return the run, a new one for a single trial, and the trial of a configuration file."""
     from orchestrator.driver.adopted_run import adopt_config
@@ -167,7 +167,7 @@ def _retrained(
     return run, chosen
 
 
-def _adopted(address: str, data: Path | None) -> Place:
+def _adopted(address: str, data: Place | None) -> Place:
     """Return a new run folder for a trial that W&B holds."""
     from orchestrator.driver.adopted_run import adopt_trial
     from orchestrator.tracking.weights_biases.leaderboard import split_address

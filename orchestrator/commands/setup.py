@@ -199,7 +199,7 @@ def doctor(
         cache, storage = cache or spec.storage.cache_dir, storage or spec.storage.root
     checks = examine(cache, storage)
     if spec is not None:
-        checks += examine_data(spec.data, spec.corner_configs())
+        checks += examine_data(spec.data, spec.corner_configs(), cache)
     if address is not None:
         from orchestrator.driver.node_requirements import ask_for_sweep  # imports Ray
 

@@ -26,7 +26,7 @@ _TRIAL_ID = "0000"
 
 
 def adopt_trial(
-    trial: TrialResult, name: str, source: str, data: Path | None = None, tracking: Mapping[str, Any] | None = None
+    trial: TrialResult, name: str, source: str, data: Place | None = None, tracking: Mapping[str, Any] | None = None
 ) -> Place:
     """Write `runs/<name>` in the current folder, with the trial as its winner, and return it.
 
@@ -43,7 +43,7 @@ def adopt_trial(
     return run.root
 
 
-def adopt_config(path: Path, data: Path | None = None) -> tuple[Place, TrialResult]:
+def adopt_config(path: Path, data: Place | None = None) -> tuple[Place, TrialResult]:
     """Write `runs/<name of the file>` in the current folder, and return it with the trial of the file, not yet trained.
 
     A run that a former attempt has left is taken again. Raises InvalidInput for a file that is no trial's, for photos
@@ -60,7 +60,7 @@ def adopt_config(path: Path, data: Path | None = None) -> tuple[Place, TrialResu
     return run.root, trial
 
 
-def _left_by_attempt(path: Path, wanted: TrialConfig, data: Path | None) -> tuple[Place, TrialResult] | None:
+def _left_by_attempt(path: Path, wanted: TrialConfig, data: Place | None) -> tuple[Place, TrialResult] | None:
     """Return the run of a former attempt to train the same file, with its trial; None where there is none."""
     run = RunFolder(Path.cwd() / "runs" / path.stem)
     if not run.run_json.is_file() or not run.trial(_TRIAL_ID).is_file():
@@ -70,13 +70,13 @@ def _left_by_attempt(path: Path, wanted: TrialConfig, data: Path | None) -> tupl
     return (run.root, trial) if not trial.reports and trial.config == expected else None
 
 
-def _elsewhere(config: TrialConfig, data: Path) -> TrialConfig:
+def _elsewhere(config: TrialConfig, data: Place) -> TrialConfig:
     """Return the configuration with its photos in another folder."""
     return config.model_copy(update={"data": config.data.model_copy(update={"root": data.resolve()})})
 
 
 def _create(
-    wanted: TrialConfig, name: str, source: str, data: Path | None, tracking: Mapping[str, Any]
+    wanted: TrialConfig, name: str, source: str, data: Place | None, tracking: Mapping[str, Any]
 ) -> tuple[RunFolder, TrialConfig]:
     """Create the run of one configuration, and return it with the configuration as it is there."""
     values = (wanted if data is None else _elsewhere(wanted, data)).to_json()

@@ -33,7 +33,7 @@ def make_node_question(spec: SweepSpec | None, root: Place | None, dataset: Data
     return NodeQuestion(
         NODE_PACKAGES,
         str(cache_folder(spec.storage.cache_dir)),
-        folders={key: str(path) for key, path in paths.items() if path is not None}
+        folders={key: str(path) for key, path in paths.items() if isinstance(path, Path)}
         | {f"weights {path}": path for path in sorted(weights)}
         | {f"teacher {path}": path for path in sorted(teachers)},
         run=str(root.resolve()) if isinstance(root, Path) else None,
@@ -53,13 +53,16 @@ def ask_for_sweep(spec: SweepSpec | None) -> Iterator[tuple[NodeQuestion, Path]]
         with TemporaryDirectory() as folder:
             yield make_node_question(None, None, None), Path(folder)
         return
-    dataset = open_configured(spec.data)
+    dataset = open_configured(spec.data, cache_folder(spec.storage.cache_dir))
     question = make_node_question(spec, spec.run_root, dataset)
     yield question, RunFolder(spec.run_root, cache_folder(spec.storage.cache_dir)).local
 
 
 def _some_images(dataset: Dataset) -> dict[str, int]:
-    """Return evenly spread images of the data set with their sizes in bytes."""
-    root = dataset.root.absolute()
-    paths = [root / sample.path for samples in dataset.splits.values() for sample in samples]
+    """Return evenly spread images of the data set, or the files that hold them, with their sizes in bytes."""
+    if dataset.origin is not None:  # every node makes a copy of its own, of containers or from the bucket
+        paths = [path.absolute() for path in dataset.origin.containers]
+    else:
+        root = dataset.root.absolute()
+        paths = [root / sample.path for samples in dataset.splits.values() for sample in samples]
     return {str(path): path.stat().st_size for path in paths[:: max(1, len(paths) // CHECKED_IMAGES)]}

@@ -58,6 +58,7 @@ def check_inputs(
     cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
     check_trackers(spec.tracking)
     check_folder("storage.cache_dir", cache)
+    _check_reachable(spec.data.root)
     arrays = load_arrays(spec.data, cache, splits, on_progress, budget)
     if is_new:
         _check_duplicates(spec.data, arrays)
@@ -83,6 +84,15 @@ def _check_duplicates(data: DataConfig, arrays: Arrays) -> None:
         f"{source}: no image may lie in two splits or under two labels, got: {arrays.duplicates}. Look at them with "
         f"`{thaw_command('data', 'check', source)}` and remove them, or set `data.allow: [duplicates]`"
     )
+
+
+def _check_reachable(photos: Place) -> None:
+    """Raise InvalidInput where the photos lie in a bucket that cannot be used: nothing has been done yet."""
+    try:
+        if isinstance(photos, BucketPath):
+            photos.exists()
+    except StorageFailed as error:
+        raise InvalidInput(f"data.root: {error}") from error
 
 
 def _teacher_remarks(spec: SweepSpec, arrays: Arrays) -> list[str]:

@@ -126,7 +126,7 @@ def _check_inputs(run: RunFolder, config: TrialConfig, cache: Path, budget: int 
     test: a winner that was chosen with them would be measured on them.
     """
     data, record = config.data, Ledger(run).read_run()
-    check_test_split(open_configured(data), data)
+    check_test_split(open_configured(data, cache), data)
     check_sources([config], record.sources)
     arrays = load_arrays(data, cache, SPLITS, budget=budget)
     if not arrays.fingerprints.is_trained(record.fingerprint):

@@ -68,7 +68,7 @@ def open_images_of(named: NamedData, on_progress: Progress, *, whole: bool = Fal
 
     With `whole` all splits are decoded, as a sweep does. Raises InvalidInput as `load_arrays` does.
     """
-    sizes = read_sizes(open_configured(named.data))
+    sizes = read_sizes(open_configured(named.data, named.cache))
     advice = recommend_size(sizes, has_gpu=torch.cuda.is_available())
     if not named.is_sweep:
         fitting = {"image_size": advice.image_size, "resize_mode": advice.resize_mode}

@@ -23,6 +23,7 @@ from trainables.config import TrialConfig
 from trainables.estimate.linear_probe import probe_config
 from trainables.estimate.phase_cost import ImageSample, sample_images
 from trainables.model.freeze_plan import freeze_plan
+from trainables.storage.folders import cache_folder
 
 # Seconds to start Ray; benchmarks/results.md measured 3.4 to 12 s, depending on the load of the machine.
 RAY_SECONDS = 6.0
@@ -163,7 +164,8 @@ def make_plan(spec: SweepSpec, runner: SubprocessRunner, done: Done) -> Plan:
     """
     machine = this_machine()
     corners = spec.corner_configs()
-    sample = sample_images(spec.data, most=2 * max(64, *(config.batch_size for config in corners)))
+    most = 2 * max(64, *(config.batch_size for config in corners))
+    sample = sample_images(spec.data, most, cache_folder(spec.storage.cache_dir))
     # Trials on different GPUs do not slow each other down; trials that share one do.
     many = at_once(spec.resources, machine).trials
     side_by_side = min(many, int(1 / spec.resources.gpus_per_worker)) if spec.resources.gpus_per_worker else many

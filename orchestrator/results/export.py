@@ -172,7 +172,7 @@ def winner_weights(run: RunFolder, winner: TrialResult) -> AbstractContextManage
 def _trained_on(state: CheckpointState, cache: Path) -> Dataset:
     """Open the images of a checkpoint. Raises InvalidInput where they have changed: val may hold trained ones now."""
     data = state.config.data
-    content = examine_content(open_configured(data), cache, data.on_bad_image, data.max_pixels)
+    content = examine_content(open_configured(data, cache), cache, data.on_bad_image, data.max_pixels)
     if not content.fingerprints.is_trained(state.fingerprint):
         raise InvalidInput(
             f"{data.root}: an export is proven on the images that the model was trained with, but train or val has "

@@ -20,6 +20,7 @@ from search_spaces.space import Point, SearchSpace
 from search_spaces.validation import Frozen, parse
 from trainables.config import STRATEGY_PARAMETERS, TaskName, TaskObjective, TrialConfig, default_objective
 from trainables.data_config import DataConfig, TrainedOn
+from trainables.storage.bucket import BucketPath
 from trainables.storage.place import Place
 from trainables.task_catalog import DEFAULT_TASK, metrics_of, unread_settings
 
@@ -137,6 +138,8 @@ class SweepSpec(Frozen):
 
     @model_validator(mode="after")
     def _runs_are_no_class(self) -> Self:
+        if isinstance(self.data.root, BucketPath):
+            return self._runs_are_elsewhere(self.data.root)
         if self.data.split is None or self.data.manifest is not None:
             return self
         photos = self.data.root.resolve()
@@ -146,6 +149,15 @@ class SweepSpec(Frozen):
                     f"storage.{name}: must lie outside of data.root, whose folders data.split takes for classes, got "
                     f"{folder} in {self.data.root}; choose another folder"
                 )
+        return self
+
+    def _runs_are_elsewhere(self, photos: BucketPath) -> Self:
+        runs = self.storage.root
+        if isinstance(runs, BucketPath) and runs.bucket == photos.bucket and runs.key.is_relative_to(photos.key):
+            raise ValueError(
+                f"storage.root: must lie outside of data.root, all of which is fetched, got {runs} in {photos}; "
+                "choose another prefix"
+            )
         return self
 
     @model_validator(mode="after")

@@ -110,7 +110,7 @@ def load_arrays(
     Raises InvalidInput for whatever is wrong with the folder, the manifest or an image, before anything is trained, and
     for a split that the data set does not have.
     """
-    dataset = open_configured(data)
+    dataset = open_configured(data, cache, on_progress)
     splits = tuple(dataset.splits) if splits is None else splits
     for split in splits:
         if split not in dataset.splits:
@@ -136,7 +136,7 @@ def open_used(data: DataConfig, cache: Path) -> Dataset:
 
     Files are read, once a node, where it depends on them. Raises InvalidInput as `load_arrays` does.
     """
-    dataset = open_configured(data)
+    dataset = open_configured(data, cache)
     if data.on_bad_image == "fail" and dataset.undivided is None:
         return dataset
     return examine_content(dataset, cache, data.on_bad_image, data.max_pixels).dataset
@@ -170,7 +170,7 @@ def _faults(dataset: Dataset, split: str, images: LazyImages, indices: Indices) 
         try:
             images[np.array([index])]
         except InvalidInput as error:
-            faults[str(dataset.root / dataset.splits[split][index].path)] = str(error)
+            faults[dataset.named(dataset.splits[split][index].path)] = str(error)
     return faults
 
 

@@ -174,7 +174,7 @@ def _shortcut_key(dataset: Dataset, rule: list[Any]) -> str:
             stat = os.stat(f"{dataset.root}/{path}")  # noqa: PTH116  (a path object a file would take twice as long)
         except OSError as error:
             raise InvalidInput(
-                f"{dataset.root / path}: every listed image must be a file, got {error.strerror}; restore it"
+                f"{dataset.named(path)}: every listed image must be a file, got {error.strerror}; {dataset.restoring}"
             ) from error
         # An archive gives equal times to all its files, and two of equal size can change places: the inode tells them.
         own = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]

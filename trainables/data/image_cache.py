@@ -41,7 +41,7 @@ def open_images(
     samples, shape = dataset.splits[split], (len(dataset.splits[split]), data.image_size, data.image_size, 3)
 
     def read(index: int) -> tuple[bytes, str]:
-        return dataset.read(samples[index]), str(dataset.root / samples[index].path)
+        return dataset.read(samples[index]), dataset.named(samples[index].path)
 
     def decode(index: int) -> Pixels:
         return load_image(*read(index), data.image_size, data.resize_mode, data.max_pixels)

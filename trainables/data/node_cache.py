@@ -75,7 +75,7 @@ class NodeCache:
                 self._build(path, header, _checked(rows(), shape, np.dtype(dtype)), shape[0], on_progress)
                 array = _open_whole(path, shape, np.dtype(dtype))
         except OSError as error:
-            raise StorageFailed(_cannot_write(path.parent, needed, error)) from error
+            raise StorageFailed(cannot_write(path.parent, needed, error)) from error
         if array is None:
             raise ThawError(f"{path}: a built array must be whole, got a damaged file; check the disk")
         return array
@@ -225,7 +225,8 @@ def _in_use(path: Path) -> bool:
     return False
 
 
-def _cannot_write(folder: Path, needed: int, error: OSError) -> str:
+def cannot_write(folder: Path, needed: int, error: OSError) -> str:
+    """Return the message for an error of writing `needed` bytes below the cache."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
             f"{folder}: the node's cache needs {needed} bytes ({needed / 2**20:.0f} MiB), got a full disk; "

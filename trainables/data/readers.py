@@ -1,7 +1,7 @@
 """Listing of a data set: the images of each split and class. It lists files and reads bytes, and decodes nothing.
 
-A reader is a function from what the user has to entries: for each split its (path, class name) pairs. There are two,
-one for folders and one for a CSV manifest; what must hold of every data set is checked once, for both, in `_dataset`.
+A reader is a function from what the user has to entries: for each split its (path, class name) pairs. There is one per
+`data.format`, see `sources/formats.py`; what must hold of every data set is checked once, for all, in `_dataset`.
 """
 
 import hashlib
@@ -15,28 +15,25 @@ import numpy as np
 import numpy.typing as npt
 
 from search_spaces.errors import InvalidInput
-from search_spaces.permissions import check_readable, missing_permission
+from search_spaces.permissions import missing_permission
 from search_spaces.user_files import IMAGE, read_user_file
 from trainables.data.sources.class_names import alike_names, check_names, rename_remedy
 from trainables.data.sources.division import divide
-from trainables.data.sources.folders import (
-    LAYOUT,
-    folder_entries,
-    inner_folders_remark,
-    left_out_text,
-    undivided_entries,
-)
+from trainables.data.sources.folders import folder_entries, undivided_entries
+from trainables.data.sources.formats import Wanted, read_images, recognized_splits
 from trainables.data.sources.image_walk import IMAGE_ENDINGS
-from trainables.data.sources.manifest import manifest_entries, manifest_marks
+from trainables.data.sources.listing import Entries, Origin
+from trainables.data.sources.manifest import manifest_marks
+from trainables.data.sources.source_files import Progress
 from trainables.data.split.groups import marks_in_names
-from trainables.data_config import DataConfig, SplitShares, TrainedOn
+from trainables.data_config import DataConfig, DataFormat, SplitShares, TrainedOn
+from trainables.storage.folders import cache_folder
+from trainables.storage.place import Place
 
 SPLITS = ("train", "val", "test")
 
 # So many classes are named in a remark.
 _NAMED = 5
-
-Entries = Mapping[str, list[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -95,8 +92,25 @@ class Dataset:
     undivided: Undivided | None = field(default=None, compare=False)
     """The same images before their division; None where they were in splits already."""
 
+    origin: Origin | None = field(default=None, compare=False)
+    """Place that the files were copied from; None where they lie at `data.root`."""
+
     has_val_in_train: bool = False
     """True where train also holds the images of val."""
+
+    @property
+    def place(self) -> Place:
+        """Folder, file or path of a bucket that the user knows the data set by."""
+        return self.root if self.origin is None else self.origin.place
+
+    def named(self, path: str) -> str:
+        """Return the name of an image in messages, by its path."""
+        return str(self.root / path) if self.origin is None else f"{self.origin.place}/{path}"
+
+    @property
+    def restoring(self) -> str:
+        """Remedy for a file that is missing."""
+        return "restore it" if self.origin is None else f"remove the copy {self.root.parent}, which is then made anew"
 
     def read(self, sample: Sample) -> bytes:
         """Read the bytes of the sample's file; raises InvalidInput where it cannot be read, or has changed since."""
@@ -107,14 +121,14 @@ class Dataset:
             raise InvalidInput(missing_permission(path)) from error
         except OSError as error:
             raise InvalidInput(
-                f"{path}: every listed image must be readable, got {error.strerror or error}; "
-                "restore the file, or take it out of the data set"
+                f"{self.named(sample.path)}: every listed image must be readable, got {error.strerror or error}; "
+                f"{self.restoring}, or take it out of the data set"
             ) from error
         known = self.digests.get(sample.path)
         if known is not None and not hashlib.sha256(data).hexdigest().startswith(known):
             raise InvalidInput(
-                f"{path}: every image must stay as it was when the data set was examined, got other bytes; "
-                "begin again when no program writes to it"
+                f"{self.named(sample.path)}: every image must stay as it was when the data set was examined, got other "
+                "bytes; begin again when no program writes to it"
             )
         return data
 
@@ -135,7 +149,7 @@ class Dataset:
             if emptied and split in self.splits:
                 first = next(errors[path] for path, label in pairs if label in emptied)
                 raise InvalidInput(
-                    f"{self.root}: every class of {split} must keep an image with `data.on_bad_image: skip`, got none "
+                    f"{self.place}: every class of {split} must keep an image with `data.on_bad_image: skip`, got none "
                     f"that can be decoded in {', '.join(sorted(emptied))}; the first: {first}"
                 )
         found = self
@@ -169,7 +183,8 @@ class Dataset:
                 raise
             names = f"{', '.join(list(errors)[:_NAMED])}{', ...' if len(errors) > _NAMED else ''}"
             raise InvalidInput(f"{error}. Left out, since they cannot be decoded: {names}") from error
-        return _dataset(self.root, undivided.where, {split: divided[split] for split in self.splits}, ())
+        found = _dataset(self.root, undivided.where, {split: divided[split] for split in self.splits}, ())
+        return replace(found, origin=self.origin)
 
     def with_val_in_train(self) -> "Dataset":
         """Return the data set whose train also holds the images of val, which stays as it is."""
@@ -185,9 +200,14 @@ class Dataset:
         return len({sample.label for sample in self.splits[split]}) < len(self.classes)
 
 
-def open_configured(data: DataConfig) -> Dataset:
-    """List the data set of a trial's settings; raises InvalidInput for what cannot be trained on."""
-    dataset = open_dataset(data.root, data.manifest, data.splits, data.split)
+def open_configured(data: DataConfig, cache: Path, on_progress: Progress | None = None) -> Dataset:
+    """List the data set of a trial's settings; raises InvalidInput for what cannot be trained on.
+
+    What lies in a bucket, or within other files, is copied below `cache`, once per node; see `read_images`.
+    """
+    dataset = open_dataset(
+        data.root, data.manifest, data.splits, data.split, format=data.format, cache=cache, on_progress=on_progress
+    )
     return dataset.with_val_in_train() if data.train_on is TrainedOn.TRAIN_AND_VAL else dataset
 
 
@@ -197,6 +217,10 @@ def usual_settings(root: Path) -> dict[str, Any]:
 
     Raises InvalidInput, as `open_dataset` does, where there are none with which it could be used.
     """
+    if (found := recognized_splits(root)) is not None:
+        if "val" in found:
+            return {}
+        return {"split": SplitShares(val=0.15, test=0.0 if "test" in found else 0.15).model_dump()}
     usable: tuple[tuple[Sequence[str], dict[str, Any]], ...] = ((SPLITS, {}), (SPLITS[:2], {"test": "none"}))
     refusals: list[InvalidInput] = []
     for splits, more in usable:
@@ -217,52 +241,44 @@ def usual_settings(root: Path) -> dict[str, Any]:
 
 
 def open_dataset(
-    root: Path,
-    manifest: Path | None = None,
+    root: Place,
+    manifest: Place | None = None,
     splits: Sequence[str] = SPLITS,
     shares: SplitShares | None = None,
+    *,
+    format: DataFormat = "auto",
+    cache: Path | None = None,
+    on_progress: Progress | None = None,
 ) -> Dataset:
-    """List the data set under `root`, from its folders or from a CSV `manifest` with the columns path, label, split.
+    """List the data set at `root`, in its format, or from a CSV `manifest` with the columns path, label, split.
 
     Folders: `train/ val/ test/` with one folder per class; `valid` and `validation` stand for val, test is optional.
     Dotfiles and files without an image ending are left out; images in deeper folders count for their class.
     Manifest: paths are relative to `root`, any ending is taken. `splits` are those that are used, where they exist.
     With `shares` the images are not split, or lack val: see `divide`.
-    Raises InvalidInput for what cannot be trained on.
+    Copies of a bucket or of containers lie below `cache`, or the usual cache folder; `on_progress(done, total)` is
+    called for each file that is fetched or unpacked. Raises InvalidInput for what cannot be trained on, StorageFailed
+    where a bucket or the cache cannot be used.
     """
-    root = Path(root)
-    check_readable(root)
-    if not root.is_dir():
-        raise InvalidInput(f"{root}: data.root must be a folder, got {_what_is_at(root)}; check the path: {LAYOUT}")
-    where, left_out = str(manifest or root), Counter[str]()
-    remarks: list[str] = []
-    if manifest is not None:
-        group_by = shares.group_by if shares is not None else None
-        entries = manifest_entries(root, Path(manifest), SPLITS, splits, divided=shares is not None, group_by=group_by)
-    elif shares is not None:
-        entries = undivided_entries(root, splits, left_out)
-    else:
-        entries = folder_entries(root, splits, left_out)
-    if left_out:
-        remarks.append(left_out_text(left_out))
-    if manifest is None and (remark := inner_folders_remark(entries["train"])) is not None:
-        remarks.append(remark)
-    undivided = None
+    where = str(manifest or root)
+    wanted = Wanted(splits, shares is not None, manifest, format, None if shares is None else shares.group_by)
+    listing = read_images(root, wanted, cache or cache_folder(None), on_progress)
+    entries, undivided = listing.entries, None
     if shares is not None and entries.get("train"):
-        undivided = Undivided(where, entries, shares, _marks(root, manifest, where, entries["train"], shares))
+        undivided = Undivided(where, entries, shares, _marks(listing.root, manifest, where, entries["train"], shares))
         entries = divide(where, entries, shares, marks=undivided.marks)
     used = {split: entries[split] for split in splits if split in entries}
-    found = _dataset(root, where, used, remarks)
-    return replace(found, undivided=undivided)
+    found = _dataset(listing.root, where, used, listing.remarks)
+    return replace(found, undivided=undivided, origin=listing.origin)
 
 
 def _marks(
-    root: Path, manifest: Path | None, where: str, pairs: Sequence[tuple[str, str]], shares: SplitShares
+    root: Path, manifest: Place | None, where: str, pairs: Sequence[tuple[str, str]], shares: SplitShares
 ) -> Mapping[str, str]:
     """Return what `group_by` says of each image by its path; nothing without it."""
     if shares.group_by is None:
         return {}
-    found = manifest_marks(root, Path(manifest), shares.group_by) if manifest is not None else None
+    found = manifest_marks(root, manifest, shares.group_by) if manifest is not None else None
     return found if found is not None else marks_in_names(where, [path for path, _ in pairs], shares.group_by)
 
 
@@ -305,7 +321,3 @@ def _without_images(entries: Entries, classes: Sequence[str]) -> Iterator[str]:
                 f"{split} has no image of {', '.join(lacking[:_NAMED])}{more}: its figures say nothing about "
                 f"{'them' if len(lacking) > 1 else 'it'}, and macro-F1 counts each as 0; add images to {split}"
             )
-
-
-def _what_is_at(path: Path) -> str:
-    return "a file" if path.exists() else "nothing there"

@@ -95,12 +95,13 @@ class PhaseCost:
     """Why nothing is cached, or that a batch had to be divided."""
 
 
-def sample_images(data: DataConfig, most: int) -> ImageSample:
+def sample_images(data: DataConfig, most: int, cache: Path) -> ImageSample:
     """Decode at most `most` images of the training split and a batch of the validation split, evenly spread.
 
-    Nothing is written to the node's cache. Raises InvalidInput for a data set or an image that cannot be read.
+    Nothing is written to the node's `cache` but the copy of a bucket or container. Raises InvalidInput for a data set
+    or an image that cannot be read.
     """
-    whole = open_configured(data)
+    whole = open_configured(data, cache)
     splits = {name: _spread(whole.splits[name], least) for name, least in (("train", most), ("val", _IMAGES))}
     if data.on_bad_image == "skip":
         splits = {name: _decodable(whole, samples, data.max_pixels) for name, samples in splits.items()}
@@ -201,7 +202,7 @@ def _decode(dataset: Dataset, split: str, data: DataConfig) -> Pixels:
 
     def decode(index: int) -> Pixels:
         sample = samples[index]
-        name = str(dataset.root / sample.path)
+        name = dataset.named(sample.path)
         return load_image(dataset.read(sample), name, data.image_size, data.resize_mode, data.max_pixels)
 
     shape = (len(samples), data.image_size, data.image_size, 3)

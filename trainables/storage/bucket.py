@@ -7,15 +7,17 @@ or a crash, finds the old object or the new one. Nothing is listed, cached or re
 import errno
 import os
 import re
+import shutil
 import tarfile
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 from search_spaces.errors import InvalidInput, StorageFailed, shown
 from search_spaces.redaction import redact
@@ -28,9 +30,26 @@ ATTEMPTS, FIRST_ATTEMPTS = 10, 4
 
 $AWS_MAX_ATTEMPTS sets both. The waits between them grow, as AWS's standard strategy has it."""
 
+CONNECTIONS = 16
+"""Objects that are fetched at a time."""
+
 # What AWS's client, which does not number its errors, calls a request that is not allowed.
 _REFUSALS = ("ACCESS_DENIED", "HTTP status 403", "INVALID_ACCESS_KEY", "SIGNATURE", "CREDENTIALS", "TOKEN")
+_PART = 2**20
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+
+
+class BucketObject(NamedTuple):
+    """BucketObject: one object below a path of a bucket."""
+
+    name: str
+    """Its key, as seen from that path."""
+
+    size: int
+    """In bytes."""
+
+    etag: str
+    """Version of its content, as the service names it."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +138,51 @@ class BucketPath:
         with _asking(self):
             infos = _file_system(self.bucket).get_file_info(FileSelector(self._name, allow_not_found=True))
         return {info.base_name: (info.mtime_ns, info.size) for info in infos if info.type is FileType.File}
+
+    def objects(self) -> list[BucketObject]:
+        """Return all objects below, at any depth, in order of names; without those that stand for a folder."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            pages = _client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self._prefix)
+            found = [each for page in pages for each in page.get("Contents", ())]
+        except (BotoCoreError, ClientError) as error:
+            raise _unreachable(self, str(error)) from error
+        objects = (BucketObject(each["Key"].removeprefix(self._prefix), each["Size"], each["ETag"]) for each in found)
+        return sorted(each for each in objects if each.name and not each.name.endswith("/"))
+
+    def fetch(self, found: BucketObject, target: Path) -> None:
+        """Write the bytes of an object below to the new file `target`.
+
+        Raises StorageFailed where the object is not the one that was listed, or does not arrive as a whole.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        for attempt in range(FIRST_ATTEMPTS):  # the client repeats a request, but not what breaks in its answer
+            try:
+                answer = _client().get_object(Bucket=self.bucket, Key=self._prefix + found.name, IfMatch=found.etag)
+                with target.open("wb") as file:
+                    shutil.copyfileobj(answer["Body"], file, _PART)
+                if target.stat().st_size == found.size:
+                    return
+                broken = f"{target.stat().st_size} of {found.size} bytes"
+            except BotoCoreError as error:
+                broken = str(error)
+            except ClientError as error:
+                if error.response["Error"]["Code"] in ("PreconditionFailed", "NoSuchKey"):
+                    raise StorageFailed(
+                        f"{self / found.name}: must stay as it is while it is fetched, but it was replaced or removed; "
+                        "begin again when no program writes there"
+                    ) from error
+                broken = str(error)
+                break
+            time.sleep(2**attempt / 10)
+        raise _unreachable(self / found.name, broken)
+
+    @property
+    def _prefix(self) -> str:
+        """Begin of the keys of the objects below."""
+        return "" if self.key == PurePosixPath() else f"{self.key}/"
 
     def glob(self, pattern: str) -> Iterator[Self]:
         """List what of that matches a pattern of names, e.g. `*.json`."""
@@ -279,7 +343,9 @@ def _client() -> Any:
     import boto3
     from botocore.config import Config
 
-    return boto3.client("s3", config=Config(connect_timeout=10, retries={"mode": "standard"}))
+    return boto3.client(
+        "s3", config=Config(connect_timeout=10, retries={"mode": "standard"}, max_pool_connections=CONNECTIONS)
+    )
 
 
 @contextmanager

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from trainables.data.check.near_groups import Features
     from trainables.data.lazy_images import Pixels
     from trainables.data_config import DataConfig
+    from trainables.storage.place import Place
 
 _SourceArgument = Annotated[
     Path,
@@ -84,6 +85,7 @@ def check(
     from orchestrator.terminal.findings_text import findings_lines
     from trainables.data.check.check import check_data
     from trainables.data.check.records import check_json, findings_csv
+    from trainables.storage.folders import cache_folder
 
     data, storage = _data(source, set_ or [])
     if weights is not None:
@@ -91,7 +93,9 @@ def check(
     _check_outside(out, data.root)
     embed = None if data.weights_dir is None else _embedding(data, storage)
     with decoding_bar() as on_decoding:
-        found = check_data(data, min_size=min_size, embed=embed, on_progress=on_decoding)
+        found = check_data(
+            data, cache=cache_folder(storage.cache_dir), min_size=min_size, embed=embed, on_progress=on_decoding
+        )
     with writing("--out", out):
         out.mkdir(parents=True, exist_ok=True)
         (out / "findings.csv").write_text(findings_csv(found), encoding="utf-8", errors="backslashreplace")
@@ -148,8 +152,8 @@ def _embedding(data: "DataConfig", storage: "Storage") -> "Embed":
     return embed
 
 
-def _check_outside(out: Path, root: Path) -> None:
-    if out.resolve().is_relative_to(root.resolve()):
+def _check_outside(out: Path, root: "Place") -> None:
+    if isinstance(root, Path) and out.resolve().is_relative_to(root.resolve()):
         raise InvalidInput(
             f"--out: must be a folder outside the data, got {out.resolve()} in {root}; run it elsewhere, or name "
             "another folder with --out"

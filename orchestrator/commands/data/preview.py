@@ -76,7 +76,7 @@ def preview(
         image.save(out, format="PNG")
     if format is Format.JSON:
         skipped = [item for images in arrays.dataset.skipped.values() for item in images.items()]
-        bad = [{"path": str(arrays.dataset.root / path), "error": error} for path, error in skipped]
+        bad = [{"path": arrays.dataset.named(path), "error": error} for path, error in skipped]
         print_json({"picture": str(out), **asdict(counts), "remarks": arrays.remarks, "bad_images": bad})
         return
     output.print(class_table(counts))

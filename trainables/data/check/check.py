@@ -21,7 +21,9 @@ from trainables.data.check.near_findings import near_findings
 from trainables.data.check.near_groups import Features
 from trainables.data.check.shift_findings import shift_findings
 from trainables.data.readers import SPLITS, open_configured, usual_settings
+from trainables.data.sources.formats import Wanted, holds_images, read_images
 from trainables.data_config import DataConfig
+from trainables.storage.folders import cache_folder
 
 Embed = Callable[[Sequence[Inspected], Callable[[ListedImage], bytes]], Features]
 """Function from usable images, and how they are read, to their features (n, d)."""
@@ -60,16 +62,20 @@ class DataCheck:
 def check_data(
     data: DataConfig,
     *,
+    cache: Path | None = None,
     min_size: int = MIN_SIZE,
     embed: Embed | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> DataCheck:
     """Look at every file of a data set, and return all findings; nothing of it is changed.
 
+    What lies in a bucket or in containers is first copied below `cache`, or the usual cache folder, and is looked at
+    as the reader lists it.
     `embed` gives frozen features. `on_progress(done, total)` is called for the images decoded. Raises InvalidInput
     where there is no data set to look at: no folder, no table, no image.
     """
-    listing = _listing(data)
+    cache = cache or cache_folder(None)
+    listing = _listing(data, cache)
     if not listing.entries:
         raise InvalidInput(
             f"{data.manifest or data.root}: a data set must hold images, got none; name the folder with the images"
@@ -89,7 +95,7 @@ def check_data(
     counts = Counter(image.entry.label for image in images if image.fault is None)
     means = {label: (total // counts[label]).astype(np.uint8) for label, total in sorted(sums.items())}
     found = [*listing.findings, *class_findings(listing)]
-    divided, verdict = _divided(data, images)
+    divided, verdict = _divided(data, cache, images)
     has_reason = any(each.severity is Severity.REFUSED for each in found)
     found += [each for each in verdict if each.severity is not Severity.REFUSED or not has_reason]
     features = None if embed is None else embed([image for image in divided if image.fault is None], read)
@@ -103,13 +109,19 @@ def check_data(
     return DataCheck(listing.root, tuple(divided), in_order(found), means, features is not None)
 
 
-def _listing(data: DataConfig) -> Listing:
-    if data.manifest is not None:
-        return list_manifest(data.root, data.manifest, data.splits, divided=data.split is not None)
-    if not data.root.is_dir():
-        got = "a file" if data.root.exists() else "nothing there"
-        raise InvalidInput(f"{data.root}: must be a folder of images, got {got}; check the path")
-    return list_folders(data.root, data.splits)
+def _listing(data: DataConfig, cache: Path) -> Listing:
+    root, manifest, is_divided = data.root, data.manifest, data.split is not None
+    if isinstance(root, Path) and isinstance(manifest, Path):
+        return list_manifest(root, manifest, data.splits, divided=is_divided)
+    if isinstance(root, Path) and manifest is None and holds_images(root, data.format):
+        return list_folders(root, data.splits)
+    read = read_images(root, Wanted(data.splits, is_divided, manifest, data.format), cache)
+    images = (
+        ListedImage(path, None if is_divided and split == "train" else split, label)
+        for split, pairs in read.entries.items()
+        for path, label in pairs
+    )
+    return Listing(read.root, tuple(sorted(images)), ())
 
 
 def _first_reason(listing: Listing) -> str:
@@ -117,11 +129,11 @@ def _first_reason(listing: Listing) -> str:
     return f" (found: {listing.findings[0].detail})" if listing.findings else ""
 
 
-def _divided(data: DataConfig, images: Sequence[Inspected]) -> tuple[list[Inspected], list[Finding]]:
+def _divided(data: DataConfig, cache: Path, images: Sequence[Inspected]) -> tuple[list[Inspected], list[Finding]]:
     """Return the images with the splits that a sweep gives them, and what it says of the data set as a whole."""
     where = [str(data.manifest or data.root)]
     try:
-        dataset = open_configured(data)
+        dataset = open_configured(data, cache)
         if dataset.undivided is None:
             return list(images), []
         digests = {image.entry.path: image.digest for image in images if image.fault is None}
@@ -130,7 +142,7 @@ def _divided(data: DataConfig, images: Sequence[Inspected]) -> tuple[list[Inspec
         skipped = {"train": {image.entry.path: image.fault.message for image in images if image.fault is not None}}
         dataset = dataset.examined(digests, skipped, hashes)
     except InvalidInput as error:
-        if data.manifest is None and data.split is None and _needs_split(data.root):
+        if data.manifest is None and data.split is None and isinstance(data.root, Path) and _needs_split(data.root):
             return list(images), [finding("not_split", where, "one folder per class, in no split")]
         return list(images), [finding("layout", where, str(error))]
     splits = {sample.path: split for split in SPLITS for sample in dataset.splits.get(split, ())}

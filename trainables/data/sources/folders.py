@@ -118,7 +118,7 @@ def _folders_text(names: Sequence[str]) -> str:
     return ", ".join(f"{name}/" for name in sorted(names))
 
 
-def _splits_named(name: str) -> set[str]:
+def splits_named(name: str) -> set[str]:
     """Return the splits that the words of a name stand for."""
     return {_SPLIT_OF[word.lower()] for word in _WORD.findall(name) if word.lower() in _SPLIT_OF}
 
@@ -128,7 +128,7 @@ def _is_split(folder: Path) -> bool:
 
     A class of that name holds images, and no folders of images.
     """
-    return bool(_splits_named(folder.name)) and (not _holds_images(folder) or bool(_folders_of_images(folder)))
+    return bool(splits_named(folder.name)) and (not _holds_images(folder) or bool(_folders_of_images(folder)))
 
 
 def _flat_splits(names: Sequence[str]) -> Sequence[str]:
@@ -136,7 +136,7 @@ def _flat_splits(names: Sequence[str]) -> Sequence[str]:
 
     Several that all stand for train may be classes: train_blue and train_red.
     """
-    named = [_splits_named(name) for name in names]
+    named = [splits_named(name) for name in names]
     splits = set().union(*named)
     return names if all(named) and "train" in splits and (len(splits) > 1 or len(names) == 1) else []
 

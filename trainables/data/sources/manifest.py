@@ -1,12 +1,13 @@
 """CSV manifest of a data set: path, label and split of each image, where folders do not give them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from search_spaces.errors import InvalidInput, one_of, shown
 from search_spaces.paths import check_path
 from trainables.data.sources.manifest_table import SPLIT_WORDS, ManifestRow, manifest_rows
+from trainables.storage.place import Place
 
 NO_LABELS = ("", "nan", "<na>")
 """Labels that stand for none: what pandas writes for one that is not known, in small letters."""
@@ -14,7 +15,7 @@ NO_LABELS = ("", "nan", "<na>")
 
 def manifest_entries(
     root: Path,
-    manifest: Path,
+    manifest: Place,
     splits: Sequence[str],
     used: Sequence[str],
     *,
@@ -29,8 +30,17 @@ def manifest_entries(
     and a column `group_by` is none of a class.
     Raises InvalidInput.
     """
+    entries = row_entries(root, manifest, manifest_rows(manifest, divided=divided, group_by=group_by), splits, used)
+    check_files(root, manifest, [path for pairs in entries.values() for path, _ in pairs])
+    return entries
+
+
+def row_entries(
+    root: Path, manifest: Place, rows: Iterable[ManifestRow], splits: Sequence[str], used: Sequence[str]
+) -> dict[str, list[tuple[str, str]]]:
+    """Return the (path, label) pairs of rows by split, as `manifest_entries` does, without a look at the files."""
     entries: dict[str, list[tuple[str, str]]] = {}
-    for row in manifest_rows(manifest, divided=divided, group_by=group_by):
+    for row in rows:
         split = row.split if row.split in splits else row.split.lower()
         split = SPLIT_WORDS.get(split, split)
         if not split:
@@ -48,17 +58,16 @@ def manifest_entries(
                 f"name the class of {row.path}, or remove the row"
             )
         entries.setdefault(split, []).append((manifest_path(root, manifest, row), row.label))
-    _check_files(root, manifest, [path for pairs in entries.values() for path, _ in pairs])
     return entries
 
 
-def manifest_marks(root: Path, manifest: Path, column: str) -> dict[str, str] | None:
+def manifest_marks(root: Path, manifest: Place, column: str) -> dict[str, str] | None:
     """Return the value of a column by the path of each image; None where the manifest has no column of this name."""
     rows = manifest_rows(manifest, divided=True, group_by=column)
     return {manifest_path(root, manifest, row): row.mark for row in rows if row.mark is not None} or None
 
 
-def manifest_path(root: Path, manifest: Path, row: ManifestRow) -> str:
+def manifest_path(root: Path, manifest: Place, row: ManifestRow) -> str:
     """Return the path of a row below `root`, with forward slashes; raises InvalidInput where it lies elsewhere."""
     path = row.path
     try:
@@ -79,7 +88,8 @@ def manifest_path(root: Path, manifest: Path, row: ManifestRow) -> str:
     return PurePosixPath(path).as_posix()
 
 
-def _check_files(root: Path, manifest: Path, paths: Sequence[str]) -> None:
+def check_files(root: Path, manifest: Place, paths: Sequence[str]) -> None:
+    """Raise InvalidInput where a path is listed twice, or is no file below `root`."""
     duplicates = sorted(path for path, count in Counter(paths).items() if count > 1)
     if duplicates:
         raise InvalidInput(f"{manifest}: a path must be listed once, got {_some(duplicates)} twice; keep one row each")

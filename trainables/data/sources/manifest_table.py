@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from search_spaces.errors import InvalidInput, shown
 from search_spaces.permissions import check_readable
-from search_spaces.user_files import MANIFEST, read_user_file
+from search_spaces.user_files import MANIFEST
+from trainables.storage.place import Place, read_place
 
 _COLUMNS = ("path", "label", "split")
 
@@ -53,7 +54,7 @@ class ManifestRow(NamedTuple):
     """Value of the column `group_by`, where there is one."""
 
 
-def manifest_rows(manifest: Path, *, divided: bool = False, group_by: str | None = None) -> list[ManifestRow]:
+def manifest_rows(manifest: Place, *, divided: bool = False, group_by: str | None = None) -> list[ManifestRow]:
     """Read the rows of a manifest, without the white space around path, label and split.
 
     Where the images are `divided` by Thaw, the column split may be lacking: all rows are then of train. `group_by` may
@@ -63,30 +64,8 @@ def manifest_rows(manifest: Path, *, divided: bool = False, group_by: str | None
     else by its name in other capitals, else by another usual word. Without a label, one column per class is read:
     each other column then holds 0 or 1, and each row one 1. Raises InvalidInput.
     """
-    check_readable(manifest)
-    try:
-        text = io.StringIO(_decoded(read_user_file(manifest, MANIFEST)), newline="").readlines()
-        if text and text[0].lower().startswith("sep="):  # a line for Excel
-            text[0] = "\n"
-        reader = csv.reader(text, delimiter=_separator(text))
-        table = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
-    except OSError as error:
-        raise InvalidInput(
-            f"{manifest}: data.manifest must be a readable CSV file, got: {error.strerror}; correct the path"
-        ) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InvalidInput(
-            f"{manifest}: data.manifest must be a CSV file in UTF-8, got {error}; save it as UTF-8, or correct the path"
-        ) from error
-    header = [name.strip() for name in table[0][1]] if table else []
+    header, rows = read_table(manifest)
     places = _places(manifest, header, divided=divided)
-    for line, row in table[1:]:
-        if any(map(str.strip, row[len(header) :])):
-            raise InvalidInput(
-                f"{manifest}:{line}: a row must not have more fields than the {len(header)} columns, got {len(row)}; "
-                "put a text that holds the separator between quotation marks"
-            )
-    rows = [(line, [*map(str.strip, row[: len(header)]), *[""] * (len(header) - len(row))]) for line, row in table[1:]]
     if not rows:
         raise InvalidInput(f"{manifest}: a manifest must list images, got a header alone; add one row per image")
     marks = header.index(group_by) if group_by is not None and group_by in header else None
@@ -105,6 +84,38 @@ def manifest_rows(manifest: Path, *, divided: bool = False, group_by: str | None
     ]
 
 
+def read_table(file: Place) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Return the columns of a CSV or TSV file, and its rows with the numbers of their lines, as long as the columns.
+
+    White space around a field is left out, as are empty rows. Raises InvalidInput.
+    """
+    if isinstance(file, Path):
+        check_readable(file)
+    try:
+        text = io.StringIO(_decoded(read_place(file, MANIFEST)), newline="").readlines()
+        if text and text[0].lower().startswith("sep="):  # a line for Excel
+            text[0] = "\n"
+        reader = csv.reader(text, delimiter=_separator(text))
+        table = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
+    except OSError as error:
+        raise InvalidInput(
+            f"{file}: data.manifest must be a readable CSV file, got: {error.strerror}; correct the path"
+        ) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InvalidInput(
+            f"{file}: data.manifest must be a CSV file in UTF-8, got {error}; save it as UTF-8, or correct the path"
+        ) from error
+    header = [name.strip() for name in table[0][1]] if table else []
+    for line, row in table[1:]:
+        if any(map(str.strip, row[len(header) :])):
+            raise InvalidInput(
+                f"{file}:{line}: a row must not have more fields than the {len(header)} columns, got {len(row)}; "
+                "put a text that holds the separator between quotation marks"
+            )
+    rows = [(line, [*map(str.strip, row[: len(header)]), *[""] * (len(header) - len(row))]) for line, row in table[1:]]
+    return header, rows
+
+
 def _decoded(data: bytes) -> str:
     """Decode a table in UTF-8, or in UTF-16 with its byte order mark, as Excel writes it."""
     return data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
@@ -115,19 +126,19 @@ def _separator(text: Sequence[str]) -> str:
 
     def found(separator: str) -> int:
         header = next(filter(None, csv.reader(text[:2], delimiter=separator)), [])
-        return sum(bool(_named(name, [word.strip() for word in header])) for name in _COLUMNS)
+        return sum(bool(usual_words(name, [word.strip() for word in header])) for name in _COLUMNS)
 
     return max(_SEPARATORS, key=found)
 
 
-def _places(manifest: Path, header: Sequence[str], *, divided: bool) -> dict[str, int]:
+def _places(manifest: Place, header: Sequence[str], *, divided: bool) -> dict[str, int]:
     """Return the place of each column; without that of the label where there is one column per class.
 
     Without that of the split where the images are to be `divided` and it is lacking.
     """
     places: dict[str, int] = {}
     for name in _COLUMNS:
-        found = _named(name, header)
+        found = usual_words(name, header)
         if len(found) > 1:
             names = [header[place] for place in found]
             remedy = f"rename the right one to {name}" if name not in names else f"rename all but one {name}"
@@ -144,7 +155,7 @@ def _places(manifest: Path, header: Sequence[str], *, divided: bool) -> dict[str
     return places
 
 
-def _check_no_splits(manifest: Path, others: Mapping[int, str], rows: Sequence[Sequence[str]]) -> None:
+def _check_no_splits(manifest: Place, others: Mapping[int, str], rows: Sequence[Sequence[str]]) -> None:
     """Raise InvalidInput where the images are to be divided, and a column of another name holds their splits."""
     for place, name in others.items():
         if name.lower() in _ASSIGNING:
@@ -163,7 +174,7 @@ def _or_divide(lacking: Sequence[str]) -> str:
     return "; or set `data.split: {val: 0.15}`, which divides the images" if "split" in lacking else ""
 
 
-def _named(name: str, header: Sequence[str]) -> list[int]:
+def usual_words(name: str, header: Sequence[str]) -> list[int]:
     """Return the places of the columns that hold `name`: under its name, in other capitals, or under another word."""
     lower = [word.lower().replace(" ", "_") for word in header]
     exact = [place for place, word in enumerate(header) if word == name]
@@ -171,7 +182,7 @@ def _named(name: str, header: Sequence[str]) -> list[int]:
     return exact or capitals or [place for place, word in enumerate(lower) if word in _OTHER_WORDS[name]]
 
 
-def _marked(manifest: Path, line: int, row: Sequence[str], classes: Mapping[int, str]) -> str:
+def _marked(manifest: Place, line: int, row: Sequence[str], classes: Mapping[int, str]) -> str:
     """Return the class whose column holds the 1 of a row."""
     values = {place: _MARKS.get(row[place].lower()) for place in classes}
     marked = [classes[place] for place, value in values.items() if value]
