@@ -51,6 +51,16 @@ class CheckpointState(FrozenPart):
             ) from error
 
 
+def check_one_model(folder: Path, state: CheckpointState) -> None:
+    """Raise InvalidInput for a checkpoint that holds the heads of folds: none of them is the model of the trial."""
+    folds = state.config.data.folds_trained
+    if folds is not None:
+        raise InvalidInput(
+            f"checkpoint must hold one model, got {folder} with one head for each of {folds} folds; take that of "
+            "`thaw retrain`, which trains one model on all images"
+        )
+
+
 def partial_state(folder: Path) -> CheckpointState | None:
     """Return the state of a checkpoint that leaves out the frozen part of its model; None for every other folder.
 

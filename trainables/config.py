@@ -25,6 +25,7 @@ from search_spaces.none_and_auto import OrNone
 from search_spaces.paths import FromFile
 from search_spaces.validation import Frozen, parse
 from trainables.data_config import DataConfig
+from trainables.fold_rules import folds_refusal
 from trainables.nested_settings import flat_settings
 from trainables.task_catalog import (
     DEFAULT_TASK,
@@ -355,6 +356,13 @@ class TrialConfig(Frozen):
         for name in unread_settings(self.task):
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"task {self.task} reads no `{name}`, got {getattr(self, name)}; remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _folds_can_be_trained(self) -> Self:
+        refusal = None if self.data.folds_trained is None else folds_refusal(self)
+        if refusal is not None:
+            raise ValueError(refusal)
         return self
 
     @classmethod

@@ -1,10 +1,12 @@
 """DataConfig: the images that a trial sees, and what is done to each before anything else."""
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from search_spaces.none_and_auto import OrNone
 from search_spaces.paths import PathFromFile
 from search_spaces.validation import Frozen
 from trainables.storage.place import Place
@@ -29,8 +31,8 @@ DEFAULT_MAX_PIXELS = 89_478_485
 class SplitShares(Frozen):
     """Shares of each class in a data set that is not split yet; what they leave is train."""
 
-    val: float = Field(default=0.15, gt=0, lt=1)
-    """Share of val."""
+    val: float = Field(default=0.15, ge=0, lt=1)
+    """Share of val; 0 beside `data.folds` alone, where it is the default."""
 
     test: float = Field(default=0.0, ge=0, lt=1)
     """Share of test; 0 where there is a test already, or none is wanted."""
@@ -72,6 +74,10 @@ class DataConfig(Frozen):
     """Division of photos that are not split: of a folder with one folder a class, of a folder or manifest without val,
     or of a manifest without splits."""
 
+    folds: OrNone[Annotated[int, Field(ge=2, le=20)]] = None
+    """Cross-validation of heads on small sets: the images of train and val, or those of no split, are divided into so
+    many folds, and a trial trains one head per fold on the others. none: no folds."""
+
     train_on: TrainedOn = TrainedOn.TRAIN
     """train+val: the images of val are trained on too, and the values of val say nothing; see `thaw retrain --on`."""
 
@@ -99,6 +105,29 @@ class DataConfig(Frozen):
     weights_dir: PathFromFile | None = None
     """Folder of `<architecture>.safetensors` in timm's key layout, read in place of timm's hub."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _folds_take_no_val(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or values.get("folds") in (None, "none"):
+            return values
+        split = values.get("split")
+        return {**values, "split": {"val": 0.0, **split}} if isinstance(split, Mapping) else values
+
+    @model_validator(mode="after")
+    def _val_has_one_meaning(self) -> Self:
+        if self.split is None:
+            return self
+        if self.folds is None and not self.split.val:
+            raise ValueError(
+                "split.val must be above 0 without folds, got 0; leave it out, or set e.g. `data.folds: 5`"
+            )
+        if self.folds is not None and self.split.val:
+            raise ValueError(
+                f"split.val must be left out beside folds, which hold out each image once, got {self.split.val:g}; "
+                "remove it, or data.folds"
+            )
+        return self
+
     @model_validator(mode="after")
     def _loses_no_images(self) -> Self:
         if self.test == "none" and self.split is not None and self.split.test:
@@ -119,3 +148,8 @@ class DataConfig(Frozen):
     def splits(self) -> tuple[str, ...]:
         """The splits that are used, where the data set has them."""
         return ("train", "val", "test") if self.test == "auto" else ("train", "val")
+
+    @property
+    def folds_trained(self) -> int | None:
+        """Number of folds that a trial trains on; None without folds, and where all of them are trained on at once."""
+        return self.folds if self.train_on is TrainedOn.TRAIN else None

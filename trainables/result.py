@@ -47,6 +47,9 @@ class EpochReport(_Record):
     ended_by: EndedBy | None = None
     """Reason why this was the last epoch; None while the trial continues."""
 
+    folds: dict[str, tuple[FiniteFloat, ...]] | None = None
+    """With `data.folds`, values of each metric val/... in the folds, whose mean is in `metrics`; None without folds."""
+
     notes: tuple[str, ...] = ()
     """Remarks on this epoch for the reader of the leaderboard, e.g. a batch that had to be divided."""
 

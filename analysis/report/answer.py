@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.comparisons.confirmation import confirmation_text
+from analysis.comparisons.folds import fold_deviation, folds_text
 from analysis.comparisons.paired import paired_difference
 from analysis.leaderboard import Entry
 from analysis.ledger import by_id
@@ -53,12 +54,13 @@ def answer(data: RunData) -> SearchAnswer:
         return SearchAnswer(lead, "", tuple(text for text in texts if text), *_next_step(data, ranked))
     winner, count = data.winner or ranked[0], len(ranked)
     ranked = [winner, *(entry for entry in ranked if entry is not winner)]
-    reached = "" if winner.objective is None else f": {data.metric} {winner.objective:.3f}"
+    reached = "" if winner.objective is None else f": {data.metric} {winner.objective:.3f}{_folds(winner)}"
     lead = f"{_place(data, winner, count)}{reached}"
     bounds = _interval(data, winner)
     if bounds is not None:
         images, interval = bounds
-        lead += f" (95 % interval on {images} validation images: {interval.low:.3f} to {interval.high:.3f})"
+        kind = "out-of-fold" if folds_text([winner.trial]) else "validation"
+        lead += f" (95 % interval on {images} {kind} images: {interval.low:.3f} to {interval.high:.3f})"
     found = [
         _confirmed(data),
         _unfinished_rival(data, winner),
@@ -73,6 +75,13 @@ def answer(data: RunData) -> SearchAnswer:
             f". The best of {len(ranked)} was chosen on these images: on others it is likely to be less good."
         )
     return SearchAnswer(f"{lead}.", settings_text, tuple(reasons), *_next_step(data, ranked))
+
+
+def _folds(winner: Entry) -> str:
+    """Return the number of folds whose mean an objective is, and the deviation between them; empty without folds."""
+    folds, deviation = folds_text([winner.trial]), fold_deviation(winner.trial)
+    apart = "" if deviation is None else f" with a standard deviation of {deviation:.3f}"
+    return f", {folds}{apart}" if folds else ""
 
 
 def _place(data: RunData, winner: Entry, count: int) -> str:
@@ -204,4 +213,6 @@ def _next_step(data: RunData, ranked: list[Entry]) -> tuple[str, str]:
     if len(names) >= _FEW and is_late:
         return "The best trial came late: more may find a better one.", f"{thaw_command('extend', root)} --trials 10"
     settled = "The best trial did not come late: train" if len(names) >= _FEW else "Train"
+    if folds_text([ranked[0].trial]):
+        return f"{settled} the winner as one model on all images.", thaw_command("retrain", root)
     return f"{settled} the winner again and measure it on the test split.", thaw_command("retrain", root)

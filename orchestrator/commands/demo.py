@@ -62,6 +62,7 @@ def run_demo(folder: Path, console: Console) -> None:
     retrained = retrain_winner(
         run.root, lambda report: console.print(epoch_text(report), highlight=False, soft_wrap=True), show_problem
     )
+    assert retrained.test is not None  # the digits have one
     console.print(evaluation_tables(retrained.test, console))
     console.print(metrics_text(retrained.test))
 

@@ -74,6 +74,7 @@ def leaderboard(
     ] = TableFormat.TABLE,
 ) -> None:
     """Show the trials of a run, or of several, best first."""
+    from analysis.comparisons.folds import folds_text
     from analysis.leaderboard import Leaderboard, constants
     from analysis.selection import Selection
     from orchestrator.terminal.laid_out import laid_out
@@ -100,6 +101,8 @@ def leaderboard(
         output.print(
             laid_out(trial_table(entries, board.objective, output, shown.probes, sort), output), soft_wrap=True
         )
+        if folds := folds_text(entry.trial for entry in entries):
+            prose(output, f"[dim]{board.objective.metric}: {folds}[/dim]")
         for each in run:
             if not isinstance(each, str):
                 _show_confirmation(each)

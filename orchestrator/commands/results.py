@@ -112,8 +112,13 @@ def retrain(
         ),
     ] = None,
     on: Annotated[
-        TrainedOn, typer.Option(help="train+val: on the images of val too, to the epoch that was best.")
-    ] = TrainedOn.TRAIN,
+        TrainedOn | None,
+        typer.Option(
+            help="train+val: on the images of val too, to the epoch that was best. Default: train; train+val for a "
+            "trial of data.folds.",
+            show_default=False,
+        ),
+    ] = None,
     trial: TrialOption = None,
     rank: RankOption = None,
     format: FormatOption = Format.TABLE,
@@ -139,11 +144,15 @@ def retrain(
         if given is None and chosen is not None and not chosen.reports:
             raise InvalidInput(f"--trial: must have been trained, got {chosen.trial_id}, {chosen.status}; take another")
         retrained = retrain_winner(run, show, show_problem, chosen, on, is_first=given is not None)
+    test = retrained.test
     if format is Format.JSON:
-        print_json({"trial_id": retrained.trial.trial_id, **retrained.test.to_json()})
+        print_json({"trial_id": retrained.trial.trial_id, **({"split": None} if test is None else test.to_json())})
         return
-    output.print(evaluation_tables(retrained.test, output))
-    prose(output, metrics_text(retrained.test))
+    if test is None:
+        prose(errors, "trained on all images; there is no test split, so the mean of the folds stays the estimate")
+    else:
+        output.print(evaluation_tables(test, output))
+        prose(output, metrics_text(test))
     hint_of_sync(open_run(run))
     prose(errors, f"\nexport it to ONNX:         {escaped(thaw_command('export', run))}")
 

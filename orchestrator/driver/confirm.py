@@ -24,14 +24,14 @@ from orchestrator.tracking.observer import Observer
 from orchestrator.tracking.sweep_identity import SweepIdentity
 from search_spaces.documents import dump_yaml, read_mapping
 from search_spaces.errors import InvalidInput
-from search_spaces.space import Point, SearchSpace
+from search_spaces.space import SearchSpace
 from trainables.data.arrays import Arrays, Progress
 from trainables.loop.source_files import check_sources
 from trainables.result import TrialResult
 
 # Of the search alone: a confirmation trains without fixed views of the images, as a retraining does.
 _SEED = "seed"
-_OF_THE_SEARCH = (_SEED, "feature_views")
+_VIEWS = "feature_views"
 
 
 @dataclass(frozen=True)
@@ -132,16 +132,21 @@ def _confirming(
     raw: dict[str, Any], run: RunFolder, finalists: Sequence[TrialResult], seeds: Sequence[int]
 ) -> dict[str, Any]:
     """Return the sweep file of the trainings from that of the search."""
+    has_folds = finalists[0].config.data.folds is not None  # whose features are computed once: their views stay
+    of_the_search = (_SEED,) if has_folds else (_SEED, _VIEWS)
     fixed, space = (
-        {name: value for name, value in (raw.get(section) or {}).items() if name not in _OF_THE_SEARCH}
+        {name: value for name, value in (raw.get(section) or {}).items() if name not in of_the_search}
         for section in ("trial", "space")
     )
-    points = [{**_settings(finalist), _SEED: seed} for seed in seeds for finalist in finalists]
+    settings = [
+        {name: value for name, value in each.parameters.items() if name not in of_the_search} for each in finalists
+    ]
+    points = [{**each, _SEED: seed} for seed in seeds for each in settings]
     root = run.root.absolute() if isinstance(run.root, Path) else run.root  # the file is resolved from its own folder
     return {
         **raw,
         "name": run.confirm.name,
-        "trial": {**fixed, "feature_views": 0},
+        "trial": fixed if has_folds else {**fixed, _VIEWS: 0},
         "space": {**_holding(space, finalists), _SEED: {"choice": [*seeds]}},
         "search": {"sampler": "random", "trials": len(points), "probe": False, "points": points},
         "stopping": "none",
@@ -161,7 +166,3 @@ def _holding(space: Mapping[str, Any], finalists: Sequence[TrialResult]) -> dict
         if not all(alone.contains({name: value}) for value in values):
             found[name] = {"choice": values}
     return found
-
-
-def _settings(finalist: TrialResult) -> Point:
-    return {name: value for name, value in finalist.parameters.items() if name not in _OF_THE_SEARCH}

@@ -113,6 +113,8 @@ def check_plans(configs: list[TrialConfig], classes: Sequence[str], images: int,
     for config in configs:
         if config.head_init == "probe":
             check_linear_head(model, config.architecture)
+        if config.data.folds is not None:
+            check_linear_head(model, config.architecture, "data.folds", "remove data.folds")
         for thawed in freeze_plan(config).boundaries.values():
             try:
                 stages.trainable(thawed)

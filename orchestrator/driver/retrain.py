@@ -26,7 +26,7 @@ from orchestrator.worker.assignment import EndKind
 from search_spaces.errors import InvalidInput
 from trainables.config import TrialConfig
 from trainables.data.arrays import decode_rest, load_arrays
-from trainables.data.readers import SPLITS, Dataset, open_configured
+from trainables.data.readers import Dataset, open_configured
 from trainables.data_config import DataConfig, TrainedOn
 from trainables.loop.checkpoint import make_whole
 from trainables.loop.evaluate_checkpoints import evaluate_checkpoint
@@ -48,8 +48,8 @@ class RetrainedWinner:
     checkpoint: Place
     """Checkpoint of its best epoch, with the whole model."""
 
-    test: Evaluation
-    """Evaluation on the test split, for the first time in this run."""
+    test: Evaluation | None
+    """Evaluation on the test split, for the first time in this run; None with folds and no such split."""
 
 
 def retrain_winner(
@@ -57,13 +57,14 @@ def retrain_winner(
     on_epoch: Callable[[EpochReport], None] = lambda _report: None,
     on_problem: Callable[[TrackerProblem], None] | None = None,
     chosen: TrialResult | None = None,
-    on: TrainedOn = TrainedOn.TRAIN,
+    on: TrainedOn | None = None,
     *,
     is_first: bool = False,
 ) -> RetrainedWinner:
     """Train the winner's configuration again and measure it once on the test split.
 
-    On train+val it is trained to the epoch that was best for the trial, as val can choose none.
+    On train+val it is trained to the epoch that was best for the trial, as val can choose none. So it is with folds,
+    on all images, and where there is no test split, nothing is measured. `on` None: train, or with folds all images.
     A trial that is `chosen` takes the winner's place, here and in all that follows; where this training `is_first`, of
     a configuration file, it becomes that of the trial. Writes RUN/winner. `on_problem` is
     called with each problem of a tracker, from any thread; without it they are logged. Raises InvalidInput when the run
@@ -74,8 +75,9 @@ def retrain_winner(
     spec = load_run(run)
     check_trackers(spec.tracking)
     cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
+    on = _images_for(winner, on)
     config = _retrained_config(winner, on)
-    _check_inputs(run, winner.config, cache, budget)
+    has_test = _check_inputs(run, winner.config, cache, budget)
     fresh = run.here(run.winner).with_name(f".{run.winner.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     folders = TrialFolders(fresh / "checkpoints", fresh / "predictions.parquet", cache, budget)
@@ -90,7 +92,7 @@ def retrain_winner(
                 dispatcher.log("retrain", report)
                 reports.append(report)
                 on_epoch(report)
-            test = evaluate_checkpoint(folders.best, "test", cache, budget=budget)
+            test = evaluate_checkpoint(folders.best, "test", cache, budget=budget) if has_test else None
         except Exception:
             dispatcher.finish("retrain", status_of(EndKind.FAILED), {})
             raise
@@ -99,9 +101,26 @@ def retrain_winner(
         _replace_winner(run, fresh, folders)
         if is_first:
             Ledger(run).write_trial(made.model_copy(update={"config": winner.config}))
-        dispatcher.finish("retrain", made.status, {f"test/{name}": value for name, value in test.scalars().items()})
+        dispatcher.finish("retrain", made.status, _test_values(test))
         dispatcher.publish(lambda: SweepSummary.from_run(run))
     return RetrainedWinner(winner, run.winner / "checkpoints" / "best", test)
+
+
+def _test_values(test: Evaluation | None) -> dict[str, float]:
+    return {} if test is None else {f"test/{name}": value for name, value in test.scalars().items()}
+
+
+def _images_for(winner: TrialResult, on: TrainedOn | None) -> TrainedOn:
+    """Return the images to train on. Raises InvalidInput for train alone where a trial has folds."""
+    folds = winner.config.data.folds
+    if folds is None:
+        return on or TrainedOn.TRAIN
+    if on is TrainedOn.TRAIN:
+        raise InvalidInput(
+            f"--on: must be train+val for a trial of {folds} folds, which have no val to leave out, got train; remove "
+            "it"
+        )
+    return TrainedOn.TRAIN_AND_VAL
 
 
 def _made(winner: TrialResult, config: TrialConfig, reports: Sequence[EpochReport]) -> TrialResult:
@@ -110,17 +129,20 @@ def _made(winner: TrialResult, config: TrialConfig, reports: Sequence[EpochRepor
     return winner.model_copy(update=done)
 
 
-def _write_record(folder: Path, made: TrialResult, test: Evaluation, on: TrainedOn, *, is_chosen: bool) -> None:
+def _write_record(folder: Path, made: TrialResult, test: Evaluation | None, on: TrainedOn, *, is_chosen: bool) -> None:
     """Write what the retraining `made`, with the measurement on the test split."""
     asked = {"trial_id": made.trial_id, "is_chosen": is_chosen, "on": on}
     reports = [each.model_dump() for each in made.reports]
     done = {"status": made.status.value, "config": made.config.to_json(), "reports": reports}
-    write_atomically(folder / RETRAIN_JSON, json.dumps({**asked, "test": test.to_json(), **done}, indent=1))
+    measured = None if test is None else test.to_json()
+    write_atomically(folder / RETRAIN_JSON, json.dumps({**asked, "test": measured, **done}, indent=1))
 
 
-def _check_inputs(run: RunFolder, config: TrialConfig, cache: Path, budget: int | None) -> None:
-    """Raise InvalidInput for images that cannot be read, for images, weights and teacher that are not those of the run,
-    and without a test split.
+def _check_inputs(run: RunFolder, config: TrialConfig, cache: Path, budget: int | None) -> bool:
+    """Return whether there is a test split.
+
+    Raises InvalidInput for images that cannot be read, for images, weights and teacher that are not those of the run,
+    and without a test split that is needed.
 
     Before the training, and not after it. Where photos are divided, one that is added can move others from train to
     test: a winner that was chosen with them would be measured on them.
@@ -128,18 +150,22 @@ def _check_inputs(run: RunFolder, config: TrialConfig, cache: Path, budget: int 
     data, record = config.data, Ledger(run).read_run()
     check_test_split(open_configured(data, cache), data)
     check_sources([config], record.sources)
-    arrays = load_arrays(data, cache, SPLITS, budget=budget)
+    arrays = load_arrays(data, cache, None, budget=budget)
     if not arrays.fingerprints.is_trained(record.fingerprint):
         raise InvalidInput(
             f"{data.root}: retraining takes the images that the search had, but train or val has changed since: "
             "the winner was chosen on other images; restore them, or launch a new sweep"
         )
     decode_rest(arrays)
+    return "test" in arrays.splits
 
 
 def check_test_split(dataset: Dataset, data: DataConfig) -> None:
-    """Raise InvalidInput where there is no split test, with which a retraining ends."""
-    if "test" in dataset.splits:
+    """Raise InvalidInput where there is no split test, with which a retraining ends.
+
+    With folds it may be lacking: each image was measured once by a head that had not seen it.
+    """
+    if "test" in dataset.splits or data.folds is not None:
         return
     if data.test == "none":
         remedy = "set data.test: auto, and begin again"

@@ -155,7 +155,7 @@ def create_run(run: RunFolder, spec: SweepSpec, arrays: Arrays, confirms: str | 
             fingerprint=arrays.fingerprints.trained,
             skipped_images={split: dict(images) for split, images in arrays.dataset.skipped.items()},
             data_remarks=tuple(filter(None, (arrays.duplicates, arrays.near))),
-            sample_counts={split: len(samples) for split, samples in arrays.dataset.splits.items()},
+            sample_counts={split: len(samples) for split, samples in arrays.dataset.distinct_splits.items()},
             metrics_version=METRICS_VERSION,
             versions={name: importlib.metadata.version(name) for name in RECORDED_PACKAGES},
             **space_record(spec),

@@ -7,7 +7,7 @@ from typing import Any
 from search_spaces.domains import Scalar
 from trainables.config import TrialConfig
 from trainables.estimate.phase_cost import PhaseCost
-from trainables.loop.feature_training import fixed_views
+from trainables.fixed_views import fixed_views
 from trainables.model.freeze_plan import Stages, freeze_plan
 
 # Settings that affect a step's time or memory, besides architecture and stages.
@@ -77,18 +77,26 @@ class CostModel:
         return phases
 
     def _phase(self, config: TrialConfig, stages: Stages, epochs: int, cost: PhaseCost) -> TrialPhase:
-        train, val = self.counts["train"], self.counts["val"]
+        train, val, to_compute = self._images(config, views := min(fixed_views(config), epochs))
         images = (cost.image * train + cost.validation * val) / self.workers
-        views = min(fixed_views(config), epochs)
         return TrialPhase(
             stages=stages,
             epochs=epochs,
             cost=cost,
             step=cost.image * config.batch_size / self.workers,
             epoch=images + cost.checkpoint,
-            features=0.0 if cost.features is None else cost.features * (views * train + val),
+            features=0.0 if cost.features is None else cost.features * to_compute,
             features_key=(config.architecture, config.weights, stages, config.augmentation, views, config.precision),
         )
+
+    def _images(self, config: TrialConfig, views: int) -> tuple[int, int, int]:
+        """Return the images of an epoch, those validated, and those whose features are computed, under their views."""
+        train, folds = self.counts["train"], config.data.folds_trained
+        if folds is None:
+            val = self.counts["val"]
+            return train, val, views * train + val
+        # Without augmentation the features of val are those of train.
+        return (folds - 1) * train, train, (views if views == 1 else views + 1) * train
 
     def _cost(self, config: TrialConfig, stages: Stages) -> PhaseCost | None:
         found = self._between(phase_kind(config, stages))

@@ -57,7 +57,8 @@ def _head(found: Measurement, preset: str, file: object) -> Iterator[str]:
     if preset == _UNTRAINED:
         yield _comment(
             f"Preset: {preset}, since no weights are on this machine, and timm's hub does not answer. From random "
-            "weights a network needs far more photos: better write this file again with --weights, or when the hub answers."
+            "weights a network needs far more photos: better write this file again with --weights, or when the hub "
+            "answers."
         )
     else:
         yield _comment(f"Preset: {preset}, since {advice.preset.reason}.")

@@ -190,7 +190,7 @@ def make_plan(spec: SweepSpec, runner: SubprocessRunner, done: Done) -> Plan:
         warnings=(*_warnings(costs, rows, fitting), *([late] if late is not None else [])),
         at_once=fitting,
         imports=runner.imports,
-        decoding=sample.decode * (sample.counts["train"] + sample.counts["val"]),
+        decoding=sample.decode * (sample.counts["train"] + sample.counts.get("val", 0)),
         probing=sum(phase.features for phase in probing) / max(1, min(many, len(probing))),
         full=forecast_sweeps(sweeps, costs, fitting.trials, None, stored) if sweeps else None,
         stopped=forecast_sweeps(sweeps, costs, fitting.trials, rungs, stored) if sweeps and rungs is not None else None,

@@ -12,6 +12,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from analysis.comparisons.confirmation import confirmation_text, read_confirmation
+from analysis.comparisons.folds import folds_text
 from analysis.leaderboard import Leaderboard
 from analysis.ledger import RunRecord
 from analysis.run_folder import RunFolder
@@ -147,7 +148,14 @@ def _data(facts: CardFacts) -> Iterator[str]:
 
 def _quality(facts: CardFacts, measured: Mapping[str, Any] | None) -> Iterator[str]:
     yield "## Quality"
-    if measured is None:
+    if measured is None and (folds := facts.trial.config.data.folds) is not None:
+        yield (
+            f"Cross-validated: the mean of {folds} folds, each measured by a head that had not seen it. The trial was "
+            "chosen by these values, so they are too good by what luck added. The model itself was trained on all "
+            "images, and no test images have measured it."
+        )
+        yield markdown_table(["metric", "value"], list(_named(facts.validation, {})))
+    elif measured is None:
         yield (
             "On the validation images, by which the trial was chosen among others: the values are too good by what "
             "luck added. `thaw retrain` measures the winner on test images that chose nothing."
@@ -176,12 +184,17 @@ def _quality(facts: CardFacts, measured: Mapping[str, Any] | None) -> Iterator[s
         yield markdown_table(["least probability", "share of images answered", "share of these right"], rows)
     parity = facts.bundle.parity
     yield (
-        f"`model.onnx` gives the label of the PyTorch model on {parity.same_label} of {parity.images} validation "
-        f"images ({parity.ties} ties); the largest difference of a logit is {parity.max_abs_difference:.1e}."
+        f"`model.onnx` gives the label of the PyTorch model on {parity.same_label} of {parity.images} "
+        f"{_checked_on(facts)} images ({parity.ties} ties); the largest difference of a logit is "
+        f"{parity.max_abs_difference:.1e}."
     )
     if facts.variants:
         columns = ["variant", "loss of macro-F1", "95 % interval", "bytes", ""]
         yield markdown_table(columns, [_variant(report) for report in facts.variants])
+
+
+def _checked_on(facts: CardFacts) -> str:
+    return "validation" if facts.trial.config.data.folds is None else "training"
 
 
 def _variant(report: VariantReport) -> Sequence[Any]:
@@ -194,7 +207,7 @@ def _origin(facts: CardFacts) -> Iterator[str]:
     metric = facts.trial.config.objective.metric
     completed = sum(entry.rank is not None for entry in board.entries)
     yield "## Search"
-    yield (f"Trials: {len(board.entries)} ({completed} trained to the end), ranked by `{metric}`.")
+    yield (f"Trials: {len(board.entries)} ({completed} trained to the end), ranked by `{metric}`{_of_folds(facts)}.")
     yield "\n".join(f"- Trial {each.trial_id}: {parameters_text(_told(each.parameters))}." for each in facts.trials)
     if (confirmation := read_confirmation(facts.run)) is not None:
         yield f"The best trials were trained again under other seeds: {confirmation_text(confirmation)}."
@@ -202,6 +215,11 @@ def _origin(facts: CardFacts) -> Iterator[str]:
             ["trial", "seeds", f"mean of {metric}", "95 % interval"],
             [[each.trial_id, len(each.values), each.mean, _range(each.interval)] for each in confirmation.finalists],
         )
+
+
+def _of_folds(facts: CardFacts) -> str:
+    folds = folds_text(facts.trials)
+    return f", the {folds}" if folds else ""
 
 
 def _told(parameters: Mapping[str, Any]) -> dict[str, Any]:

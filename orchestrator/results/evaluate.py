@@ -76,7 +76,7 @@ def evaluate_trials(
         record = retrain_record(run, trials[0])
         if split == "val" and record is not None and record.get("on") == TrainedOn.TRAIN_AND_VAL:
             remarks.append("--split val: its images were trained on; only test says how good the model is on new ones")
-        if split == "test" and record is not None:
+        if split == "test" and record is not None and record["test"] is not None:
             known = record["test"].get("fingerprint")
     storage = load_run(run).storage
     cache, budget = cache_folder(storage.cache_dir), cache_budget(storage.cache_budget)

@@ -11,6 +11,7 @@ from analysis.run_folder import RunFolder
 from analysis.run_store import RunStore
 from orchestrator.spec.loading import load_run
 from search_spaces.errors import InvalidInput
+from search_spaces.shell import thaw_command
 from trainables.loop import checkpoint
 from trainables.result import TrialResult
 
@@ -35,8 +36,17 @@ def remove_weights(run: RunFolder, board: Leaderboard, keep_best: int) -> None:
 
 @contextmanager
 def trial_weights(run: RunFolder, trial: TrialResult) -> Iterator[Path]:
-    """Yield the checkpoint of a trial's best epoch on this machine. Raises InvalidInput when there is none."""
+    """Yield the checkpoint of a trial's best epoch on this machine.
+
+    Raises InvalidInput when there is none, and for a trial of folds, whose heads are no model.
+    """
     store = RunStore(run)
+    folds = trial.config.data.folds_trained
+    if folds is not None:
+        raise InvalidInput(
+            f"{run.root}: trial {trial.trial_id} must be one model to be used, got one head for each of {folds} folds; "
+            f"train it on all images: `{thaw_command('retrain', run.root, '--trial', trial.trial_id)}`"
+        )
     with store.reading(store.newest(lambda layer: layer.best(trial.trial_id))) as folder:
         if not checkpoint.exists(folder):
             raise InvalidInput(_missing(run, trial))

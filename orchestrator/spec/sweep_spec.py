@@ -20,6 +20,7 @@ from search_spaces.space import Point, SearchSpace
 from search_spaces.validation import Frozen, parse
 from trainables.config import STRATEGY_PARAMETERS, TaskName, TaskObjective, TrialConfig, default_objective
 from trainables.data_config import DataConfig, TrainedOn
+from trainables.fold_rules import TIED_BY_FOLDS
 from trainables.storage.bucket import BucketPath
 from trainables.storage.place import Place
 from trainables.task_catalog import DEFAULT_TASK, metrics_of, unread_settings
@@ -137,16 +138,26 @@ class SweepSpec(Frozen):
         return self
 
     @model_validator(mode="after")
+    def _folds_have_one_worker(self) -> Self:
+        if self.data.folds is not None and self.resources.workers > 1:
+            raise ValueError(
+                f"resources.workers: must be 1 beside data.folds, whose heads train in one process, got "
+                f"{self.resources.workers}; remove it, or data.folds"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _runs_are_no_class(self) -> Self:
         if isinstance(self.data.root, BucketPath):
             return self._runs_are_elsewhere(self.data.root)
-        if self.data.split is None or self.data.manifest is not None:
+        lists_classes = self.data.folds is not None and not (self.data.root / "train").is_dir()
+        if (self.data.split is None and not lists_classes) or self.data.manifest is not None:
             return self
         photos = self.data.root.resolve()
         for name, folder in (("root", self.storage.root), ("cache_dir", self.storage.cache_dir)):
             if isinstance(folder, Path) and folder.resolve().is_relative_to(photos):
                 raise ValueError(
-                    f"storage.{name}: must lie outside of data.root, whose folders data.split takes for classes, got "
+                    f"storage.{name}: must lie outside of data.root, whose folders are taken for classes, got "
                     f"{folder} in {self.data.root}; choose another folder"
                 )
         return self
@@ -217,7 +228,8 @@ class SweepSpec(Frozen):
 
     def corner_configs(self) -> list[TrialConfig]:
         """Return configurations that together reach every end of the space, and those that are tried first."""
-        points = [*self.search_space.corners(TIED), *self.first_points()]
+        tied = TIED if self.data.folds is None else (*TIED, *TIED_BY_FOLDS)
+        points = [*self.search_space.corners(tied), *self.first_points()]
         return [self.trial_config(point) for point in points]
 
     def given_points(self) -> list[Point]:

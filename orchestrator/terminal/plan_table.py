@@ -80,7 +80,10 @@ def _legend(plan: Plan) -> str:
 
 def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
     counts, machine = plan.sample.counts, plan.machine
-    images = ", ".join(f"{counts[split]:,} {split}" for split in ("train", "val"))
+    folds = plan.spec.data.folds
+    images = ", ".join(f"{counts[split]:,} {split}" for split in ("train", "val") if split in counts)
+    if folds is not None:
+        images = f"{counts['train']:,}, in {folds} folds,"
     yield (
         "data",
         f"{images} images in {len(plan.sample.arrays.classes)} classes; decoding takes {duration(plan.decoding)}",

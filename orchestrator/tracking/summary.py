@@ -81,7 +81,7 @@ class SweepSummary:
             return summary
         winner = run_winner(run)
         record = retrain_record(run, winner)
-        test = {} if record is None else record.get("test", {}).get("metrics", {})
+        test = {} if record is None else (record.get("test") or {}).get("metrics", {})
         files = TrialFiles.newest(run, winner.trial_id)
         return replace(
             summary,

@@ -17,7 +17,7 @@ def test_the_test_split_can_be_left_out(test: str, splits: tuple[str, ...]) -> N
         ({"max_pixels": 1e30}, "max_pixels"),
         ({"max_pixels": True}, "max_pixels: must be a whole number, got true; write one, without quotes"),
         ({"on_bad_image": "ignore"}, "on_bad_image: must be one of fail, skip"),
-        ({"split": {"val": 0}}, r"split.val: must be above 0"),
+        ({"split": {"val": 0}}, r"split.val must be above 0"),
         ({"split": {"val": 0.5, "test": 0.5}}, r"split: val and test must leave images to train, got 0.5 and 0.5"),
         ({"split": {"validation": 0.2}}, r"split.validation: unknown key"),
         ({"on_bad_images": "skip"}, "did you mean on_bad_image"),

@@ -121,6 +121,9 @@ def load_arrays(
     opened: dict[str, Split] = {}
     faults: dict[str, str] = {}
     for split in splits:
+        if split == "val" and dataset.fold_of and "train" in opened:
+            opened[split] = opened["train"]  # the same images
+            continue
         try:
             opened[split] = Split(open_images(dataset, split, data, stored, node, on_progress))
         except BadImages as error:  # those of the other splits are named with them

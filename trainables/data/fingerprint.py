@@ -94,7 +94,7 @@ def examine_content(
     # Another version may decode what this one cannot.
     rule = [max_pixels, PREPROCESSING_VERSION, pillow_version] if on_bad_image == "skip" else []
     if dataset.undivided is not None:  # two divisions may differ only once equal files are known, and bad ones skipped
-        rule.append(dataset.undivided.shares.model_dump())
+        rule.extend(dataset.undivided.rule)
     shortcut = Path(cache_dir) / "fingerprints" / f"{_shortcut_key(dataset, rule)}.json"
     known = _recall(shortcut, dataset)
     if known is not None:
@@ -115,7 +115,7 @@ def _files(dataset: Dataset) -> Iterator[tuple[str, str, str, Sample]]:
         sorted(
             (
                 (sample.path, split, dataset.classes[sample.label], sample)
-                for split, samples in dataset.splits.items()
+                for split, samples in dataset.distinct_splits.items()
                 for sample in samples
             ),
             key=lambda file: file[:3],
@@ -135,7 +135,7 @@ def _read_content(dataset: Dataset, decoded_to: int | None, on_progress: Callabl
 
     known: dict[str, File] = {}
     skipped: dict[str, dict[str, str]] = {}
-    total = sum(map(len, dataset.splits.values()))
+    total = sum(map(len, dataset.distinct_splits.values()))
     # Reading, hashing and decoding release the interpreter lock.
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         for done, (file, fault) in enumerate(pool.map(read, _files(dataset)), start=1):

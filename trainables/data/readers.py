@@ -6,7 +6,7 @@ A reader is a function from what the user has to entries: for each split its (pa
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,15 @@ from search_spaces.errors import InvalidInput
 from search_spaces.permissions import missing_permission
 from search_spaces.user_files import IMAGE, read_user_file
 from trainables.data.sources.class_names import alike_names, check_names, rename_remedy
-from trainables.data.sources.division import divide
 from trainables.data.sources.folders import folder_entries, undivided_entries
 from trainables.data.sources.formats import Wanted, read_images, recognized_splits
 from trainables.data.sources.image_walk import IMAGE_ENDINGS
 from trainables.data.sources.listing import Entries, Origin
 from trainables.data.sources.manifest import manifest_marks
 from trainables.data.sources.source_files import Progress
+from trainables.data.split.folds import pooled
 from trainables.data.split.groups import marks_in_names
+from trainables.data.split.undivided import Divided, Undivided
 from trainables.data_config import DataConfig, DataFormat, SplitShares, TrainedOn
 from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place
@@ -34,23 +35,6 @@ SPLITS = ("train", "val", "test")
 
 # So many classes are named in a remark.
 _NAMED = 5
-
-
-@dataclass(frozen=True)
-class Undivided:
-    """Images as they were listed, and how Thaw divides them."""
-
-    where: str
-    """Name of the folder or manifest in messages."""
-
-    entries: Entries
-    """Pairs (path, class name) of train and, where it is there already, of test."""
-
-    shares: SplitShares
-    """Shares of the splits."""
-
-    marks: Mapping[str, str] = field(default_factory=dict)
-    """Patient, scene or the like of each image by its path, where `shares.group_by` names it."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +96,30 @@ class Dataset:
         """Remedy for a file that is missing."""
         return "restore it" if self.origin is None else f"remove the copy {self.root.parent}, which is then made anew"
 
+    fold_of: tuple[int, ...] = ()
+    """Fold of each image of train, which are those of val too; empty without `data.folds`."""
+
+    @property
+    def folds(self) -> int:
+        """Number of folds that are held out in turn; 0 without folds, and where all images are trained on."""
+        return 0 if self.has_val_in_train or not self.fold_of else max(self.fold_of) + 1
+
+    def fold_rows(self, fold: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return the positions in train of the images outside of a fold, and of those in it."""
+        held_out = np.array(self.fold_of) == fold
+        return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+    def of_fold(self, fold: int) -> "Dataset":
+        """Return the data set whose val is a fold, and whose train the others."""
+        pool = self.splits["train"]
+        train, val = (tuple(pool[row] for row in rows) for rows in self.fold_rows(fold))
+        return replace(self, splits={**self.splits, "train": train, "val": val}, undivided=None, fold_of=())
+
+    @property
+    def distinct_splits(self) -> Mapping[str, tuple[Sample, ...]]:
+        """Splits without one whose images are exactly those of another: with folds, val."""
+        return {split: samples for split, samples in self.splits.items() if split != "val" or not self.fold_of}
+
     def read(self, sample: Sample) -> bytes:
         """Read the bytes of the sample's file; raises InvalidInput where it cannot be read, or has changed since."""
         path = self.root / sample.path
@@ -160,7 +168,8 @@ class Dataset:
             split: tuple(sample for sample in samples if sample.path not in skipped.get(split, ()))
             for split, samples in found.splits.items()
         }
-        return replace(self, splits=splits, skipped=skipped, digests=dict(digests), hashes=dict(hashes))
+        examined = replace(self, splits=splits, skipped=skipped, digests=dict(digests), hashes=dict(hashes))
+        return replace(examined, fold_of=found.fold_of)
 
     def _entries(self) -> Entries:
         return {
@@ -177,14 +186,13 @@ class Dataset:
         errors: Mapping[str, str],
     ) -> "Dataset":
         try:
-            divided = divide(undivided.where, kept, undivided.shares, digests, hashes, undivided.marks)
+            divided = undivided.divided(kept, digests, hashes)
         except InvalidInput as error:
             if not errors:
                 raise
             names = f"{', '.join(list(errors)[:_NAMED])}{', ...' if len(errors) > _NAMED else ''}"
             raise InvalidInput(f"{error}. Left out, since they cannot be decoded: {names}") from error
-        found = _dataset(self.root, undivided.where, {split: divided[split] for split in self.splits}, ())
-        return replace(found, origin=self.origin)
+        return replace(_dataset(self.root, undivided.where, divided, self.splits, ()), origin=self.origin)
 
     def with_val_in_train(self) -> "Dataset":
         """Return the data set whose train also holds the images of val, which stays as it is."""
@@ -206,7 +214,10 @@ def open_configured(data: DataConfig, cache: Path, on_progress: Progress | None 
     What lies in a bucket, or within other files, is copied below `cache`, once per node; see `read_images`.
     """
     dataset = open_dataset(
-        data.root, data.manifest, data.splits, data.split, format=data.format, cache=cache, on_progress=on_progress
+        *(data.root, data.manifest, data.splits, data.split, data.folds),
+        format=data.format,
+        cache=cache,
+        on_progress=on_progress,
     )
     return dataset.with_val_in_train() if data.train_on is TrainedOn.TRAIN_AND_VAL else dataset
 
@@ -245,6 +256,7 @@ def open_dataset(
     manifest: Place | None = None,
     splits: Sequence[str] = SPLITS,
     shares: SplitShares | None = None,
+    folds: int | None = None,
     *,
     format: DataFormat = "auto",
     cache: Path | None = None,
@@ -255,34 +267,39 @@ def open_dataset(
     Folders: `train/ val/ test/` with one folder per class; `valid` and `validation` stand for val, test is optional.
     Dotfiles and files without an image ending are left out; images in deeper folders count for their class.
     Manifest: paths are relative to `root`, any ending is taken. `splits` are those that are used, where they exist.
-    With `shares` the images are not split, or lack val: see `divide`.
+    With `shares` the images are not split, or lack val: see `divide`. With `folds` they are split or not; train and val
+    are joined, and divided into so many folds: see `divide_into_folds`.
     Copies of a bucket or of containers lie below `cache`, or the usual cache folder; `on_progress(done, total)` is
     called for each file that is fetched or unpacked. Raises InvalidInput for what cannot be trained on, StorageFailed
     where a bucket or the cache cannot be used.
     """
     where = str(manifest or root)
-    wanted = Wanted(splits, shares is not None, manifest, format, None if shares is None else shares.group_by)
+    group_by = None if shares is None else shares.group_by
+    wanted = Wanted(splits, shares is not None, manifest, format, group_by, is_pooled=folds is not None)
     listing = read_images(root, wanted, cache or cache_folder(None), on_progress)
-    entries, undivided = listing.entries, None
-    if shares is not None and entries.get("train"):
-        undivided = Undivided(where, entries, shares, _marks(listing.root, manifest, where, entries["train"], shares))
-        entries = divide(where, entries, shares, marks=undivided.marks)
-    used = {split: entries[split] for split in splits if split in entries}
-    found = _dataset(listing.root, where, used, listing.remarks)
+    entries = listing.entries if folds is None else pooled(listing.entries)
+    undivided, divided = None, Divided(dict(entries), {})
+    if (shares is not None or folds is not None) and entries.get("train"):
+        marks = _marks(listing.root, manifest, where, entries["train"], group_by)
+        undivided = Undivided(where, entries, shares, folds, marks)
+        divided = undivided.divided(entries)
+    found = _dataset(listing.root, where, divided, splits, listing.remarks)
     return replace(found, undivided=undivided, origin=listing.origin)
 
 
 def _marks(
-    root: Path, manifest: Place | None, where: str, pairs: Sequence[tuple[str, str]], shares: SplitShares
+    root: Path, manifest: Place | None, where: str, pairs: Sequence[tuple[str, str]], group_by: str | None
 ) -> Mapping[str, str]:
     """Return what `group_by` says of each image by its path; nothing without it."""
-    if shares.group_by is None:
+    if group_by is None:
         return {}
-    found = manifest_marks(root, manifest, shares.group_by) if manifest is not None else None
-    return found if found is not None else marks_in_names(where, [path for path, _ in pairs], shares.group_by)
+    found = manifest_marks(root, manifest, group_by) if manifest is not None else None
+    return found if found is not None else marks_in_names(where, [path for path, _ in pairs], group_by)
 
 
-def _dataset(root: Path, where: str, entries: Entries, remarks: Sequence[str]) -> Dataset:
+def _dataset(root: Path, where: str, divided: Divided, used: Iterable[str], remarks: Sequence[str]) -> Dataset:
+    """Return the data set of the `used` splits, where there are such."""
+    entries = {split: divided.entries[split] for split in used if split in divided.entries}
     for split in ("train", "val"):
         if not entries.get(split):
             raise InvalidInput(
@@ -307,7 +324,8 @@ def _dataset(root: Path, where: str, entries: Entries, remarks: Sequence[str]) -
         if split in entries
     }
     found = (*remarks, *_without_images(entries, classes), *alike_names(classes))
-    return Dataset(root, classes, splits, tuple(f"{where}: {remark}" for remark in found))
+    fold_of = tuple(divided.folds[sample.path] for sample in splits["train"]) if divided.folds else ()
+    return Dataset(root, classes, splits, tuple(f"{where}: {remark}" for remark in found), fold_of=fold_of)
 
 
 def _without_images(entries: Entries, classes: Sequence[str]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from trainables.config import TrialConfig
 from trainables.data_config import DataConfig
-from trainables.loop.feature_training import fixed_views
+from trainables.fixed_views import fixed_views
 from trainables.model.freeze import set_train_mode, set_trainable
 from trainables.model.freeze_plan import Stages, freeze_plan
 from trainables.model.stages import stage_table

@@ -13,6 +13,8 @@ from typing import Any
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, load_arrays
 from trainables.data.node_cache import NodeCache
+from trainables.loop.folds.fold_heads import FoldHeads, open_fold_heads
+from trainables.loop.folds.fold_measure import judged_images, mean_metrics, measure
 from trainables.loop.learner import Learner
 from trainables.task_catalog import METRICS_VERSION, unread_settings
 
@@ -45,7 +47,7 @@ def probe_config(config: TrialConfig) -> TrialConfig:
 def linear_probe(
     config: TrialConfig, cache: Path, cache_budget: int | None = None, metrics_version: int = METRICS_VERSION
 ) -> Probe:
-    """Measure the linear probe of a trial.
+    """Measure the linear probe of a trial; with folds, one per fold, on the images of that fold.
 
     `cache` is the node's, where the features are left for the trials; for `metrics_version` see `Task.measure`. Raises
     InvalidInput for data, weights or a head that cannot be used, OutOfMemory where not even one image fits.
@@ -59,10 +61,20 @@ def probe_arrays(
 ) -> Probe:
     """Measure the linear probe of a trial on images that are open; see `linear_probe`."""
     probe = probe_config(config)
+    learner = _started(probe, arrays, cache)
+    outputs, task = learner.validate(), learner.task
+    measured = mean_metrics(measure(task, judged_images(task, arrays.dataset), outputs, metrics_version))
+    objective = probe.objective.value({f"val/{name}": value for name, value in measured.items()})
+    return Probe(objective, task.predictions(outputs, arrays.dataset, "val"))
+
+
+def _started(probe: TrialConfig, arrays: Arrays, cache: NodeCache) -> Learner | FoldHeads:
+    """Return a learner whose head is the linear probe."""
+    if arrays.dataset.folds:
+        heads = open_fold_heads(probe, arrays, cache)
+        heads.start_head()
+        return heads
     learner = Learner(probe, arrays, cache)
     learner.start_head()
     learner.phase.prepare(learner.optimizer, epoch=0)
-    outputs, task = learner.validate(), learner.task
-    measured = task.measure(outputs, task.targets(arrays.dataset, "val"), metrics_version)
-    objective = probe.objective.value({f"val/{name}": value for name, value in measured.items()})
-    return Probe(objective, task.predictions(outputs, arrays.dataset, "val"))
+    return learner

@@ -28,8 +28,8 @@ from trainables.data.node_cache import Array, NodeCache
 from trainables.data.preprocess import load_image
 from trainables.data.readers import Dataset, Sample, open_configured
 from trainables.data_config import DataConfig
+from trainables.fixed_views import fixed_views
 from trainables.loop.checkpoint import tensor_digests
-from trainables.loop.feature_training import fixed_views
 from trainables.loop.head_learner import TrialLearner, open_learner
 from trainables.model.freeze_plan import Stages
 
@@ -45,7 +45,7 @@ class ImageSample:
 
     arrays: Arrays
     counts: dict[str, int]
-    """Images of the whole data set, by split."""
+    """Images of the whole data set, by split; with folds, those of val are those of train."""
 
     decode: float
     """Seconds to decode an image, all cores at work."""
@@ -109,7 +109,7 @@ def sample_images(data: DataConfig, most: int, cache: Path) -> ImageSample:
     began = time.perf_counter()
     arrays = {name: Split(_decode(dataset, name, data)) for name in splits}
     decode = (time.perf_counter() - began) / sum(map(len, arrays.values()))
-    counts = {name: len(samples) for name, samples in whole.splits.items()}
+    counts = {name: len(samples) for name, samples in whole.distinct_splits.items()}
     return ImageSample(Arrays(dataset, Fingerprints("sample", None, "sample"), arrays), counts, decode)
 
 

@@ -20,7 +20,7 @@ from search_spaces.errors import InvalidInput
 from search_spaces.permissions import check_readable
 from search_spaces.user_files import WEIGHTS as WEIGHTS_FILE
 from search_spaces.user_files import open_user_file
-from trainables.checkpoint_state import STATE, CheckpointState, complete_folder, old_folder
+from trainables.checkpoint_state import STATE, CheckpointState, check_one_model, complete_folder, old_folder
 from trainables.config import TrialConfig
 from trainables.loop.source_files import weights_digests
 from trainables.model.weights import check_frozen_part
@@ -92,24 +92,29 @@ def load_checkpoint(
         _overlay(average, _load(folder / AVERAGE), {f"module.{name}" for name in frozen}, folder / AVERAGE)
 
 
-def load_part(folder: Path, part: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None) -> None:
+def load_part(
+    folder: Path, part: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None, prefix: str = ""
+) -> None:
     """Load into a part of the model that has the names of the whole, and into what moves it, what they have.
 
+    With a `prefix` the names of their tensors begin with it: the checkpoint holds several such parts.
     Raises InvalidInput when a file of the checkpoint is missing, unreadable or incomplete.
     """
     folder = complete_folder(folder)
-    _overlay(part, _load(folder / WEIGHTS), set(), folder / WEIGHTS)
-    _restore_optimizer(optimizer, _load(folder / OPTIMIZER))
+    _overlay(part, _below(prefix, _load(folder / WEIGHTS)), set(), folder / WEIGHTS)
+    _restore_optimizer(optimizer, _below(prefix, _load(folder / OPTIMIZER)))
     if average is not None:
-        _overlay(average, _load(folder / AVERAGE), set(), folder / AVERAGE)
+        _overlay(average, _below(prefix, _load(folder / AVERAGE)), set(), folder / AVERAGE)
 
 
 def load_trained(folder: Path) -> tuple[nn.Module, CheckpointState]:
     """Load the trained model of a checkpoint, on the CPU in eval mode, with its state.
 
-    Raises InvalidInput where it cannot be read, and where it needs weights that are gone or have changed.
+    Raises InvalidInput where it cannot be read, where it needs weights that are gone or have changed, and where it
+    holds the heads of folds.
     """
     state = CheckpointState.read(folder)
+    check_one_model(folder, state)
     model = _starting_model(folder, state)
     load_checkpoint(folder, model)
     return model.eval(), state
@@ -234,6 +239,11 @@ def _load(path: Path) -> dict[str, Tensor]:
             f"checkpoint must hold {path.name}, got none that is readable in {path.parent} ({type(error).__name__}); "
             f"{remedy}, or train the trial again"
         ) from error
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with a prefix, by the rest of their names."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

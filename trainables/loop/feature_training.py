@@ -14,6 +14,7 @@ from trainables.config import TrialConfig
 from trainables.data.lazy_images import Indices
 from trainables.data.node_cache import Array, NodeCache
 from trainables.data.sample_random import Draw
+from trainables.fixed_views import fixed_views
 from trainables.loop.batches import TrialBatches
 from trainables.model.device_memory import forward_batch
 from trainables.model.feature_cache import (
@@ -77,6 +78,23 @@ class PhaseFeatures:
     val: Array
     """Rows (n, width), memory-mapped."""
 
+    train_rows: Indices | None = None
+    """Positions of the images that are trained on; None: all."""
+
+    val_rows: Indices | None = None
+    """Positions of the images that are validated on; None: all."""
+
+    @property
+    def val_count(self) -> int:
+        """Number of validation images."""
+        return len(self.val) if self.val_rows is None else len(self.val_rows)
+
+    @property
+    def only_view(self) -> Array:
+        """Rows (n, width) of the training images where they have one view alone."""
+        (rows,) = self.train.values()
+        return rows if self.train_rows is None else rows[self.train_rows]
+
     @property
     def cut(self) -> Cut:
         """The cut of the model behind which they are."""
@@ -84,26 +102,15 @@ class PhaseFeatures:
 
     def batch(self, indices: Indices, epoch: int) -> Tensor:
         """Return rows (n, width) of these training images in this epoch, float32 on the device."""
-        return self._tensor(self.train[epoch % self.stored.views][indices])
+        rows = indices if self.train_rows is None else self.train_rows[indices]
+        return self._tensor(self.train[epoch % self.stored.views][rows])
 
     def validation(self, indices: Indices) -> Tensor:
         """Return rows (n, width) of these validation images, float32 on the device."""
-        return self._tensor(self.val[indices])
+        return self._tensor(self.val[indices if self.val_rows is None else self.val_rows[indices]])
 
     def _tensor(self, rows: Array) -> Tensor:
         return torch.from_numpy(rows).to(self.stored.device).float()
-
-
-def fixed_views(config: TrialConfig) -> int:
-    """Count the fixed views of an image that a frozen phase trains on; 0: each time another, and nothing is cached.
-
-    One without augmentation. With augmentation, `feature_views` where that is 2 or more. None for blends of images.
-    """
-    if config.mixing != "none":
-        return 0
-    if config.augmentation == "none" and not config.random_erasing:
-        return min(config.feature_views, 1)
-    return config.feature_views if config.feature_views > 1 else 0
 
 
 def epoch_draw(config: TrialConfig, epoch: int, stages: Stages) -> Draw:
@@ -141,7 +148,7 @@ def open_features(
         return stored, found
 
     try:
-        val = rows(_plain(config, images, "val"))
+        val = rows(_plain(config, images, "train" if images.val is images.train else "val"))
         needed = sorted({epoch % views for epoch in epochs})
         train = {
             view: rows(_plain(config, images, "train") if views == 1 else _view(config, images, view))

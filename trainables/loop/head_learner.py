@@ -22,8 +22,9 @@ from trainables.data.balance import batches, epoch_order
 from trainables.data.lazy_images import Indices
 from trainables.data.node_cache import NodeCache
 from trainables.data.stats import Channels
+from trainables.fixed_views import fixed_views
 from trainables.loop.checkpoint import load_part, optimizer_tensors, save_checkpoint
-from trainables.loop.feature_training import PhaseFeatures, epoch_draw, fixed_views
+from trainables.loop.feature_training import PhaseFeatures, epoch_draw
 from trainables.loop.frozen_backbone import FrozenBackbone, examine_backbone, known_backbone
 from trainables.loop.learner import Learner, mean_loss, moving_average, seed_step
 from trainables.loop.optim import build_optimizer, parameter_groups, peak_lr, rates, set_learning_rates
@@ -74,7 +75,7 @@ class HeadLearner:
         self.plan = freeze_plan(config)
         self.task = load_task(config.task)
         self.notes: list[str] = []
-        self.micro_batch = min(config.micro_batch_size or config.batch_size, len(arrays.splits["train"]))
+        self.micro_batch = min(config.micro_batch_size or config.batch_size, len(arrays.dataset.splits["train"]))
         self.head = LinearHead(*backbone.start(config, arrays.classes)).to(self.device)
         self.part = _with_name(backbone.classifier, self.head)
         names = [name for name, _ in self.part.named_parameters()]
@@ -90,8 +91,8 @@ class HeadLearner:
     def start_head(self) -> None:
         """Set the classifier to what it starts from, before it has trained."""
         if self.config.head_init == "probe":
-            (rows,) = self.features.train.values()
-            probe = torch.from_numpy(fit_probe(self.config, self.arrays.dataset, rows, self.cache)).to(self.device)
+            found = fit_probe(self.config, self.arrays.dataset, self.features.only_view, self.cache)
+            probe = torch.from_numpy(found).to(self.device)
             with torch.no_grad():
                 self.head.weight.copy_(probe[:, :-1].reshape(self.head.weight.shape))
                 self.head.bias.copy_(probe[:, -1])
@@ -104,7 +105,7 @@ class HeadLearner:
 
         Raises TrialFailed when a loss is not finite.
         """
-        order = epoch_order(len(self.arrays.splits["train"]), self.config.seed, epoch, self.sample_weights)
+        order = epoch_order(len(self.arrays.dataset.splits["train"]), self.config.seed, epoch, self.sample_weights)
         steps = batches(order, self.config.batch_size)
         losses = []
         for step, (batch, rows) in enumerate(self._rows(steps, epoch)):
@@ -115,7 +116,7 @@ class HeadLearner:
 
     def validate(self) -> npt.NDArray[np.float32]:
         """Compute outputs (n, ...) of the validation split."""
-        rows = np.arange(len(self.features.val))
+        rows = np.arange(self.features.val_count)
         return inference.predict_features(self.trained, self.features.validation, rows, _EVALUATED)
 
     def save_trained(self, folder: Path, state: CheckpointState) -> None:

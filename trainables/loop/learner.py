@@ -68,9 +68,10 @@ class Learner:
         self.stages = stage_table(self.model)
         check_batch_norm(self.model, config, len(arrays.splits["train"]), self.accelerator.num_processes)
         self.mean, self.std = self._normalization()
-        train, val = (
-            Batches(config, arrays.splits[name], self.mean, self.std, self.device) for name in ("train", "val")
-        )
+        batches_of = partial(Batches, config, mean=self.mean, std=self.std, device=self.device)
+        train = batches_of(arrays.splits["train"])
+        is_same = arrays.splits["val"] is arrays.splits["train"]  # with folds, or where val is trained on
+        val = train if is_same else batches_of(arrays.splits["val"])
         self.images = TrialBatches(train, val, arrays.fingerprints.stored)
         self.sample_weights = self.task.sample_weights(config, arrays.dataset)
         teacher = teacher_outputs(config, arrays, cache)

@@ -8,8 +8,9 @@ from torch import nn
 
 from trainables.config import TrialConfig
 from trainables.data.node_cache import NodeCache
+from trainables.fixed_views import fixed_views
 from trainables.loop.batches import TrialBatches
-from trainables.loop.feature_training import CannotCache, PhaseFeatures, fixed_views, open_features
+from trainables.loop.feature_training import CannotCache, PhaseFeatures, open_features
 from trainables.model.freeze_plan import freeze_plan
 
 log = logging.getLogger(__name__)

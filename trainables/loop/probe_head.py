@@ -30,14 +30,19 @@ _TRIED_ON = 8
 _TOLERANCE = 1e-3
 
 
-def check_linear_head(model: Any, architecture: str) -> tuple[Tensor, Tensor]:
-    """Return the classifier's weight, one row per output, and bias; raises InvalidInput where it is no linear layer."""
+def check_linear_head(
+    model: Any, architecture: str, needed_by: str = "head_init: probe", instead: str = "set head_init: random"
+) -> tuple[Tensor, Tensor]:
+    """Return the classifier's weight, one row per output, and bias; raises InvalidInput where it is no linear layer.
+
+    The message names the setting that it is `needed_by`, and what to do `instead`.
+    """
     classifier = model.get_classifier()
     if not isinstance(classifier, nn.Linear | nn.Conv2d) or classifier.bias is None:
         kind = "several" if isinstance(classifier, tuple) else type(classifier).__name__
         raise InvalidInput(
-            f"head_init: probe needs a classifier that is one linear layer with a bias, got {kind} in {architecture}; "
-            "set head_init: random, or choose another architecture"
+            f"{needed_by} needs a classifier that is one linear layer with a bias, got {kind} in {architecture}; "
+            f"{instead}, or choose another architecture"
         )
     return classifier.weight, classifier.bias
 

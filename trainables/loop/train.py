@@ -1,7 +1,7 @@
 """One trial: an iterator of epochs. It knows nothing of the sweep around it."""
 
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
@@ -15,7 +15,8 @@ from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, load_arrays
 from trainables.data.node_cache import NodeCache
 from trainables.data_config import DataConfig
-from trainables.loop.head_learner import TrialLearner, open_learner
+from trainables.loop.folds.fold_heads import AnyLearner, open_trial_learner
+from trainables.loop.folds.fold_measure import by_fold, judged_images, mean_metrics, measure
 from trainables.loop.optim import count_plateaus, epochs_without_improvement
 from trainables.loop.source_files import check_sources
 from trainables.model.freeze_plan import freeze_plan
@@ -62,8 +63,8 @@ def train(
     arrays = open_images(config.data, folders.cache, budget=folders.cache_budget)
     _check_images(config, arrays, fingerprint)
     state = None if resume_from is None else _read_state(config, arrays, resume_from)
-    learner = open_learner(config, arrays, NodeCache(folders.cache, folders.cache_budget), state)
-    targets, reports = learner.task.targets(arrays.dataset, "val"), list[EpochReport]()
+    learner = open_trial_learner(config, arrays, NodeCache(folders.cache, folders.cache_budget), state)
+    judged, reports = judged_images(learner.task, arrays.dataset), list[EpochReport]()
     if resume_from is not None and state is not None:
         learner.restore(resume_from, state)
         reports, metrics_version = list(state.reports), state.metrics_version
@@ -76,9 +77,10 @@ def train(
         since = learner.plan.since_boundary(epoch)
         metrics = learner.train_epoch(epoch, count_plateaus(_objectives(config, reports, since), config.objective))
         outputs = learner.validate()
-        measured = learner.task.measure(outputs, targets, metrics_version)
+        measured = measure(learner.task, judged, outputs, metrics_version)
         metrics |= _validation(measured, epoch, metrics["lr/head"])
-        reports.append(_report(learner, reports, metrics, started, keeps_newest=keeps_newest))
+        report = _report(learner, reports, metrics, started, keeps_newest=keeps_newest)
+        reports.append(report.model_copy(update={"folds": by_fold(measured)}))
         learner.notes.clear()
         if learner.is_main:
             _write(learner, arrays, folders, _state(learner, arrays, reports, metrics_version), outputs)
@@ -94,19 +96,19 @@ def _check_images(config: TrialConfig, arrays: Arrays, fingerprint: str | None) 
         )
 
 
-def _validation(measured: Mapping[str, float], epoch: int, rate: float) -> dict[str, float]:
-    """Return the metrics of the validation split under their names; raises TrialFailed for one that is not finite."""
-    for name, value in measured.items():
+def _validation(measured: Sequence[Mapping[str, float]], epoch: int, rate: float) -> dict[str, float]:
+    """Return the metrics of val under their names, with folds their means; raises TrialFailed for one not finite."""
+    for name, value in (item for part in measured for item in part.items()):
         if not np.isfinite(value):
             raise TrialFailed(
                 f"validation {name} must be finite, got {value} after epoch {epoch + 1} with lr {rate:.2e}; "
                 "lower the learning rate"
             )
-    return {f"val/{name}": value for name, value in measured.items()}
+    return {f"val/{name}": value for name, value in mean_metrics(measured).items()}
 
 
 def _report(
-    learner: TrialLearner, reports: list[EpochReport], metrics: dict[str, float], started: float, *, keeps_newest: bool
+    learner: AnyLearner, reports: list[EpochReport], metrics: dict[str, float], started: float, *, keeps_newest: bool
 ) -> EpochReport:
     """Return the report of the epoch after `reports`, which began at `started`."""
     config, (total, trainable) = learner.config, learner.parameter_counts
@@ -127,7 +129,7 @@ def _report(
 
 
 def _write(
-    learner: TrialLearner,
+    learner: AnyLearner,
     arrays: Arrays,
     folders: TrialFolders,
     state: CheckpointState,
@@ -159,7 +161,7 @@ def _objectives(config: TrialConfig, reports: list[EpochReport], since: int) -> 
     return [config.objective.value(report.metrics) for report in reports[since:]]
 
 
-def _state(learner: TrialLearner, arrays: Arrays, reports: list[EpochReport], metrics_version: int) -> CheckpointState:
+def _state(learner: AnyLearner, arrays: Arrays, reports: list[EpochReport], metrics_version: int) -> CheckpointState:
     return CheckpointState(
         config=learner.config,
         classes=arrays.classes,

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from search_spaces.errors import InvalidInput, shown
 from search_spaces.permissions import check_readable
 from search_spaces.user_files import WEIGHTS, open_user_file
-from trainables.checkpoint_state import CheckpointState, partial_state
+from trainables.checkpoint_state import CheckpointState, check_one_model, partial_state
 from trainables.config import TrialConfig, WeightsLayout
 from trainables.model.content_kinds import mistaken_content
 from trainables.model.freeze import frozen_digest
@@ -87,8 +87,14 @@ def weights_files(config: TrialConfig) -> Iterator[Path]:
 
 
 def partial_checkpoint(file: Path) -> CheckpointState | None:
-    """Return the state of the checkpoint of Thaw whose tensors `file` holds, where the frozen part is left out."""
-    return partial_state(file.parent) if file.name == CHECKPOINT_FILE else None
+    """Return the state of the checkpoint of Thaw whose tensors `file` holds, where the frozen part is left out.
+
+    Raises InvalidInput where it holds the heads of folds.
+    """
+    state = partial_state(file.parent) if file.name == CHECKPOINT_FILE else None
+    if state is not None:
+        check_one_model(file.parent, state)
+    return state
 
 
 def check_frozen_part(

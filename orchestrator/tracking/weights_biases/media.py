@@ -50,7 +50,8 @@ def weights_artifact(run: RunFolder, files: TrialFiles, group: str, trial: str) 
         if not folder.is_dir():
             return None
         artifact = wandb.Artifact(_artifact_name(f"{group}-weights"), "model", metadata={"trial": trial})
-        if partial_state(folder) is None:
+        state = partial_state(folder)
+        if state is None or state.config.data.folds_trained is not None:  # heads of folds are no model to complete
             artifact.add_dir(str(folder), policy=_policy(files.checkpoint))
         else:
             artifact.add_dir(str(_whole_copy(folder, Path(scratch))), policy="mutable")

@@ -4,7 +4,8 @@ import pytest
 
 from trainables.config import TrialConfig
 from trainables.data.sample_random import Draw
-from trainables.loop.feature_training import VIEW_SEED, epoch_draw, fixed_views
+from trainables.fixed_views import fixed_views
+from trainables.loop.feature_training import VIEW_SEED, epoch_draw
 
 SETTINGS: list[tuple[dict[str, Any], int]] = [
     ({}, 1),

@@ -36,7 +36,7 @@ def divide(
     where there is a val already, or a second test, and where a class has too few images.
     """
     _check_splits(where, entries, shares)
-    wanted = {"val": shares.val, **({"test": shares.test} if shares.test else {})}
+    wanted = {split: share for split, share in (("val", shares.val), ("test", shares.test)) if share}
     splits = ("train", *wanted)
     images = sorted(entries["train"], key=lambda pair: pair[::-1])
     groups = grouped(images, shares, digests, hashes, marks)
@@ -127,7 +127,7 @@ def _check_groups(
     it, remove = ("it", "the class") if len(small) == 1 else ("them", "the classes")
     raise InvalidInput(
         f"{where}: a class to be divided must hold a different image for each of {', '.join(splits)}, got "
-        f"{_counts_text(small)}{alike}; add images to {it}, or remove {remove}"
+        f"{counts_text(small)}{alike}; add images to {it}, or remove {remove}"
     )
 
 
@@ -152,7 +152,8 @@ def _first(groups: Sequence[Pairs], size: int, had: int) -> int:
     return min(range(least, len(totals)), key=lambda place: abs(totals[place] - size))
 
 
-def _counts_text(counts: Mapping[str, int]) -> str:
+def counts_text(counts: Mapping[str, int]) -> str:
+    """Return the counts of the first classes, and the number of the others, as a text."""
     some = ", ".join(f"{count} in {label}" for label, count in islice(counts.items(), _NAMED))
     return f"{some} and {len(counts) - _NAMED} more such classes" if len(counts) > _NAMED else some
 

@@ -62,6 +62,17 @@ def folder_entries(root: Path, splits: Sequence[str], left_out: Counter[str]) ->
     return entries
 
 
+def has_train(root: Path) -> bool:
+    """Return whether a folder has a folder of the split train, and not a class of that name."""
+    train = _present(root, "train")
+    return train is not None and _is_split(train)
+
+
+def present_entries(root: Path, splits: Sequence[str], left_out: Counter[str]) -> dict[str, list[tuple[str, str]]]:
+    """List the pairs of those of `splits` that a folder has, as `folder_entries` does."""
+    return folder_entries(root, [split for split in splits if _present(root, split) is not None], left_out)
+
+
 def undivided_entries(root: Path, splits: Sequence[str], left_out: Counter[str]) -> dict[str, list[tuple[str, str]]]:
     """List the (path, class name) pairs of a folder with one folder per class, as those of train.
 

@@ -13,8 +13,10 @@ from trainables.data.sources.containers import in_splits, split_of_name
 from trainables.data.sources.folders import (
     LAYOUT,
     folder_entries,
+    has_train,
     inner_folders_remark,
     left_out_text,
+    present_entries,
     undivided_entries,
 )
 from trainables.data.sources.image_folder import METADATA, metadata_files, read_image_folder
@@ -48,6 +50,14 @@ class Wanted(NamedTuple):
     group_by: str | None = None
     """Column of the manifest that is read beside the others, and is no class, where there is one of that name."""
 
+    is_pooled: bool = False
+    """True where train and val are joined and divided into folds, whether the images are split or not."""
+
+    @property
+    def is_divided(self) -> bool:
+        """True where the images need not be in splits."""
+        return self.divided or self.is_pooled
+
 
 def read_images(root: Place, wanted: Wanted, cache: Path, on_progress: Progress | None = None) -> Listing:
     """List the images of a data set on a disk or in a bucket.
@@ -64,7 +74,7 @@ def read_images(root: Place, wanted: Wanted, cache: Path, on_progress: Progress 
         kind = _recognized_container(source) or kind
     if kind in _READ:
         listing = _READ[kind](source, wanted.splits, cache, on_progress)
-        return replace(listing, entries=in_splits(str(root), listing.entries, divided=wanted.divided))
+        return replace(listing, entries=in_splits(str(root), listing.entries, divided=wanted.is_divided))
     if isinstance(source, DiskFiles):
         return _read_folder(source.place, kind, wanted)
     local = source.fetched(cache, on_progress)
@@ -112,17 +122,17 @@ def _read_folder(root: Path, kind: str, wanted: Wanted) -> Listing:
         )
     if wanted.manifest is not None:
         entries = manifest_entries(
-            root, wanted.manifest, _SPLITS, wanted.splits, divided=wanted.divided, group_by=wanted.group_by
+            root, wanted.manifest, _SPLITS, wanted.splits, divided=wanted.is_divided, group_by=wanted.group_by
         )
         return Listing(root, entries)
     if kind == "huggingface":
-        return read_image_folder(root, wanted.splits, divided=wanted.divided)
+        return read_image_folder(root, wanted.splits, divided=wanted.is_divided)
     if kind == "folders" or not (metadata := metadata_files(root)):
         return _read_classes(root, wanted)
     try:
         found = _read_classes(root, wanted)
     except InvalidInput:  # the images are in no folders of classes
-        return read_image_folder(root, wanted.splits, divided=wanted.divided)
+        return read_image_folder(root, wanted.splits, divided=wanted.is_divided)
     remark = (
         f"folders are taken for the classes, and {metadata[0].name} is not read: set data.format to folders if that is "
         "right, and to huggingface if the classes are those of the file"
@@ -133,7 +143,10 @@ def _read_folder(root: Path, kind: str, wanted: Wanted) -> Listing:
 def _read_classes(root: Path, wanted: Wanted) -> Listing:
     """List folders of classes, in folders of splits or to be divided."""
     left_out = Counter[str]()
-    read = undivided_entries if wanted.divided else folder_entries
+    if wanted.is_pooled and not wanted.divided and has_train(root):
+        read = present_entries
+    else:
+        read = undivided_entries if wanted.is_divided else folder_entries
     entries = read(root, wanted.splits, left_out)
     remarks = [left_out_text(left_out)] if left_out else []
     if (remark := inner_folders_remark(entries["train"])) is not None:

@@ -1,0 +1,19 @@
+"""Folds behind an objective: their number as a phrase, and the deviation between them."""
+
+from collections.abc import Iterable
+from statistics import stdev
+
+from trainables.result import TrialResult
+
+
+def folds_text(trials: Iterable[TrialResult]) -> str:
+    """Return a phrase where the metrics of trials are means over folds; empty where no trial has folds."""
+    numbers = sorted({trial.config.data.folds_trained for trial in trials} - {None}, key=str)
+    return f"mean of {' or '.join(map(str, numbers))} folds" if numbers else ""
+
+
+def fold_deviation(trial: TrialResult) -> float | None:
+    """Return the standard deviation of the objective between the folds, at the best epoch; None without folds."""
+    if trial.best is None or trial.best.folds is None:
+        return None
+    return stdev(trial.best.folds[trial.config.objective.metric])

@@ -1,0 +1,1 @@
+"""Cross-validation of heads: one head per fold, and what they measure together."""
