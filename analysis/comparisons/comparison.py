@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.comparisons.folds import kind_of_images
 from analysis.comparisons.paired import PairedDifference, paired_difference
 from analysis.leaderboard import Leaderboard
 from analysis.run_folder import RunFolder, open_run
@@ -82,7 +83,8 @@ def comparison_text(found: TrialComparison) -> str:
             "predictions of both trials on the same images"
         )
     value, (low, high) = paired.difference.value, paired.difference.interval
-    figures = f"{metric} {value:+.4f} (95 % interval on {paired.images} validation images: {low:+.4f} to {high:+.4f})"
+    images = f"{paired.images} {kind_of_images(found.trials[0])} images"
+    figures = f"{metric} {value:+.4f} (95 % interval on {images}: {low:+.4f} to {high:+.4f})"
     if low > 0 or high < 0:
         return f"{first} is {'better' if low > 0 else 'worse'} than {second}: {figures}"
     return f"{first} and {second} cannot be told apart: {figures}"

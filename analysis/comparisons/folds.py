@@ -8,8 +8,13 @@ from trainables.result import TrialResult
 
 def folds_text(trials: Iterable[TrialResult]) -> str:
     """Return a phrase where the metrics of trials are means over folds; empty where no trial has folds."""
-    numbers = sorted({trial.config.data.folds_trained for trial in trials} - {None}, key=str)
+    numbers = sorted({folds for trial in trials if (folds := trial.config.data.folds_trained) is not None})
     return f"mean of {' or '.join(map(str, numbers))} folds" if numbers else ""
+
+
+def kind_of_images(trial: TrialResult) -> str:
+    """Return a word for the images on which a trial was measured."""
+    return "validation" if trial.config.data.folds_trained is None else "out-of-fold"
 
 
 def fold_deviation(trial: TrialResult) -> float | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.comparisons.confirmation import confirmation_text
-from analysis.comparisons.folds import fold_deviation, folds_text
+from analysis.comparisons.folds import fold_deviation, folds_text, kind_of_images
 from analysis.comparisons.paired import paired_difference
 from analysis.leaderboard import Entry
 from analysis.ledger import by_id
@@ -59,7 +59,7 @@ def answer(data: RunData) -> SearchAnswer:
     bounds = _interval(data, winner)
     if bounds is not None:
         images, interval = bounds
-        kind = "out-of-fold" if folds_text([winner.trial]) else "validation"
+        kind = kind_of_images(winner.trial)
         lead += f" (95 % interval on {images} {kind} images: {interval.low:.3f} to {interval.high:.3f})"
     found = [
         _confirmed(data),

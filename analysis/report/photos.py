@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from analysis.comparisons.folds import kind_of_images
 from analysis.predictions import read_predictions
 from analysis.report.panel import Panel, Photo, RunData
 from analysis.run_store import RunStore
@@ -40,7 +41,8 @@ def mistakes(data: RunData) -> Panel | None:
         for i in shown
         for sure in [round(100 * found.confidence[i])]
     ]
-    note = f"The winner gives {len(wrong)} of {len(found.paths)} validation images another class than their label; "
+    kind = kind_of_images(data.winner.trial)
+    note = f"The winner gives {len(wrong)} of {len(found.paths)} {kind} images another class than their label; "
     note += "those where it is most sure. Look for what they have in common."
     return Panel("mistakes", "Most confident mistakes", note, tuple(photos))
 

@@ -153,6 +153,7 @@ class SweepReporter:
 
 def _show(outcome: "SweepOutcome", *, hints: bool) -> None:
     from analysis.comparisons.confirmation import confirmation_text, read_confirmation
+    from analysis.comparisons.folds import folds_text
     from analysis.ledger import Ledger
     from analysis.run_folder import open_run
     from orchestrator.terminal.tables import against_probe
@@ -160,6 +161,8 @@ def _show(outcome: "SweepOutcome", *, hints: bool) -> None:
 
     root, board = outcome.run.root, outcome.leaderboard
     output.print(trial_table(board.entries[:SHOWN_TRIALS], board.objective, output, board.probes))
+    if folds := folds_text(entry.trial for entry in board.entries):
+        prose(output, f"[dim]{board.objective.metric}: {folds}[/dim]")
     if hints and outcome.baseline is not None:
         prose(errors, f"\n{escaped(against_probe(outcome.baseline))}")
     if outcome.ended is not None:
@@ -172,10 +175,11 @@ def _show(outcome: "SweepOutcome", *, hints: bool) -> None:
         searched = root.parent if is_confirmation else root  # the winner is one of the search
         if is_confirmation and (found := read_confirmation(open_run(searched))) is not None:
             prose(output, f"\n{escaped(confirmation_text(found))}")
+        best = "train the best on all:    " if folds else "retrain and test the best:"
         prose(
             errors,
             f"\nsee all trials:            {escaped(thaw_command('leaderboard', root))}\n"
-            f"retrain and test the best: {escaped(thaw_command('retrain', searched))}\n"
+            f"{best} {escaped(thaw_command('retrain', searched))}\n"
             f"export it to ONNX:         {escaped(thaw_command('export', searched))}",
         )
 

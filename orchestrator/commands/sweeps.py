@@ -116,7 +116,7 @@ def sweep(
             arrays = preflight(spec, on_decoding)
         for remark in arrays.remarks:
             tell.warn(remark)
-        counts = ", ".join(f"{len(samples)} {split}" for split, samples in arrays.dataset.splits.items())
+        counts = arrays.dataset.counts_text
         tell.say(f"{spec.name}: {len(arrays.classes)} classes, {counts} images; run {escaped(spec.run_root)}")
         tell.follow(spec, spec.run_root, lambda observers: run_sweep(spec, arrays, observers, address))
 

@@ -166,7 +166,7 @@ def winner_weights(run: RunFolder, winner: TrialResult) -> AbstractContextManage
     """Return the winner's checkpoint on this machine, retrained if that was done."""
     if retrain_record(run, winner) is not None:
         return RunStore(run).reading(run.winner / "checkpoints" / "best")
-    return trial_weights(run, winner)
+    return trial_weights(run, winner, is_winner=True)
 
 
 def _trained_on(state: CheckpointState, cache: Path) -> Dataset:

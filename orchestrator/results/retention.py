@@ -35,7 +35,7 @@ def remove_weights(run: RunFolder, board: Leaderboard, keep_best: int) -> None:
 
 
 @contextmanager
-def trial_weights(run: RunFolder, trial: TrialResult) -> Iterator[Path]:
+def trial_weights(run: RunFolder, trial: TrialResult, *, is_winner: bool = False) -> Iterator[Path]:
     """Yield the checkpoint of a trial's best epoch on this machine.
 
     Raises InvalidInput when there is none, and for a trial of folds, whose heads are no model.
@@ -43,9 +43,10 @@ def trial_weights(run: RunFolder, trial: TrialResult) -> Iterator[Path]:
     store = RunStore(run)
     folds = trial.config.data.folds_trained
     if folds is not None:
+        named = () if is_winner else ("--trial", trial.trial_id)
         raise InvalidInput(
             f"{run.root}: trial {trial.trial_id} must be one model to be used, got one head for each of {folds} folds; "
-            f"train it on all images: `{thaw_command('retrain', run.root, '--trial', trial.trial_id)}`"
+            f"train it on all images: `{thaw_command('retrain', run.root, *named)}`"
         )
     with store.reading(store.newest(lambda layer: layer.best(trial.trial_id))) as folder:
         if not checkpoint.exists(folder):

@@ -10,6 +10,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from analysis.comparisons.folds import kind_of_images
 from orchestrator.terminal.safe_console import safe_text
 from search_spaces.space import parameters_text
 from trainables.result import EpochReport
@@ -41,7 +42,7 @@ def against_probe(found: Baseline) -> str:
     value, (low, high) = found.difference.value, found.difference.interval
     figures = (
         f"{config.objective.metric} {winner.objective:.4f} against {found.probe:.4f}, a difference of {value:+.4f} "
-        f"(95 % interval on {found.images} validation images: {low:+.4f} to {high:+.4f})"
+        f"(95 % interval on {found.images} {kind_of_images(winner)} images: {low:+.4f} to {high:+.4f})"
     )
     if found.is_beaten:
         return f"{winner.trial_id} beats the best linear probe, that of {found.architecture}: {figures}"

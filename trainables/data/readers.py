@@ -116,6 +116,12 @@ class Dataset:
         return replace(self, splits={**self.splits, "train": train, "val": val}, undivided=None, fold_of=())
 
     @property
+    def counts_text(self) -> str:
+        """Number of images of each split as text; with folds, of all images that are trained on."""
+        named = {"train": f"in {self.folds} folds"} if self.folds else {}
+        return ", ".join(f"{len(samples)} {named.get(split, split)}" for split, samples in self.distinct_splits.items())
+
+    @property
     def distinct_splits(self) -> Mapping[str, tuple[Sample, ...]]:
         """Splits without one whose images are exactly those of another: with folds, val."""
         return {split: samples for split, samples in self.splits.items() if split != "val" or not self.fold_of}

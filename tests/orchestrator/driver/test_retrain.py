@@ -19,6 +19,7 @@ from search_spaces.errors import InvalidInput
 from trainables.bundle.variant import Variant
 from trainables.checkpoint_state import CheckpointState
 from trainables.data.arrays import load_arrays
+from trainables.data.digits import write_digits
 from trainables.data.readers import open_configured, open_dataset
 from trainables.data_config import DataConfig, TrainedOn
 from trainables.model.build import bare_model
@@ -84,6 +85,7 @@ def test_the_winner_is_trained_anew_and_measured_on_the_test_split(
     epochs: list[int] = []
     retrained = retrain_winner(run.root, lambda report: epochs.append(report.epoch))
     assert epochs == [1]
+    assert retrained.test is not None
     assert (retrained.trial.trial_id, retrained.test.split) == ("0000", "test")
     assert retrained.checkpoint == run.winner / "checkpoints" / "best"
     record = json.loads((run.winner / RETRAIN_JSON).read_text())
@@ -163,3 +165,32 @@ def test_a_trial_that_follows_val_cannot_be_trained_on_it(run: RunFolder, trial:
     Ledger(run).write_trial(trial("0000", [0.5], Status.COMPLETED, data=data, scheduler="plateau"))
     with pytest.raises(InvalidInput, match=r"0000 must be trained without a look at val, got the scheduler plateau"):
         retrain_winner(run.root, on=TrainedOn.TRAIN_AND_VAL)
+
+
+def test_a_trial_of_folds_becomes_one_model_on_all_images(
+    run: RunFolder, trial: Trial, cache_dir: Path, tmp_path: Path
+) -> None:
+    """Also without a test split: each image has been measured by a head that had not seen it."""
+    write_digits(tmp_path / "digits", keep={**dict.fromkeys(range(10), 0.0), 0: 0.2, 1: 0.2, 2: 0.2})
+    weights = tmp_path / "weights.safetensors"
+    save_file(bare_model("test_efficientnet", 3).state_dict(), weights)
+    settings: dict[str, Any] = {"architecture": "test_efficientnet", "weights": str(weights), "batch_size": 128}
+    data = {"root": tmp_path / "digits", "image_size": 32, "resize_mode": "squash", "folds": 5, "test": "none"}
+    Ledger(run).write_trial(trial("0000", [0.4, 0.6, 0.5], Status.COMPLETED, data=data, **settings, epochs=3))
+    config = DataConfig.model_validate(data)
+    Ledger(run).update_run(fingerprint=load_arrays(config, cache_dir).fingerprints.trained)
+    for refused in (lambda: export_winner(run.root), lambda: evaluate_trials(run.root, split="val")):
+        with pytest.raises(InvalidInput, match=r"one head for each of 5 folds; train it on all images: `thaw retrain"):
+            refused()
+    with pytest.raises(InvalidInput, match=r"--on: must be train\+val for a trial of 5 folds"):
+        retrain_winner(run.root, on=TrainedOn.TRAIN)
+    epochs: list[int] = []
+    retrained = retrain_winner(run.root, lambda report: epochs.append(report.epoch))
+    assert epochs == [1, 2], "to the epoch with the best mean"
+    assert retrained.test is None
+    record = json.loads((run.winner / RETRAIN_JSON).read_text())
+    assert (record["on"], record["test"]) == ("train+val", None)
+    assert export_winner(run.root).origin == "trial 0000, retrained on train+val"
+    card = (run.export / "model_card.md").read_text()
+    assert "the mean of 5 folds, each measured by a head that had not seen it" in card
+    assert "no test images have measured it" in card

@@ -99,3 +99,13 @@ def test_augmentation_makes_another_kind_of_a_frozen_phase(config: Config) -> No
     first, second = (costs.phases(own) or [] for own in (plain, augmented))
     assert first[0].features > 0
     assert second[0].features == 0
+
+
+def test_an_epoch_of_folds_trains_each_image_in_all_folds_but_its_own(config: Config) -> None:
+    weights = {"weights": "w.safetensors", "data": {"root": "d", "folds": 5}}
+    measured = {PhaseKind("resnet18", 0, True): cost(config(), 0, 0.001, 0.02)}
+    costs = CostModel({"train": 100}, 1, measured, {})
+    for more, features in (({}, 100), ({"augmentation": "light", "feature_views": 4}, 500)):
+        (phase,) = costs.phases(config(strategy="head", **weights, **more)) or ()
+        assert phase.epoch == pytest.approx(4 * 0.1 + 100 * 0.01 + 0.25)
+        assert phase.features == pytest.approx(features * 0.02)

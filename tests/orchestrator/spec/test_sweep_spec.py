@@ -188,3 +188,34 @@ def test_kept_statistics_of_untrained_weights_are_warned_of(preset: str, frozen:
     warning = untrained_statistics_warning(load(path, ["trial.weights=none"]).corner_configs())
     assert (warning is not None) == frozen
     assert warning is None or "Set norm_stats: batch, or weights that were trained" in warning
+
+
+FOLDED = {"strategy": "head", "weights": "w.safetensors", "epochs": 2, "lr": 0.01, "architecture": "resnet18"}
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"resources": {"workers": 2}}, "workers: must be 1 beside data.folds"),
+        ({"space": {"strategy": {"choice": ["head", "full"]}}}, "strategy must be head"),
+        ({"space": {"augmentation": {"choice": ["none", "light"]}}}, "augmentation must be none"),
+        ({"space": {"precision": {"choice": ["fp32", "bf16"]}}}, "precision must be fp32"),
+    ],
+)
+def test_folds_are_refused_where_a_point_of_the_space_cannot_have_them(
+    small: Small, sections: dict[str, Any], message: str
+) -> None:
+    trial = {name: value for name, value in FOLDED.items() if name not in sections.get("space", {})}
+    space = {"seed": {"choice": [1, 2]}}
+    with pytest.raises(InvalidInput, match=message):
+        load(small(**{"data": {"root": "photos", "folds": 3}, "trial": trial, "space": space, **sections}))
+
+
+def test_a_resolved_sweep_of_folds_is_read_back_equal(small: Small, tmp_path: Path) -> None:
+    data = {"root": "photos", "folds": 3, "split": {"test": 0.2}}
+    spec = load(small(data=data, trial=FOLDED, space={"seed": {"choice": [1, 2]}}))
+    again = tmp_path / "again.yaml"
+    again.write_text(spec.to_yaml())
+    assert load(again) == spec
+    with pytest.raises(InvalidInput, match=r"cache_dir: must lie outside of data\.root"):
+        load(small(data={"root": "photos", "folds": 3}, trial=FOLDED, storage={"cache_dir": "photos/cache"}))

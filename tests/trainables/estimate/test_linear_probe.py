@@ -4,14 +4,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from sklearn.metrics import f1_score
 
 from trainables.config import TrialConfig
 from trainables.data.arrays import load_arrays
 from trainables.data.node_cache import NodeCache
+from trainables.data.readers import open_configured
 from trainables.estimate.linear_probe import linear_probe
 from trainables.loop.learner import Learner
 from trainables.loop.train import train
+from trainables.model.build import bare_model
 from trainables.storage.folders import TrialFolders
 from trainables.task.classification_scores import metrics
 from trainables.task.inference import predict_outputs
@@ -83,3 +86,25 @@ def test_a_probe_of_an_older_run_leaves_out_a_class_without_images(
     assert old.objective == pytest.approx(f1_score(labels, predicted, average="macro"))
     expected = f1_score(labels, predicted, labels=["0", "1", "2"], average="macro", zero_division=0)
     assert new.objective == pytest.approx(expected)
+
+
+def test_a_probe_of_folds_is_fitted_on_the_others(digits: Path, tmp_path: Path) -> None:
+    """Each fold is measured by the probe of a data set whose val it is."""
+    settings = {"architecture": "test_efficientnet", "strategy": "head", "epochs": 1, "lr": 1.0, "seed": 3}
+    weights = tmp_path / "weights.safetensors"
+    save_file(bare_model("test_efficientnet", 3).state_dict(), weights)
+    data = {"root": digits, "image_size": 32, "resize_mode": "squash"}
+    config = TrialConfig.model_validate({**settings, "weights": str(weights), "data": {**data, "folds": 2}})
+    found = linear_probe(config, tmp_path / "cache")
+    dataset = open_configured(config.data)
+    apart = []
+    for fold in range(2):
+        own, manifest = dataset.of_fold(fold), tmp_path / f"{fold}.csv"
+        lines = [
+            f"{each.path},{own.classes[each.label]},{split}" for split in ("train", "val") for each in own.splits[split]
+        ]
+        manifest.write_text("\n".join(["path,label,split", *lines]))
+        changed = config.data.model_copy(update={"folds": None, "manifest": manifest})
+        apart.append(linear_probe(config.model_copy(update={"data": changed}), tmp_path / "cache").objective)
+    assert found.objective == pytest.approx(sum(apart) / 2, abs=1e-6)
+    assert found.predictions["path"] == [each.path for each in dataset.splits["val"]]
