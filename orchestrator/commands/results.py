@@ -107,9 +107,7 @@ def retrain(
     ],
     data: Annotated[
         Any,
-        typer.Option(
-            parser=as_place, metavar="PLACE", help="The photos, for a trial that had them elsewhere: folder or s3://..."
-        ),
+        typer.Option(parser=as_place, metavar="PLACE", help="The photos, for a trial that had them elsewhere."),
     ] = None,
     on: Annotated[
         TrainedOn | None,

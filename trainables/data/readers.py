@@ -17,13 +17,13 @@ import numpy.typing as npt
 from search_spaces.errors import InvalidInput
 from search_spaces.permissions import missing_permission
 from search_spaces.user_files import IMAGE, read_user_file
+from trainables.data.node_cache import Progress
 from trainables.data.sources.class_names import alike_names, check_names, rename_remedy
 from trainables.data.sources.folders import folder_entries, undivided_entries
 from trainables.data.sources.formats import Wanted, read_images, recognized_splits
 from trainables.data.sources.image_walk import IMAGE_ENDINGS
 from trainables.data.sources.listing import Entries, Origin
 from trainables.data.sources.manifest import manifest_marks
-from trainables.data.sources.source_files import Progress
 from trainables.data.split.folds import pooled
 from trainables.data.split.groups import marks_in_names
 from trainables.data.split.undivided import Divided, Undivided

@@ -136,7 +136,7 @@ def test_train_and_val_are_trained_on_to_the_epoch_that_was_best(
     assert epochs == [1, 2]
     state = CheckpointState.read(run.winner / "checkpoints" / "best")
     assert (len(state.reports), state.config.data.train_on, state.config.epochs) == (2, both, 3)
-    listed = open_configured(state.config.data)
+    listed = open_configured(state.config.data, cache_dir)
     assert set(listed.splits["train"]) == {*open_dataset(digits).splits["train"], *listed.splits["val"]}
     record = json.loads((run.winner / RETRAIN_JSON).read_text())
     assert (record["trial_id"], record["on"], record["is_chosen"]) == ("0000", "train+val", True)

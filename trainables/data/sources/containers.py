@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.errors import InvalidInput, shown
+from trainables.data.node_cache import Progress
 from trainables.data.sources.folders import left_out_text, splits_named
 from trainables.data.sources.listing import Entries, Listing, Origin
 from trainables.data.sources.node_copy import copied_once, inner_parts
-from trainables.data.sources.source_files import BucketFiles, DiskFiles, Progress, SourceFile
+from trainables.data.sources.source_files import BucketFiles, DiskFiles, SourceFile
 
 _UNNAMED = ""
 """Split of images in containers that are named by none."""

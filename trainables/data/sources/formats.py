@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from search_spaces.errors import InvalidInput
 from search_spaces.permissions import check_readable
-from trainables.data.sources import parquet_files, tar_shards
+from trainables.data.node_cache import Progress
 from trainables.data.sources.containers import in_splits, split_of_name
 from trainables.data.sources.folders import (
     LAYOUT,
@@ -22,14 +22,16 @@ from trainables.data.sources.folders import (
 from trainables.data.sources.image_folder import METADATA, metadata_files, read_image_folder
 from trainables.data.sources.listing import Listing, Origin
 from trainables.data.sources.manifest import manifest_entries
-from trainables.data.sources.source_files import BucketFiles, DiskFiles, Progress
+from trainables.data.sources.parquet_files import PARQUET_ENDINGS, read_parquet
+from trainables.data.sources.source_files import BucketFiles, DiskFiles
+from trainables.data.sources.tar_shards import TAR_ENDINGS, read_shards
 from trainables.data_config import DataFormat
 from trainables.storage.bucket import BucketPath
 from trainables.storage.place import Place
 
 _SPLITS = ("train", "val", "test")
-_CONTAINERS = {"parquet": parquet_files.ENDINGS, "webdataset": tar_shards.ENDINGS}
-_READ = {"parquet": parquet_files.read_parquet, "webdataset": tar_shards.read_shards}
+_CONTAINERS = {"parquet": PARQUET_ENDINGS, "webdataset": TAR_ENDINGS}
+_READ = {"parquet": read_parquet, "webdataset": read_shards}
 
 
 class Wanted(NamedTuple):
@@ -181,5 +183,5 @@ def _check_root(root: Path) -> None:
     check_readable(root)
     if not root.exists():
         raise InvalidInput(f"{root}: data.root must be a folder, got nothing there; check the path: {LAYOUT}")
-    if not root.is_dir() and not root.name.lower().endswith((*parquet_files.ENDINGS, *tar_shards.ENDINGS)):
+    if not root.is_dir() and not root.name.lower().endswith((*PARQUET_ENDINGS, *TAR_ENDINGS)):
         raise InvalidInput(f"{root}: data.root must be a folder, got a file; check the path: {LAYOUT}")

@@ -23,8 +23,6 @@ METADATA = ("metadata.csv", "metadata.jsonl")
 _FILE = "file_name"
 _SPLITS = ("train", "val", "test")
 
-Table = tuple[Sequence[str], Sequence[tuple[int, Sequence[str]]]]
-
 
 def metadata_files(root: Path) -> list[Path]:
     """Return the metadata at the top of a folder, or else those in its folders of splits, by name."""
@@ -120,7 +118,7 @@ def _label_column(file: Path, header: Sequence[str]) -> int:
     )
 
 
-def _json_lines(file: Path) -> Table:
+def _json_lines(file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Return the fields of a JSON Lines file as columns, and its rows with the numbers of their lines."""
     check_readable(file)
     found: list[tuple[int, dict[str, Any]]] = []

@@ -15,16 +15,17 @@ from PIL import Image, UnidentifiedImageError
 
 from search_spaces.errors import InvalidInput, shown
 from search_spaces.user_files import open_user_file
+from trainables.data.node_cache import Progress
 from trainables.data.sources.containers import UnpackedImages, unpacked
 from trainables.data.sources.listing import Listing
 from trainables.data.sources.manifest_table import usual_words
-from trainables.data.sources.source_files import BucketFiles, DiskFiles, Progress, SourceFile
+from trainables.data.sources.source_files import BucketFiles, DiskFiles, SourceFile
 from trainables.data.sources.user_errors import PARQUET, reading_errors
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ENDINGS = (".parquet",)
+PARQUET_ENDINGS = (".parquet",)
 
 _ROWS = 64
 
@@ -38,7 +39,7 @@ def read_parquet(
     """
     from pyarrow.lib import ArrowException
 
-    files = [file for file in source.files if file.name.lower().endswith(ENDINGS)]
+    files = [file for file in source.files if file.name.lower().endswith(PARQUET_ENDINGS)]
     if not files:
         raise InvalidInput(
             f"{source.place}: format parquet needs files like train-00000-of-00001.parquet, in data.root or in its "

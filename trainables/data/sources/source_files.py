@@ -2,7 +2,7 @@
 
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,12 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from search_spaces.errors import InvalidInput, shown
+from trainables.data.node_cache import Progress
 from trainables.data.sources.folders import splits_named
 from trainables.data.sources.image_walk import is_folder, is_image, is_litter, list_folder
 from trainables.data.sources.node_copy import copied_once, inner_parts
 from trainables.storage.bucket import CONNECTIONS, BucketObject, BucketPath
-
-Progress = Callable[[int, int], None]
 
 
 class SourceFile(NamedTuple):

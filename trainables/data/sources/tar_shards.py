@@ -15,15 +15,16 @@ from typing import Any
 
 from search_spaces.errors import InvalidInput, shown
 from search_spaces.user_files import IMAGE, open_user_file
+from trainables.data.node_cache import Progress
 from trainables.data.sources.containers import UnpackedImages, unpacked
 from trainables.data.sources.folders import splits_named
 from trainables.data.sources.image_walk import is_image, is_litter
 from trainables.data.sources.listing import Listing
 from trainables.data.sources.manifest_table import usual_words
-from trainables.data.sources.source_files import BucketFiles, DiskFiles, Progress, SourceFile
+from trainables.data.sources.source_files import BucketFiles, DiskFiles, SourceFile
 from trainables.data.sources.user_errors import TAR, reading_errors
 
-ENDINGS = (".tar", ".tar.gz", ".tgz")
+TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
 
 _CLASS_FILES = ("classes.txt", "classnames.txt")
 # In the order in which they are asked for the class: a text may be a caption.
@@ -44,7 +45,7 @@ def read_shards(
     Shards without such files hold one folder per class. Splits are those of the shards' names, or the first folder
     within. Links and devices are left out. Raises InvalidInput for what cannot be read.
     """
-    shards = [file for file in source.files if file.name.lower().endswith(ENDINGS)]
+    shards = [file for file in source.files if file.name.lower().endswith(TAR_ENDINGS)]
     if not shards:
         raise InvalidInput(
             f"{source.place}: format webdataset needs tar shards, as train-000000.tar, in data.root or in its folder "
@@ -98,8 +99,10 @@ class _Shard:
                         f"more at {shown(member.name)}; pack the images anew"
                     )
                 self._take(tar, member, incoming)
+        around = _around_splits([PurePosixPath(name.lstrip("/")) for name, _ in self.files])
         for name, image in self.files:
-            self.images.add(image, self.where, name, self._label(name), self.split)
+            inner = str(PurePosixPath(name.lstrip("/")).relative_to(around))
+            self.images.add(image, self.where, inner, self._label(name, inner), self.split)
 
     def _take(self, tar: tarfile.TarFile, member: tarfile.TarInfo, incoming: Path) -> None:
         name = PurePosixPath(member.name)
@@ -126,13 +129,13 @@ class _Shard:
         else:
             self.images.left_out[f".{ending}" if stem else "without a usual ending"] += 1
 
-    def _label(self, name: str) -> str:
+    def _label(self, name: str, inner: str) -> str:
         """Return the class of an image, by the files of its sample or by its folder."""
         path = PurePosixPath(name)
         samples = (str(path.with_name(path.name.rpartition(".")[0])), str(path.with_name(path.name.split(".")[0])))
         found = next((self.labels[sample] for sample in samples if sample in self.labels), None)
         if found is None:
-            return self._folder(path)
+            return self._folder(PurePosixPath(inner))
         kind = next(kind for kind in _LABELS if kind in found)
         label = _text(self.where, name, kind, found[kind])
         if self.classes is None or label in self.classes:
@@ -145,7 +148,7 @@ class _Shard:
         )
 
     def _folder(self, path: PurePosixPath) -> str:
-        folders = [part for part in path.parts[:-1] if part != "/"]
+        folders = path.parts[:-1]
         if len(folders) > 1 and splits_named(folders[0]):
             folders = folders[1:]
         if self.labels or not folders:
@@ -155,6 +158,13 @@ class _Shard:
                 f"in one folder per class, got {shown(str(path))} with {has}; write a .cls for it"
             )
         return folders[0]
+
+
+def _around_splits(paths: Sequence[PurePosixPath]) -> PurePosixPath:
+    """Return the folder that holds all folders of splits, as `photos` in `photos/train/cat/a.jpg`; `.` without one."""
+    first = {path.parts[0] for path in paths if len(path.parts) > 3 and splits_named(path.parts[1])}
+    is_around = len(first) == 1 and all(len(path.parts) > 3 and path.parts[0] in first for path in paths)
+    return PurePosixPath(*first) if is_around and not any(map(splits_named, first)) else PurePosixPath()
 
 
 def _text(where: str, name: str, kind: str, content: bytes) -> str:

@@ -167,10 +167,11 @@ def test_splits_are_those_of_the_names_or_the_data_is_divided(shards: Path) -> N
         _read(shards)
 
 
-def test_one_archive_may_be_the_data_set(tmp_path: Path) -> None:
+@pytest.mark.parametrize("around", [".", "photos"])
+def test_one_archive_may_be_the_data_set(tmp_path: Path, around: str) -> None:
     root = write_folders(tmp_path / "folders", {"train": 3, "val": 2})
     with tarfile.open(tmp_path / "photos.tar", "w") as tar:
-        tar.add(root, arcname=".")
+        tar.add(root, arcname=around)
     found = open_dataset(tmp_path / "photos.tar", cache=tmp_path / "cache")
     assert found.splits == open_dataset(root).splits
 
