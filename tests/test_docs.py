@@ -284,9 +284,7 @@ def test_help_explains_every_parameter(
         assert re.sub(r"\W+", "", parameter.help)[:40] in re.sub(r"\W+", "", shown), f"{name}: {parameter.name}"
 
 
-@pytest.mark.parametrize(
-    "document", [document for document in DOCUMENTS if document != "CHANGELOG.md"]
-)
+@pytest.mark.parametrize("document", [document for document in DOCUMENTS if document != "CHANGELOG.md"])
 def test_every_link_leads_somewhere(document: str) -> None:
     text = (ROOT / document).read_text()
     anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in re.findall(r"(?m)^#+ (.*)$", text)}

@@ -7,7 +7,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -94,7 +94,7 @@ def examine_content(
     # Another version may decode what this one cannot.
     rule = [max_pixels, PREPROCESSING_VERSION, pillow_version] if on_bad_image == "skip" else []
     if dataset.undivided is not None:  # two divisions may differ only once equal files are known, and bad ones skipped
-        rule.extend(dataset.undivided.rule)
+        rule += [*dataset.undivided.rule, sorted(dataset.undivided.marks.items())]
     shortcut = Path(cache_dir) / "fingerprints" / f"{_shortcut_key(dataset, rule)}.json"
     known = _recall(shortcut, dataset)
     if known is not None:
@@ -104,6 +104,9 @@ def examine_content(
     with contextlib.suppress(OSError):
         read = {name: getattr(result.dataset, name) for name in ("digests", "skipped", "hashes")}
         said = {name: getattr(result, name) for name in ("remarks", "duplicates", "near")}
+        if dataset.undivided is not None:  # of many images, to compare all of them takes longer than to read the rest
+            read["division"] = {split: [s.path for s in own] for split, own in result.dataset.splits.items()}
+            read["folds"] = result.dataset.fold_of
         found = {"root": str(dataset.root.resolve()), **read, **said}
         _remember(shortcut, {**asdict(result.fingerprints), **found})
     return result
@@ -187,13 +190,24 @@ def _recall(shortcut: Path, dataset: Dataset) -> Content | None:
         record = json.loads(shortcut.read_text())
         trained, measured, stored = (record[field.name] for field in fields(Fingerprints))
         hashes = {path: int(number) for path, number in record["hashes"].items()}
-        used = dataset.examined(dict(record["digests"]), record["skipped"], hashes)
+        if dataset.undivided is None:
+            used = dataset.examined(dict(record["digests"]), record["skipped"], hashes)
+        else:
+            divided = _as_divided(dataset, record["division"], record["folds"])
+            used = replace(divided, digests=dict(record["digests"]), hashes=hashes, skipped=record["skipped"])
         remarks, duplicates, near = tuple(map(str, record["remarks"])), record["duplicates"], record["near"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     given = [trained, stored] + ([] if measured is None else [measured])
     is_whole = all(isinstance(value, str) and len(value) == 64 for value in given)
     return Content(used, Fingerprints(trained, measured, stored), remarks, duplicates, near) if is_whole else None
+
+
+def _as_divided(dataset: Dataset, division: Mapping[str, Sequence[str]], folds: Sequence[int]) -> Dataset:
+    """Return the data set with the paths of each split, and the folds, that were remembered."""
+    samples = {sample.path: sample for own in dataset.splits.values() for sample in own}
+    splits = {split: tuple(samples[path] for path in paths) for split, paths in division.items()}
+    return replace(dataset, splits=splits, fold_of=tuple(folds))
 
 
 def _remember(shortcut: Path, record: Mapping[str, Any]) -> None:

@@ -264,6 +264,7 @@ def open_dataset(
     shares: SplitShares | None = None,
     folds: int | None = None,
     *,
+    anew: bool = False,
     format: DataFormat = "auto",
     cache: Path | None = None,
     on_progress: Progress | None = None,
@@ -274,7 +275,8 @@ def open_dataset(
     Dotfiles and files without an image ending are left out; images in deeper folders count for their class.
     Manifest: paths are relative to `root`, any ending is taken. `splits` are those that are used, where they exist.
     With `shares` the images are not split, or lack val: see `divide`. With `folds` they are split or not; train and val
-    are joined, and divided into so many folds: see `divide_into_folds`.
+    are joined, and divided into so many folds: see `divide_into_folds`. With `shares` and `anew` the images of all
+    splits are divided.
     Copies of a bucket or of containers lie below `cache`, or the usual cache folder; `on_progress(done, total)` is
     called for each file that is fetched or unpacked. Raises InvalidInput for what cannot be trained on, StorageFailed
     where a bucket or the cache cannot be used.
@@ -284,12 +286,16 @@ def open_dataset(
     wanted = Wanted(splits, shares is not None, manifest, format, group_by, is_pooled=folds is not None)
     listing = read_images(root, wanted, cache or cache_folder(None), on_progress)
     entries = listing.entries if folds is None else pooled(listing.entries)
+    remarks = [*listing.remarks]
+    if anew:
+        remarks += [f"the images of {', '.join(entries)} are divided anew"] if len(entries) > 1 else []
+        entries = {"train": [pair for pairs in entries.values() for pair in pairs]}
     undivided, divided = None, Divided(dict(entries), {})
     if (shares is not None or folds is not None) and entries.get("train"):
         marks = _marks(listing.root, manifest, where, entries["train"], group_by)
         undivided = Undivided(where, entries, shares, folds, marks)
         divided = undivided.divided(entries)
-    found = _dataset(listing.root, where, divided, splits, listing.remarks)
+    found = _dataset(listing.root, where, divided, splits, remarks)
     return replace(found, undivided=undivided, origin=listing.origin)
 
 

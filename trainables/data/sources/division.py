@@ -4,7 +4,7 @@ import hashlib
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import accumulate, chain, islice
 from types import MappingProxyType
 
@@ -36,35 +36,37 @@ def divide(
     where there is a val already, or a second test, and where a class has too few images.
     """
     _check_splits(where, entries, shares)
-    wanted = {split: share for split, share in (("val", shares.val), ("test", shares.test)) if share}
-    splits = ("train", *wanted)
     images = sorted(entries["train"], key=lambda pair: pair[::-1])
     groups = grouped(images, shares, digests, hashes, marks)
     labels = [Counter(label for _, label in group) for group in groups]
-    sizes = Counter(label for _, label in images)
+    targets = wanted_images(images, shares)
     has_joined = len(groups) < len(images)
-    _check_groups(where, Counter(label for own in labels for label in own), splits, shares, has_joined=has_joined)
-    targets = _targets(where, sizes, wanted)
-    narrow: dict[str, list[Pairs]] = {label: [] for label in sizes}
+    kinds = Counter(label for own in labels for label in own)
+    _check_groups(where, kinds, [*targets], shares, has_joined=has_joined)
+    _check_targets(where, targets)
+    narrow: dict[str, list[Pairs]] = {label: [] for label in kinds}
     for group, own in zip(groups, labels, strict=True):
         if len(own) == 1:
             narrow[group[0][1]].append(group)
     wide = [(group, own) for group, own in zip(groups, labels, strict=True) if len(own) > 1]
-    scarce = {label for label, own in narrow.items() if len(own) < len(splits)}
-    divided: dict[str, Pairs] = {split: [] for split in splits}
+    scarce = {label for label, own in narrow.items() if len(own) < len(targets)}
+    divided: dict[str, Pairs] = {split: [] for split in targets}
     for (group, _), split in zip(wide, place_groups([own for _, own in wide], targets, scarce), strict=True):
         divided[split] += group
-    placed = {split: Counter(label for _, label in pairs) for split, pairs in divided.items()}
-    for label, others in narrow.items():
-        for number, split in enumerate(wanted, start=1):
-            # Each of the splits that are filled later is left one group, if it has none of the class yet.
-            left = sum(not placed[later][label] for later in (*splits[number + 1 :], "train"))
-            taken = _first(others[: max(0, len(others) - left)], targets[split][label], placed[split][label])
-            divided[split] += chain.from_iterable(others[:taken])
-            others = others[taken:]
-        divided["train"] += chain.from_iterable(others)
-    _check_classes(where, divided, sizes)
+    _fill(divided, narrow, targets)
+    _check_classes(where, divided, kinds)
     return {**divided, **{split: pairs for split, pairs in entries.items() if split != "train"}}
+
+
+def wanted_images(images: Iterable[tuple[str, str]], shares: SplitShares) -> dict[str, dict[str, int]]:
+    """Return how many of the (path, class name) pairs of each class train, val and test are to have."""
+    sizes = Counter(label for _, label in images)
+    wanted = {split: share for split, share in (("val", shares.val), ("test", shares.test)) if share}
+    taken = {
+        split: {label: max(1, round(share * size)) for label, size in sizes.items()} for split, share in wanted.items()
+    }
+    rest = {label: size - sum(own[label] for own in taken.values()) for label, size in sizes.items()}
+    return {"train": rest, **taken}
 
 
 def grouped(
@@ -99,19 +101,35 @@ def _check_splits(where: str, entries: Mapping[str, Pairs], shares: SplitShares)
         )
 
 
-def _targets(where: str, sizes: Mapping[str, int], wanted: Mapping[str, float]) -> dict[str, dict[str, int]]:
-    """Return how many images of each class each split is to have."""
-    targets = {
-        split: {label: max(1, round(share * size)) for label, size in sizes.items()} for split, share in wanted.items()
-    }
-    rest = {label: size - sum(own[label] for own in targets.values()) for label, size in sizes.items()}
-    for label, left in rest.items():
+def _fill(
+    divided: dict[str, Pairs], groups: Mapping[str, Sequence[Pairs]], targets: Mapping[str, Mapping[str, int]]
+) -> None:
+    """Add the groups of each class, which hold no other, to the splits: as many to each as come closest to its target.
+
+    Each split that is filled later is left a group, if it has no image of the class yet.
+    """
+    placed = {split: Counter(label for _, label in pairs) for split, pairs in divided.items()}
+    filled = [split for split in targets if split != "train"]
+    for label, own in groups.items():
+        rest = own
+        for number, split in enumerate(filled, start=1):
+            left = sum(not placed[later][label] for later in (*filled[number:], "train"))
+            taken = _first(rest[: max(0, len(rest) - left)], targets[split][label], placed[split][label])
+            divided[split] += chain.from_iterable(rest[:taken])
+            rest = rest[taken:]
+        divided["train"] += chain.from_iterable(rest)
+
+
+def _check_targets(where: str, targets: Mapping[str, Mapping[str, int]]) -> None:
+    """Raise InvalidInput where the shares leave no image of a class to train."""
+    others = [split for split in targets if split != "train"]
+    for label, left in targets["train"].items():
         if left < 1:
+            taken = sum(targets[split][label] for split in others)
             raise InvalidInput(
-                f"{where}: data.split must leave images of each class to train, but {' and '.join(wanted)} take "
-                f"{sizes[label] - left} of the {sizes[label]} of {label}; lower a share"
+                f"{where}: data.split must leave images of each class to train, but {' and '.join(others)} take "
+                f"{taken} of the {taken + left} of {label}; lower a share"
             )
-    return {"train": rest, **targets}
 
 
 def _check_groups(

@@ -1,0 +1,147 @@
+"""Command data split: the division of a data set into train, val and test, as files."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.commands.options import (
+    Format,
+    FormatOption,
+    errors,
+    escaped,
+    output,
+    print_json,
+    prose,
+    warn_of,
+    writing,
+)
+from orchestrator.terminal.safe_console import safe_text
+from search_spaces.errors import InvalidInput
+from search_spaces.paths import as_path
+from search_spaces.shell import thaw_command
+
+if TYPE_CHECKING:
+    from trainables.data.split.outcome import Outcome
+
+_DataArgument = Annotated[
+    Path,
+    typer.Argument(
+        parser=as_path, metavar="DIR|MANIFEST", help="A folder of photos, split or not; or a CSV manifest of them."
+    ),
+]
+_OutOption = Annotated[
+    Path,
+    typer.Option(
+        parser=as_path,
+        metavar="DIR|X.csv",
+        help="What is written: a manifest where the name ends in .csv, else a folder with train/, val/ and test/.",
+    ),
+]
+_RootOption = Annotated[
+    Path | None,
+    typer.Option(
+        parser=as_path, metavar="DIR", help="The folder that the paths of a manifest begin in; by default its own."
+    ),
+]
+_GroupOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLUMN|PATTERN",
+        help="Keep the photos of a patient, scene or burst together: a column of the manifest, or a regular expression "
+        r"with one group, found in the name of the file, e.g. 'patient(\d+)_'.",
+    ),
+]
+
+
+_CopyOption = Annotated[bool, typer.Option("--copy/--link", help="Copy the photos into the folder, or link to them.")]
+_NAMED = 3
+
+
+def split(
+    data: _DataArgument,
+    out: _OutOption,
+    val: Annotated[float, typer.Option(help="Share of val of each class.")] = 0.15,
+    test: Annotated[float, typer.Option(help="Share of test of each class; 0: no test.")] = 0.15,
+    seed: Annotated[int, typer.Option(help="Seed of the division.")] = 42,
+    group_by: _GroupOption = None,
+    copy: Annotated[
+        bool, typer.Option("--copy/--link", help="Copy the photos into the folder, or link to them.")
+    ] = False,
+    root: _RootOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Divide photos into train, val and test: each class by itself, photos that look alike on one side.
+
+    A data set that is split already is divided anew, all its photos together. The same photos give the same division on
+    every machine. Nothing is overwritten.
+    """
+    from dataclasses import asdict
+
+    from search_spaces.validation import parse
+    from trainables.data.fingerprint import examine_content
+    from trainables.data.readers import open_dataset
+    from trainables.data.split.files import check_new, write_folder, write_manifest
+    from trainables.data.split.outcome import outcome
+    from trainables.data_config import SplitShares
+    from trainables.storage.folders import cache_folder
+
+    manifest = data if data.is_file() else None
+    if manifest is None and root is not None:
+        raise InvalidInput(f"--root: is for a manifest, got {data}, which is none; leave it out")
+    own = (root or data.parent) if manifest is not None else data
+    settings = {"val": val, "test": test, "seed": seed, "together": "near_duplicates", "group_by": group_by}
+    shares = parse(SplitShares, settings, "thaw data split", lambda _: "--")
+    is_manifest = out.suffix.lower() == ".csv"
+    if copy and is_manifest:
+        raise InvalidInput(f"--copy: is for a folder, got --out {out}; leave it out, or name a folder")
+    check_new(out, own)
+    content = examine_content(open_dataset(own, manifest, shares=shares, anew=True), cache_folder(None))
+    dataset, found = content.dataset, outcome(content.dataset)
+    with writing("--out", out):
+        if is_manifest:
+            write_manifest(dataset, out)
+        else:
+            write_folder(dataset, out, copy=copy)
+    remarks = [*dataset.remarks, *content.remarks, *_undecoded(found)]
+    if format is Format.JSON:
+        print_json({"out": str(out), **asdict(found), "remarks": remarks})
+        return
+    warn_of(remarks)
+    _print(found)
+    if is_manifest:
+        then = f"in a sweep file:\n  data: {{root: {own}, manifest: {out}}}"
+    else:
+        kind = "copies of the photos" if copy else "links to the photos, which must stay where they are"
+        then = f"{kind}; begin a sweep file:\n  {thaw_command('init', '--data', out)}"
+    prose(errors, f"\nwrote {escaped(out)}: {escaped(then)}")
+
+
+def _undecoded(found: "Outcome") -> list[str]:
+    if not found.undecoded:
+        return []
+    names = f"{', '.join(found.undecoded[:_NAMED])}{', ...' if len(found.undecoded) > _NAMED else ''}"
+    return [f"{len(found.undecoded)} of the photos cannot be decoded, and were compared with no other: {names}"]
+
+
+def _print(found: "Outcome") -> None:
+    """Print the images per class and split, the groups, and what the shares miss."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("class", overflow="fold")
+    for name in found.splits:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in found.classes:
+        table.add_row(safe_text(row.label), *(str(row.images[name]) for name in found.splits))
+    table.add_row("[bold]all[/bold]", *(f"[bold]{count.images}[/bold]" for count in found.splits.values()))
+    output.print(table)
+    if found.groups:
+        names = f"{', '.join(found.largest[:_NAMED])}{', ...' if len(found.largest) > _NAMED else ''}"
+        prose(
+            output,
+            f"\n{found.grouped} photos in {found.groups} groups that stay together: equal, alike or of one --group-by; "
+            f"the largest has {len(found.largest)}: {escaped(names)}",
+        )
+    missed = ", ".join(f"{name} {count.missed:+d}" for name, count in found.splits.items() if count.missed)
+    prose(output, f"photos above or below the shares: {missed or 'none'}")

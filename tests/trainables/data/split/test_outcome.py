@@ -1,0 +1,29 @@
+"""Counts of a division."""
+
+import shutil
+from pathlib import Path
+
+from trainables.data.fingerprint import examine_content
+from trainables.data.readers import open_dataset
+from trainables.data.split.outcome import ClassCount, SplitCount, outcome
+from trainables.data_config import SplitShares
+
+
+def test_what_became_of_a_data_set_is_counted(tmp_path: Path, write_image) -> None:
+    photos = tmp_path / "photos"
+    for label in ("cat", "dog"):
+        for number in range(10):
+            write_image(photos / label / f"{label}{number}.png")
+    shutil.copy(photos / "cat" / "cat0.png", photos / "cat" / "again.png")
+    shutil.copy(photos / "cat" / "cat0.png", photos / "dog" / "again.png")
+    (photos / "dog" / "bad.png").write_bytes(b"no image")
+    shares = SplitShares(val=0.2, test=0.2, together="near_duplicates")
+    found = outcome(examine_content(open_dataset(photos, shares=shares), tmp_path / "cache").dataset)
+    assert (found.images, found.groups, found.grouped) == (23, 1, 3)
+    assert found.largest == ["cat/again.png", "cat/cat0.png", "dog/again.png"]
+    assert found.undecoded == ["dog/bad.png"]
+    assert found.splits == {"train": SplitCount(15, 0), "val": SplitCount(4, 0), "test": SplitCount(4, 0)}
+    assert found.classes == [
+        ClassCount("cat", {"train": 7, "val": 2, "test": 2}),
+        ClassCount("dog", {"train": 8, "val": 2, "test": 2}),
+    ]
