@@ -133,6 +133,7 @@ ADDED: dict[str, str] = {
     "commands: data check*": "everything that is wrong with a data set is said at once",
     "records: run.json data_remarks*": "a run says what is equal or alike in its images",
     "*data.allow*": "a sweep may be let begin with equal files",
+    "commands: data split*": "photos are divided into files",
     "*data.max_pixels*": "the limit for an image that is safe to decode can be raised and lowered",
     "onnx: thaw.*": "a model says how many images were left out, and to how many pixels one is decoded",
     "printed: data preview remarks*": "the look at the data says what was left out",

@@ -4,7 +4,14 @@ from pathlib import Path
 import pytest
 
 from search_spaces.errors import InvalidInput
-from trainables.checkpoint_state import STATE, CheckpointState, complete_folder, old_folder, partial_state
+from trainables.checkpoint_state import (
+    STATE,
+    CheckpointState,
+    begun_config,
+    complete_folder,
+    old_folder,
+    partial_state,
+)
 from trainables.config import TrialConfig
 
 
@@ -55,3 +62,10 @@ def test_a_folder_that_is_being_replaced_is_read_from_the_old_one(state: Checkpo
     assert CheckpointState.read(folder) == state
     write(folder, state)
     assert complete_folder(folder) == folder
+
+
+def test_the_configuration_of_a_trial_that_has_begun(state: CheckpointState, tmp_path: Path) -> None:
+    folder = tmp_path / "last"
+    assert begun_config(folder) is None
+    write(old_folder(folder), state)
+    assert begun_config(folder) == state.config

@@ -86,10 +86,7 @@ def split(
     from trainables.data_config import SplitShares
     from trainables.storage.folders import cache_folder
 
-    manifest = data if data.is_file() else None
-    if manifest is None and root is not None:
-        raise InvalidInput(f"--root: is for a manifest, got {data}, which is none; leave it out")
-    own = (root or data.parent) if manifest is not None else data
+    own, manifest = _place(data, root)
     settings = {"val": val, "test": test, "seed": seed, "together": "near_duplicates", "group_by": group_by}
     shares = parse(SplitShares, settings, "thaw data split", lambda _: "--")
     is_manifest = out.suffix.lower() == ".csv"
@@ -106,15 +103,30 @@ def split(
     remarks = [*dataset.remarks, *content.remarks, *_undecoded(found)]
     if format is Format.JSON:
         print_json({"out": str(out), **asdict(found), "remarks": remarks})
-        return
-    warn_of(remarks)
-    _print(found)
-    if is_manifest:
-        then = f"in a sweep file:\n  data: {{root: {own}, manifest: {out}}}"
     else:
-        kind = "copies of the photos" if copy else "links to the photos, which must stay where they are"
-        then = f"{kind}; begin a sweep file:\n  {thaw_command('init', '--data', out)}"
-    prose(errors, f"\nwrote {escaped(out)}: {escaped(then)}")
+        warn_of(remarks)
+        _print(found)
+        _print_next(out, own if is_manifest else None, copy=copy)
+
+
+def _place(data: Path, root: Path | None) -> tuple[Path, Path | None]:
+    """Return the folder of the photos, and the manifest where there is one."""
+    if data.is_file():
+        return root or data.parent, data
+    if root is not None:
+        raise InvalidInput(f"--root: is for a manifest, got {data}, which is none; leave it out")
+    return data, None
+
+
+def _print_next(out: Path, root: Path | None, *, copy: bool) -> None:
+    """Print what was written and what comes next: for a manifest of the photos in `root`, or for a folder."""
+    if root is not None:
+        section = f"data: {{root: {root}, manifest: {out}}}"
+        prose(errors, f"\nwrote {escaped(out)}; in a sweep file:\n  {escaped(section)}")
+        return
+    kind = "copies of the photos" if copy else "links to the photos, which must stay where they are"
+    init = thaw_command("init", "--data", out)
+    prose(errors, f"\nwrote {escaped(out)}: {kind}; begin a sweep file:\n  {escaped(init)}")
 
 
 def _undecoded(found: "Outcome") -> list[str]:

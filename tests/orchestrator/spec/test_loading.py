@@ -359,3 +359,39 @@ def test_a_run_keeps_the_layout_of_its_own_file(small: Small, tmp_path: Path) ->
     assert "channels_last" not in load_run(run).trial
     run.sweep_yaml.write_text(spec.to_yaml())
     assert load_run(run).trial["channels_last"] is True
+
+
+def test_a_run_keeps_the_division_of_its_own_file(small: Small, tmp_path: Path) -> None:
+    """And a file of the user gets that of today, where it says nothing."""
+    shares = {"val": 0.2, "seed": 3}
+    file = small(data={"root": "photos", "image_size": 32, "split": shares})
+    spec = load(file)
+    assert (spec.data.split is not None) and spec.data.split.together == "near_duplicates"
+    assert "together: near_duplicates" in spec.to_yaml()
+    settings, _ = load_data(file)
+    assert settings.data.split == spec.data.split
+    stated = load(file, ["data.split.together=equal_files"]).data.split
+    assert stated is not None and stated.together == "equal_files"
+    run = RunFolder(tmp_path / "run")
+    run.sweep_yaml.parent.mkdir(parents=True)
+    older = spec.model_dump(mode="json")
+    older["data"]["split"] = shares
+    run.sweep_yaml.write_text(yaml.safe_dump(older))
+    assert load_run(run).data.split == stated
+    run.run_json.write_text("{}")
+    assert load_data(run.sweep_yaml)[0].data.split == stated, "as the run has divided them"
+
+
+def test_a_trial_that_has_begun_keeps_its_division(tmp_path: Path) -> None:
+    file = tmp_path / "trial.yaml"
+    trial = {"data": {"root": "photos", "split": {"val": 0.2}}, **POINT, "architecture": "a", "epochs": 1}
+    file.write_text(yaml.safe_dump(trial))
+    begun = TrialConfig.model_validate(trial)
+
+    def together(config: TrialConfig) -> str:
+        assert config.data.split is not None
+        return config.data.split.together
+
+    assert together(load_trial(file)) == "near_duplicates"
+    assert together(load_trial(file, begun=begun)) == together(begun) == "equal_files"
+    assert together(load_trial(file, begun=load_trial(file))) == "near_duplicates"

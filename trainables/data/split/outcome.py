@@ -7,7 +7,7 @@ from trainables.data.sources.division import grouped, wanted_images
 
 
 @dataclass(frozen=True)
-class ClassCount:
+class ClassImages:
     """Images of one class, by split."""
 
     label: str
@@ -15,7 +15,7 @@ class ClassCount:
 
 
 @dataclass(frozen=True)
-class SplitCount:
+class SplitImages:
     """Images of one split."""
 
     images: int
@@ -29,8 +29,8 @@ class Outcome:
     """Outcome of a division."""
 
     images: int
-    splits: dict[str, SplitCount]
-    classes: list[ClassCount]
+    splits: dict[str, SplitImages]
+    classes: list[ClassImages]
 
     groups: int
     """Groups of several images."""
@@ -59,9 +59,9 @@ def outcome(dataset: Dataset) -> Outcome:
     several = [group for group in groups if len(group) > 1]
     return Outcome(
         images=len(images),
-        splits={split: SplitCount(sum(own), sum(own) - sum(wanted[split].values())) for split, own in counts.items()},
+        splits={split: SplitImages(sum(own), sum(own) - sum(wanted[split].values())) for split, own in counts.items()},
         classes=[
-            ClassCount(name, {split: own[label] for split, own in counts.items()})
+            ClassImages(name, {split: own[label] for split, own in counts.items()})
             for label, name in enumerate(dataset.classes)
         ],
         groups=len(several),

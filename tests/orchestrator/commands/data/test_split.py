@@ -42,7 +42,7 @@ def test_a_manifest_is_the_division_of_a_sweep_with_the_same_shares(here: Path, 
     out, err = told(capsys, "photos", "--out", "m.csv", "--val", "0.2", "--test", "0.1", "--seed", "3")
     assert out.startswith("class train val test a 14 4 2 b 14 4 2 all 28 8 4")
     assert out.endswith("photos above or below the shares: none")
-    assert "wrote m.csv: in a sweep file: data: {root: photos, manifest: m.csv}" in err
+    assert "wrote m.csv; in a sweep file: data: {root: photos, manifest: m.csv}" in err
     shares = SplitShares(val=0.2, test=0.1, seed=3, together="near_duplicates")
     assert open_dataset(here / "photos", here / "m.csv").splits == (
         open_used(DataConfig(root=here / "photos", split=shares), cache_dir).splits
@@ -64,16 +64,12 @@ def test_a_data_set_with_splits_is_divided_anew(here: Path, capsys) -> None:
 def test_patients_stay_together_by_name_or_column(here: Path, capsys) -> None:
     out, _ = told(capsys, "photos", "--out", "m.csv", "--group-by", r"^(p\d+)_")
     assert "40 photos in 10 groups that stay together: equal, alike or of one --group-by; the largest has 4:" in out
-    rows = [
-        f"photos/{path},{path[0]},{path[2:].split('_')[0]}"
-        for paths in splits("photos", "m.csv").values()
-        for path in paths
-    ]
-    (here / "named.csv").write_text("\n".join(["path,label,patient", *rows]))
-    (here / "elsewhere").mkdir()
-    told(capsys, "named.csv", "--out", "../out.csv", "--group-by", "patient")
-    for root, manifest in (("photos", "m.csv"), (".", "../out.csv")):
-        patients = [{Path(path).name.split("_")[0] for path in paths} for paths in splits(root, manifest).values()]
+    paths = [path for found in splits("photos", "m.csv").values() for path in found]
+    rows = [f"{path},{path[0]},{Path(path).name.split('_')[0]}" for path in paths]
+    (here / "photos" / "named.csv").write_text("\n".join(["path,label,patient", *rows]))
+    told(capsys, "photos/named.csv", "--out", "out.csv", "--group-by", "patient")
+    for manifest in ("m.csv", "out.csv"):
+        patients = [{Path(path).name.split("_")[0] for path in own} for own in splits("photos", manifest).values()]
         assert sum(map(len, patients)) == 10
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from search_spaces.errors import InvalidInput
 from trainables.data.arrays import open_used
@@ -377,6 +378,31 @@ def test_equal_photos_are_kept_together_once_they_are_read(classes: Path, tmp_pa
     assert open_used(data, tmp_path / "cache") == content.dataset
     others = examine_content(open_dataset(classes, shares=SplitShares(val=0.3, seed=1)), tmp_path / "cache")
     assert others.fingerprints != content.fingerprints
+
+
+def test_near_duplicates_and_patients_are_kept_together_once_they_are_read(classes: Path, tmp_path: Path) -> None:
+    """From the shortcut too, and not from that of other patients."""
+    names = [path.relative_to(classes).as_posix() for path in sorted(classes.rglob("*.png"))]
+    with Image.open(classes / "cat" / "0.png") as image:
+        for label in ("cat", "dog"):
+            for number in range(3):
+                larger = image.resize((200 + 9 * number, 170), Image.Resampling.BICUBIC)
+                larger.save(classes / label / f"near{number}.jpg")
+    near = [f"{label}/near{number}.jpg" for label in ("cat", "dog") for number in range(3)]
+    shares = SplitShares(val=0.3, together="near_duplicates", group_by="patient")
+    found = []
+    for patients in (6, 6, 3):
+        rows = [f"{path},{path[:3]},{number % patients}" for number, path in enumerate(names)]
+        rows += [f"{path},{path[:3]}," for path in near]
+        (tmp_path / "m.csv").write_text("\n".join(["path,label,patient", *rows]))
+        content = examine_content(open_dataset(classes, tmp_path / "m.csv", shares=shares), tmp_path / "cache")
+        split_of = {sample.path: split for split, own in content.dataset.splits.items() for sample in own}
+        assert len({split_of[path] for path in near}) == 1
+        for patient in range(patients):
+            assert len({split_of[path] for number, path in enumerate(names) if number % patients == patient}) == 1
+        found.append(content)
+    assert found[0] == found[1]
+    assert found[0].fingerprints != found[2].fingerprints
 
 
 def test_a_class_that_is_too_small_without_its_bad_images_names_them(classes: Path, tmp_path: Path) -> None:

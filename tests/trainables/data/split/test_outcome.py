@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trainables.data.fingerprint import examine_content
 from trainables.data.readers import open_dataset
-from trainables.data.split.outcome import ClassCount, SplitCount, outcome
+from trainables.data.split.outcome import ClassImages, SplitImages, outcome
 from trainables.data_config import SplitShares
 
 
@@ -22,8 +22,8 @@ def test_what_became_of_a_data_set_is_counted(tmp_path: Path, write_image) -> No
     assert (found.images, found.groups, found.grouped) == (23, 1, 3)
     assert found.largest == ["cat/again.png", "cat/cat0.png", "dog/again.png"]
     assert found.undecoded == ["dog/bad.png"]
-    assert found.splits == {"train": SplitCount(15, 0), "val": SplitCount(4, 0), "test": SplitCount(4, 0)}
+    assert found.splits == {"train": SplitImages(15, 0), "val": SplitImages(4, 0), "test": SplitImages(4, 0)}
     assert found.classes == [
-        ClassCount("cat", {"train": 7, "val": 2, "test": 2}),
-        ClassCount("dog", {"train": 8, "val": 2, "test": 2}),
+        ClassImages("cat", {"train": 7, "val": 2, "test": 2}),
+        ClassImages("dog", {"train": 8, "val": 2, "test": 2}),
     ]
