@@ -251,7 +251,9 @@ def test_every_command_and_option_exists(document: str) -> None:
     for words in mentions((ROOT / document).read_text()):
         name, *rest = words[1:]
         assert name in COMMANDS, f"{document}: {' '.join(words)}"
-        options = {option for parameter in COMMANDS[name].params for option in parameter.opts} | {"--help", "-h"}
+        command = COMMANDS[name]
+        command = getattr(command, "commands", {}).get(rest[0] if rest else "", command)
+        options = {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
         given = [word for word in rest if word.startswith("-")]
         assert [option for option in given if option not in options] == [], f"{document}: {' '.join(words)}"
 
