@@ -86,6 +86,12 @@ class RunRecord(BaseModel):
     sample_counts: dict[str, int]
     """Images by split."""
 
+    class_counts: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    """Images of each class, in the order of the classes, by split; empty in a run of an older version."""
+
+    photo_sizes: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    """Smallest value, 10 %, median, 90 % and largest of `width` and `height` of a sample of the photos, in pixels."""
+
     skipped_images: dict[str, dict[str, str]] = Field(default_factory=dict)
     """Images left out as they cannot be decoded (`data.on_bad_image: skip`): their errors by path, by split."""
 

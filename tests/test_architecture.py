@@ -404,6 +404,7 @@ WITHOUT_MIRROR: dict[str, str] = {
     "orchestrator/terminal/findings_text.py": "tests/orchestrator/commands/data/test_check.py: reads the lines",
     "trainables/loop/frozen_backbone.py": "tests/trainables/loop/test_head_learner.py: trains classifiers on it",
     "analysis/predictions.py": "tests/analysis/test_class_scores.py: reads good and damaged files",
+    "orchestrator/commands/data/arguments.py": "tests/orchestrator/commands/data/test_stats.py: types the arguments",
     "orchestrator/commands/demo.py": "tests/integration/test_demo.py: runs the whole chain",
     "orchestrator/driver/sweep.py": "tests/integration/test_sweep.py: runs whole sweeps",
     "orchestrator/spec/search_problem.py": "tests/orchestrator/search/test_starting_points.py: holds fields alone",

@@ -140,6 +140,12 @@ ADDED: dict[str, str] = {
     "*weights_layout*": "weights can be matched by order, where their names are unknown",
     "records: *metrics_version*": "a run keeps the definitions of the metrics with which it began",
     "records: checkpoints/*/*/state.json frozen_digest": "a checkpoint names the weights that complete it",
+    "commands: data stats*": "a data set is counted, measured and probed",
+    "commands: data balance*": "the answers to imbalance are compared on one's own photos",
+    "commands: init --weights": "photos that are measured are probed with the weights of a folder",
+    "printed: data stats *": "a data set is counted, measured and probed",
+    "records: run.json class_counts*": "a run says how many images of each class it has",
+    "records: run.json photo_sizes*": "a run says how large the photos are",
     "records: *status = default RUNNING": "a new trial is RUNNING; records always hold the status",
 }
 """Names that came later: a pattern (`fnmatch`) of the printed form, `section: name` or `section: name = word`; why.
@@ -148,6 +154,8 @@ A bracket has a meaning in a pattern: `*` stands for it.
 """
 
 CHANGED: dict[str, str] = {
+    "commands: init --preset = default quickstart": "without it, measured photos decide; quickstart without --data",
+    "commands: init --data = default photos": "it is the folder photos where a preset is written without it",
     "sweep file: search.probe = default false": "auto is the default; a run's own file says what it began with",
 }
 """Defaults that have changed, as they were, in the printed form; why."""
@@ -287,6 +295,7 @@ def _documents(folder: Path, file: Path, root: Path) -> dict[str, Any]:
         "space": (file, *json_format),
         "doctor": (*json_format,),
         "data preview": (file, "--out", folder / "preview.png", *json_format),
+        "data stats": (file, *json_format),
         "plan": (file, *json_format),
         "explain": (folder / "trial.yaml", *json_format),
         "leaderboard": (root, *json_format),

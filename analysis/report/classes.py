@@ -5,7 +5,38 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from analysis.report.panel import COLORS, Panel, RunData, figure, plain, shortened
+from trainables.data.summary.class_counts import imbalance_ratio
 from trainables.interval import share_interval
+
+
+def counts(data: RunData) -> Panel | None:
+    """Images of each class in each split, from the class with the most training images down."""
+    record = data.record
+    if not record.class_counts:
+        return None
+    train = record.class_counts["train"]
+    order = sorted(range(len(record.classes)), key=lambda label: train[label])
+    names = _labels(record.classes)
+    traces = [
+        go.Bar(name=split, x=[own[label] for label in order], y=[names[label] for label in order], orientation="h")
+        for split, own in record.class_counts.items()
+    ]
+    layout = {"barmode": "stack", "height": max(300, 22 * len(names) + 140), "yaxis": {"automargin": True}}
+    return Panel("data", "The data", _data_note(data), figure("images", "", traces, **layout))
+
+
+def _data_note(data: RunData) -> str:
+    record = data.record
+    train = record.class_counts["train"]
+    most, fewest = record.classes[train.index(max(train))], record.classes[train.index(min(train))]
+    note = f"{sum(train):,} training images of {len(train)} classes; the largest, {most} ({max(train):,}), has "
+    note += f"{imbalance_ratio(train):.3g} times the images of the smallest, {fewest} ({min(train):,})."
+    sizes = {entry.trial.config.data.image_size for entry in data.board.entries}
+    if record.photo_sizes:
+        width, height = (record.photo_sizes[side][2] for side in ("width", "height"))
+        note += f" The median photo is {width:.0f} pixels wide and {height:.0f} high"
+        note += f"; the models see {min(sizes)} x {min(sizes)}." if len(sizes) == 1 else "."
+    return note
 
 
 def confused_classes(data: RunData) -> Panel | None:

@@ -20,6 +20,7 @@ PANELS: tuple[Callable[[RunData], Panel | None], ...] = (
     choices.slices,
     progress.search,
     models.tradeoff,
+    classes.counts,
     classes.confused_classes,
     classes.recall,
     exported.coverage,

@@ -138,13 +138,14 @@ def _measured(file: Path, data: Path, weights: Path | None) -> str:
     if named.is_sweep:
         raise InvalidInput(f"--data: must be a folder of photos or a manifest, got the sweep file {data}")
     from orchestrator.cluster.machine import this_machine  # imports torch
+    from orchestrator.planning.measured_data import measure_data, open_images_of, use_free_cores
     from orchestrator.planning.measured_sweep import measured_sweep
-    from orchestrator.planning.measurement import measure, open_images_of
     from trainables.model.build import is_hub_reachable
 
     with decoding_bar() as on_decoding:
         opened = open_images_of(named, on_decoding, whole=True)
-    found = measure(opened, lambda each: prose(errors, f"[dim]probing {escaped(each)}[/dim]"))
+    use_free_cores()
+    found = measure_data(opened, lambda each: prose(errors, f"[dim]probing {escaped(each)}[/dim]"))
     warn_of(found.summary.remarks)
     warn_of(f"{each} is left out: {fault}" for each, fault in found.probes.faults.items())
     has_weights = bool(found.probes.scores)

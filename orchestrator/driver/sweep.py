@@ -44,6 +44,8 @@ from orchestrator.tuner.tuner import make_tuner
 from search_spaces.errors import StorageFailed, SweepFailed, ThawError
 from search_spaces.shell import thaw_command
 from trainables.data.arrays import Arrays
+from trainables.data.summary.class_counts import count_classes
+from trainables.data.summary.image_sizes import read_sizes
 from trainables.loop.source_files import source_digests
 from trainables.result import TrialResult
 from trainables.storage.folders import cache_folder
@@ -53,6 +55,9 @@ from trainables.task_catalog import METRICS_VERSION
 log = logging.getLogger(__name__)
 
 RECORDED_PACKAGES = ("thaw", "torch", "timm", "accelerate", "ray", "optuna", "wandb")
+
+SIZED_PHOTOS = 200
+"""Photos whose size is read for the record of a run: milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,7 @@ def session_of(spec: SweepSpec, claim: BeatingClaim, arrays: Arrays, address: st
 def create_run(run: RunFolder, spec: SweepSpec, arrays: Arrays, confirms: str | None = None) -> None:
     """Write the resolved sweep file and the record of a new run."""
     write_atomically(run.sweep_yaml, spec.to_yaml())
+    splits, counts = arrays.dataset.distinct_splits, count_classes(arrays.dataset).splits
     Ledger(run).write_run(
         RunRecord(
             name=spec.name,
@@ -155,12 +161,19 @@ def create_run(run: RunFolder, spec: SweepSpec, arrays: Arrays, confirms: str | 
             fingerprint=arrays.fingerprints.trained,
             skipped_images={split: dict(images) for split, images in arrays.dataset.skipped.items()},
             data_remarks=tuple(filter(None, (arrays.duplicates, arrays.near))),
-            sample_counts={split: len(samples) for split, samples in arrays.dataset.distinct_splits.items()},
+            sample_counts={split: len(samples) for split, samples in splits.items()},
+            class_counts={split: counts[split] for split in splits},
+            photo_sizes=_photo_sizes(arrays),
             metrics_version=METRICS_VERSION,
             versions={name: importlib.metadata.version(name) for name in RECORDED_PACKAGES},
             **space_record(spec),
         )
     )
+
+
+def _photo_sizes(arrays: Arrays) -> dict[str, tuple[float, ...]]:
+    sizes = read_sizes(arrays.dataset, most=SIZED_PHOTOS)
+    return {} if sizes is None else {"width": tuple(sizes.width), "height": tuple(sizes.height)}
 
 
 def space_record(spec: SweepSpec) -> dict[str, Any]:

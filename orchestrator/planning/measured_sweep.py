@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from orchestrator.cluster.machine import Machine, at_once
-from orchestrator.planning.measurement import Measurement
+from orchestrator.planning.measured_data import MeasuredData
 from orchestrator.spec.sections import Resources
 from search_spaces.presets import flow_text, preset_architectures, replaced_settings
 from search_spaces.shell import thaw_command
@@ -30,7 +30,7 @@ class _Setting(NamedTuple):
     reason: str
 
 
-def measured_sweep(found: Measurement, machine: Machine, file: object, *, is_hub_reachable: bool) -> str:
+def measured_sweep(found: MeasuredData, machine: Machine, file: object, *, is_hub_reachable: bool) -> str:
     """Return the text of a sweep file for measured photos on this machine; `file` is its name in the comments.
 
     Architectures are those whose weights are on this machine, the best linear probe first. Without any they are those
@@ -49,7 +49,7 @@ def measured_sweep(found: Measurement, machine: Machine, file: object, *, is_hub
     return replaced_settings(chosen, blocks)
 
 
-def _head(found: Measurement, preset: str, file: object) -> Iterator[str]:
+def _head(found: MeasuredData, preset: str, file: object) -> Iterator[str]:
     advice, counts = found.recommendation, found.summary.counts
     images = ", ".join(f"{sum(own):,} {split}" for split, own in counts.splits.items())
     yield _comment(f"Sweep of {len(counts.classes)} classes, {images} images, measured by `thaw init`.")
@@ -57,8 +57,7 @@ def _head(found: Measurement, preset: str, file: object) -> Iterator[str]:
     if preset == _UNTRAINED:
         yield _comment(
             f"Preset: {preset}, since no weights are on this machine, and timm's hub does not answer. From random "
-            "weights a network needs far more photos: better write this file again with --weights, or when the hub "
-            "answers."
+            "weights a network needs far more photos: better write this file again with --weights, or with a network."
         )
     else:
         yield _comment(f"Preset: {preset}, since {advice.preset.reason}.")
@@ -67,7 +66,7 @@ def _head(found: Measurement, preset: str, file: object) -> Iterator[str]:
     yield _comment(f"What it will take: {thaw_command('plan', file)}. Run it: {thaw_command('sweep', file)}.")
 
 
-def _data(found: Measurement) -> Iterator[_Setting]:
+def _data(found: MeasuredData) -> Iterator[_Setting]:
     data, opened = found.opened.named.data, found.opened
     yield _Setting("root", str(data.root), "")
     if data.manifest is not None:
@@ -94,7 +93,7 @@ def _split_reason(shares: SplitShares) -> str:
     return f"The photos are not split: of each class {taken}, on every machine the same."
 
 
-def _architectures(found: Measurement, machine: Machine, *, is_hub_reachable: bool) -> tuple[Sequence[str], str]:
+def _architectures(found: MeasuredData, machine: Machine, *, is_hub_reachable: bool) -> tuple[Sequence[str], str]:
     """Return the architectures with trained weights, none where there are none, and the reason."""
     scores = found.probes.scores[:_MOST_ARCHITECTURES]
     if scores:

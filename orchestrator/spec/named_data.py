@@ -52,7 +52,8 @@ def read_named_data(path: Path, overrides: Sequence[str] = (), weights_dir: Path
     """
     weights = {} if weights_dir is None else {"weights_dir": weights_dir.absolute()}
     if path.suffix.lower() in _SWEEP_FILES and not path.is_dir():
-        spec = load(path, [*overrides, *(f"data.{name}={value}" for name, value in weights.items())])
+        spec = load(path, overrides)
+        spec = spec.model_copy(update={"data": spec.data.model_copy(update=weights)})
         storage, configs = spec.storage, tuple(spec.corner_configs())
         cache, budget = cache_folder(storage.cache_dir), cache_budget(storage.cache_budget)
         return NamedData(spec.data, cache, budget, configs)

@@ -8,11 +8,12 @@ from typing import Any, Self
 
 from analysis.comparisons.confirmation import Confirmation, read_confirmation
 from analysis.leaderboard import Entry, Leaderboard
-from analysis.ledger import Ledger, by_id
+from analysis.ledger import Ledger, RunRecord, by_id
 from analysis.run_folder import RunFolder
 from analysis.run_store import RunStore
 from analysis.winner import exported_model, exported_trial, retrain_record, run_winner
 from orchestrator.tracking.sweep_identity import SweepIdentity
+from trainables.data.summary.class_counts import imbalance_ratio
 from trainables.result import TrialResult
 from trainables.status import Status
 from trainables.storage.place import Place
@@ -60,8 +61,8 @@ class SweepSummary:
     exported: str | None = None
     """Id of the trial whose model that is."""
 
-    space: Mapping[str, Any] = field(default_factory=dict)
-    """Search space as written in the sweep file."""
+    record: RunRecord | None = None
+    """Facts that all trials share: the search space, the images of each class."""
 
     files: TrialFiles | None = None
     """Files of the winner; None without one."""
@@ -76,7 +77,7 @@ class SweepSummary:
     def from_run(cls, run: RunFolder) -> Self:
         """Read the summary of a run. Raises InvalidInput when a record cannot be used."""
         found = Ledger(run).read_run()
-        summary = cls(SweepIdentity.of(run), run, Leaderboard.from_run(run), space=found.space)
+        summary = cls(SweepIdentity.of(run), run, Leaderboard.from_run(run), record=found)
         if summary.best is None:
             return summary
         winner = run_winner(run)
@@ -99,6 +100,11 @@ class SweepSummary:
         return self.run.local
 
     @property
+    def space(self) -> Mapping[str, Any]:
+        """Search space as written in the sweep file; empty without a record."""
+        return {} if self.record is None else self.record.space
+
+    @property
     def best(self) -> Entry | None:
         """Best completed trial."""
         return next((entry for entry in self.leaderboard.entries if entry.rank == 1), None)
@@ -109,6 +115,7 @@ class SweepSummary:
         values: dict[str, float | str] = {
             "objective": self.leaderboard.objective.metric,
             **{f"trials/{status}": counts[status] for status in Status},
+            **self._data(),
             "cost/seconds": sum(entry.trial.seconds for entry in self.leaderboard.entries),
             **{f"probe/{probe.architecture}": probe.objective for probe in self.leaderboard.probes},
             **{f"test/{name}": value for name, value in self.test.items()},
@@ -126,6 +133,15 @@ class SweepSummary:
             # Below the run, which may be moved and copied.
             values["export/model"] = f"{self.model.parent.name}/{self.model.name}"
         return values
+
+    def _data(self) -> dict[str, float | str]:
+        """Return the number of images by split, of classes, and how many times the largest outnumbers the smallest."""
+        if self.record is None or not self.record.class_counts:
+            return {}
+        counts = self.record.class_counts
+        images = {f"data/{split}": sum(own) for split, own in counts.items()}
+        train = counts["train"]
+        return {**images, "data/classes": len(train), "data/imbalance_ratio": imbalance_ratio(train)}
 
     def progress(self) -> tuple[list[str], list[list[Any]]]:
         """Return the course of the search as columns and rows: each trial in order, and the best value up to it."""

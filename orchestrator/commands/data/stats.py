@@ -19,7 +19,7 @@ from orchestrator.commands.options import (
 )
 
 if TYPE_CHECKING:  # torch comes with it
-    from orchestrator.planning.measurement import Measurement
+    from orchestrator.planning.measured_data import MeasuredData
 
 
 def stats(
@@ -36,11 +36,12 @@ def stats(
     from orchestrator.spec.named_data import read_named_data
 
     named = read_named_data(data, set_ or [], weights)
-    from orchestrator.planning.measurement import measure, open_images_of  # imports torch
+    from orchestrator.planning.measured_data import measure_data, open_images_of, use_free_cores  # imports torch
 
     with decoding_bar() as on_decoding:
         opened = open_images_of(named, on_decoding)
-    found = measure(opened, lambda name: prose(errors, f"[dim]probing {escaped(name)}[/dim]"), probe=not no_probe)
+    use_free_cores()
+    found = measure_data(opened, lambda name: prose(errors, f"[dim]probing {escaped(name)}[/dim]"), probe=not no_probe)
     warn_of(found.summary.remarks)
     warn_of(f"{name} was not probed: {fault}" for name, fault in found.probes.faults.items())
     if format is Format.JSON:
@@ -49,7 +50,7 @@ def stats(
     _print(found, probed=not no_probe)
 
 
-def stats_json(found: "Measurement") -> dict[str, Any]:
+def stats_json(found: "MeasuredData") -> dict[str, Any]:
     """Return a measurement as a JSON-ready mapping."""
     from dataclasses import asdict
 
@@ -66,7 +67,7 @@ def stats_json(found: "Measurement") -> dict[str, Any]:
     }
 
 
-def _print(found: "Measurement", *, probed: bool) -> None:
+def _print(found: "MeasuredData", *, probed: bool) -> None:
     from orchestrator.terminal.data_tables import counts_table, probe_table, recommendation_table, summary_lines
 
     for line in summary_lines(found.summary):

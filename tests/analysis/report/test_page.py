@@ -83,7 +83,7 @@ def test_names_are_text(empty: RunFolder) -> None:
     assert "alert(1)</script>" not in page
     reader = Reader(page)
     assert reader.texts["h1"] == [HOSTILE.replace("\x07", "\ufffd")]
-    assert len(reader.figures()) == len(reader.pictures) == 8
+    assert len(reader.figures()) == len(reader.pictures) == 9
     assert not any("<b>" in picture or "<script" in picture for picture in reader.pictures)
 
 

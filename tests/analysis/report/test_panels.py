@@ -21,9 +21,11 @@ def test_a_run_has_all_figures_in_the_order_in_which_they_are_read(run: RunFolde
     assert all(panel.title and panel.note.endswith(".") for panel in shown)
 
 
-def test_a_run_without_trials_has_none(empty: RunFolder) -> None:
-    assert figures(empty) == {}
+def test_a_run_without_trials_shows_its_data_alone(empty: RunFolder) -> None:
+    assert list(figures(empty)) == ["data"]
     Ledger(empty).write_trial(trial(0, Status.FAILED, epochs=0))
+    assert list(figures(empty)) == ["data"]
+    Ledger(empty).update_run(class_counts={})
     assert figures(empty) == {}
 
 
@@ -33,7 +35,7 @@ def test_what_the_data_lack_is_left_out(empty: RunFolder) -> None:
         report.model_copy(update={"total_parameters": None, "trainable_parameters": None}) for report in old.reports
     )
     Ledger(empty).write_trial(old.model_copy(update={"reports": reports}))
-    assert list(figures(empty)) == ["curves", "search", "cost"], "one trial, without sizes and predictions"
+    assert list(figures(empty)) == ["curves", "search", "data", "cost"], "one trial, without sizes and predictions"
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

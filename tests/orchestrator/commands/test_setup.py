@@ -4,15 +4,18 @@ import json
 from pathlib import Path
 
 import pytest
+from small_weights import ARCHITECTURE, write_weights
 
 from orchestrator.cli import run
+from orchestrator.driver.preflight import check_inputs
 from orchestrator.spec.loading import load
 from orchestrator.spec.schema import sweep_schema
+from search_spaces.errors import InvalidInput
 from search_spaces.presets import preset_names
 from trainables.data_config import SplitShares
 
 
-@pytest.mark.parametrize("preset", preset_names())
+@pytest.mark.parametrize("preset", sorted({*preset_names()} - {"demo"}))
 def test_a_preset_is_written_for_one_s_own_photos(
     preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -20,8 +23,7 @@ def test_a_preset_is_written_for_one_s_own_photos(
     assert run(["init", "a/sweep.yaml", "--preset", preset, "--data", "my photos"]) == 0
     told = capsys.readouterr()
     assert (told.out, "run the sweep:     thaw sweep a/sweep.yaml" in told.err) == ("", True)
-    if preset != "demo":  # has images of its own
-        assert load(tmp_path / "a" / "sweep.yaml").data.root == tmp_path / "my photos"
+    assert load(tmp_path / "a" / "sweep.yaml").data.root == tmp_path / "my photos"
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,11 @@ def test_a_preset_is_written_for_one_s_own_photos(
     [
         (["taken.yaml"], "taken.yaml: must not exist yet, but it does; choose another name, or remove it"),
         (["new.yaml", "--preset", "quickstrt"], "did you mean quickstart?"),
+        (["new.yaml", "--preset", "demo", "--data", "x"], "--data: preset demo has images of its own, got x"),
+        (["new.yaml", "--weights", "x"], "--weights: is for photos that are measured; give --data, and no --preset"),
+        (["a/new.yaml", "--data", "x"], "x: must be a folder of images, a manifest or a sweep file"),
+        (["my file.yaml", "--data", "."], "my file.yaml: name: without one, that of the file names the run"),
+        (["new.yaml", "--data", "taken.yaml"], "taken.yaml: must hold `key: value` lines"),
     ],
 )
 def test_what_init_cannot_write_is_refused(
@@ -54,7 +61,7 @@ def test_photos_that_are_not_split_are_divided(
         (tmp_path / place / "0.png").write_bytes(b"")
 
     def said(name: str, folder: str) -> str:
-        assert run(["init", f"{name}.yaml", "--data", folder]) == 0
+        assert run(["init", f"{name}.yaml", "--preset", "quickstart", "--data", folder]) == 0
         return " ".join(capsys.readouterr().err.split())
 
     assert "photos is not split: data.split takes 15% for val and 15% for test of each class" in said("a", "photos")
@@ -65,6 +72,52 @@ def test_photos_that_are_not_split_are_divided(
     assert load(tmp_path / "c.yaml").data.split == SplitShares(val=0.15, together="near_duplicates")
     assert "warning: odd: folder train/ is required, got no folders" in said("d", "odd")
     assert load(tmp_path / "d.yaml").data.split is None
+
+
+def test_without_a_preset_photos_are_measured(
+    tmp_path: Path,
+    digits: Path,
+    cache_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    weights = write_weights(tmp_path / "weights")
+    for source in digits.rglob("[012]/*.png"):
+        target = tmp_path / "photos" / source.parent.name / f"{source.parts[-3]}-{source.name}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read_bytes())
+    (tmp_path / "photos" / "0" / "bad.png").write_bytes(b"no image")
+    assert run(["init", "a/b.yaml", "--data", "photos", "--weights", "weights"]) == 0
+    told = capsys.readouterr()
+    assert (told.out, "run the sweep:     thaw sweep a/b.yaml" in told.err) == ("", True)
+    spec = load(tmp_path / "a" / "b.yaml")
+    assert (spec.data.root, spec.data.weights_dir) == (tmp_path / "photos", weights)
+    assert (spec.data.split, spec.data.on_bad_image) == (SplitShares(val=0.15, test=0.15, seed=42), "skip")
+    assert spec.space["architecture"] == {"choice": [ARCHITECTURE]}
+    assert "bad.png" in (tmp_path / "a" / "b.yaml").read_text()
+    check_inputs(spec)
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"), [(KeyboardInterrupt(), 130), (InvalidInput("photos: must be read, got none; add some"), 2)]
+)
+def test_an_init_that_does_not_end_leaves_no_file(
+    failure: BaseException,
+    code: int,
+    tmp_path: Path,
+    digits: Path,
+    cache_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def fail(*_: object, **__: object) -> None:
+        raise failure
+
+    monkeypatch.setattr("orchestrator.planning.measured_data.measure_data", fail)
+    assert run(["init", "a/b.yaml", "--data", str(digits)]) == code
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_schema_is_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:

@@ -71,6 +71,13 @@ def test_the_test_metrics_are_those_of_the_winner_alone(run: RunFolder, trial_id
     assert ("test/macro_f1" in summary.values()) is bool(test)
 
 
+def test_the_data_are_counted(run: RunFolder) -> None:
+    Ledger(run).update_run(class_counts={"train": (30, 4), "val": (3, 1)})
+    found = SweepSummary.from_run(run).values()
+    data = {name: value for name, value in found.items() if name.startswith("data/")}
+    assert data == {"data/train": 34, "data/val": 4, "data/classes": 2, "data/imbalance_ratio": 7.5}
+
+
 def test_an_exported_model_is_named_by_its_path(run: RunFolder) -> None:
     write(run.export / "model.onnx", "model")
     assert SweepSummary.from_run(run).values()["export/model"] == "export/model.onnx"

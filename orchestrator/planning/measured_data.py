@@ -1,11 +1,13 @@
-"""Measurement: a data set counted, measured and probed on this machine, with a recommended start of a search."""
+"""MeasuredData: a data set counted, measured and probed on this machine, with a recommended start of a search."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from orchestrator.cluster.limits import allowed_cores
 from orchestrator.spec.named_data import NamedData
 from search_spaces.errors import BadImages
 from search_spaces.presets import preset_architectures, preset_names
@@ -44,8 +46,8 @@ class OpenedData:
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """Measurement: everything that was found out about a data set."""
+class MeasuredData:
+    """MeasuredData: everything that was found out about a data set."""
 
     opened: OpenedData
     """Images."""
@@ -86,14 +88,22 @@ def open_images_of(named: NamedData, on_progress: Progress, *, whole: bool = Fal
     return OpenedData(named, sizes, advice, arrays, bad)
 
 
-def measure(opened: OpenedData, on_probe: Callable[[str], None], *, probe: bool = True) -> Measurement:
+def use_free_cores() -> None:
+    """Let torch and BLAS take the cores that no other program uses, one at least.
+
+    Their threads wait for one another: on cores that others use, several take far longer than one.
+    """
+    torch.set_num_threads(max(1, round(allowed_cores() - os.getloadavg()[0])))
+
+
+def measure_data(opened: OpenedData, on_probe: Callable[[str], None], *, probe: bool = True) -> MeasuredData:
     """Count and measure the images, probe each architecture whose weights are on this machine, and recommend."""
     named = opened.named
     summary = summarize(opened.arrays, named.data, opened.sizes)
     configs, lacking = probed_trials(named) if probe else ([], ())
     cache = NodeCache(named.cache, named.budget)
     probes = score_probes(configs, sample_arrays(opened.arrays, PROBED), cache, on_probe)
-    return Measurement(opened, summary, probes, lacking, recommend(summary.counts, probes.scores))
+    return MeasuredData(opened, summary, probes, lacking, recommend(summary.counts, probes.scores))
 
 
 def probed_trials(named: NamedData) -> tuple[list[TrialConfig], tuple[str, ...]]:
