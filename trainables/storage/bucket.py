@@ -33,8 +33,11 @@ $AWS_MAX_ATTEMPTS sets both. The waits between them grow, as AWS's standard stra
 CONNECTIONS = 16
 """Objects that are fetched at a time."""
 
-# What AWS's client, which does not number its errors, calls a request that is not allowed.
-_REFUSALS = ("ACCESS_DENIED", "HTTP status 403", "INVALID_ACCESS_KEY", "SIGNATURE", "CREDENTIALS", "TOKEN")
+# What AWS's clients, Arrow's and its own for Python, call a request that is not allowed.
+_REFUSALS = (
+    *("ACCESS_DENIED", "HTTP status 403", "INVALID_ACCESS_KEY", "SIGNATURE", "CREDENTIALS", "TOKEN"),
+    *("AccessDenied", "Forbidden", "InvalidAccessKeyId", "Signature", "credentials", "Token"),
+)
 _PART = 2**20
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
@@ -372,6 +375,6 @@ def _remedy(said: str) -> str:
             "list, read, write and delete must be allowed there: see that AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
             "a profile, or the machine's role are those of someone who may"
         )
-    if "NETWORK_CONNECTION" in said:
+    if "NETWORK_CONNECTION" in said or "Could not connect" in said:
         return "see to the network, and to AWS_ENDPOINT_URL where the service is not AWS's own"
     return "see to the bucket and its rights"

@@ -120,7 +120,7 @@ def recognized_splits(root: Path) -> set[str] | None:
 def _read_folder(root: Path, kind: str, wanted: Wanted) -> Listing:
     if not root.is_dir():
         raise InvalidInput(
-            f"{root}: data.root must be a folder with {kind} format, got a file; check the path: {LAYOUT}"
+            f"{root}: data.root must be a folder for data.format {kind}, got a file; check the path: {LAYOUT}"
         )
     if wanted.manifest is not None:
         entries = manifest_entries(
