@@ -1,3 +1,4 @@
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +56,19 @@ def test_some_images_of_each_split_are_asked_for_with_their_sizes(small_spec: Sp
     assert CHECKED_IMAGES <= len(images) < 2 * CHECKED_IMAGES
     assert all(Path(path).is_absolute() and Path(path).stat().st_size == size for path, size in images.items())
     assert {Path(path).relative_to(digits).parts[0] for path in images} == {"train", "val", "test"}
+
+
+def test_files_that_hold_images_are_asked_for_in_their_place(small_spec: Spec, digits: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "photos.tar", "w") as tar:
+        tar.add(digits, arcname=".")
+    dataset = open_dataset(tmp_path / "photos.tar", cache=tmp_path / "cache")
+    images = make_node_question(small_spec(), None, dataset).images
+    assert images == {str(tmp_path / "photos.tar"): (tmp_path / "photos.tar").stat().st_size}
+
+
+def test_photos_in_a_bucket_are_no_folder_of_a_node(small_spec: Spec) -> None:
+    question = make_node_question(small_spec(data={"root": "s3://bucket/photos"}), None, None)
+    assert "data.root" not in question.folders
 
 
 def test_ray_is_started_from_the_run_s_folder_or_from_one_that_is_gone_afterwards(

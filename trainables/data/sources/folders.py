@@ -17,7 +17,10 @@ from trainables.data.sources.image_walk import (
     reason_left_out,
 )
 
-LAYOUT = "expected are the folders train/ and val/ (test/ is optional), each with one folder of images a class, or a format of data.format"
+LAYOUT = (
+    "expected are the folders train/ and val/ (test/ is optional), each with one folder of images a class, or a format "
+    "of data.format"
+)
 
 _FOLDER_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 # Where there is no other val.
