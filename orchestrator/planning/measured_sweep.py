@@ -57,7 +57,7 @@ def _head(found: MeasuredData, preset: str, file: object) -> Iterator[str]:
     if preset == _UNTRAINED:
         yield _comment(
             f"Preset: {preset}, since no weights are on this machine, and timm's hub does not answer. From random "
-            "weights a network needs far more photos: better write this file again with --weights, or with a network."
+            "weights a network needs far more photos: write the file again with --weights, or online."
         )
     else:
         yield _comment(f"Preset: {preset}, since {advice.preset.reason}.")

@@ -81,7 +81,7 @@ def recommend(counts: ClassCounts, probes: Sequence[ProbeScore]) -> Recommendati
     """Recommend the start of a search; `probes` are best first."""
     size, size_reason = size_preset(sum(counts.train))
     ratio = counts.ratio
-    balance = Advice("none", f"the largest class has {ratio:.3g} times the images of the smallest, not more than 3")
+    balance = Advice("none", f"the largest class has {ratio:.3g} times as many images as the smallest, not more than 3")
     preset = Advice(size, size_reason)
     if ratio > IMBALANCED:
         figure = f"{counts.largest} has {ratio:.3g} times the training images of {counts.smallest}, more than 3"
