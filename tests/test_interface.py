@@ -61,6 +61,8 @@ CLASSES = ("class_a", "class_b", "class_c", "class_d")
 METRIC = re.compile(r"(train|val|test|best|lr|time)/\w*")
 
 ADDED: dict[str, str] = {
+    "*data.folds*": "heads are measured by cross-validation on small sets",
+    "records: *reports.folds": "an epoch has the values of each fold",
     "config: task*": "a task is named; classification by default",
     "sweep file: task*": "a task is named; classification by default",
     "config: *_* = none": "the schema allows a word that was read all along",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.commands.leaderboard import note_folds
 from orchestrator.commands.options import errors, escaped, hint_of_sync, output, prose
 from search_spaces.errors import InvalidInput, ThawError
 from search_spaces.shell import thaw_command
@@ -161,8 +162,7 @@ def _show(outcome: "SweepOutcome", *, hints: bool) -> None:
 
     root, board = outcome.run.root, outcome.leaderboard
     output.print(trial_table(board.entries[:SHOWN_TRIALS], board.objective, output, board.probes))
-    if folds := folds_text(entry.trial for entry in board.entries):
-        prose(output, f"[dim]{board.objective.metric}: {folds}[/dim]")
+    note_folds(board)
     if hints and outcome.baseline is not None:
         prose(errors, f"\n{escaped(against_probe(outcome.baseline))}")
     if outcome.ended is not None:
@@ -175,7 +175,8 @@ def _show(outcome: "SweepOutcome", *, hints: bool) -> None:
         searched = root.parent if is_confirmation else root  # the winner is one of the search
         if is_confirmation and (found := read_confirmation(open_run(searched))) is not None:
             prose(output, f"\n{escaped(confirmation_text(found))}")
-        best = "train the best on all:    " if folds else "retrain and test the best:"
+        has_folds = folds_text(entry.trial for entry in board.entries)
+        best = "train the best on all:    " if has_folds else "retrain and test the best:"
         prose(
             errors,
             f"\nsee all trials:            {escaped(thaw_command('leaderboard', root))}\n"

@@ -74,7 +74,6 @@ def leaderboard(
     ] = TableFormat.TABLE,
 ) -> None:
     """Show the trials of a run, or of several, best first."""
-    from analysis.comparisons.folds import folds_text
     from analysis.leaderboard import Leaderboard, constants
     from analysis.selection import Selection
     from orchestrator.terminal.laid_out import laid_out
@@ -98,14 +97,20 @@ def leaderboard(
     else:
         if same := constants(entries):
             prose(output, f"[dim]all: {escaped(parameters_text(same))}[/dim]\n")
-        output.print(
-            laid_out(trial_table(entries, board.objective, output, shown.probes, sort), output), soft_wrap=True
-        )
-        if folds := folds_text(entry.trial for entry in entries):
-            prose(output, f"[dim]{board.objective.metric}: {folds}[/dim]")
+        table = trial_table(entries, board.objective, output, shown.probes, sort)
+        output.print(laid_out(table, output), soft_wrap=True)
+        note_folds(shown)
         for each in run:
             if not isinstance(each, str):
                 _show_confirmation(each)
+
+
+def note_folds(board: "Leaderboard") -> None:
+    """Name the folds over which the objective of trials is a mean, where they have some."""
+    from analysis.comparisons.folds import folds_text
+
+    if folds := folds_text(entry.trial for entry in board.entries):
+        prose(output, f"[dim]{board.objective.metric}: {folds}[/dim]")
 
 
 def side_by_side(

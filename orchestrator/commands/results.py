@@ -31,6 +31,17 @@ if TYPE_CHECKING:  # onnxruntime comes with it
     from analysis.run_folder import RunFolder
     from orchestrator.results.export import Exported, WantedVariants
     from trainables.result import TrialResult
+    from trainables.task.evaluation import Evaluation
+
+
+OnOption = Annotated[
+    TrainedOn | None,
+    typer.Option(
+        help="train+val: on the images of val too, to the epoch that was best. Default: train; train+val for a trial "
+        "of data.folds.",
+        show_default=False,
+    ),
+]
 
 
 class Augmentation(StrEnum):
@@ -109,14 +120,7 @@ def retrain(
         Any,
         typer.Option(parser=as_place, metavar="PLACE", help="The photos, for a trial that had them elsewhere."),
     ] = None,
-    on: Annotated[
-        TrainedOn | None,
-        typer.Option(
-            help="train+val: on the images of val too, to the epoch that was best. Default: train; train+val for a "
-            "trial of data.folds.",
-            show_default=False,
-        ),
-    ] = None,
+    on: OnOption = None,
     trial: TrialOption = None,
     rank: RankOption = None,
     format: FormatOption = Format.TABLE,
@@ -130,7 +134,7 @@ def retrain(
     from analysis.selection import choose_trial
     from orchestrator.driver.driver_claim import claimed_winner
     from orchestrator.driver.retrain import retrain_winner
-    from orchestrator.terminal.tables import epoch_text, evaluation_tables, metrics_text
+    from orchestrator.terminal.tables import epoch_text
     from trainables.result import EpochReport
 
     def show(report: EpochReport) -> None:
@@ -142,17 +146,23 @@ def retrain(
         if given is None and chosen is not None and not chosen.reports:
             raise InvalidInput(f"--trial: must have been trained, got {chosen.trial_id}, {chosen.status}; take another")
         retrained = retrain_winner(run, show, show_problem, chosen, on, is_first=given is not None)
-    test = retrained.test
     if format is Format.JSON:
-        print_json({"trial_id": retrained.trial.trial_id, **({"split": None} if test is None else test.to_json())})
+        measured = {"split": None} if retrained.test is None else retrained.test.to_json()
+        print_json({"trial_id": retrained.trial.trial_id, **measured})
         return
-    if test is None:
-        prose(errors, "trained on all images; there is no test split, so the mean of the folds stays the estimate")
-    else:
-        output.print(evaluation_tables(test, output))
-        prose(output, metrics_text(test))
+    _show_test(retrained.test)
     hint_of_sync(open_run(run))
     prose(errors, f"\nexport it to ONNX:         {escaped(thaw_command('export', run))}")
+
+
+def _show_test(test: "Evaluation | None") -> None:
+    from orchestrator.terminal.tables import evaluation_tables, metrics_text
+
+    if test is None:
+        prose(errors, "trained on all images; there is no test split, so the mean of the folds stays the estimate")
+        return
+    output.print(evaluation_tables(test, output))
+    prose(output, metrics_text(test))
 
 
 def _retrained(

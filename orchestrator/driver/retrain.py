@@ -63,20 +63,18 @@ def retrain_winner(
 ) -> RetrainedWinner:
     """Train the winner's configuration again and measure it once on the test split.
 
-    On train+val it is trained to the epoch that was best for the trial, as val can choose none. So it is with folds,
-    on all images, and where there is no test split, nothing is measured. `on` None: train, or with folds all images.
-    A trial that is `chosen` takes the winner's place, here and in all that follows; where this training `is_first`, of
-    a configuration file, it becomes that of the trial. Writes RUN/winner. `on_problem` is
-    called with each problem of a tracker, from any thread; without it they are logged. Raises InvalidInput when the run
-    has no completed trial, the data set no test split, or a tracker needs a package that is not installed.
+    On train+val it is trained to the epoch that was best for the trial, as val can choose none; with folds always so.
+    They need no test split. A trial that is `chosen` takes the winner's place, here and in all that follows; where this training `is_first`, of
+    a configuration file, it becomes that of the trial. Writes RUN/winner. `on_problem` is called with each problem of a
+    tracker, from any thread; without it they are logged. Raises InvalidInput when the run has no completed trial, the
+    data set no test split, or a tracker needs a package that is not installed.
     """
     run = open_run(folder)
     winner = confirmed_winner(run) if chosen is None else chosen
     spec = load_run(run)
     check_trackers(spec.tracking)
     cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
-    on = _images_for(winner, on)
-    config = _retrained_config(winner, on)
+    config = _retrained_config(winner, _images_for(winner, on))
     has_test = _check_inputs(run, winner.config, cache, budget)
     fresh = run.here(run.winner).with_name(f".{run.winner.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
@@ -97,7 +95,7 @@ def retrain_winner(
             dispatcher.finish("retrain", status_of(EndKind.FAILED), {})
             raise
         made = _made(winner, config, reports)
-        _write_record(fresh, made, test, on, is_chosen=chosen is not None)
+        _write_record(fresh, made, test, is_chosen=chosen is not None)
         _replace_winner(run, fresh, folders)
         if is_first:
             Ledger(run).write_trial(made.model_copy(update={"config": winner.config}))
@@ -129,9 +127,9 @@ def _made(winner: TrialResult, config: TrialConfig, reports: Sequence[EpochRepor
     return winner.model_copy(update=done)
 
 
-def _write_record(folder: Path, made: TrialResult, test: Evaluation | None, on: TrainedOn, *, is_chosen: bool) -> None:
+def _write_record(folder: Path, made: TrialResult, test: Evaluation | None, *, is_chosen: bool) -> None:
     """Write what the retraining `made`, with the measurement on the test split."""
-    asked = {"trial_id": made.trial_id, "is_chosen": is_chosen, "on": on}
+    asked = {"trial_id": made.trial_id, "is_chosen": is_chosen, "on": made.config.data.train_on}
     reports = [each.model_dump() for each in made.reports]
     done = {"status": made.status.value, "config": made.config.to_json(), "reports": reports}
     measured = None if test is None else test.to_json()

@@ -14,7 +14,7 @@ from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, load_arrays
 from trainables.data.node_cache import NodeCache
 from trainables.loop.folds.fold_heads import FoldHeads, open_fold_heads
-from trainables.loop.folds.fold_measure import judged_images, mean_metrics, measure
+from trainables.loop.folds.fold_measure import judged_parts, mean_metrics, measure_parts
 from trainables.loop.learner import Learner
 from trainables.task_catalog import METRICS_VERSION, unread_settings
 
@@ -63,7 +63,7 @@ def probe_arrays(
     probe = probe_config(config)
     learner = _started(probe, arrays, cache)
     outputs, task = learner.validate(), learner.task
-    measured = mean_metrics(measure(task, judged_images(task, arrays.dataset), outputs, metrics_version))
+    measured = mean_metrics(measure_parts(task, judged_parts(task, arrays.dataset), outputs, metrics_version))
     objective = probe.objective.value({f"val/{name}": value for name, value in measured.items()})
     return Probe(objective, task.predictions(outputs, arrays.dataset, "val"))
 

@@ -16,7 +16,7 @@ from trainables.data.arrays import Arrays, load_arrays
 from trainables.data.node_cache import NodeCache
 from trainables.data_config import DataConfig
 from trainables.loop.folds.fold_heads import AnyLearner, open_trial_learner
-from trainables.loop.folds.fold_measure import by_fold, judged_images, mean_metrics, measure
+from trainables.loop.folds.fold_measure import by_fold, judged_parts, mean_metrics, measure_parts
 from trainables.loop.optim import count_plateaus, epochs_without_improvement
 from trainables.loop.source_files import check_sources
 from trainables.model.freeze_plan import freeze_plan
@@ -64,7 +64,7 @@ def train(
     _check_images(config, arrays, fingerprint)
     state = None if resume_from is None else _read_state(config, arrays, resume_from)
     learner = open_trial_learner(config, arrays, NodeCache(folders.cache, folders.cache_budget), state)
-    judged, reports = judged_images(learner.task, arrays.dataset), list[EpochReport]()
+    judged, reports = judged_parts(learner.task, arrays.dataset), list[EpochReport]()
     if resume_from is not None and state is not None:
         learner.restore(resume_from, state)
         reports, metrics_version = list(state.reports), state.metrics_version
@@ -77,10 +77,9 @@ def train(
         since = learner.plan.since_boundary(epoch)
         metrics = learner.train_epoch(epoch, count_plateaus(_objectives(config, reports, since), config.objective))
         outputs = learner.validate()
-        measured = measure(learner.task, judged, outputs, metrics_version)
+        measured = measure_parts(learner.task, judged, outputs, metrics_version)
         metrics |= _validation(measured, epoch, metrics["lr/head"])
-        report = _report(learner, reports, metrics, started, keeps_newest=keeps_newest)
-        reports.append(report.model_copy(update={"folds": by_fold(measured)}))
+        reports.append(_report(learner, reports, metrics, by_fold(measured), started, keeps_newest=keeps_newest))
         learner.notes.clear()
         if learner.is_main:
             _write(learner, arrays, folders, _state(learner, arrays, reports, metrics_version), outputs)
@@ -108,7 +107,13 @@ def _validation(measured: Sequence[Mapping[str, float]], epoch: int, rate: float
 
 
 def _report(
-    learner: AnyLearner, reports: list[EpochReport], metrics: dict[str, float], started: float, *, keeps_newest: bool
+    learner: AnyLearner,
+    reports: list[EpochReport],
+    metrics: dict[str, float],
+    folds: dict[str, tuple[float, ...]] | None,
+    started: float,
+    *,
+    keeps_newest: bool,
 ) -> EpochReport:
     """Return the report of the epoch after `reports`, which began at `started`."""
     config, (total, trainable) = learner.config, learner.parameter_counts
@@ -121,6 +126,7 @@ def _report(
         seconds=time.perf_counter() - started,
         checkpoint="best" if improved else "last",
         ended_by=_ended_by(config, reports, value),
+        folds=folds,
         total_parameters=total,
         trainable_parameters=trainable,
         cached=learner.cached,

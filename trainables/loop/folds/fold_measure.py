@@ -14,7 +14,7 @@ from trainables.task.task import Task
 Metrics = dict[str, float]
 
 
-class JudgedImages(NamedTuple):
+class JudgedPart(NamedTuple):
     """Images of val that are measured together."""
 
     rows: Indices | None
@@ -24,18 +24,18 @@ class JudgedImages(NamedTuple):
     """Their targets, as the task has them."""
 
 
-def judged_images(task: Task, dataset: Dataset) -> list[JudgedImages]:
+def judged_parts(task: Task, dataset: Dataset) -> list[JudgedPart]:
     """Return the images of each fold in the order of the folds; without folds, those of val."""
     if not dataset.folds:
-        return [JudgedImages(None, task.targets(dataset, "val"))]
+        return [JudgedPart(None, task.targets(dataset, "val"))]
     return [
-        JudgedImages(dataset.fold_rows(fold)[1], task.targets(dataset.of_fold(fold), "val"))
+        JudgedPart(dataset.fold_rows(fold)[1], task.targets(dataset.of_fold(fold), "val"))
         for fold in range(dataset.folds)
     ]
 
 
-def measure(
-    task: Task, judged: Sequence[JudgedImages], outputs: npt.NDArray[np.float32], version: int
+def measure_parts(
+    task: Task, judged: Sequence[JudgedPart], outputs: npt.NDArray[np.float32], version: int
 ) -> tuple[Metrics, ...]:
     """Measure outputs (n, ...) of val: metrics of each part, without the prefix `val/`; see `Task.measure`."""
     parts = (outputs if rows is None else outputs[rows] for rows, _ in judged)
