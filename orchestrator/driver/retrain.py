@@ -64,10 +64,10 @@ def retrain_winner(
     """Train the winner's configuration again and measure it once on the test split.
 
     On train+val it is trained to the epoch that was best for the trial, as val can choose none; with folds always so.
-    They need no test split. A trial that is `chosen` takes the winner's place, here and in all that follows; where this training `is_first`, of
-    a configuration file, it becomes that of the trial. Writes RUN/winner. `on_problem` is called with each problem of a
-    tracker, from any thread; without it they are logged. Raises InvalidInput when the run has no completed trial, the
-    data set no test split, or a tracker needs a package that is not installed.
+    They need no test split. A trial that is `chosen` takes the winner's place, here and in all that follows; where this
+    training `is_first`, of a configuration file, it becomes that of the trial. Writes RUN/winner. `on_problem` is
+    called with each problem of a tracker, from any thread; without it they are logged. Raises InvalidInput when the run
+    has no completed trial, the data set no test split, or a tracker needs a package that is not installed.
     """
     run = open_run(folder)
     winner = confirmed_winner(run) if chosen is None else chosen
