@@ -119,7 +119,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
     [
         ("--version", "thaw "),
         ("--help", "leaderboard"),
-        ("init other.yaml --preset demo --data photos", "wrote other.yaml"),
+        ("init other.yaml --preset small-data --data photos", "wrote other.yaml"),
         ("schema", "json-schema.org"),
         ("space sweep.yaml", "tried first"),
         ("leaderboard run", "0.7500"),

@@ -18,8 +18,14 @@ def counts(data: RunData) -> Panel | None:
     order = sorted(range(len(record.classes)), key=lambda label: train[label])
     names = _labels(record.classes)
     traces = [
-        go.Bar(name=split, x=[own[label] for label in order], y=[names[label] for label in order], orientation="h")
-        for split, own in record.class_counts.items()
+        go.Bar(
+            name=split,
+            x=[own[label] for label in order],
+            y=[names[label] for label in order],
+            orientation="h",
+            marker={"color": color},
+        )
+        for color, (split, own) in zip(COLORS, record.class_counts.items(), strict=False)
     ]
     layout = {"barmode": "stack", "height": max(300, 22 * len(names) + 140), "yaxis": {"automargin": True}}
     return Panel("data", "The data", _data_note(data), figure("images", "", traces, **layout))

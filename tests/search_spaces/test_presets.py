@@ -4,7 +4,13 @@ import pytest
 
 from search_spaces.documents import parse_yaml
 from search_spaces.errors import InvalidInput
-from search_spaces.presets import preset_names, preset_summary, preset_text
+from search_spaces.presets import (
+    preset_architectures,
+    preset_names,
+    preset_summary,
+    preset_text,
+    replaced_settings,
+)
 from search_spaces.space import SearchSpace
 
 PRESETS = ["demo", "guide-grid", "imbalanced", "large-data", "medium-data", "quickstart", "small-data"]
@@ -41,3 +47,13 @@ def test_an_unknown_preset_is_refused_with_the_closest(tmp_path: Path) -> None:
         preset_text("small")
     with pytest.raises(InvalidInput, match="preset must be one that exists"):
         preset_text("../presets/demo")
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_lines_of_a_preset_can_be_replaced(name: str) -> None:
+    text = replaced_settings(name, {"#": "# mine", "data": "data: 1", "  architecture": "  architecture: 2"})
+    found, before = parse_yaml(text, name), parse_yaml(preset_text(name), name)
+    assert text.startswith("# mine\ndata: 1\n")
+    assert (found["data"], found["space"]["architecture"]) == (1, 2)
+    assert {**found, "data": 0, "space": 0} == {**before, "data": 0, "space": 0}
+    assert preset_architectures(name) == before["space"]["architecture"]["choice"]
