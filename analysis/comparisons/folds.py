@@ -17,8 +17,9 @@ def kind_of_images(trial: TrialResult) -> str:
     return "validation" if trial.config.data.folds_trained is None else "out-of-fold"
 
 
-def fold_deviation(trial: TrialResult) -> float | None:
-    """Return the standard deviation of the objective between the folds, at the best epoch; None without folds."""
-    if trial.best is None or trial.best.folds is None:
+def fold_deviation(trial: TrialResult, metric: str, epoch: int | None) -> float | None:
+    """Return the standard deviation of a metric between the folds, at an epoch from 1; None where it is not known."""
+    report = next((report for report in trial.reports if report.epoch == epoch), None)
+    if report is None or report.folds is None or metric not in report.folds:
         return None
-    return stdev(trial.best.folds[trial.config.objective.metric])
+    return stdev(report.folds[metric])

@@ -54,7 +54,7 @@ def answer(data: RunData) -> SearchAnswer:
         return SearchAnswer(lead, "", tuple(text for text in texts if text), *_next_step(data, ranked))
     winner, count = data.winner or ranked[0], len(ranked)
     ranked = [winner, *(entry for entry in ranked if entry is not winner)]
-    reached = "" if winner.objective is None else f": {data.metric} {winner.objective:.3f}{_folds(winner)}"
+    reached = "" if winner.objective is None else f": {data.metric} {winner.objective:.3f}{_folds(data, winner)}"
     lead = f"{_place(data, winner, count)}{reached}"
     bounds = _interval(data, winner)
     if bounds is not None:
@@ -77,9 +77,9 @@ def answer(data: RunData) -> SearchAnswer:
     return SearchAnswer(f"{lead}.", settings_text, tuple(reasons), *_next_step(data, ranked))
 
 
-def _folds(winner: Entry) -> str:
+def _folds(data: RunData, winner: Entry) -> str:
     """Return the number of folds whose mean an objective is, and the deviation between them; empty without folds."""
-    folds, deviation = folds_text([winner.trial]), fold_deviation(winner.trial)
+    folds, deviation = folds_text([winner.trial]), fold_deviation(winner.trial, data.metric, winner.epoch)
     apart = "" if deviation is None else f" with a standard deviation of {deviation:.3f}"
     return f", {folds}{apart}" if folds else ""
 

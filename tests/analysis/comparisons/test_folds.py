@@ -17,9 +17,9 @@ def test_the_number_of_folds_is_named() -> None:
 
 
 def test_the_deviation_is_that_of_a_sample() -> None:
-    assert fold_deviation(trial(None)) is None
-    assert fold_deviation(trial(2)) == 0.125**0.5
-    assert fold_deviation(trial(2).model_copy(update={"reports": ()})) is None
+    assert fold_deviation(trial(None), "val/macro_f1", 1) is None
+    assert fold_deviation(trial(2), "val/macro_f1", 1) == 0.125**0.5
+    assert [fold_deviation(trial(2), *of) for of in (("val/macro_f1", 2), ("val/loss", 1))] == [None, None]
 
 
 def test_images_of_folds_are_out_of_fold() -> None:
