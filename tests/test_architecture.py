@@ -388,6 +388,7 @@ def test_no_test_folder_shadows_a_room() -> None:
 
 
 WITHOUT_MIRROR: dict[str, str] = {
+    "trainables/data/split/undivided.py": "tests/trainables/data/split/test_folds.py: divides into splits and folds",
     "analysis/data_page/page.py": "tests/orchestrator/commands/data/test_check.py: writes the page of odd data",
     "analysis/data_page/sections.py": "tests/orchestrator/commands/data/test_check.py: writes the page of odd data",
     "trainables/data/check/clean_manifest.py": "tests/orchestrator/commands/data/test_check.py: reads the manifest",

@@ -202,6 +202,8 @@ class Dataset:
 
     def with_val_in_train(self) -> "Dataset":
         """Return the data set whose train also holds the images of val, which stays as it is."""
+        if self.fold_of:
+            return replace(self, has_val_in_train=True)
         train = sorted((*self.splits["train"], *self.splits["val"]), key=lambda sample: sample.path)
         return replace(self, splits={**self.splits, "train": tuple(train)}, has_val_in_train=True)
 

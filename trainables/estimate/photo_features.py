@@ -23,8 +23,12 @@ from trainables.model.freeze import set_trainable
 from trainables.model.stages import classifier_parameters
 
 
+# Their features tell near-duplicates apart best of those measured, in `docs/data.md`.
+_PREFERRED = ("mobilenetv2_100", "tf_efficientnet_lite0")
+
+
 def probe_architecture(weights_dir: Path) -> str:
-    """Return the architecture of the smallest weights in a folder, whose features cost least.
+    """Return the architecture whose features are used: a preferred one, else that of the smallest weights in a folder.
 
     Raises InvalidInput where it has none that timm knows.
     """
@@ -35,7 +39,7 @@ def probe_architecture(weights_dir: Path) -> str:
             f"{weights_dir}: must hold <architecture>.safetensors of a timm model, got "
             f"{', '.join(file.name for file in files) or 'none'}; name another folder"
         )
-    return known[0]
+    return next((name for name in _PREFERRED if name in known), known[0])
 
 
 def photo_features(
@@ -43,7 +47,7 @@ def photo_features(
 ) -> npt.NDArray[np.float32]:
     """Compute the features (count, width) that the classifier of a pretrained model gets, of images (size, size, 3).
 
-    The model is that of the smallest weights in `data.weights_dir`. `decode` gives the image of an index, of side
+    The model is that of `probe_architecture`. `decode` gives the image of an index, of side
     `data.image_size`; `identity` stands for all of them. Raises InvalidInput for weights that cannot be used.
     """
     if data.weights_dir is None:

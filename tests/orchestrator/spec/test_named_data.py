@@ -54,7 +54,7 @@ def test_a_manifest_is_divided_where_it_lacks_splits(
 ) -> None:
     found = read_named_data(manifest(pooled, **splits))
     assert (found.data.root, found.data.manifest, found.data.split) == (pooled, pooled / "list.csv", shares)
-    assert open_configured(found.data).classes == ("a", "b")
+    assert open_configured(found.data, Path("cache")).classes == ("a", "b")
 
 
 def test_a_sweep_file_is_taken_as_it_is(write_sweep: Callable[..., Path], tmp_path: Path, digits: Path) -> None:

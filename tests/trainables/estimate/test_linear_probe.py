@@ -8,9 +8,8 @@ from safetensors.torch import save_file
 from sklearn.metrics import f1_score
 
 from trainables.config import TrialConfig
-from trainables.data.arrays import load_arrays
+from trainables.data.arrays import load_arrays, open_used
 from trainables.data.node_cache import NodeCache
-from trainables.data.readers import open_configured
 from trainables.estimate.linear_probe import linear_probe
 from trainables.loop.learner import Learner
 from trainables.loop.train import train
@@ -96,7 +95,7 @@ def test_a_probe_of_folds_is_fitted_on_the_others(digits: Path, tmp_path: Path) 
     data = {"root": digits, "image_size": 32, "resize_mode": "squash"}
     config = TrialConfig.model_validate({**settings, "weights": str(weights), "data": {**data, "folds": 2}})
     found = linear_probe(config, tmp_path / "cache")
-    dataset = open_configured(config.data)
+    dataset = open_used(config.data, tmp_path / "cache")
     apart = []
     for fold in range(2):
         own, manifest = dataset.of_fold(fold), tmp_path / f"{fold}.csv"

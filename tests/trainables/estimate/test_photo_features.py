@@ -36,9 +36,11 @@ def test_features_are_rows_computed_once(tmp_path: Path) -> None:
     assert decoded == []
 
 
-def test_the_smallest_weights_are_taken(tmp_path: Path) -> None:
+def test_the_smallest_weights_are_taken_unless_a_preferred_model_is_there(tmp_path: Path) -> None:
     (tmp_path / "a_model_of_mine.safetensors").write_bytes(b"")
     with pytest.raises(InvalidInput, match=r"of a timm model, got a_model_of_mine.safetensors"):
         probe_architecture(tmp_path)
     weights(tmp_path, "resnet10t", "test_efficientnet")
     assert probe_architecture(tmp_path) == "test_efficientnet"
+    (tmp_path / "mobilenetv2_100.safetensors").write_bytes(bytes(10**6))
+    assert probe_architecture(tmp_path) == "mobilenetv2_100"

@@ -16,11 +16,11 @@ from trainables.data.check.file_findings import MIN_SIZE, file_findings
 from trainables.data.check.finding import Finding, Severity, finding, in_order
 from trainables.data.check.inspection import SKETCH, Inspected, inspect_all
 from trainables.data.check.label_findings import label_findings
-from trainables.data.check.listing import ListedImage, Listing, list_folders, list_manifest
+from trainables.data.check.listing import FullListing, ListedImage, list_folders, list_manifest
 from trainables.data.check.near_findings import near_findings
 from trainables.data.check.near_groups import Features
 from trainables.data.check.shift_findings import shift_findings
-from trainables.data.readers import SPLITS, open_configured, usual_settings
+from trainables.data.readers import open_configured, usual_settings
 from trainables.data.sources.formats import Wanted, holds_images, read_images
 from trainables.data_config import DataConfig
 from trainables.storage.folders import cache_folder
@@ -109,7 +109,7 @@ def check_data(
     return DataCheck(listing.root, tuple(divided), in_order(found), means, features is not None)
 
 
-def _listing(data: DataConfig, cache: Path) -> Listing:
+def _listing(data: DataConfig, cache: Path) -> FullListing:
     root, manifest, is_divided = data.root, data.manifest, data.split is not None
     if isinstance(root, Path) and isinstance(manifest, Path):
         return list_manifest(root, manifest, data.splits, divided=is_divided)
@@ -121,10 +121,10 @@ def _listing(data: DataConfig, cache: Path) -> Listing:
         for split, pairs in read.entries.items()
         for path, label in pairs
     )
-    return Listing(read.root, tuple(sorted(images)), ())
+    return FullListing(read.root, tuple(sorted(images)), ())
 
 
-def _first_reason(listing: Listing) -> str:
+def _first_reason(listing: FullListing) -> str:
     """Return the first thing found in place of images, for a message."""
     return f" (found: {listing.findings[0].detail})" if listing.findings else ""
 
@@ -145,7 +145,7 @@ def _divided(data: DataConfig, cache: Path, images: Sequence[Inspected]) -> tupl
         if data.manifest is None and data.split is None and isinstance(data.root, Path) and _needs_split(data.root):
             return list(images), [finding("not_split", where, "one folder per class, in no split")]
         return list(images), [finding("layout", where, str(error))]
-    splits = {sample.path: split for split in SPLITS for sample in dataset.splits.get(split, ())}
+    splits = {sample.path: split for split, own in dataset.distinct_splits.items() for sample in own}
     return [
         image._replace(entry=image.entry._replace(split=splits.get(image.entry.path, image.entry.split)))
         for image in images

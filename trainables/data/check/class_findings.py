@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from itertools import chain
 
 from trainables.data.check.finding import Finding, finding
-from trainables.data.check.listing import Listing
+from trainables.data.check.listing import FullListing
 from trainables.data.sources.class_names import is_one_line, is_utf8, plain_name, written
 
 FEW = {"train": 20, "val": 10, "test": 10}
 """Images of a class below which a split has few of it; images that are not split count as those of train."""
 
 
-def class_findings(listing: Listing) -> list[Finding]:
+def class_findings(listing: FullListing) -> list[Finding]:
     """Return the findings on classes, splits and names."""
     return list(
         chain(
@@ -25,7 +25,7 @@ def class_findings(listing: Listing) -> list[Finding]:
     )
 
 
-def empty_splits(listing: Listing) -> Iterator[Finding]:
+def empty_splits(listing: FullListing) -> Iterator[Finding]:
     """Yield a finding on each split that is needed or there, and holds no image."""
     counts = Counter(entry.split for entry in listing.entries)
     if not listing.folders:
@@ -35,7 +35,7 @@ def empty_splits(listing: Listing) -> Iterator[Finding]:
             yield finding("empty_split", [split], "no image" if split in listing.folders else "there is no such split")
 
 
-def missing_classes(listing: Listing) -> Iterator[Finding]:
+def missing_classes(listing: FullListing) -> Iterator[Finding]:
     """Yield a finding on each class that train lacks, and on each of train that val or test lacks."""
     there: defaultdict[str | None, Counter[str]] = defaultdict(Counter)
     for entry in listing.entries:
@@ -54,7 +54,7 @@ def missing_classes(listing: Listing) -> Iterator[Finding]:
                 yield finding("class_absent", [label], f"{split} has no image of it, and macro-F1 counts it as 0")
 
 
-def small_classes(listing: Listing) -> Iterator[Finding]:
+def small_classes(listing: FullListing) -> Iterator[Finding]:
     """Yield a finding on each class of which a split has few images."""
     counts = Counter((entry.split or "train", entry.label) for entry in listing.entries)
     for (split, label), count in sorted(counts.items()):
@@ -62,7 +62,7 @@ def small_classes(listing: Listing) -> Iterator[Finding]:
             yield finding("small_class", [label], f"{count} image{'s' if count > 1 else ''} in {split}", 1 / count)
 
 
-def alike(listing: Listing) -> Iterator[Finding]:
+def alike(listing: FullListing) -> Iterator[Finding]:
     """Yield a finding on each group of classes, and of files of a folder, whose names differ in form only."""
     for group in _alike({entry.label for entry in listing.entries}):
         text = f"{' and '.join(written(group))} differ only in capitals, white space or Unicode form"
@@ -77,7 +77,7 @@ def alike(listing: Listing) -> Iterator[Finding]:
             yield finding("alike_files", paths, "other systems take them for one file")
 
 
-def unusable_names(listing: Listing) -> Iterator[Finding]:
+def unusable_names(listing: FullListing) -> Iterator[Finding]:
     """Yield a finding on each path that is not UTF-8, and on each class whose name is not one line."""
     for entry in listing.entries:
         if not is_utf8(entry.path):

@@ -41,8 +41,8 @@ class ListedImage(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Listing:
-    """Listing: the image files of a data set, whatever is wrong with it."""
+class FullListing:
+    """FullListing: the image files of a data set, whatever is wrong with it."""
 
     root: Path
     """Folder that the paths are relative to."""
@@ -62,7 +62,7 @@ class Listing:
         return tuple(split for split in SPLITS if split in self.folders)
 
 
-def list_folders(root: Path, splits: Sequence[str] = SPLITS) -> Listing:
+def list_folders(root: Path, splits: Sequence[str] = SPLITS) -> FullListing:
     """List the folders of a data set: one per split, in it one per class, or one per class alone.
 
     Listed are the same images as by `open_dataset` where that refuses nothing. Raises InvalidInput where `root` itself
@@ -76,7 +76,7 @@ def list_folders(root: Path, splits: Sequence[str] = SPLITS) -> Listing:
     divided = {split: by_split[split] for split in SPLITS if split in by_split}
     if "train" not in divided and len(divided) < 2:
         classes = walk.classes(root)
-        return Listing(root, tuple(sorted(walk.entries(None, classes, classes))), tuple(walk.found))
+        return FullListing(root, tuple(sorted(walk.entries(None, classes, classes))), tuple(walk.found))
     homes = {folder: walk.classes(folder) for folders in divided.values() for folder in folders}
     fence = [*homes, *(folder for own in homes.values() for folder in own)]
     entries: list[ListedImage] = []
@@ -86,10 +86,10 @@ def list_folders(root: Path, splits: Sequence[str] = SPLITS) -> Listing:
         entries += walk.entries(split, own, fence)
         if split in divided:
             names[split] = frozenset(folder.name for folder in own)
-    return Listing(root, tuple(sorted(entries)), tuple(walk.found), names)
+    return FullListing(root, tuple(sorted(entries)), tuple(walk.found), names)
 
 
-def list_manifest(root: Path, manifest: Path, splits: Sequence[str] = SPLITS, *, divided: bool = False) -> Listing:
+def list_manifest(root: Path, manifest: Path, splits: Sequence[str] = SPLITS, *, divided: bool = False) -> FullListing:
     """List the rows of a manifest. Raises InvalidInput where it is no table with paths and labels."""
     try:
         rows, has_splits = manifest_rows(manifest, divided=divided), not divided
@@ -106,7 +106,7 @@ def list_manifest(root: Path, manifest: Path, splits: Sequence[str] = SPLITS, *,
     kept = tuple(sorted({entry.path: entry for entry in entries}.values()))
     used = {entry.split for entry in kept}
     names = {split: frozenset(entry.label for entry in kept if entry.split == split) for split in used if split}
-    return Listing(root, kept, tuple(found), names)
+    return FullListing(root, kept, tuple(found), names)
 
 
 def _split(name: str) -> str:

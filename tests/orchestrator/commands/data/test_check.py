@@ -125,7 +125,7 @@ def test_the_page_holds_names_as_text(photos):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nowhere"], "nowhere: must be a folder of images, got nothing there"),
+        (["nowhere"], "nowhere: data.root must be a folder, got nothing there"),
         (["empty"], "a data set must hold images, got none"),
         (["photos", "--out", "photos/found"], "--out: must be a folder outside the data"),
         (["photos", "--weights", "empty"], "must hold <architecture>.safetensors of a timm model, got none"),

@@ -228,5 +228,5 @@ def test_any_tree_is_looked_at_without_an_error(tmp_path_factory: pytest.TempPat
     except InvalidInput as error:
         assert "must hold images" in str(error)
     else:
-        assert {each.kind for each in found.findings} >= {"no_image"}
+        assert {each.kind for each in found.findings} & {"no_image", "unreadable", "truncated"}
     shutil.rmtree(root)

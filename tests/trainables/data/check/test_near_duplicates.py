@@ -146,8 +146,8 @@ def counts(judged: Iterable[Judged], is_found: Callable[[Judged], bool]) -> dict
 
 def test_hashes_alone(judged: list[Judged]) -> None:
     assert len(judged) == 190
-    assert counts(judged, lambda pair: pair.distance <= SURE_DISTANCE) == {"A": (11, 12, 19), "B": (3, 3, 15)}
-    assert counts(judged, lambda pair: pair.distance <= GROUPED_DISTANCE) == {"A": (18, 41, 19), "B": (10, 23, 15)}
+    assert counts(judged, lambda pair: pair.distance <= SURE_DISTANCE) == {"A": (12, 13, 19), "B": (3, 4, 15)}
+    assert counts(judged, lambda pair: pair.distance <= GROUPED_DISTANCE) == {"A": (17, 37, 19), "B": (11, 26, 15)}
 
 
 def test_candidates_are_confirmed_by_features(judged: list[Judged], one_thread: None) -> None:
@@ -164,7 +164,7 @@ def test_candidates_are_confirmed_by_features(judged: list[Judged], one_thread: 
         return counts(judged, lambda pair: (pair.first, pair.second) in kept)
 
     assert found(CONFIRMING_COSINE) == {"A": (17, 18, 19), "B": (10, 10, 15)}
-    assert found(0.78) == {"A": (17, 20, 19), "B": (10, 12, 15)}
+    assert found(0.78) == {"A": (17, 21, 19), "B": (10, 12, 15)}
 
 
 def mobilenet_features(paths: list[Path], weights: Path) -> np.ndarray:

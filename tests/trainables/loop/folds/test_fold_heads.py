@@ -13,9 +13,8 @@ from warmed_weights import write_warmed
 
 from search_spaces.errors import InvalidInput
 from trainables.config import TrialConfig
-from trainables.data.arrays import load_arrays
+from trainables.data.arrays import load_arrays, open_used
 from trainables.data.node_cache import NodeCache
-from trainables.data.readers import open_configured
 from trainables.loop import frozen_backbone
 from trainables.loop.checkpoint import load_trained
 from trainables.loop.folds.fold_heads import FoldHeads, open_fold_heads, open_trial_learner
@@ -47,7 +46,7 @@ def head(trial_config: Configs, warmed: Path) -> Configs:
 
 def of_one_fold(config: TrialConfig, fold: int, manifest: Path) -> TrialConfig:
     """Return an ordinary trial whose val is a fold."""
-    dataset = open_configured(config.data).of_fold(fold)
+    dataset = open_used(config.data, manifest.parent / "cache").of_fold(fold)
     with manifest.open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["path", "label", "split"])
@@ -92,7 +91,7 @@ def test_folds_are_trained_as_by_one_trial_each(
             fmean(each[epoch].metrics["train/loss"] for each in apart), rel=1e-5
         )
     found = probabilities(trial_folders("folds").predictions)
-    assert sorted(found) == sorted(each.path for each in open_configured(config.data).splits["train"])
+    assert sorted(found) == sorted(each.path for each in open_used(config.data, tmp_path).splits["train"])
     for fold in range(FOLDS):
         for path, row in probabilities(trial_folders(f"fold{fold}").predictions).items():
             assert found.pop(path) == pytest.approx(row, abs=1e-6)

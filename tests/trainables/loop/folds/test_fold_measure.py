@@ -11,7 +11,7 @@ TASK = load_task("classification")
 
 
 def test_without_folds_val_is_measured_as_it_is(few_digits: Path) -> None:
-    dataset = open_configured(DataConfig(root=few_digits))
+    dataset = open_configured(DataConfig(root=few_digits), Path("cache"))
     outputs = np.eye(3, dtype=np.float32)[dataset.labels("val")]
     found = measure_parts(TASK, judged_parts(TASK, dataset), outputs, 1)
     assert found == (TASK.measure(outputs, dataset.labels("val"), 1),)
@@ -20,7 +20,7 @@ def test_without_folds_val_is_measured_as_it_is(few_digits: Path) -> None:
 
 
 def test_each_fold_is_measured_by_itself(few_digits: Path) -> None:
-    dataset = open_configured(DataConfig(root=few_digits, folds=3))
+    dataset = open_configured(DataConfig(root=few_digits, folds=3), Path("cache"))
     labels = dataset.labels("val")
     fold_of = np.array(dataset.fold_of)
     outputs = np.eye(3, dtype=np.float32)[np.where(fold_of == 1, (labels + 1) % 3, labels)]
