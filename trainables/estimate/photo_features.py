@@ -22,7 +22,6 @@ from trainables.model.build import build_model
 from trainables.model.freeze import set_trainable
 from trainables.model.stages import classifier_parameters
 
-
 # Their features tell near-duplicates apart best of those measured, in `docs/data.md`.
 _PREFERRED = ("mobilenetv2_100", "tf_efficientnet_lite0")
 
