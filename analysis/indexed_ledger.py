@@ -8,6 +8,7 @@ another objective, or with a wrong checksum is not used.
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -31,8 +32,9 @@ UNKNOWN_RECORDS = 500
 RECENT_SECONDS = 2.0
 """A record that changed so shortly ago is left out: two changes within the resolution of its time look alike."""
 
+# An annotation may name a function by its address in memory, which is another one in each process.
 _FIELDS = [
-    (model.__name__, name, str(each.annotation), repr(each.default))
+    (model.__name__, name, re.sub(r" at 0x[0-9a-f]+", "", str(each.annotation)), repr(each.default))
     for model in (TrialResult, TrialConfig, DataConfig, Objective)
     for name, each in model.model_fields.items()
 ]

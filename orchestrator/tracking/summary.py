@@ -127,21 +127,23 @@ class SweepSummary:
             best = self.confirmation.finalists[0]
             values |= {"confirm/trial": best.trial_id, "confirm/mean": best.mean, "confirm/seeds": len(best.values)}
             values |= {"confirm/is_best": "yes" if self.confirmation.winner is not None else "not told apart"}
-        if self.best is not None and (remarks := Ledger(self.run).read_run().data_remarks):
-            values["data/remarks"] = "; ".join(remarks)
         if self.model is not None:
             # Below the run, which may be moved and copied.
             values["export/model"] = f"{self.model.parent.name}/{self.model.name}"
         return values
 
     def _data(self) -> dict[str, float | str]:
-        """Return the number of images by split, of classes, and how many times the largest outnumbers the smallest."""
-        if self.record is None or not self.record.class_counts:
+        """Return the number of images by split, of classes, the ratio of the largest to the smallest, and remarks."""
+        if self.record is None:
             return {}
-        counts = self.record.class_counts
+        remarks: dict[str, float | str] = {}
+        if self.record.data_remarks:
+            remarks["data/remarks"] = "; ".join(self.record.data_remarks)
+        if not (counts := self.record.class_counts):  # a run of an older version
+            return remarks
         images = {f"data/{split}": sum(own) for split, own in counts.items()}
         train = counts["train"]
-        return {**images, "data/classes": len(train), "data/imbalance_ratio": imbalance_ratio(train)}
+        return {**images, **remarks, "data/classes": len(train), "data/imbalance_ratio": imbalance_ratio(train)}
 
     def progress(self) -> tuple[list[str], list[list[Any]]]:
         """Return the course of the search as columns and rows: each trial in order, and the best value up to it."""

@@ -110,7 +110,7 @@ def live(monkeypatch: pytest.MonkeyPatch) -> dict[int, dict[str, dict[str, Tenso
         save(learner, folder, state, weights_in)
 
     monkeypatch.setattr(Learner, "save", spy)
-    monkeypatch.setattr("trainables.loop.train.open_learner", whole_network)
+    monkeypatch.setattr("trainables.loop.folds.fold_heads.open_learner", whole_network)
     return found
 
 
@@ -166,7 +166,7 @@ def test_a_head_resumes_with_its_network_and_without(
             opened.append((whole_network if network else open_learner)(*given))
             return opened[-1]
 
-        monkeypatch.setattr("trainables.loop.train.open_learner", opener)
+        monkeypatch.setattr("trainables.loop.folds.fold_heads.open_learner", opener)
 
     use(network_first)
     whole, changed = folders("whole"), folders("changed")

@@ -37,6 +37,7 @@ from orchestrator.tracking.weights_biases.service import REQUEST_SECONDS
 from orchestrator.tracking.weights_biases.tracker import WandbTracker
 from search_spaces.documents import dump_yaml
 from trainables.config import Objective, TrialConfig
+from trainables.data.readers import Dataset
 from trainables.result import EpochReport, TrialResult
 from trainables.status import Status
 
@@ -284,8 +285,9 @@ def test_a_thousand_runs_of_one_name_share_no_id(tmp_path: Path) -> None:
     search = {"trials": 1, "sampler": "random"}
     file.write_text(dump_yaml({"name": SWEEP, "data": {"root": "p"}, "trial": trial, "space": space, "search": search}))
     spec = load(file)
+    no_photos = Dataset(tmp_path, ("a", "b"), {"train": (), "val": ()})
     arrays: Any = SimpleNamespace(
-        classes=("a", "b"), fingerprints=SimpleNamespace(trained="f"), dataset=SimpleNamespace(splits={}, skipped={})
+        classes=("a", "b"), duplicates=None, near=None, fingerprints=SimpleNamespace(trained="f"), dataset=no_photos
     )
     sets = []
     media = mock.patch.multiple("wandb", Table=mock.DEFAULT, Plotly=mock.DEFAULT)

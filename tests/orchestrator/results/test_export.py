@@ -74,5 +74,6 @@ def test_a_configuration_that_travels_names_no_folder_of_this_machine(trial: Tri
     portable = _portable(config)
     assert "/home/ada" not in json.dumps(portable)
     usual = {"train_on": "train", "test": "auto", "resize_mode": "crop", "on_bad_image": "fail"}
+    usual |= {"format": "auto", "allow": []}
     assert portable["data"] == {**usual, "max_pixels": 89_478_485, "image_size": 96}
     assert {**portable, "data": None} == {**config, "data": None}
