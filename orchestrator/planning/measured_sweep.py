@@ -72,7 +72,7 @@ def _data(found: MeasuredData) -> Iterator[_Setting]:
     if data.manifest is not None:
         yield _Setting("manifest", str(data.manifest), "")
     if data.split is not None:
-        yield _Setting("split", data.split.model_dump(), _split_reason(data.split))
+        yield _Setting("split", data.split.model_dump(exclude={"group_by"}), _split_reason(data.split))
     if data.test == "none":
         yield _Setting("test", "none", "The images of test are in no folders of classes.")
     if opened.bad_images:

@@ -31,7 +31,7 @@ def load(path: Path | str, overrides: Sequence[str] = (), name: str | None = Non
     """
     path, raw = Path(path), _raw_sweep(Path(path), overrides, name)
     _choose_layout(raw)
-    _state_division(raw)
+    state_division(raw)
     return resolve(raw, path.resolve().parent, str(path))
 
 
@@ -73,7 +73,7 @@ def _choose_layout(raw: dict[str, Any]) -> None:
         trial.setdefault("channels_last", True)
 
 
-def _state_division(raw: dict[str, Any], together: str = "near_duplicates") -> None:
+def state_division(raw: dict[str, Any], together: str = "near_duplicates") -> None:
     """State which images a division keeps together, where the file says nothing of it.
 
     A run keeps what its own file says, and without it the division with which it began.
@@ -118,7 +118,7 @@ def load_trial(path: Path, overrides: Sequence[str] = (), begun: TrialConfig | N
             f"a configuration of another tool becomes one with `{thaw_command('import-config', path)}`"
         )
     split = begun.data.split if begun is not None else None
-    _state_division(raw, *([split.together] if split is not None else []))
+    state_division(raw, *([split.together] if split is not None else []))
     return parse(TrialConfig, raw, str(path), base=path.resolve().parent)
 
 
@@ -132,7 +132,7 @@ def load_data(path: Path, overrides: Sequence[str] = ()) -> tuple[TrialConfig, S
     for override in overrides:
         apply_override(raw, override)
     if not RunFolder(path.parent).run_json.is_file():  # else it is a run's own file, see `load_run`
-        _state_division(raw)
+        state_division(raw)
     is_sweep = "trial" in raw or "space" in raw
     settings = raw.get("trial", {}) if is_sweep else raw
     if not isinstance(settings, dict):

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.spec.loading import load
+from orchestrator.spec.loading import load, state_division
 from orchestrator.spec.overrides import apply_override
 from orchestrator.spec.sections import Storage, cache_budget
 from search_spaces.errors import InvalidInput
 from search_spaces.validation import parse
 from trainables.config import TrialConfig
-from trainables.data.readers import usual_settings
+from trainables.data.readers import division, usual_settings
 from trainables.data.sources.manifest_table import SPLIT_WORDS, manifest_rows
-from trainables.data_config import DataConfig, SplitShares
+from trainables.data_config import DataConfig
 from trainables.storage.folders import cache_folder
 
 _SWEEP_FILES = (".yaml", ".yml", ".json")
@@ -64,6 +64,7 @@ def read_named_data(path: Path, overrides: Sequence[str] = (), weights_dir: Path
         raise InvalidInput(
             f"--set: photos have settings of `data` alone, got {foreign[0]}; name a sweep file for others"
         )
+    state_division(raw)
     data = parse(DataConfig, raw["data"], str(path), lambda _: "data.", Path.cwd())
     storage = Storage()
     cache, budget = cache_folder(storage.cache_dir), cache_budget(storage.cache_budget)
@@ -83,5 +84,5 @@ def _usual_settings(path: Path) -> dict[str, Any]:
     splits = {SPLIT_WORDS.get(word, word) for word in words}
     settings: dict[str, Any] = {"root": whole.parent, "manifest": whole}
     if "val" not in splits and splits <= {"train", "test"}:
-        settings["split"] = SplitShares(val=0.15, test=0.0 if "test" in splits else 0.15).model_dump()
+        settings["split"] = division(has_test="test" in splits)
     return settings

@@ -239,7 +239,7 @@ def usual_settings(root: Path) -> dict[str, Any]:
     if (found := recognized_splits(root)) is not None:
         if "val" in found:
             return {}
-        return {"split": SplitShares(val=0.15, test=0.0 if "test" in found else 0.15).model_dump()}
+        return {"split": division(has_test="test" in found)}
     usable: tuple[tuple[Sequence[str], dict[str, Any]], ...] = ((SPLITS, {}), (SPLITS[:2], {"test": "none"}))
     refusals: list[InvalidInput] = []
     for splits, more in usable:
@@ -254,9 +254,17 @@ def usual_settings(root: Path) -> dict[str, Any]:
             entries = undivided_entries(root, splits, Counter())
         except InvalidInput:
             continue
-        test = 0.0 if "test" in entries or more else 0.15
-        return {"split": SplitShares(val=0.15, test=test).model_dump(exclude={"together", "group_by"}), **more}
+        return {"split": division(has_test="test" in entries or bool(more)), **more}
     raise refusals[0]
+
+
+def division(*, has_test: bool) -> dict[str, Any]:
+    """Return the usual setting `data.split`, of images with a test split or without one.
+
+    Which of them stay together is left to the reader of the file.
+    """
+    shares = SplitShares(val=0.15, test=0.0 if has_test else 0.15)
+    return shares.model_dump(exclude={"together", "group_by"})
 
 
 def open_dataset(

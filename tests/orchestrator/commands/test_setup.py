@@ -93,7 +93,8 @@ def test_without_a_preset_photos_are_measured(
     assert (told.out, "run the sweep:     thaw sweep a/b.yaml" in told.err) == ("", True)
     spec = load(tmp_path / "a" / "b.yaml")
     assert (spec.data.root, spec.data.weights_dir) == (tmp_path / "photos", weights)
-    assert (spec.data.split, spec.data.on_bad_image) == (SplitShares(val=0.15, test=0.15, seed=42), "skip")
+    assert spec.data.split == SplitShares(val=0.15, test=0.15, seed=42, together="near_duplicates")
+    assert spec.data.on_bad_image == "skip"
     assert spec.space["architecture"] == {"choice": [ARCHITECTURE]}
     assert "bad.png" in (tmp_path / "a" / "b.yaml").read_text()
     check_inputs(spec)

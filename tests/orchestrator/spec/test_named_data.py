@@ -9,6 +9,8 @@ from search_spaces.errors import InvalidInput
 from trainables.data.readers import open_configured
 from trainables.data_config import SplitShares
 
+NEAR = SplitShares(val=0.15, test=0.15, together="near_duplicates")
+
 
 @pytest.fixture
 def pooled(tmp_path: Path) -> Path:
@@ -33,19 +35,19 @@ def manifest(photos: Path, **splits: str) -> Path:
 
 def test_a_folder_of_classes_is_divided(pooled: Path) -> None:
     found = read_named_data(pooled)
-    assert (found.data.root, found.data.split, found.is_sweep) == (pooled, SplitShares(val=0.15, test=0.15), False)
+    assert (found.data.root, found.data.split, found.is_sweep) == (pooled, NEAR, False)
     assert "image_size" not in found.settings
     own = read_named_data(pooled, ["data.image_size=48", "data.split.test=0"])
-    assert (own.data.image_size, own.data.split) == (48, SplitShares(val=0.15))
+    assert (own.data.image_size, own.data.split) == (48, NEAR.model_copy(update={"test": 0.0}))
     assert "image_size" in own.settings
 
 
 @pytest.mark.parametrize(
     ("splits", "shares"),
     [
-        ({}, SplitShares(val=0.15, test=0.15)),
-        ({"1": "train"}, SplitShares(val=0.15, test=0.15)),
-        ({"1": "testing"}, SplitShares(val=0.15)),
+        ({}, NEAR),
+        ({"1": "train"}, NEAR),
+        ({"1": "testing"}, NEAR.model_copy(update={"test": 0.0})),
         ({"1": "valid"}, None),
     ],
 )
