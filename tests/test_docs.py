@@ -171,7 +171,9 @@ def _wait_for(path: Path, process: subprocess.Popen[str], output: Path) -> None:
 
 
 def _check_what_was_said(folder: Path, said: dict[str, str]) -> None:
-    assert "strategy: head | partial" in said["thaw space sweep.yaml"]
+    assert "small images" in said["thaw data check photos"]
+    assert "recommended" in said["thaw data stats photos"]
+    assert "strategy: head | progressive | full" in said["thaw space sweep.yaml"]  # without weights and network
     board = json.loads((folder / "leaderboard.json").read_text())
     assert len(board) == 5
     assert {entry["config"]["architecture"] for entry in board} == {"mobilenetv3_small_050", "test_resnet"}

@@ -48,10 +48,11 @@ def test_a_sweep_told_to_machines_is_json_alone_and_notifies_at_its_end(swept: S
     events = [json.loads(line) for line in result.stderr.splitlines()]
     names = [event["event"] for event in events]
     assert sorted(names) == sorted(
-        ["warning", "sweep_started", *["trial_started", "epoch", "epoch", "trial_ended"] * 2, "sweep_ended", "warning"]
+        [*["warning"] * 3, "sweep_started", *["trial_started", "epoch", "epoch", "trial_ended"] * 2, "sweep_ended"]
     )
-    assert names[:2] == ["warning", "sweep_started"]
-    assert "no trial of this sweep can be stopped early" in events[0]["message"]
+    assert names[:3] == ["warning", "warning", "sweep_started"]
+    assert "look the same and lie in two splits" in events[0]["message"]
+    assert "no trial of this sweep can be stopped early" in events[1]["message"]
     ended = events[-2]
     assert (ended["event"], ended["status"], ended["trials"]) == ("sweep_ended", "completed", {"COMPLETED": 2})
     assert "2 of 2 trials done, best val/macro_f1" in ended["message"]

@@ -53,7 +53,10 @@ def test_a_record_has_no_base() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"folder": "s3://b/a"}, r"^test: folder: must be a path of this machine, got 's3://b/a'; only a run may lie"),
+        (
+            {"folder": "s3://b/a"},
+            r"^test: folder: must be a path of this machine, got 's3://b/a'; only photos and runs may lie",
+        ),
         ({"files": ["a", "s3://b"]}, r"^test: files\.1: must be a path of this machine"),
         ({"folder": "~no-such-user/a"}, r"^test: folder: must be a path, got '~no-such-user/a': .*; write it out$"),
         ({"folder": 3}, r"^test: folder: must be a path"),

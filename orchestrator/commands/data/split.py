@@ -100,7 +100,7 @@ def split(
             write_manifest(dataset, out)
         else:
             write_folder(dataset, out, copy=copy)
-    remarks = [*dataset.remarks, *content.remarks, *_undecoded(found)]
+    remarks = [*dataset.remarks, *content.remarks, *_by_bytes_alone(found)]
     if format is Format.JSON:
         print_json({"out": str(out), **asdict(found), "remarks": remarks})
     else:
@@ -129,11 +129,14 @@ def _print_next(out: Path, root: Path | None, *, copy: bool) -> None:
     prose(errors, f"\nwrote {escaped(out)}: {kind}; begin a sweep file:\n  {escaped(init)}")
 
 
-def _undecoded(found: "Outcome") -> list[str]:
-    if not found.undecoded:
+def _by_bytes_alone(found: "Outcome") -> list[str]:
+    if not (paths := found.by_bytes_alone):
         return []
-    names = f"{', '.join(found.undecoded[:_NAMED])}{', ...' if len(found.undecoded) > _NAMED else ''}"
-    return [f"{len(found.undecoded)} of the photos cannot be decoded, and were compared with no other: {names}"]
+    names = f"{', '.join(paths[:_NAMED])}{', ...' if len(paths) > _NAMED else ''}"
+    return [
+        f"{len(paths)} of the photos are damaged, of one color, or below 32 pixels a side; they were compared by their "
+        f"bytes alone: {names}"
+    ]
 
 
 def _print(found: "Outcome") -> None:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import uniform_filter1d
 
-from trainables.data.check.perceptual_hash import perceptual_hash
+from trainables.data.check.perceptual_hash import telling_hash
 
 # Photos are compared at this shorter side, in pixels.
 _SIDE = 128
@@ -23,7 +23,7 @@ class Measures(NamedTuple):
     """Measures of one photo."""
 
     hash: int | None
-    """Perceptual hash; None for an image of one color, whose hash says nothing."""
+    """Perceptual hash; None where it says nothing, see `telling_hash`."""
 
     light: float
     """Brightness of which one pixel in twenty has more, 0 to 255."""
@@ -52,7 +52,7 @@ def measure_photo(image: Image.Image) -> Measures:
     contrast = max(0.0, float(counts @ _LEVELS**2) - mean**2) ** 0.5
     is_blank = contrast < _FLAT
     return Measures(
-        None if is_blank else perceptual_hash(image),
+        telling_hash(image),
         float(np.searchsorted(np.cumsum(counts), _BRIGHTEST)),
         contrast,
         0.0 if is_blank else blur_share(np.asarray(gray, dtype=np.float32)),

@@ -1,11 +1,13 @@
 """Perceptual hash of an image: 64 bits that stay nearly the same when it is resized, recompressed or lit otherwise."""
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from trainables.data.decode import decode_small
 
 _SIDE, _LOW = 32, 8
+_FLAT = 2  # standard deviation of the brightness, of 255, below which an image is of one color
 
 HASHED_SIDE = 4 * _SIDE
 """Shorter side down to which a JPEG may be decoded at a reduced scale before it is hashed, in pixels."""
@@ -23,15 +25,31 @@ def perceptual_hash(image: Image.Image) -> int:
     Frequencies equal to the median, as all of a blank image but the first are, give 0. As in the library ImageHash
     apart from the filter that resizes: of whole numbers alone, so that the hash is the same on every machine.
     """
-    # First along the rows, then along the columns: in one call the order depends on the version of Pillow.
-    rows = image.convert("L").resize((_SIDE, image.height), Image.Resampling.BICUBIC)
-    pixels = np.asarray(rows.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC), dtype=np.int64)
-    frequencies = (_COSINES @ pixels @ _COSINES.T).ravel()
-    bits = frequencies > np.sort(frequencies)[len(frequencies) // 2 - 1]
-    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+    return _hash(_reduced(image))
+
+
+def telling_hash(image: Image.Image) -> int | None:
+    """Compute the perceptual hash; None where it says nothing: of an image of one color, or below 32 pixels a side."""
+    if min(image.size) < _SIDE:
+        return None
+    pixels = _reduced(image)
+    variance = pixels.size * int(np.square(pixels).sum()) - int(pixels.sum()) ** 2  # times the square of the size
+    return None if variance < (_FLAT * pixels.size) ** 2 else _hash(pixels)
 
 
 def hash_of_file(data: bytes) -> int | None:
-    """Compute the perceptual hash of an image from the bytes of its file; None where it cannot be decoded."""
+    """Compute `telling_hash` from the bytes of an image file; None also where it cannot be decoded."""
     image = decode_small(data, HASHED_SIDE)
-    return None if image is None else perceptual_hash(image)
+    return None if image is None else telling_hash(image)
+
+
+def _reduced(image: Image.Image) -> npt.NDArray[np.int64]:
+    # First along the rows, then along the columns: in one call the order depends on the version of Pillow.
+    rows = image.convert("L").resize((_SIDE, image.height), Image.Resampling.BICUBIC)
+    return np.asarray(rows.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC), dtype=np.int64)
+
+
+def _hash(pixels: npt.NDArray[np.int64]) -> int:
+    frequencies = (_COSINES @ pixels @ _COSINES.T).ravel()
+    bits = frequencies > np.sort(frequencies)[len(frequencies) // 2 - 1]
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")

@@ -41,8 +41,8 @@ class Outcome:
     largest: list[str]
     """Paths of the largest group; empty where no group holds several."""
 
-    undecoded: list[str]
-    """Paths of images that could not be decoded, and so were compared with no other."""
+    by_bytes_alone: list[str]
+    """Paths of images that are compared by their bytes alone: damaged, of one color, or below 32 pixels a side."""
 
 
 def outcome(dataset: Dataset) -> Outcome:
@@ -67,5 +67,5 @@ def outcome(dataset: Dataset) -> Outcome:
         groups=len(several),
         grouped=sum(map(len, several)),
         largest=sorted(path for path, _ in max(several, key=len, default=[])),
-        undecoded=sorted(path for path, _ in images if path not in dataset.hashes),
+        by_bytes_alone=sorted(path for path, _ in images if path not in dataset.hashes),
     )

@@ -53,7 +53,9 @@ def test_a_data_set_with_splits_is_divided_anew(here: Path, capsys) -> None:
     told(capsys, "photos", "--out", "first")
     out, err = told(capsys, "first", "--out", "second", "--seed", "1", "--copy", "--format", "json")
     document = json.loads(out)
-    assert document["remarks"] == ["first: the images of train, val, test are divided anew"] and not err
+    anew, alone = document["remarks"]
+    assert anew == "first: the images of train, val, test are divided anew" and not err
+    assert alone.startswith("40 of the photos are damaged, of one color, or below 32 pixels a side")
     assert document["splits"]["val"] == {"images": 6, "missed": 0}
     assert document["classes"][0] == {"label": "a", "images": {"train": 14, "val": 3, "test": 3}}
     first, second = ({Path(path).name for path in splits(name)["val"]} for name in ("first", "second"))

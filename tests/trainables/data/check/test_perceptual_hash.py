@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from scipy.fft import dctn
 
-from trainables.data.check.perceptual_hash import hash_of_file, perceptual_hash
+from trainables.data.check.perceptual_hash import hash_of_file, perceptual_hash, telling_hash
 
 
 @pytest.fixture(scope="module")
@@ -70,4 +70,7 @@ def test_hashes_are_the_same_in_every_version(scenes) -> None:
 def test_a_file_that_cannot_be_decoded_has_none(scenes) -> None:
     data = jpeg(scenes[0])
     assert hash_of_file(b"no image") is None
+    assert telling_hash(Image.new("RGB", (50, 40), "white")) is None, "of one color"
+    assert telling_hash(scenes[0].resize((31, 40))) is None, "too small"
+    assert telling_hash(scenes[0]) == perceptual_hash(scenes[0])
     assert hash_of_file(data[: len(data) // 2]) is None
