@@ -70,6 +70,10 @@ def processes_of(folder: Path) -> list[list[str]]:
     return [line for line in found if any("wandb" in word or "tracker_host" in word for word in line)]
 
 
+SAME_LOOKS = "some groups of images look the same"
+"""Begin of the warning of a sweep on handwritten digits, some of which look the same."""
+
+
 # First: it warms the caches of images and compiled modules, without which the chain beside it is slower.
 def test_a_healthy_server_gets_the_chain(chain: Callable[..., Ended]) -> None:
     with FakeWandb() as fake:
@@ -79,7 +83,8 @@ def test_a_healthy_server_gets_the_chain(chain: Callable[..., Ended]) -> None:
         assert fake.runs.keys() == {f"{uid}-{name}" for name in names}
         assert [alert["title"] for alert in fake.alerts] == ["sweep: completed"]
     assert list(ended.run.wandb.glob("offline-run-*")) == []
-    assert not any("warning" in text for text in ended.output), ended.output
+    warnings = [line for text in ended.output for line in text.splitlines() if "warning" in line]
+    assert [line for line in warnings if SAME_LOOKS not in line] == []
 
 
 def test_a_chain_beside_a_hanging_server(chain: Callable[..., Ended], tmp_path: Path) -> None:
@@ -92,7 +97,8 @@ def test_a_chain_beside_a_hanging_server(chain: Callable[..., Ended], tmp_path: 
         assert slow - fast <= 60
     swept, retrained, exported = hanging.output
     events = [json.loads(line) for line in swept.splitlines()]
-    warnings = [event["message"] for event in events if event["event"] == "warning"]
+    told = [event["message"] for event in events if event["event"] == "warning"]
+    warnings = [message for message in told if not message.startswith(SAME_LOOKS)]
     assert [message.partition(" ")[0] for message in warnings] == ["W&B:", "tracking.notify.command:"]
     assert f"thaw wandb sync {hanging.run.root.resolve()}" in warnings[0]
     for text in (retrained, exported):
