@@ -85,10 +85,10 @@ class Arrays:
     """Sentences about what the user may not know of the data set: of its files, its classes and their content."""
 
     duplicates: str | None = None
-    """That of the remarks which is about equal bytes under two labels or in two splits; None without any."""
+    """Remark on equal bytes under two labels or in two splits; None without any."""
 
     near: str | None = None
-    """That of the remarks which is about near-duplicates in two splits; None without any."""
+    """Remark on near-duplicates in two splits; None without any."""
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -69,10 +69,10 @@ class Content:
     """Sentences about the bytes: images skipped, equal or alike in two splits or under two labels, or almost black."""
 
     duplicates: str | None = None
-    """That of the remarks which is about equal bytes; None without any."""
+    """Remark on equal bytes; None without any."""
 
     near: str | None = None
-    """That of the remarks which is about near-duplicates in two splits; None without any."""
+    """Remark on near-duplicates in two splits; None without any."""
 
 
 def examine_content(

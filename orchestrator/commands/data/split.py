@@ -35,7 +35,7 @@ _OutOption = Annotated[
     typer.Option(
         parser=as_path,
         metavar="DIR|X.csv",
-        help="What is written: a manifest where the name ends in .csv, else a folder with train/, val/ and test/.",
+        help="Manifest to write where the name ends in .csv, else folder to write, with train/, val/ and test/.",
     ),
 ]
 _RootOption = Annotated[
@@ -52,8 +52,6 @@ _GroupOption = Annotated[
         r"with one group, found in the name of the file, e.g. 'patient(\d+)_'.",
     ),
 ]
-
-
 _CopyOption = Annotated[bool, typer.Option("--copy/--link", help="Copy the photos into the folder, or link to them.")]
 _NAMED = 3
 
@@ -65,9 +63,7 @@ def split(
     test: Annotated[float, typer.Option(help="Share of test of each class; 0: no test.")] = 0.15,
     seed: Annotated[int, typer.Option(help="Seed of the division.")] = 42,
     group_by: _GroupOption = None,
-    copy: Annotated[
-        bool, typer.Option("--copy/--link", help="Copy the photos into the folder, or link to them.")
-    ] = False,
+    copy: _CopyOption = False,
     root: _RootOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:

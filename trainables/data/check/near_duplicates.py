@@ -7,15 +7,15 @@ import numpy as np
 import numpy.typing as npt
 
 CANDIDATE_DISTANCE = 6
-"""Bits by which two images may differ that are near-duplicates if their features say so too."""
+"""Bits by which two images may differ that are near-duplicates if their features confirm it."""
 
 SURE_DISTANCE = 2
-"""Bits by which two images may differ that are near-duplicates without a second opinion."""
+"""Bits by which two images may differ that are near-duplicates without a look at their features."""
 
 CONFIRMING_COSINE = 0.88
 """Cosine of the frozen features of two candidates from which on they are near-duplicates."""
 
-# IndexPairs that are compared at once: 32 MiB of hashes.
+# Pairs that are compared at once: 32 MiB of hashes.
 _BLOCK = 2**22
 
 Hashes = npt.NDArray[np.uint64]
