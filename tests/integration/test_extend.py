@@ -68,12 +68,15 @@ def test_an_extended_run_keeps_and_learns_from_everything(sweep: Sweep):
 
 def test_a_budget_of_time_ends_trials_at_an_epoch_and_more_of_it_goes_on(sweep: Sweep, tmp_path: Path):
     run = RunFolder(tmp_path / "runs" / "sweep")
-    sections: dict[str, Any] = {"trial": {**ONE_ARCHITECTURE, "epochs": 3}, "search": {"trials": 2}, "resources": ONE}
+    epochs = 12  # more than a fast machine trains until the stop reaches the trial
+    trial_settings = {**ONE_ARCHITECTURE, "epochs": epochs}
+    sections: dict[str, Any] = {"trial": trial_settings, "search": {"trials": 2}, "resources": ONE}
     with pytest.raises(SweepFailed, match=r"no trial of .* completed, budget.wall_clock: .* of 0.1s are used; go on"):
         sweep(**sections, budget={"wall_clock": "0.1s"})
     (trial,) = Ledger(run).trials()
-    assert (trial.status, len(trial.reports)) == (Status.INTERRUPTED, 1)
-    assert CheckpointState.read(run.last("0000")).reports[-1].epoch == 1
+    assert trial.status is Status.INTERRUPTED
+    assert 1 <= len(trial.reports) < epochs
+    assert CheckpointState.read(run.last("0000")).reports == trial.reports
     assert [asked.state.name for asked in open_study(run).trials] == ["FAIL"]
     assert not run.stop_request.exists()
     record = Ledger(run).read_run()
@@ -91,7 +94,7 @@ def test_a_budget_of_time_ends_trials_at_an_epoch_and_more_of_it_goes_on(sweep: 
     outcome = go_on(run.root, 0, "budget.wall_clock=1d")
     assert (outcome.interrupted, outcome.ended) == (False, None)
     trials = Ledger(run).trials()
-    assert [[report.epoch for report in trial.reports] for trial in trials] == [[1, 2, 3]] * 2
+    assert [[report.epoch for report in trial.reports] for trial in trials] == [list(range(1, epochs + 1))] * 2
     assert states(run) == truth(run) == {"0000": "COMPLETE", "0001": "COMPLETE"}
     newer = Ledger(run).read_run()
     assert newer.ended is None

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.seconds(60)
 Start = Callable[..., subprocess.Popen[str]]
 
 # Short trials that end soon, and long ones that are caught in the middle.
-LONG, SHORT = 16, 2
+LONG, SHORT = 32, 2
 POINTS = [{"epochs": epochs, "lr": lr} for lr in (1e-3, 2e-3, 4e-3) for epochs in (SHORT, LONG)]
 
 
