@@ -81,11 +81,10 @@ def _probes(spec: SweepSpec) -> dict[str, list[TrialConfig]]:
 def _best_probe(
     configs: list[TrialConfig], cache: Path, budget: int | None, threads: int, metrics_version: int
 ) -> Probe:
-    import torch
-
     from trainables.estimate.linear_probe import linear_probe
+    from trainables.processor import use_processor
 
-    torch.set_num_threads(threads)
+    use_processor(threads)
     objective = configs[0].objective
     probes = [linear_probe(config, cache, budget, metrics_version) for config in configs]
     return max(probes, key=lambda probe: objective.score(probe.objective))

@@ -22,6 +22,7 @@ from trainables.estimate.linear_probe import probe_config
 from trainables.estimate.probe_scores import PROBED, ProbeScores, score_probes
 from trainables.estimate.recommendation import Recommendation, SizeAdvice, recommend, recommend_size
 from trainables.estimate.weights_at_hand import are_at_hand, find_weights
+from trainables.processor import use_processor
 from trainables.task_catalog import unread_settings
 
 
@@ -93,7 +94,7 @@ def use_free_cores() -> None:
 
     Their threads wait for one another: on cores that others use, several take far longer than one.
     """
-    torch.set_num_threads(max(1, round(allowed_cores() - os.getloadavg()[0])))
+    use_processor(max(1, round(allowed_cores() - os.getloadavg()[0])))
 
 
 def measure_data(opened: OpenedData, on_probe: Callable[[str], None], *, probe: bool = True) -> MeasuredData:

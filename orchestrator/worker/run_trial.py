@@ -27,15 +27,15 @@ def begin(assignment: Assignment) -> StartedTrial:
     taken its place has begun a trial under the same number, which does not count. The first call in a process imports
     packages, which takes seconds. The iterator has done nothing yet.
     """
-    import torch
-
     from trainables.checkpoint_state import CheckpointState
     from trainables.data.recent_arrays import recent_arrays
     from trainables.loop import checkpoint
     from trainables.loop.train import train
+    from trainables.processor import give_back_memory, use_processor
 
     _spare_the_collector()
-    torch.set_num_threads(assignment.resources.threads)
+    give_back_memory()  # of the last trial
+    use_processor(assignment.resources.threads)
     config, folders = assignment.trial.config, assignment.folders
     began_with: dict[str, Any] = {"fingerprint": assignment.fingerprint, "sources": assignment.sources}
     began_with["open_images"] = recent_arrays

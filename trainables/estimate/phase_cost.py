@@ -32,6 +32,7 @@ from trainables.fixed_views import fixed_views
 from trainables.loop.checkpoint import tensor_digests
 from trainables.loop.head_learner import TrialLearner, open_learner
 from trainables.model.freeze_plan import Stages
+from trainables.processor import use_processor
 
 LEAST_SECONDS = 1.0
 _STEPS = 2
@@ -118,7 +119,7 @@ def measure_phase(config: TrialConfig, stages: Stages, sample: ImageSample, thre
 
     Raises InvalidInput for a model that cannot be built, or lacks the stages; OutOfMemory when no image fits.
     """
-    torch.set_num_threads(threads)
+    use_processor(threads)
     baseline = _peak()
     config = _from_the_start(config, stages)
     tensor_digests(config)  # reads the file of weights, once per process

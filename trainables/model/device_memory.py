@@ -3,6 +3,8 @@
 import torch
 from accelerate.utils.memory import clear_device_cache
 
+from trainables.processor import give_back_memory
+
 # The CPU's allocator, and oneDNN behind it, have no exception of their own.
 _WORDS = ("can't allocate memory", "could not create a primitive", "could not create a memory")
 
@@ -27,5 +29,6 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def release() -> None:
-    """Give back what nobody uses any more, to try again with less: the garbage, and what torch keeps of a GPU."""
+    """Give back what nobody uses any more, to try again with less: garbage, and what torch and the C library keep."""
     clear_device_cache(garbage_collection=True)
+    give_back_memory()
