@@ -2,7 +2,7 @@
 
 What no way of running the same trials could leave out: the features of each architecture once, then the heads on them;
 the frozen prefix of a partial trial once, then what comes after it; everything of a full trial; and the validation
-split after each epoch. No decoding, no checkpoint, no bookkeeping. A process of one thread a core takes up the next
+split after each epoch. No decoding, no checkpoint, no bookkeeping; the C library keeps freed memory, as in Thaw. A process of one thread a core takes up the next
 trial when it has finished one, as Thaw's workers do. Imports and preparation are measured by themselves. Prints one
 line of JSON.
 """
@@ -28,6 +28,7 @@ from trainables.data.arrays import load_arrays
 from trainables.data_config import DataConfig
 from trainables.model.device_memory import forward_batch
 from trainables.model.stages import stage_table
+from trainables.processor import use_processor
 from trainables.task import inference
 
 WORKERS = len(os.sched_getaffinity(0))
@@ -61,7 +62,7 @@ def main() -> None:
 
 def prepare(data: DataConfig, cache_folder: Path) -> None:
     """Make a worker ready: normalised images and labels of both splits in its memory."""
-    torch.set_num_threads(1)
+    use_processor(1)
     arrays = load_arrays(data, cache_folder)
     for name, split in arrays.splits.items():
         _labels[name] = torch.from_numpy(arrays.dataset.labels(name))

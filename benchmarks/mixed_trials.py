@@ -40,7 +40,7 @@ def measure(count: int) -> str:
 
 | | seconds | over the floor | best macro-F1 |
 |---|---|---|---|
-| floor: the arithmetic alone, on tensors in memory | {spread(least)} | 1 | {scores[1]} |
+| floor: the arithmetic alone, on tensors in memory, freed memory kept as in Thaw | {spread(least)} | 1 | {scores[1]} |
 | Thaw, imports of its workers included | {spread(own)} | {spread(ratios(own, least), digits=2)} | {scores[0]} |
 | Thaw less the imports, {spread(imports)} | {spread(after)} | {rest} (target {TARGET}) | |
 | peer, BatchNorm in eval mode | {spread(guide)} | {spread(ratios(guide, least), digits=2)} | {scores[2]} |
