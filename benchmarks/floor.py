@@ -2,9 +2,9 @@
 
 What no way of running the same trials could leave out: the features of each architecture once, then the heads on them;
 the frozen prefix of a partial trial once, then what comes after it; everything of a full trial; and the validation
-split after each epoch. No decoding, no checkpoint, no bookkeeping; the C library keeps freed memory, as in Thaw. A process of one thread a core takes up the next
-trial when it has finished one, as Thaw's workers do. Imports and preparation are measured by themselves. Prints one
-line of JSON.
+split after each epoch. No decoding, no checkpoint, no bookkeeping; the C library keeps freed memory, as in Thaw. A
+process of one thread a core takes up the next trial when it has finished one, as Thaw's workers do. Imports and
+preparation are measured by themselves. Prints one line of JSON.
 """
 
 import json
