@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from trainables.model.build import bare_model
+from trainables.processor import use_processor
 
 MODELS = (
     *("mobilenetv2_100", "tf_mobilenetv3_small_100", "mobilenetv3_large_100", "efficientnet_b0"),
@@ -24,7 +25,7 @@ BATCHES = {96: 16, 224: 8}
 
 def measure(count: int) -> str:
     """The section of the results."""
-    torch.set_num_threads(1)
+    use_processor(1)
     rows = []
     for name in MODELS:
         for size, batch in BATCHES.items():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dashboard
 import data_check
+import freed_memory
 import further_worker
 import head_trials
 import layout
@@ -24,8 +25,8 @@ from setting import machine
 RESULTS = Path(__file__).with_name("results.md")
 # The short ones first.
 MODULES = (
-    *(memory, layout, further_worker, data_check, pages, dashboard, trivial_trials, many_trials, many_heads, trackers),
-    *(ten_thousand, mixed_trials, head_trials),
+    *(memory, layout, freed_memory, further_worker, data_check, pages, dashboard, trivial_trials, many_trials),
+    *(many_heads, trackers, ten_thousand, mixed_trials, head_trials),
 )
 QUESTIONS = {module.__name__: module.measure for module in MODULES}
 

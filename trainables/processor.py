@@ -14,9 +14,8 @@ def use_processor(threads: int) -> None:
     """Compute with so many threads from now on, and keep the memory that is freed, 2 GiB and more, for the next step.
 
     By default glibc asks the kernel for each larger tensor anew, and the kernel clears each of its pages: up to half
-    of the time of a step. MobileNetV2, 32 images, milliseconds a step: 175 instead of 269 at 96 pixels on one core,
-    545 instead of 1200 at 224 pixels on two, with up to a tenth more memory. Settings of the user (MALLOC_...) win; C
-    libraries other than glibc stay as they are.
+    of the time of a step (`benchmarks/freed_memory.py`), for up to a tenth less memory. Settings of the user
+    (MALLOC_...) win; C libraries other than glibc stay as they are.
     """
     torch.set_num_threads(threads)
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
