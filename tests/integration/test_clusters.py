@@ -220,6 +220,7 @@ def enter_old_node(cluster: Started, tmp_path_factory: pytest.TempPathFactory) -
         yield enter
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_a_node_with_other_versions_stops_a_sweep_that_it_joins(
     cluster: Started,
