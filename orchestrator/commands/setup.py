@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from orchestrator.commands.data.arguments import WeightsOption
+from orchestrator.commands.data.arguments import RootOption, WeightsOption
 from orchestrator.commands.options import (
     AddressOption,
     Format,
@@ -24,7 +24,7 @@ from search_spaces.errors import InvalidInput, ThawError
 from search_spaces.paths import as_path
 from search_spaces.presets import PLACEHOLDER, preset_names, preset_summary, preset_text
 from search_spaces.shell import thaw_command
-from trainables.storage.place import as_place
+from trainables.storage.place import Place, as_place
 
 _CacheOption = Annotated[
     Path | None,
@@ -74,22 +74,26 @@ def init(
         ),
     ] = None,
     data: Annotated[
-        Path | None,
+        Any,
         typer.Option(
-            parser=as_path,
-            metavar="PATH",
-            help="Your photos: a folder with train/ and val/ (and test/), one folder per class in each; "
-            "or with one folder per class, which is then divided; or a CSV manifest. By default the folder photos.",
+            parser=as_place,
+            metavar="PLACE",
+            help="Your photos: a folder with train/ and val/ (and test/), one folder per class in each; or with one "
+            "folder per class, which is then divided; or a manifest (CSV, TSV), a Parquet file or tar shard, or "
+            "s3://... By default the folder photos.",
         ),
     ] = None,
+    root: RootOption = None,
     weights: WeightsOption = None,
 ) -> None:
     """Write a sweep file to edit: for photos that are measured, with a comment on each choice, or from a preset."""
     if file.exists():
         raise InvalidInput(f"{file}: must not exist yet, but it does; choose another name, or remove it")
     if data is not None and preset is None:
-        _write(file, _measured(file, data, weights))
+        _write(file, _measured(file, data, weights, root))
         return
+    if root is not None:
+        raise InvalidInput("--root: is for a manifest that is measured; give --data, and no --preset")
     if weights is not None:
         raise InvalidInput("--weights: is for photos that are measured; give --data, and no --preset")
     _write(file, _from_preset(preset or _FIRST_PRESET, data))
@@ -108,7 +112,7 @@ def _write(file: Path, text: str) -> None:
     )
 
 
-def _from_preset(preset: str, data: Path | None) -> str:
+def _from_preset(preset: str, data: Place | None) -> str:
     """Return the preset for photos in `data`, by default those in the folder photos."""
     if PLACEHOLDER not in preset_text(preset):
         if data is not None:
@@ -118,23 +122,23 @@ def _from_preset(preset: str, data: Path | None) -> str:
         return preset_text(preset)
     data = data or Path("photos")
     needed = _needed_settings(data)
-    if not data.is_dir():
+    if isinstance(data, Path) and not data.is_dir():
         prose(errors, f"[bold yellow]warning:[/bold yellow] --data: there is no folder {escaped(data)} on this machine")
     if "test" in needed:
         prose(errors, f"{escaped(data)}: test has no images in folders of classes; data.test: none leaves it out")
     if (shares := needed.get("split")) is not None:
         taken = " and ".join(f"{shares[split]:.0%} for {split}" for split in ("val", "test") if shares.get(split))
         prose(errors, f"{escaped(data)} is not split: data.split takes {taken} of each class")
-    return preset_text(preset, str(data.absolute()), needed)
+    return preset_text(preset, str(data.absolute() if isinstance(data, Path) else data), needed)
 
 
-def _measured(file: Path, data: Path, weights: Path | None) -> str:
+def _measured(file: Path, data: Place, weights: Path | None, root: Place | None) -> str:
     """Return a sweep file for photos that are measured here. Raises InvalidInput where a sweep would refuse it."""
     from orchestrator.spec.loading import name_of_file, resolve
     from orchestrator.spec.named_data import read_named_data
 
     name = name_of_file(file)
-    named = read_named_data(data, weights_dir=weights)
+    named = read_named_data(data, (), weights, root)
     if named.is_sweep:
         raise InvalidInput(f"--data: must be a folder of photos or a manifest, got the sweep file {data}")
     from orchestrator.cluster.machine import this_machine  # imports torch
@@ -154,14 +158,15 @@ def _measured(file: Path, data: Path, weights: Path | None) -> str:
     return text
 
 
-def _needed_settings(data: Path) -> dict[str, Any]:
+def _needed_settings(data: Place) -> dict[str, Any]:
     """Return the settings of `data` without which the photos could not be used; none where they are not there."""
     from trainables.data.readers import usual_settings
+    from trainables.storage.folders import cache_folder
 
-    if not data.is_dir():
+    if isinstance(data, Path) and not data.is_dir():
         return {}
     try:
-        return usual_settings(data)
+        return usual_settings(data, cache_folder(None))
     except InvalidInput as error:  # no reason not to write a file
         warn_of([str(error)])
         return {}

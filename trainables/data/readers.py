@@ -19,15 +19,17 @@ from search_spaces.permissions import missing_permission
 from search_spaces.user_files import IMAGE, read_user_file
 from trainables.data.node_cache import Progress
 from trainables.data.sources.class_names import alike_names, check_names, rename_remedy
-from trainables.data.sources.folders import folder_entries, undivided_entries
+from trainables.data.sources.folders import folder_entries, names_splits, undivided_entries
 from trainables.data.sources.formats import Wanted, read_images, recognized_splits
 from trainables.data.sources.image_walk import IMAGE_ENDINGS
 from trainables.data.sources.listing import Entries, Origin
 from trainables.data.sources.manifest import manifest_marks
+from trainables.data.sources.source_files import BucketFiles
 from trainables.data.split.folds import pooled
 from trainables.data.split.groups import marks_in_names
 from trainables.data.split.undivided import Divided, Undivided
 from trainables.data_config import DataConfig, DataFormat, SplitShares, TrainedOn
+from trainables.storage.bucket import BucketPath
 from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place
 
@@ -230,16 +232,17 @@ def open_configured(data: DataConfig, cache: Path, on_progress: Progress | None 
     return dataset.with_val_in_train() if data.train_on is TrainedOn.TRAIN_AND_VAL else dataset
 
 
-def usual_settings(root: Path) -> dict[str, Any]:
-    """Return the settings of `data` that a folder needs: `split` where its images have to be divided, and `test: none`
-    where those of test are in no class.
+def usual_settings(root: Place, cache: Path) -> dict[str, Any]:
+    """Return the settings of `data` that photos need: `split` where they have to be divided, and `test: none` where
+    those of test are in no class.
 
-    Raises InvalidInput, as `open_dataset` does, where there are none with which it could be used.
+    Images of a bucket are copied below `cache`. Raises InvalidInput, as `open_dataset` does, where there are no
+    settings with which the photos could be used.
     """
     if (found := recognized_splits(root)) is not None:
-        if "val" in found:
-            return {}
-        return {"split": division(has_test="test" in found)}
+        return {} if "val" in found else {"split": division(has_test="test" in found)}
+    if isinstance(root, BucketPath):
+        root = BucketFiles(root).fetched(cache)
     usable: tuple[tuple[Sequence[str], dict[str, Any]], ...] = ((SPLITS, {}), (SPLITS[:2], {"test": "none"}))
     refusals: list[InvalidInput] = []
     for splits, more in usable:
@@ -252,10 +255,11 @@ def usual_settings(root: Path) -> dict[str, Any]:
     for splits, more in usable:
         try:
             entries = undivided_entries(root, splits, Counter())
-        except InvalidInput:
-            continue
-        return {"split": division(has_test="test" in entries or bool(more)), **more}
-    raise refusals[0]
+        except InvalidInput as error:
+            refusals.append(error)
+        else:
+            return {"split": division(has_test="test" in entries or bool(more)), **more}
+    raise refusals[0 if names_splits(root) else len(usable)]
 
 
 def division(*, has_test: bool) -> dict[str, Any]:

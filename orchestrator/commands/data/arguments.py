@@ -1,18 +1,26 @@
 """Arguments and options that the commands on a data set share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from search_spaces.paths import as_path
+from trainables.storage.place import as_place
 
 NamedDataArgument = Annotated[
-    Path,
+    Any,
     typer.Argument(
-        parser=as_path,
+        parser=as_place,
         metavar="DATA",
-        help="Photos: a folder, or a CSV manifest; or a sweep file, whose `data` is what counts.",
+        help="Photos: a folder, a manifest (CSV, TSV), a Parquet file or tar shard, or s3://...; or a sweep file, of "
+        "which `data` counts.",
+    ),
+]
+RootOption = Annotated[
+    Any,
+    typer.Option(
+        parser=as_place, metavar="DIR", help="The folder that the paths of a manifest begin in; by default its own."
     ),
 ]
 WeightsOption = Annotated[

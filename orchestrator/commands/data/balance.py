@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.commands.data.arguments import NamedDataArgument, WeightsOption
+from orchestrator.commands.data.arguments import NamedDataArgument, RootOption, WeightsOption
 from orchestrator.commands.options import (
     Format,
     FormatOption,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # torch comes with it
 
 def compare_balance(
     data: NamedDataArgument,
+    root: RootOption = None,
     weights: WeightsOption = None,
     architecture: Annotated[
         str | None, typer.Option(help="Architecture whose frozen features are used; by default the first at hand.")
@@ -39,7 +40,7 @@ def compare_balance(
     """
     from orchestrator.spec.named_data import read_named_data
 
-    named = read_named_data(data, set_ or [], weights)
+    named = read_named_data(data, set_ or [], weights, root)
     from dataclasses import asdict
 
     from orchestrator.planning.measured_data import open_images_of, use_free_cores  # imports torch

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.commands.data.arguments import NamedDataArgument, RootOption
 from orchestrator.commands.options import (
     Format,
     FormatOption,
@@ -25,22 +26,14 @@ from search_spaces.paths import as_path
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from orchestrator.spec.sections import Storage
+    from orchestrator.spec.named_data import NamedData
     from trainables.data.check.check import DataCheck, Embed
     from trainables.data.check.inspection import Inspected, ReadImage
     from trainables.data.check.near_groups import Features
     from trainables.data.lazy_images import Pixels
-    from trainables.data_config import DataConfig
+    from trainables.data_config import SplitShares
     from trainables.storage.place import Place
 
-_SourceArgument = Annotated[
-    Path,
-    typer.Argument(
-        parser=as_path,
-        metavar="DIR|MANIFEST|SWEEP.yaml",
-        help="A folder of images, a manifest (its paths are relative to its folder), or a sweep file.",
-    ),
-]
 _OutOption = Annotated[
     Path,
     typer.Option(
@@ -60,11 +53,11 @@ _WeightsOption = Annotated[
         show_default=False,
     ),
 ]
-_SHEETS = (".yaml", ".yml", ".json")
 
 
 def check(
-    source: _SourceArgument,
+    data: NamedDataArgument,
+    root: RootOption = None,
     set_: SetOption = None,
     out: _OutOption = Path(),
     weights: _WeightsOption = None,
@@ -82,24 +75,22 @@ def check(
     Exit code 0: clean, or warnings; 1: findings that a sweep refuses; 2: it could not look.
     """
     from analysis.data_page.page import render_data_page
+    from orchestrator.spec.named_data import data_to_check
     from orchestrator.terminal.findings_text import findings_lines
     from trainables.data.check.check import check_data
     from trainables.data.check.records import check_json, findings_csv
-    from trainables.storage.folders import cache_folder
 
-    data, storage = _data(source, set_ or [])
-    if weights is not None:
-        data = data.model_copy(update={"weights_dir": weights})
-    _check_outside(out, data.root)
-    embed = None if data.weights_dir is None else _embedding(data, storage)
+    named = data_to_check(data, set_ or [], weights, root)
+    config = named.data
+    if config.manifest is None:
+        _check_outside(out, config.root)
+    embed = None if config.weights_dir is None else _embedding(named)
     with decoding_bar() as on_decoding:
-        found = check_data(
-            data, cache=cache_folder(storage.cache_dir), min_size=min_size, embed=embed, on_progress=on_decoding
-        )
+        found = check_data(config, cache=named.cache, min_size=min_size, embed=embed, on_progress=on_decoding)
     with writing("--out", out):
         out.mkdir(parents=True, exist_ok=True)
         (out / "findings.csv").write_text(findings_csv(found), encoding="utf-8", errors="backslashreplace")
-        (out / "data.html").write_text(render_data_page(found, data.max_pixels), encoding="utf-8")
+        (out / "data.html").write_text(render_data_page(found, config.max_pixels), encoding="utf-8")
         kept = _write_manifest(found, out) if fix else None
     if format is Format.JSON:
         print_json(check_json(found))
@@ -107,37 +98,24 @@ def check(
         for line in findings_lines(found.findings):
             prose(output, line)
         _tell(found, out)
+        if config.split is not None and "split" in named.settings:
+            prose(
+                errors,
+                f"in no split: checked as a sweep divides the images with data.split: {_shares(config.split)}",
+            )
     if kept is not None:
         _tell_fixed(found, out, kept)
     if found.is_refused:
         raise typer.Exit(1)
 
 
-def _data(source: Path, overrides: list[str]) -> "tuple[DataConfig, Storage]":
-    """Return the settings of the data that a folder, a manifest or a sweep file names."""
-    from orchestrator.spec.loading import load_data
-    from orchestrator.spec.sections import Storage
-    from trainables.data_config import DataConfig
-
-    if source.suffix.lower() in _SHEETS and not source.is_dir():
-        config, storage = load_data(source, overrides)
-        return config.data, storage
-    if overrides:
-        raise InvalidInput(f"--set: overrides a key of a sweep file, got {source}; name a sweep file, or leave it out")
-    if source.is_file():
-        return DataConfig(root=source.parent, manifest=source), Storage()
-    return DataConfig(root=source), Storage()
-
-
-def _embedding(data: "DataConfig", storage: "Storage") -> "Embed":
+def _embedding(named: "NamedData") -> "Embed":
     """Return the function that computes the features of images with the weights at hand."""
-    from orchestrator.spec.sections import cache_budget
     from trainables.data.node_cache import NodeCache
     from trainables.data.preprocess import load_image
     from trainables.estimate.photo_features import photo_features, probe_architecture
-    from trainables.storage.folders import cache_folder
 
-    cache = NodeCache(cache_folder(storage.cache_dir), cache_budget(storage.cache_budget))
+    data, cache = named.data, NodeCache(named.cache, named.budget)
     if data.weights_dir is not None:
         probe_architecture(data.weights_dir)  # refused before the images are decoded
 
@@ -168,6 +146,10 @@ def _tell(found: "DataCheck", out: Path) -> None:
     if not found.has_features:
         counts += "; without --weights: only near-duplicates that are sure, no labels to look at"
     prose(errors, f"\n{counts}\n{verdict}\nwrote {escaped(out / 'data.html')} and findings.csv")
+
+
+def _shares(split: "SplitShares") -> str:
+    return f"{{val: {split.val:g}, test: {split.test:g}, seed: {split.seed}}}"
 
 
 def _write_manifest(found: "DataCheck", out: Path) -> int:

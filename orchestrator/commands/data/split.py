@@ -1,10 +1,11 @@
 """Command data split: the division of a data set into train, val and test, as files."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from orchestrator.commands.data.arguments import RootOption
 from orchestrator.commands.options import (
     Format,
     FormatOption,
@@ -20,14 +21,16 @@ from orchestrator.terminal.safe_console import safe_text
 from search_spaces.errors import InvalidInput
 from search_spaces.paths import as_path
 from search_spaces.shell import thaw_command
+from trainables.storage.bucket import BucketPath
+from trainables.storage.place import Place, as_place
 
 if TYPE_CHECKING:
     from trainables.data.split.outcome import Outcome
 
 _DataArgument = Annotated[
-    Path,
+    Any,
     typer.Argument(
-        parser=as_path, metavar="DIR|MANIFEST", help="A folder of photos, split or not; or a CSV manifest of them."
+        parser=as_place, metavar="DIR|MANIFEST", help="A folder of photos, split or not; or a CSV manifest of them."
     ),
 ]
 _OutOption = Annotated[
@@ -36,12 +39,6 @@ _OutOption = Annotated[
         parser=as_path,
         metavar="DIR|X.csv",
         help="Manifest to write where the name ends in .csv, else folder to write, with train/, val/ and test/.",
-    ),
-]
-_RootOption = Annotated[
-    Path | None,
-    typer.Option(
-        parser=as_path, metavar="DIR", help="The folder that the paths of a manifest begin in; by default its own."
     ),
 ]
 _GroupOption = Annotated[
@@ -64,7 +61,7 @@ def split(
     seed: Annotated[int, typer.Option(help="Seed of the division.")] = 42,
     group_by: _GroupOption = None,
     copy: _CopyOption = False,
-    root: _RootOption = None,
+    root: RootOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Divide photos into train, val and test: each class by itself, photos that look alike on one side.
@@ -88,8 +85,11 @@ def split(
     is_manifest = out.suffix.lower() == ".csv"
     if copy and is_manifest:
         raise InvalidInput(f"--copy: is for a folder, got --out {out}; leave it out, or name a folder")
-    check_new(out, own)
-    content = examine_content(open_dataset(own, manifest, shares=shares, anew=True), cache_folder(None))
+    check_new(out, own if manifest is None else None)
+    listed = open_dataset(own, manifest, shares=shares, anew=True)
+    if listed.origin is not None:
+        raise InvalidInput(_no_files(own))
+    content = examine_content(listed, cache_folder(None))
     dataset, found = content.dataset, outcome(content.dataset)
     with writing("--out", out):
         if is_manifest:
@@ -105,13 +105,29 @@ def split(
         _print_next(out, own if is_manifest else None, copy=copy)
 
 
-def _place(data: Path, root: Path | None) -> tuple[Path, Path | None]:
-    """Return the folder of the photos, and the manifest where there is one."""
+def _place(data: Place, root: Place | None) -> tuple[Path, Path | None]:
+    """Return the folder of the photos, and the manifest where there is one. Raises InvalidInput for a bucket."""
+    from trainables.data.sources.formats import is_container
+
+    for place in (data, root):
+        if isinstance(place, BucketPath):
+            raise InvalidInput(_no_files(place))
+    assert isinstance(data, Path)
+    assert root is None or isinstance(root, Path)
     if data.is_file():
+        if is_container(data):
+            raise InvalidInput(_no_files(data))
         return root or data.parent, data
     if root is not None:
         raise InvalidInput(f"--root: is for a manifest, got {data}, which is none; leave it out")
     return data, None
+
+
+def _no_files(place: Place) -> str:
+    return (
+        f"{place}: photos must be files of this machine, in folders or listed by a manifest, got photos in a bucket "
+        "or within other files; a sweep divides these by itself: `data.split` in its file"
+    )
 
 
 def _print_next(out: Path, root: Path | None, *, copy: bool) -> None:

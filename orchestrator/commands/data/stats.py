@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.commands.data.arguments import NamedDataArgument, WeightsOption
+from orchestrator.commands.data.arguments import NamedDataArgument, RootOption, WeightsOption
 from orchestrator.commands.options import (
     Format,
     FormatOption,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # torch comes with it
 
 def stats(
     data: NamedDataArgument,
+    root: RootOption = None,
     weights: WeightsOption = None,
     no_probe: Annotated[bool, typer.Option("--no-probe", help="Count and measure, without linear probes.")] = False,
     set_: SetOption = None,
@@ -35,7 +36,7 @@ def stats(
     """
     from orchestrator.spec.named_data import read_named_data
 
-    named = read_named_data(data, set_ or [], weights)
+    named = read_named_data(data, set_ or [], weights, root)
     from orchestrator.planning.measured_data import measure_data, open_images_of, use_free_cores  # imports torch
 
     with decoding_bar() as on_decoding:

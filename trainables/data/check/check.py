@@ -20,7 +20,7 @@ from trainables.data.check.listing import FullListing, ListedImage, list_folders
 from trainables.data.check.near_findings import near_findings
 from trainables.data.check.near_groups import Features
 from trainables.data.check.shift_findings import shift_findings
-from trainables.data.readers import open_configured, usual_settings
+from trainables.data.readers import open_configured
 from trainables.data.sources.formats import Wanted, holds_images, read_images
 from trainables.data_config import DataConfig
 from trainables.storage.folders import cache_folder
@@ -77,6 +77,7 @@ def check_data(
     cache = cache or cache_folder(None)
     listing = _listing(data, cache)
     if not listing.entries:
+        open_configured(data, cache)  # which says what is wrong with the folders
         raise InvalidInput(
             f"{data.manifest or data.root}: a data set must hold images, got none; name the folder with the images"
             f"{_first_reason(listing)}"
@@ -142,18 +143,9 @@ def _divided(data: DataConfig, cache: Path, images: Sequence[Inspected]) -> tupl
         skipped = {"train": {image.entry.path: image.fault.message for image in images if image.fault is not None}}
         dataset = dataset.examined(digests, skipped, hashes)
     except InvalidInput as error:
-        if data.manifest is None and data.split is None and isinstance(data.root, Path) and _needs_split(data.root):
-            return list(images), [finding("not_split", where, "one folder per class, in no split")]
         return list(images), [finding("layout", where, str(error))]
     splits = {sample.path: split for split, own in dataset.distinct_splits.items() for sample in own}
     return [
         image._replace(entry=image.entry._replace(split=splits.get(image.entry.path, image.entry.split)))
         for image in images
     ], []
-
-
-def _needs_split(root: Path) -> bool:
-    try:
-        return "split" in usual_settings(root)
-    except InvalidInput:
-        return False

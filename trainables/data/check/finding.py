@@ -66,7 +66,6 @@ FINDING_KINDS = {
     "dark": FindingKind(_NOTE, "dark images", _LOOK),
     "blurred": FindingKind(_NOTE, "blurred images", _LOOK),
     "near": FindingKind(_NOTE, "near-duplicates within a split", _LOOK),
-    "not_split": FindingKind(_NOTE, "images that are not split", "set `data.split`, as `thaw init` does"),
     "left_out": FindingKind(_NOTE, "files left out", "nothing, if they are no photos"),
     "alike_files": FindingKind(_NOTE, "file names that differ in form only", "rename one before copying them"),
     "wrong_ending": FindingKind(_NOTE, "images with the ending of another format", "nothing: the bytes decide"),

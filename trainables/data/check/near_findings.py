@@ -6,7 +6,7 @@ import numpy as np
 
 from trainables.data.check.finding import Finding, finding
 from trainables.data.check.inspection import Inspected
-from trainables.data.check.near_duplicates import CANDIDATE_DISTANCE, SURE_DISTANCE
+from trainables.data.check.near_duplicates import SURE_DISTANCE
 from trainables.data.check.near_groups import Features, near_groups
 
 
@@ -14,7 +14,8 @@ def near_findings(images: Sequence[Inspected], features: Features | None = None)
     """Yield a finding on each group of near-duplicates: in two splits, under two labels, or within both.
 
     `features` (n, d) are those of the images without a fault, in their order. Without them only pairs whose hashes are
-    within SURE_DISTANCE count. Equal files are one image here.
+    within SURE_DISTANCE count. Equal files are one image here. The detail has the number of bits in which an image of
+    the group differs at most from the one most like it.
     """
     is_hashed = [image.measures is not None and image.measures.hash is not None for image in images]
     hashed = [image for image, has in zip(images, is_hashed, strict=True) if has]
@@ -27,8 +28,8 @@ def near_findings(images: Sequence[Inspected], features: Features | None = None)
         paths = [image.entry.path for image in members]
         splits = sorted({image.entry.split or "" for image in members})
         labels = sorted({image.entry.label for image in members})
-        distance = SURE_DISTANCE if features is None else CANDIDATE_DISTANCE
-        basis = f"hashes within {distance} of 64 bits{'' if features is None else ', features alike'}"
+        distance = _largest_gap([hashes[index] for index in group])
+        basis = f"hashes within {distance} of 64 bits{'' if distance <= SURE_DISTANCE else ', features alike'}"
         score = float(len(members))
         if len(labels) > 1:
             yield finding("near_labels", paths, f"labels {', '.join(labels)}; {basis}", score)
@@ -36,3 +37,13 @@ def near_findings(images: Sequence[Inspected], features: Features | None = None)
             yield finding("near_splits", paths, f"in {' and '.join(splits)}; {basis}", score)
         elif len(labels) == 1:
             yield finding("near", paths, f"{len(paths)} times {labels[0]}; {basis}", score)
+
+
+def _largest_gap(hashes: Sequence[int]) -> int:
+    """Return the largest distance, in bits, of a hash from the one nearest to it."""
+    codes = np.unique(np.array(hashes, dtype=np.uint64))
+    if len(codes) == 1:
+        return 0
+    distances = np.bitwise_count(codes[:, None] ^ codes[None]).astype(np.int64)
+    np.fill_diagonal(distances, 64)
+    return int(distances.min(axis=1).max())

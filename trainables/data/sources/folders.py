@@ -71,6 +71,11 @@ def has_train(root: Path) -> bool:
     return train is not None and _is_split(train)
 
 
+def names_splits(root: Path) -> bool:
+    """Return whether a folder has a folder that is named by a split, with whatever in it."""
+    return any(_present(root, split) is not None for split in ("train", "val", "test"))
+
+
 def present_entries(root: Path, splits: Sequence[str], left_out: Counter[str]) -> dict[str, list[tuple[str, str]]]:
     """List the pairs of those of `splits` that a folder has, as `folder_entries` does."""
     return folder_entries(root, [split for split in splits if _present(root, split) is not None], left_out)

@@ -97,18 +97,24 @@ def holds_images(root: Path, format: DataFormat) -> bool:
     return format == "folders" or (_recognized_container(DiskFiles(root)) is None and not metadata_files(root))
 
 
-def recognized_splits(root: Path) -> set[str] | None:
+def is_container(place: Place) -> bool:
+    """Return whether a place is named as one file that holds images."""
+    return place.name.lower().endswith((*PARQUET_ENDINGS, *TAR_ENDINGS))
+
+
+def recognized_splits(root: Place) -> set[str] | None:
     """Return the splits of a data set in another format than folders, by the names of its files; None for folders.
 
-    Nothing is unpacked. Raises InvalidInput for metadata that cannot be read.
+    None also for image files in a bucket. Nothing is unpacked. Raises InvalidInput for metadata that cannot be read.
     """
-    source = DiskFiles(root)
-    _check_root(root)
+    source = BucketFiles(root) if isinstance(root, BucketPath) else DiskFiles(root)
+    if isinstance(root, Path):
+        _check_root(root)
     kind = _recognized_container(source)
     if kind is not None:
         names = [file.name for file in source.files if file.name.lower().endswith(_CONTAINERS[kind])]
         return {split for name in names if (split := split_of_name(f"{root}/{name}", name)) is not None}
-    if not metadata_files(root):
+    if isinstance(root, BucketPath) or not metadata_files(root):
         return None
     try:
         undivided_entries(root, _SPLITS, Counter())
@@ -183,5 +189,5 @@ def _check_root(root: Path) -> None:
     check_readable(root)
     if not root.exists():
         raise InvalidInput(f"{root}: data.root must be a folder, got nothing there; check the path: {LAYOUT}")
-    if not root.is_dir() and not root.name.lower().endswith((*PARQUET_ENDINGS, *TAR_ENDINGS)):
+    if not root.is_dir() and not is_container(root):
         raise InvalidInput(f"{root}: data.root must be a folder, got a file; check the path: {LAYOUT}")

@@ -14,11 +14,11 @@ from search_spaces.errors import InvalidInput, shown
 from trainables.data.readers import Dataset, open_dataset
 
 
-def check_new(out: Path, root: Path) -> None:
-    """Raise InvalidInput where `out` exists already, or lies inside the folder of the photos, `root`."""
+def check_new(out: Path, root: Path | None) -> None:
+    """Raise InvalidInput where `out` exists already, or lies in the folder whose files are all photos, `root`."""
     if os.path.lexists(out):
         raise InvalidInput(f"--out: must not exist yet, but {out} does; choose another name, or remove it")
-    if out.resolve().is_relative_to(root.resolve()):
+    if root is not None and out.resolve().is_relative_to(root.resolve()):
         raise InvalidInput(f"--out: must lie outside of the data in {root}, got {out}; choose another place")
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from planted import photo, plant, stored, write_clean
 
 from orchestrator.cli import run
 from search_spaces.documents import dump_yaml
+from trainables.storage.bucket import BucketPath
 
 
 @pytest.fixture(scope="module")
@@ -126,18 +128,58 @@ def test_the_page_holds_names_as_text(photos):
     ("arguments", "words"),
     [
         (["nowhere"], "nowhere: data.root must be a folder, got nothing there"),
-        (["empty"], "a data set must hold images, got none"),
+        (["empty"], "empty: folder train/ or one folder per class is required, got no folders"),
+        (["flat"], "flat: must hold one folder per class, got images in no folder"),
         (["photos", "--out", "photos/found"], "--out: must be a folder outside the data"),
         (["photos", "--weights", "empty"], "must hold <architecture>.safetensors of a timm model, got none"),
-        (["photos", "--set", "data.root=x"], "--set: overrides a key of a sweep file"),
+        (["photos", "--set", "trial.epochs=1"], "--set: photos have settings of `data` alone, got trial"),
+        (["photos", "--root", "photos"], "--root: is for a manifest, got photos, which is none"),
     ],
 )
 def test_what_cannot_be_looked_at_is_refused(photos, capsys, arguments, words):
     Path("empty").mkdir()
+    Path("flat").mkdir()
+    shutil.copy(next(photos.rglob("*.jpg")), "flat")
     before = sorted(Path().rglob("*"))
     assert run(["data", "check", *arguments]) == 2
     assert words in capsys.readouterr().err
     assert sorted(Path().rglob("*")) == before
+
+
+def test_photos_that_are_not_split_are_checked_as_a_sweep_divides_them(photos, capsys):
+    assert run(["data", "check", "photos/train", "--fix", "--out", "found"]) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert (
+        "in no split: checked as a sweep divides the images with data.split: {val: 0.15, test: 0.15, seed: 42}" in told
+    )
+    assert {row["split"] for row in rows(Path("found/clean.csv"))} == {"train", "val", "test"}
+    assert run(["data", "check", "found/clean.csv", "--root", "photos/train"]) == 0
+    listed = [f"{path.relative_to(photos)},{path.parent.name}" for path in photos.glob("train/*/*.jpg")]
+    (photos / "l.csv").write_text("\n".join(["file,class", *listed]))
+    assert run(["data", "check", "photos/l.csv", "--out", "photos"]) == 0, "beside a manifest anything may be written"
+
+
+def test_what_a_sweep_would_refuse_of_undivided_photos_is_refused(photos, capsys):
+    shutil.rmtree(photos / "train" / "dog")
+    assert run(["data", "check", "photos/train"]) == 1
+    assert "at least two classes" in capsys.readouterr().out
+    shutil.move(photos / "train" / "cat", photos / "val" / "fox")
+    Path("around").mkdir()
+    shutil.move(photos / "val", "around/all")
+    assert run(["data", "check", "around"]) == 1
+    assert "set data.root to around/all" in " ".join(capsys.readouterr().out.split())
+
+
+def test_one_archive_and_a_bucket(photos, bucket, cache_dir, capsys):
+    with tarfile.open("photos.tar", "w") as tar:
+        tar.add(photos / "train", "")
+    assert run(["data", "check", "photos.tar", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == len([*photos.glob("train/*/*.jpg")])
+    for path in photos.glob("train/*/*.jpg"):
+        place = BucketPath.parse(bucket) / path.relative_to(photos / "train").as_posix()
+        place.write_bytes(path.read_bytes())
+    assert run(["data", "check", bucket, "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == len([*photos.glob("train/*/*.jpg")])
 
 
 def test_inside_the_data_nothing_is_written(photos, capsys, monkeypatch):

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,17 @@ def test_a_manifest_is_the_division_of_a_sweep_with_the_same_shares(here: Path, 
     assert open_dataset(here / "photos", here / "m.csv").splits == (
         open_used(DataConfig(root=here / "photos", split=shares), cache_dir).splits
     )
+
+
+@pytest.mark.parametrize("place", ["s3://bucket/photos", "photos.tar", "shards"])
+def test_photos_that_are_no_files_of_this_machine_are_refused(here: Path, capsys, place: str) -> None:
+    (here / "shards").mkdir()
+    for path in (here / "photos.tar", here / "shards" / "all.tar"):
+        with tarfile.open(path, "w") as tar:
+            tar.add(here / "photos", "")
+    assert run(["data", "split", place, "--out", "out"]) == 2
+    assert "photos must be files of this machine" in capsys.readouterr().err
+    assert not (here / "out").exists()
 
 
 def test_a_data_set_with_splits_is_divided_anew(here: Path, capsys) -> None:

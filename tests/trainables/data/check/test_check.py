@@ -196,8 +196,8 @@ def test_where_there_is_no_image_there_is_nothing_to_look_at(tmp_path, there):
 def test_images_that_are_not_split(clean):
     root = clean / "train"
     whole = check_data(DataConfig(root=root))
-    assert accused(whole) == {"not_split": {str(root)}}
-    assert not whole.is_refused
+    assert accused(whole) == {"layout": {str(root)}}
+    assert "data.split" in whole.findings[0].detail
     divided = check_data(DataConfig(root=root, split=SplitShares(val=0.5)))
     assert {image.entry.split for image in divided.images} == {"train", "val"}
 
