@@ -77,27 +77,40 @@ def decode(data: bytes, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> Imag
     that are no complete image of a known format, for more pixels in another format or a progressive JPEG, and for
     pixels without an agreed white (floats, 32-bit); ThawError where its pixels do not fit into memory.
     """
-    return decode_with_facts(data, name, max_pixels)[0]
+    return _decoded(data, name, max_pixels)[0]
 
 
-def decode_with_facts(
-    data: bytes, name: str, max_pixels: int = DEFAULT_MAX_PIXELS, side: int | None = None
-) -> tuple[Image.Image, ImageFacts]:
-    """Decode as `decode` does, and return the facts of the file too.
+def decode_small(data: bytes, name: str, side: int, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
+    """Decode as `decode` does, but a JPEG at the least of its scales that keeps `side` pixels per side.
 
-    With `side` a JPEG is decoded at 1/2, 1/4 or 1/8 of its width and height where its shorter side keeps that many
-    pixels: all of its bytes are read, in a fraction of the time. Raises as `decode` does; the cause of InvalidInput is
-    Pillow's error.
+    These are 1/2, 1/4 and 1/8 of its width and height: all of its bytes are read, in a fraction of the time.
     """
+    return _decoded(data, name, max_pixels, side)[0]
+
+
+def decode_gray(
+    data: bytes, name: str, side: int, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> tuple[Image.Image, ImageFacts]:
+    """Decode as `decode_small` does, but in gray (mode L), and return the facts of the file too.
+
+    The colors of a JPEG are read, but not computed. Raises as `decode` does; the cause of InvalidInput is Pillow's
+    error.
+    """
+    return _decoded(data, name, max_pixels, side, is_gray=True)
+
+
+def _decoded(
+    data: bytes, name: str, max_pixels: int, side: int | None = None, *, is_gray: bool = False
+) -> tuple[Image.Image, ImageFacts]:
     cause: Exception
     try:
-        image, width, height = _open(data, max_pixels, side)
+        image, mode, width, height = _open(data, max_pixels, side, is_gray=is_gray)
         turn = _orientation(image)
         upright = image if turn is None else image.transpose(turn)
-        pixels = _to_rgb(upright)
+        pixels = _to_gray(upright) if is_gray else _to_rgb(upright)
         facts = ImageFacts(
             image.format or "",
-            image.mode,
+            mode,
             width,
             height,
             has_alpha=_is_transparent(upright),
@@ -131,17 +144,6 @@ def decoding_fault(data: bytes, name: str, max_pixels: int) -> str | None:
     return None
 
 
-def decode_small(data: bytes, side: int) -> Image.Image | None:
-    """Decode the image as `decode` does, but a JPEG at the least of its scales that keeps `side` pixels per side.
-
-    Returns None for an image that cannot be decoded.
-    """
-    try:
-        return decode_with_facts(data, "", side=side)[0]
-    except InvalidInput:  # the decoding of all images names it
-        return None
-
-
 def largest_of_sixteen_bits(data: bytes) -> int | None:
     """Return the largest value of a gray image of 16 bits; None for every other image, be it damaged or not."""
     is_png = data[:8] == b"\x89PNG\r\n\x1a\n" and data[24:26] == b"\x10\x00"
@@ -170,8 +172,8 @@ def upright_size(data: bytes) -> tuple[int, int] | None:
     return (image.height, image.width) if turned else (image.width, image.height)
 
 
-def _open(data: bytes, max_pixels: int, side: int | None) -> tuple[Image.Image, int, int]:
-    """Return the decoded image, and the width and height that its file has."""
+def _open(data: bytes, max_pixels: int, side: int | None, *, is_gray: bool) -> tuple[Image.Image, str, int, int]:
+    """Return the decoded image, and the mode, width and height that its file has."""
     with _pillow_limits(max_pixels):
         try:
             image: Image.Image = Image.open(io.BytesIO(data), formats=_FORMATS)
@@ -180,13 +182,14 @@ def _open(data: bytes, max_pixels: int, side: int | None) -> tuple[Image.Image, 
             if not data.startswith(b"\xff\xd8"):
                 raise
             image, width, height = _reduced(data, max_pixels)
+    mode = image.mode
     _check_whole(image, data)
     if side is not None:
-        image.draft(None, (side, side))  # does nothing in other formats than JPEG, and a second time
+        image.draft("L" if is_gray else None, (side, side))  # only of a JPEG, and only the first time
     # Pillow compares a large image with its limit once more. One such image at a time also takes less memory.
     with _pillow_limits(max_pixels) if image.width * image.height > DEFAULT_MAX_PIXELS else nullcontext():
         image.load()
-    return image, width, height
+    return image, mode, width, height
 
 
 def _check_whole(image: Image.Image, data: bytes) -> None:
@@ -257,6 +260,11 @@ def _orientation(image: Image.Image) -> Image.Transpose | None:
             return _UPRIGHT.get(image.getexif().get(_EXIF_ORIENTATION, 1))
     except Exception:  # an unreadable EXIF block says nothing about orientation
         return None
+
+
+def _to_gray(image: Image.Image) -> Image.Image:
+    is_gray = image.mode == "L" and not image.has_transparency_data
+    return image if is_gray else _to_rgb(image).convert("L")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -22,13 +22,14 @@ from orchestrator.commands.options import (
 )
 from search_spaces.errors import InvalidInput
 from search_spaces.paths import as_path
+from search_spaces.user_files import IMAGE, read_user_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from orchestrator.spec.named_data import NamedData
     from trainables.data.check.check import DataCheck, Embed
-    from trainables.data.check.inspection import Inspected, ReadImage
+    from trainables.data.check.inspection import Inspected
     from trainables.data.check.near_groups import Features
     from trainables.data.lazy_images import Pixels
     from trainables.data_config import SplitShares
@@ -119,12 +120,14 @@ def _embedding(named: "NamedData") -> "Embed":
     if data.weights_dir is not None:
         probe_architecture(data.weights_dir)  # refused before the images are decoded
 
-    def embed(images: "Sequence[Inspected]", read: "ReadImage") -> "Features":
+    def embed(root: Path, images: "Sequence[Inspected]") -> "Features":
         def decode(index: int) -> "Pixels":
-            entry = images[index].entry
-            return load_image(read(entry), entry.path, data.image_size, data.resize_mode, data.max_pixels)
+            path = images[index].entry.path
+            return load_image(
+                read_user_file(root / path, IMAGE), path, data.image_size, data.resize_mode, data.max_pixels
+            )
 
-        identity = hashlib.sha256("".join(image.digest for image in images).encode()).hexdigest()
+        identity = hashlib.sha256(b"".join(image.digest for image in images)).hexdigest()
         return photo_features(data, len(images), decode, identity, cache)
 
     return embed

@@ -1,6 +1,5 @@
 """Check of a data set: everything that is wrong with it at once, and what its images look like."""
 
-from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,24 +8,24 @@ import numpy as np
 import numpy.typing as npt
 
 from search_spaces.errors import InvalidInput
-from search_spaces.user_files import IMAGE, read_user_file
 from trainables.data.check.class_findings import class_findings
 from trainables.data.check.equal_files import equal_findings
 from trainables.data.check.file_findings import MIN_SIZE, file_findings
 from trainables.data.check.finding import Finding, Severity, finding, in_order
-from trainables.data.check.inspection import SKETCH, Inspected, inspect_all
+from trainables.data.check.inspection import NO_SKETCHES, Inspected, Sketches, inspect_all
 from trainables.data.check.label_findings import label_findings
 from trainables.data.check.listing import FullListing, ListedImage, list_folders, list_manifest
 from trainables.data.check.near_findings import near_findings
 from trainables.data.check.near_groups import Features
 from trainables.data.check.shift_findings import shift_findings
+from trainables.data.decode import ImageFacts
 from trainables.data.readers import open_configured
 from trainables.data.sources.formats import Wanted, holds_images, read_images
 from trainables.data_config import DataConfig
 from trainables.storage.folders import cache_folder
 
-Embed = Callable[[Sequence[Inspected], Callable[[ListedImage], bytes]], Features]
-"""Function from usable images, and how they are read, to their features (n, d)."""
+Embed = Callable[[Path, Sequence[Inspected]], Features]
+"""Function from the root of a data set and usable images of it to their features (n, d)."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class DataCheck:
     """Findings, the gravest kinds first."""
 
     means: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
-    """Mean image of each class, (SKETCH, SKETCH, 3)."""
+    """Mean image of each class, (SKETCH, SKETCH, 3), of a sample of its images."""
 
     has_features: bool = False
     """True where near-duplicates were confirmed by features, and labels and splits compared by them."""
@@ -82,24 +81,12 @@ def check_data(
             f"{data.manifest or data.root}: a data set must hold images, got none; name the folder with the images"
             f"{_first_reason(listing)}"
         )
-
-    def read(entry: ListedImage) -> bytes:
-        return read_user_file(listing.root / entry.path, IMAGE)
-
-    images: list[Inspected] = []
-    sums: defaultdict[str, npt.NDArray[np.uint32]] = defaultdict(lambda: np.zeros((SKETCH, SKETCH, 3), np.uint32))
-    for image, sketch in inspect_all(listing.entries, read, data.max_pixels):
-        images.append(image)
-        if sketch is not None:
-            sums[image.entry.label] += sketch
-        on_progress(len(images), len(listing.entries))
-    counts = Counter(image.entry.label for image in images if image.fault is None)
-    means = {label: (total // counts[label]).astype(np.uint8) for label, total in sorted(sums.items())}
+    images, means = _inspected(listing, data.max_pixels, on_progress)
     found = [*listing.findings, *class_findings(listing)]
     divided, verdict = _divided(data, cache, images)
     has_reason = any(each.severity is Severity.REFUSED for each in found)
     found += [each for each in verdict if each.severity is not Severity.REFUSED or not has_reason]
-    features = None if embed is None else embed([image for image in divided if image.fault is None], read)
+    features = None if embed is None else embed(listing.root, [image for image in divided if image.fault is None])
     found += file_findings(divided, min_size, skips_bad=data.on_bad_image == "skip")
     found += equal_findings(divided, are_allowed="duplicates" in data.allow)
     found += near_findings(divided, features)
@@ -125,6 +112,25 @@ def _listing(data: DataConfig, cache: Path) -> FullListing:
     return FullListing(read.root, tuple(sorted(images)), ())
 
 
+def _inspected(
+    listing: FullListing, max_pixels: int, on_progress: Callable[[int, int], None]
+) -> tuple[list[Inspected], dict[str, npt.NDArray[np.uint8]]]:
+    """Return the images, and the mean image of each class."""
+    images: list[Inspected] = []
+    sketches: dict[str, Sketches] = {}
+    alike: dict[ImageFacts, ImageFacts] = {}  # few facts differ, and one copy of each is kept
+    for found, sums in inspect_all(listing.root, listing.entries, max_pixels):
+        for image in found:
+            entry = listing.entries[len(images)]
+            facts = None if image.facts is None else alike.setdefault(image.facts, image.facts)
+            images.append(image._replace(entry=entry, facts=facts))
+            on_progress(len(images), len(listing.entries))
+        for label, own in sums.items():
+            before = sketches.get(label, NO_SKETCHES)
+            sketches[label] = Sketches(before.total + own.total, before.images + own.images)
+    return images, {label: (own.total // own.images).astype(np.uint8) for label, own in sorted(sketches.items())}
+
+
 def _first_reason(listing: FullListing) -> str:
     """Return the first thing found in place of images, for a message."""
     return f" (found: {listing.findings[0].detail})" if listing.findings else ""
@@ -137,7 +143,7 @@ def _divided(data: DataConfig, cache: Path, images: Sequence[Inspected]) -> tupl
         dataset = open_configured(data, cache)
         if dataset.undivided is None:
             return list(images), []
-        digests = {image.entry.path: image.digest for image in images if image.fault is None}
+        digests = {image.entry.path: image.digest.hex() for image in images if image.fault is None}
         seen = [(image.entry.path, image.measures) for image in images]
         hashes = {path: each.hash for path, each in seen if each is not None and each.hash is not None}
         skipped = {"train": {image.entry.path: image.fault.message for image in images if image.fault is not None}}
@@ -145,7 +151,8 @@ def _divided(data: DataConfig, cache: Path, images: Sequence[Inspected]) -> tupl
     except InvalidInput as error:
         return list(images), [finding("layout", where, str(error))]
     splits = {sample.path: split for split, own in dataset.distinct_splits.items() for sample in own}
-    return [
-        image._replace(entry=image.entry._replace(split=splits.get(image.entry.path, image.entry.split)))
-        for image in images
-    ], []
+    return [_in_split(image, splits.get(image.entry.path, image.entry.split)) for image in images], []
+
+
+def _in_split(image: Inspected, split: str | None) -> Inspected:
+    return image if split == image.entry.split else image._replace(entry=image.entry._replace(split=split))

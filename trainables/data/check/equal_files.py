@@ -27,7 +27,7 @@ def equal_findings(images: Iterable[Inspected], *, are_allowed: bool = False) ->
 
 def equal_groups(images: Iterable[Inspected]) -> list[Sequence[Inspected]]:
     """Return the groups of two or more readable images with equal bytes."""
-    groups: defaultdict[str, list[Inspected]] = defaultdict(list)
+    groups: defaultdict[bytes, list[Inspected]] = defaultdict(list)
     for image in images:
         if image.fault is None:
             groups[image.digest].append(image)

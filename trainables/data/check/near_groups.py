@@ -1,7 +1,7 @@
 """Groups of images that look alike, from their hashes, confirmed by features where these are at hand."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,9 @@ from trainables.data.check.near_duplicates import (
 Features = npt.NDArray[np.float32]
 
 
-def near_groups(hashes: Sequence[int], digests: Sequence[str], features: Features | None = None) -> list[list[int]]:
+def near_groups(
+    hashes: Sequence[int], digests: Sequence[Hashable], features: Features | None = None
+) -> list[list[int]]:
     """Return the groups of near-duplicates among images with these hashes and digests, as lists of their places.
 
     A group holds two or more different files. Pairs are those with hashes within SURE_DISTANCE; with `features` (n, d)

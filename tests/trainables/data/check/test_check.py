@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from planted import plant, png_of_size, write_clean
 
 from search_spaces.errors import InvalidInput
+from trainables.data.check import inspection
 from trainables.data.check.check import DataCheck, check_data
 from trainables.data.check.finding import Severity
 from trainables.data_config import DataConfig, SplitShares
@@ -59,6 +60,48 @@ def test_every_planted_fault_is_found_and_no_clean_file_accused(photos):
     assert found.is_refused
 
 
+# In a process of its own, as there is one fork server per process. With many images most go to child processes.
+IN_PROCESSES = """
+import os, sys
+from pathlib import Path
+import psutil
+from search_spaces.errors import ThawError
+from trainables.data.check import inspection
+from trainables.data.check import inspection
+from trainables.data.check.check import check_data
+from trainables.data_config import DataConfig
+
+def kill_children(done, total):
+    for server in psutil.Process().children() if done > 8 else ():
+        for child in server.children():
+            child.kill()
+
+inspection._HERE = 8
+data = DataConfig(root=Path(sys.argv[1]))
+there = check_data(data)
+inspection._HERE = 10**6
+here = check_data(data)
+assert there.images == here.images and there.findings == here.findings and len(here.images) > 80
+assert {label: mean.tolist() for label, mean in there.means.items()} == {
+    label: mean.tolist() for label, mean in here.means.items()
+}
+inspection._HERE = 8
+try:
+    check_data(data, on_progress=kill_children)
+except ThawError as error:
+    print(error)
+"""
+
+
+def test_processes_find_the_same_and_their_death_is_a_clear_error(photos):
+    plant(photos)
+    command = [sys.executable, "-c", IN_PROCESSES, str(photos)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[4])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "got a process that died at one of the images t" in done.stdout
+    assert "free memory" in done.stdout
+
+
 def trashnet(folder: Path) -> Path:
     archive = ASSETS / "trashnet6.tar"
     if not archive.is_file():
@@ -68,7 +111,8 @@ def trashnet(folder: Path) -> Path:
     return folder / "trashnet6"
 
 
-def test_of_real_photos_none_is_accused_of_a_fault(tmp_path):
+def test_of_real_photos_none_is_accused_of_a_fault(tmp_path, monkeypatch):
+    monkeypatch.setattr(inspection, "_HERE", 10_000)
     found = check_data(DataConfig(root=trashnet(tmp_path)))
     kinds = {kind: len([each for each in found.findings if each.kind == kind]) for kind in accused(found)}
     assert not found.is_refused
@@ -124,6 +168,7 @@ def test_a_huge_image_is_no_memory(photos):
 AS_NOBODY = """
 import grp, os, pwd, sys
 from pathlib import Path
+from trainables.data.check import inspection
 from trainables.data.check.check import check_data
 from trainables.data_config import DataConfig
 import scipy.sparse.csgraph, scipy.stats

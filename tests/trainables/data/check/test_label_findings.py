@@ -15,7 +15,7 @@ def blobs(count, chance):
 
 def images(labels):
     names = ("cat", "dog")
-    return [Inspected(ListedImage(f"{n:03}.jpg", "train", names[label]), f"{n}") for n, label in enumerate(labels)]
+    return [Inspected(ListedImage(f"{n:03}.jpg", "train", names[label]), b"%d" % n) for n, label in enumerate(labels)]
 
 
 def test_labels_that_were_exchanged_come_first():
