@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from trainables.data.check.perceptual_hash import telling_hash
+from trainables.data.check.perceptual_hash import HASHED_SIDE, telling_hash
 
 # Photos are compared at this shorter side, in pixels.
-_SIDE = 128
+_SIDE = HASHED_SIDE
 _FILTER, _MIDDLE = 9, 4
 _FLAT = 2.0
 _BRIGHTEST = 0.95
@@ -44,7 +44,7 @@ def measure_photo(image: Image.Image) -> Measures:
     gray, scale = image, _SIDE / min(image.size)
     if scale < 1:
         size = max(1, round(gray.width * scale)), max(1, round(gray.height * scale))
-        gray = gray.resize(size, Image.Resampling.BOX)
+        gray = gray.resize(size, Image.Resampling.BOX, reducing_gap=1.0)
     counts = np.array(gray.histogram(), dtype=np.float64) / (gray.width * gray.height)
     mean = float(counts @ _LEVELS)
     contrast = max(0.0, float(counts @ _LEVELS**2) - mean**2) ** 0.5

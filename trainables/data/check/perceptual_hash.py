@@ -10,7 +10,7 @@ from trainables.data.decode import decode_gray
 _SIDE, _LOW = 32, 8
 _FLAT = 2  # standard deviation of the brightness, of 255, below which an image is of one color
 
-HASHED_SIDE = 4 * _SIDE
+HASHED_SIDE = 3 * _SIDE
 """Shorter side down to which a JPEG may be decoded at a reduced scale before it is hashed, in pixels."""
 
 # Cosines of the DCT of type II, rounded to whole numbers: with them the sums are exact on every machine, and there is
@@ -48,8 +48,8 @@ def hash_of_file(data: bytes) -> int | None:
 
 def _reduced(image: Image.Image) -> npt.NDArray[np.int64]:
     gray = image if image.mode == "L" else image.convert("L")
-    # First by a whole factor, to at least three times the side: the slow filter then has few pixels to read.
-    gray = gray.reduce(max(1, min(gray.size) // (3 * _SIDE)))
+    # First by a whole factor, to no less than HASHED_SIDE: the slow filter then has few pixels to read.
+    gray = gray.reduce(max(1, min(gray.size) // HASHED_SIDE))
     # First along the rows, then along the columns: in one call the order depends on the version of Pillow.
     rows = gray.resize((_SIDE, gray.height), Image.Resampling.BICUBIC)
     return np.asarray(rows.resize((_SIDE, _SIDE), Image.Resampling.BICUBIC), dtype=np.int64)
