@@ -29,8 +29,8 @@ SKETCH = 48
 # A process starts in the time in which so many photos are inspected.
 _HERE = 128
 _CHUNK = 32
-# A mean of more looks the same.
-_MOST_OF_CLASS, _MOST_SKETCHES = 100, 2_000
+# A mean of more looks nearly the same, and each is decoded once more, in color.
+_MOST_OF_CLASS, _MOST_SKETCHES = 50, 1_000
 _CUT_OFF = ("truncated", "cut off", "broken data stream")
 
 
