@@ -144,6 +144,7 @@ ADDED: dict[str, str] = {
     "records: checkpoints/*/*/state.json frozen_digest": "a checkpoint names the weights that complete it",
     "commands: data stats*": "a data set is counted, measured and probed",
     "commands: data balance*": "the answers to imbalance are compared on one's own photos",
+    "commands: init --root": "the folder of a manifest that is measured",
     "commands: init --weights": "photos that are measured are probed with the weights of a folder",
     "printed: data stats *": "a data set is counted, measured and probed",
     "records: run.json class_counts*": "a run says how many images of each class it has",

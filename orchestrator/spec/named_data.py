@@ -60,9 +60,10 @@ def read_named_data(
     if (file := _sweep_file(place, root)) is None:
         return _photos(place, overrides, weights_dir, root, _needed(place, root))
     spec = load(file, overrides)
+    spec = spec.model_copy(update={"data": _with_weights(spec.data, weights_dir)})
     storage, configs = spec.storage, tuple(spec.corner_configs())
     cache, budget = cache_folder(storage.cache_dir), cache_budget(storage.cache_budget)
-    return NamedData(_with_weights(spec.data, weights_dir), cache, budget, configs)
+    return NamedData(spec.data, cache, budget, configs)
 
 
 def data_to_check(

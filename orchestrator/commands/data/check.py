@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from trainables.data.check.inspection import Inspected
     from trainables.data.check.near_groups import Features
     from trainables.data.lazy_images import Pixels
-    from trainables.data_config import SplitShares
     from trainables.storage.place import Place
 
 _OutOption = Annotated[
@@ -98,12 +97,7 @@ def check(
     else:
         for line in findings_lines(found.findings):
             prose(output, line)
-        _tell(found, out)
-        if config.split is not None and "split" in named.settings:
-            prose(
-                errors,
-                f"in no split: checked as a sweep divides the images with data.split: {_shares(config.split)}",
-            )
+        _tell(found, out, named)
     if kept is not None:
         _tell_fixed(found, out, kept)
     if found.is_refused:
@@ -141,18 +135,18 @@ def _check_outside(out: Path, root: "Place") -> None:
         )
 
 
-def _tell(found: "DataCheck", out: Path) -> None:
-    """Print the number of images, the verdict and the files that were written."""
+def _tell(found: "DataCheck", out: Path, named: "NamedData") -> None:
+    """Print the number of images, the verdict, the files that were written, and the division of photos in no split."""
     classes = {image.entry.label for image in found.images}
     counts = f"{len(found.images):,} images of {len(classes)} classes, {len(found.findings):,} findings"
     verdict = "a sweep would refuse this data" if found.is_refused else "a sweep would begin with this data"
     if not found.has_features:
         counts += "; without --weights: only near-duplicates that are sure, no labels to look at"
     prose(errors, f"\n{counts}\n{verdict}\nwrote {escaped(out / 'data.html')} and findings.csv")
-
-
-def _shares(split: "SplitShares") -> str:
-    return f"{{val: {split.val:g}, test: {split.test:g}, seed: {split.seed}}}"
+    if named.data.split is not None and "split" in named.settings:
+        shares = named.data.split.model_dump(include={"val", "test", "seed"})
+        text = ", ".join(f"{name}: {value}" for name, value in shares.items())
+        prose(errors, f"in no split: checked as a sweep divides the images with data.split: {{{text}}}")
 
 
 def _write_manifest(found: "DataCheck", out: Path) -> int:

@@ -70,7 +70,7 @@ def test_photos_that_are_not_split_are_divided(
     (tmp_path / "split" / "val").rename(tmp_path / "split" / ".val")
     assert "split is not split: data.split takes 15% for val of each class" in said("c", "split")
     assert load(tmp_path / "c.yaml").data.split == SplitShares(val=0.15, together="near_duplicates")
-    assert "warning: odd: folder train/ is required, got no folders" in said("d", "odd")
+    assert "warning: odd: images must lie in one folder per class" in said("d", "odd")
     assert load(tmp_path / "d.yaml").data.split is None
 
 

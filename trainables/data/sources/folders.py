@@ -107,8 +107,8 @@ def undivided_entries(root: Path, splits: Sequence[str], left_out: Counter[str])
     if not entries:
         got = f"got {own_left_out[_STRAY]} in no class folder" if own_left_out[_STRAY] else "got none"
         raise InvalidInput(
-            f"{root}: data.split divides one folder of images per class, {got}; make one folder per class, or list the "
-            "images with their classes in a manifest (data.manifest)"
+            f"{root}: images must lie in one folder per class, in train/ and val/ or in no split, {got}; make one "
+            "folder per class, or list the images with their classes in a manifest (data.manifest)"
         )
     left_out.update(own_left_out)
     return {"train": entries}

@@ -43,7 +43,7 @@ def test_counts_alone_need_no_weights(here: Path, digits: Path, capsys: pytest.C
     ("arguments", "message"),
     [
         (["nowhere"], "must be a folder of images, a manifest or a sweep file"),
-        (["photos"], "folder train/ is required"),
+        (["photos"], "photos: images must lie in one folder per class"),
         (["DIGITS", "--weights", "photos"], "--weights: photos must hold <architecture>.safetensors of a timm model"),
     ],
 )

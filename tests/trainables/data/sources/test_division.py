@@ -213,7 +213,7 @@ def test_images_in_no_class_folder_are_refused(classes: Path) -> None:
         for image in folder.iterdir():
             image.rename(classes / f"{folder.name}{image.name}")
         folder.rmdir()
-    with pytest.raises(InvalidInput, match=r"photos: data.split divides .*, got 18 in no class folder"):
+    with pytest.raises(InvalidInput, match=r"photos: images must lie in one folder per class.*, got 18 in no class folder"):
         open_dataset(classes, shares=SplitShares())
 
 
