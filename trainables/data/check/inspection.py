@@ -113,9 +113,10 @@ def inspect_all(
     if is_large:
         done = _HERE
         try:
-            for found in map_in_processes(_inspect_some, chunks(_HERE, len(entries)), cores):
-                done += len(found[0])
-                yield found
+            for images, sketches in map_in_processes(_inspect_some, chunks(_HERE, len(entries)), cores):
+                own = entries[done : done + len(images)]  # not the copies of another process, which take memory
+                done += len(images)
+                yield [image._replace(entry=entry) for image, entry in zip(images, own, strict=True)], sketches
         except BrokenProcessPool as error:
             last = min(done + IN_FLIGHT * cores * size, len(entries)) - 1
             raise ThawError(

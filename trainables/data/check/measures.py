@@ -24,7 +24,7 @@ class Measures(NamedTuple):
     hash: int | None
     """Perceptual hash; None where it says nothing, see `telling_hash`."""
 
-    light: float
+    light: int
     """Brightness of which one pixel in twenty has more, 0 to 255."""
 
     contrast: float
@@ -51,7 +51,7 @@ def measure_photo(image: Image.Image) -> Measures:
     is_blank = contrast < _FLAT
     return Measures(
         telling_hash(image),
-        float(np.searchsorted(np.cumsum(counts), _BRIGHTEST)),
+        int(np.searchsorted(np.cumsum(counts), _BRIGHTEST)),
         contrast,
         0.0 if is_blank else blur_share(np.asarray(gray, dtype=np.int16)),
     )

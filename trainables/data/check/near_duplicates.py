@@ -54,6 +54,8 @@ def groups(count: int, pairs: IndexPairs) -> list[list[int]]:
 
     Each is sorted, and they are in the order of their first image.
     """
+    if len(pairs) == 0:
+        return [[place] for place in range(count)]
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

@@ -40,11 +40,13 @@ def class_shift(
     split: str, names: Sequence[str], labels: npt.NDArray[np.int64], is_other: npt.NDArray[np.bool_]
 ) -> Iterator[Finding]:
     """Yield a finding where the shares of the classes differ beyond chance (chi-square), and by five points or more."""
-    from scipy.stats import chi2_contingency
-
     counts = np.array([np.bincount(labels[side], minlength=len(names)) for side in (~is_other, is_other)])
     train, other = counts / counts.sum(axis=1, keepdims=True)
-    if chi2_contingency(counts).pvalue > _CHANCE or np.abs(other - train).max() < _LEAST_SHARE:
+    if np.abs(other - train).max() < _LEAST_SHARE:
+        return
+    from scipy.stats import chi2_contingency  # imported in half a second
+
+    if chi2_contingency(counts).pvalue > _CHANCE:
         return
     most = int(np.abs(other - train).argmax())
     text = f"{other[most]:.1%} of {split} are {names[most]}, {train[most]:.1%} of train"
@@ -53,10 +55,12 @@ def class_shift(
 
 def size_shift(split: str, images: Sequence[Inspected], is_other: npt.NDArray[np.bool_]) -> Iterator[Finding]:
     """Yield a finding where the sides of the images are distributed otherwise (Kolmogorov-Smirnov)."""
-    from scipy.stats import ks_2samp
-
     facts = [image.facts for image in images if image.facts is not None]
     sides = np.array([(each.width * each.height) ** 0.5 for each in facts])
+    if np.ptp(sides) == 0:
+        return
+    from scipy.stats import ks_2samp
+
     result = ks_2samp(sides[~is_other], sides[is_other])
     if result.pvalue < _CHANCE and result.statistic > _LEAST_SIZE:
         middle = [float(np.median(sides[side])) for side in (is_other, ~is_other)]
