@@ -1,4 +1,4 @@
-"""Submission of a sweep to a cluster: Ray's job API runs `thaw sweep` on the head node; this process follows it.
+"""Submission to a cluster: Ray's job API runs `thaw` on the head node, to begin, resume or extend a run.
 
 The resolved sweep file is sent in the job's command. No file of the user's folder is sent, as a working directory would
 be: a user's folder named `analysis` would shadow ours on every node.
@@ -7,16 +7,22 @@ be: a user's folder named `analysis` would shadow ours on every node.
 import asyncio
 import logging
 import os
+import re
+import shlex
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import aiohttp
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from search_spaces.errors import InvalidInput, ThawError
+from search_spaces.errors import InvalidInput, ThawError, shown
+from search_spaces.shell import thaw_command
+from trainables.storage.bucket import SCHEME
+from trainables.storage.place import Place
 
 INTERRUPTED = 130
 NOT_FOUND = 127
@@ -31,9 +37,11 @@ AGENT_SECONDS = 90
 class Job:
     """Job: a sweep that a cluster runs, whether or not a process follows it."""
 
-    def __init__(self, client: JobSubmissionClient, job_id: str) -> None:
+    def __init__(self, client: JobSubmissionClient, job_id: str, resume: str) -> None:
+        """Take a submitted job; `resume` is the command that continues its run from this machine."""
         self._client = client
         self.job_id = job_id
+        self.resume = resume
 
     def follow(self, write: Callable[[str], None]) -> int:
         """Write the sweep's output until it ends; return its exit code: 0, 1, 2 or 130.
@@ -46,11 +54,17 @@ class Job:
             while not (found := self._client.get_job_info(self.job_id)).status.is_terminal():
                 time.sleep(JOB_POLL_SECONDS)
         except (RuntimeError, OSError, aiohttp.ClientError) as error:  # errors of client and network
-            raise ThawError(f"job {self.job_id} can no longer be seen, but goes on: {error}") from error
+            raise ThawError(
+                f"job {self.job_id} can no longer be seen ({error}), but continues unless the cluster's head is lost; "
+                f"then, on a new head: {self.resume}"
+            ) from error
         if found.status is JobStatus.STOPPED:
             return INTERRUPTED
         if found.driver_exit_code is None:
-            raise ThawError(f"job {self.job_id} must run to its end, got {found.status.value}: {found.message}")
+            raise ThawError(
+                f"job {self.job_id} must run to its end, got {found.status.value}: {found.message}; "
+                f"continue its run with: {self.resume}"
+            )
         if found.driver_exit_code == NOT_FOUND:
             raise ThawError(
                 "the head node must find the command `thaw`, but it is not on the PATH that Ray was started with; "
@@ -59,7 +73,7 @@ class Job:
         if found.driver_exit_code not in (0, 1, 2, INTERRUPTED):
             raise ThawError(
                 f"job {self.job_id} must run to its end, but its process ended with {found.driver_exit_code}, as by a "
-                "signal; go on with `thaw resume` on a node of the cluster"
+                f"signal; continue its run with: {self.resume}"
             )
         return int(found.driver_exit_code)
 
@@ -84,28 +98,48 @@ class Job:
             write(text)
 
 
-def submit_job(name: str, sweep_file: str, address: str) -> Job:
-    """Submit a sweep to the cluster whose dashboard is at `address`, e.g. http://head:8265.
+def sweep_command(sweep_file: str) -> str:
+    """Return the head's command for a new sweep; `sweep_file` is the text of the file."""
+    return f"thaw sweep /dev/stdin --address auto <<'THE-END'\n{sweep_file}THE-END"
 
-    Its paths are those of the cluster's nodes. Raises InvalidInput where nothing answers there.
+
+def resume_command(run: Place) -> str:
+    """Return the head's command that resumes a run."""
+    return _head_command("resume", run)
+
+
+def extend_command(run: Place, trials: int, changes: Sequence[str]) -> str:
+    """Return the head's command that extends a run by `trials`, with changes `KEY=VALUE` of its sweep file."""
+    return _head_command("extend", run, f"--trials={trials}", *(f"--set={change}" for change in changes))
+
+
+def _head_command(verb: str, run: Place, *options: str) -> str:
+    if not str(run).startswith(("/", SCHEME)):
+        raise InvalidInput(
+            f"a run on a cluster must be its full path there, or s3://bucket/prefix, got {shown(str(run))}; "
+            f"where the nodes have the folders of this machine, that is {Path.cwd() / str(run)}"
+        )
+    # Ray hands the command to `sh`, which does not know the form in which messages quote control characters.
+    return shlex.join(("thaw", verb, str(run), *options, "--address=auto"))
+
+
+def submit_job(run: Place, command: str, address: str) -> Job:
+    """Submit the command that drives `run` to the cluster whose dashboard is at `address`, e.g. http://head:8265.
+
+    All paths are those of the cluster's nodes. Raises InvalidInput where nothing answers there.
     """
     if not address.startswith(("http://", "https://")):
         raise InvalidInput(
             f"--address: must be the address of the cluster's dashboard, got {address}; write http://HOST:8265, "
             "or, on a node of the cluster: thaw sweep SWEEP.yaml --address auto"
         )
-    command = f"thaw sweep /dev/stdin --address auto <<'THE-END'\n{sweep_file}THE-END"
-    if len(command.encode()) > LONGEST_COMMAND:
-        raise InvalidInput(
-            f"a sweep must be short to be submitted, at most {LONGEST_COMMAND:,} bytes, got {len(command.encode()):,}; "
-            "copy its file to the cluster, and there: thaw sweep SWEEP.yaml --address auto"
-        )
+    _check_sendable(command)
     for handler in logging.getLogger("ray").handlers:
         handler.setLevel(logging.WARNING)  # the client logs its web sockets
     with _without_ray_address():
         try:
             client = JobSubmissionClient(address)
-            job_id = _submit(client, command, f"{name}-{uuid.uuid4().hex[:8]}")
+            job_id = _submit(client, command, f"{_id_of(run)}-{uuid.uuid4().hex[:8]}")
         except AuthenticationError as error:
             raise InvalidInput(
                 f"--address: the cluster at {address} asks for its token, and got none or another; "
@@ -116,7 +150,26 @@ def submit_job(name: str, sweep_file: str, address: str) -> Job:
                 f"--address: a Ray cluster's dashboard must answer at {address}, got: {str(error).rstrip('.')}. "
                 "Is its port open to this machine?"
             ) from error
-    return Job(client, job_id)
+    return Job(client, job_id, thaw_command("submit", "--resume", run, "--address", address))
+
+
+def _check_sendable(command: str) -> None:
+    try:
+        size = len(command.encode())
+    except UnicodeEncodeError:
+        raise InvalidInput(
+            f"a command must be UTF-8 to be submitted, got {shown(command)}; type it on a node of the cluster"
+        ) from None
+    if size > LONGEST_COMMAND:
+        raise InvalidInput(
+            f"a command must be short to be submitted, at most {LONGEST_COMMAND:,} bytes, got {size:,}; "
+            "copy its sweep file to the cluster, and type it there, with --address auto"
+        )
+
+
+def _id_of(run: Place) -> str:
+    """Return the run's name as a part of a job's id, which stands in addresses and names of files."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", run.name)[:64] or "run"
 
 
 def _submit(client: JobSubmissionClient, command: str, job_id: str) -> str:

@@ -10,9 +10,8 @@ import typer
 COMMANDS = {
     **dict.fromkeys(("demo", "init", "schema", "doctor"), "setup"),
     "data": "data.group",
-    **dict.fromkeys(
-        ("space", "plan", "sweep", "submit", "resume", "extend", "confirm", "status", "logs", "stop"), "sweeps"
-    ),
+    **dict.fromkeys(("space", "plan", "sweep", "resume", "extend", "confirm", "status", "logs", "stop"), "sweeps"),
+    "submit": "submit",
     **dict.fromkeys(("trial", "explain", "import-config"), "trials"),
     **dict.fromkeys(("leaderboard", "compare"), "leaderboard"),
     **dict.fromkeys(("evaluate", "retrain", "export"), "results"),

@@ -1,4 +1,4 @@
-"""Commands for sweeps: space, plan, sweep, submit, resume, extend, confirm, status, logs, stop."""
+"""Commands for sweeps: space, plan, sweep, resume, extend, confirm, status, logs, stop."""
 
 import codecs
 import time
@@ -24,8 +24,8 @@ from orchestrator.commands.options import (
     warn_of,
 )
 from search_spaces.errors import InvalidInput
-from search_spaces.shell import shell_command, thaw_command
-from search_spaces.terminal_text import without_colors, without_controls
+from search_spaces.shell import thaw_command
+from search_spaces.terminal_text import without_controls
 from search_spaces.user_files import RUN_FILE
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ FOLLOW_SECONDS = 1.0
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the app."""
-    for command in (space, plan, sweep, submit, resume, extend, confirm, status, logs, stop):
+    for command in (space, plan, sweep, resume, extend, confirm, status, logs, stop):
         app.command(rich_help_panel="Sweep")(command)
 
 
@@ -119,39 +119,6 @@ def sweep(
         counts = arrays.dataset.counts_text
         tell.say(f"{spec.name}: {len(arrays.classes)} classes, {counts} images; run {escaped(spec.run_root)}")
         tell.follow(spec, spec.run_root, lambda observers: run_sweep(spec, arrays, observers, address))
-
-
-def submit(
-    file: SweepArgument,
-    address: Annotated[
-        str, typer.Option(metavar="URL", help="The dashboard of the cluster's head node, e.g. http://head:8265.")
-    ],
-    set_: SetOption = None,
-    name: Annotated[str | None, typer.Option(help="Name of the run; by default that of the sweep file.")] = None,
-) -> None:
-    """Submit a sweep to a cluster, and follow it; its paths are the cluster's. After Ctrl-C it continues there."""
-    from orchestrator.spec.loading import load
-
-    spec = load(file, set_ or [], name)
-
-    from orchestrator.cluster.submission import submit_job  # takes a second
-
-    job = submit_job(spec.name, spec.to_yaml(), address)
-    at = (job.job_id, "--address", address)
-    stop_it = escaped(shell_command("ray", "job", "stop", *at))
-    follow_it = escaped(shell_command("ray", "job", "logs", "--follow", *at))
-    prose(
-        errors,
-        f"{spec.name}: job {job.job_id} at {escaped(address)}; run {escaped(spec.run_root)}\n"
-        f"follow it again: {follow_it}\nend it:          {stop_it}\n",
-    )
-    try:
-        code = job.follow(lambda text: typer.echo(without_colors(text), nl=False))
-    except KeyboardInterrupt:
-        prose(errors, f"\nno longer following; the sweep goes on. End it with: {stop_it}")
-        raise typer.Exit(130) from None
-    if code:
-        raise typer.Exit(code)
 
 
 def resume(

@@ -120,6 +120,11 @@ def test_a_sweep_is_handed_over_followed_and_refused(
     assert again.returncode == 2
     assert "error: run folder must be new" in again.stdout
 
+    extended = thaw("submit", "--extend", run.root, "--trials", 1, "--address", cluster.dashboard, cwd=tmp_path)
+    assert extended.returncode == 0, extended.stdout + extended.stderr
+    assert "search.trials: 2 -> 3" in extended.stdout
+    assert [trial.status for trial in Ledger(run).trials()] == [Status.COMPLETED] * 3
+
 
 @pytest.mark.timeout(900)
 def test_whoever_follows_may_go(
@@ -137,6 +142,16 @@ def test_whoever_follows_may_go(
     stopped = subprocess.run([RAY, *stop.split()], env={**os.environ, **cluster.environment}, capture_output=True)
     assert stopped.returncode == 0, stopped.stderr
     assert {trial.status.unfinished for trial in Ledger(run).trials()} == {True}
+
+    epochs = len(Ledger(run).trials()[0].reports)
+    resuming = start_thaw("submit", "--resume", run.root, "--address", cluster.dashboard, cwd=tmp_path)
+    wait_for_an_epoch(run, resuming, epochs + 1)
+    assert thaw("stop", run.root, cwd=tmp_path).returncode == 0
+    out, err = resuming.communicate(timeout=60)
+    assert resuming.returncode == 130, out + err
+    assert f"continue it with: thaw submit --resume {run.root} --address {cluster.dashboard}" in err
+    done = [report.epoch for report in Ledger(run).trials()[0].reports]
+    assert done == list(range(1, len(done) + 1))
 
 
 class Forgetful(threading.Thread):
@@ -190,7 +205,7 @@ from ray.job_submission import JobSubmissionClient
 submission.SILENT_SECONDS = 1
 client = JobSubmissionClient("http://127.0.0.1:{router.listener.getsockname()[1]}")
 job_id = client.submit_job(entrypoint="echo begun; sleep 8; echo more; exit 1")
-print("ended", submission.Job(client, job_id).follow(lambda text: print(text, end="", flush=True)))
+print("ended", submission.Job(client, job_id, "").follow(lambda text: print(text, end="", flush=True)))
 """
     with subprocess.Popen(
         [sys.executable, "-c", code], env={**os.environ, **cluster.environment}, stdout=subprocess.PIPE, text=True
@@ -265,9 +280,9 @@ def test_such_a_node_is_named_before_anything_is_trained(
     assert bad.endswith("install the same thaw wheel, with its [train] extra, on every node")
 
 
-def wait_for_an_epoch(run: RunFolder, process: subprocess.Popen[str]) -> None:
+def wait_for_an_epoch(run: RunFolder, process: subprocess.Popen[str], epoch: int = 1) -> None:
     deadline = time.monotonic() + 300
-    while not (run.trials.is_dir() and any(trial.reports for trial in Ledger(run).trials())):
+    while not (run.trials.is_dir() and any(len(trial.reports) >= epoch for trial in Ledger(run).trials())):
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.2)

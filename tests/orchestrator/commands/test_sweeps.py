@@ -105,8 +105,3 @@ def test_a_driver_that_does_not_stop_is_a_failure(
 def test_a_folder_that_is_no_run_is_refused(command: str, tmp_path: Path, capsys: Capture) -> None:
     assert run([command, str(tmp_path / "none")]) == 2
     assert "a run must be an existing folder" in said(capsys)
-
-
-def test_a_sweep_is_handed_over_to_a_dashboard_alone(small: Callable[..., Path], capsys: Capture) -> None:
-    assert run(["submit", str(small()), "--address", "head:6379"]) == 2
-    assert "must be the address of the cluster's dashboard, got head:6379" in said(capsys)
