@@ -16,7 +16,6 @@ from search_spaces.shell import thaw_command
 from search_spaces.space import SearchSpace
 from search_spaces.validation import parse
 from trainables.config import TrialConfig
-from trainables.storage.bucket import BucketPath
 from trainables.task_catalog import unread_settings
 
 # Settings of a trial that decide its batches, beside its data; and those that a configuration must have.
@@ -167,12 +166,6 @@ def _check(spec: SweepSpec, source: str) -> None:
     except InvalidInput as error:
         raise InvalidInput(f"{source}: {error}") from None
     workers = spec.resources.workers
-    if workers > 1 and isinstance(spec.storage.root, BucketPath):
-        raise InvalidInput(
-            f"{source}: storage.root must be a folder that every node sees where a trial has several workers, got "
-            f"{spec.storage.root} with resources.workers: {workers}: a worker on another node could not go on from a "
-            "checkpoint; use such a folder, or workers: 1"
-        )
     for point in [*space.corners(TIED), *spec.first_points()]:
         batch_size = spec.trial_config(point, source).batch_size
         if workers > 1 and batch_size < 2 * workers:

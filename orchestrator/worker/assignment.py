@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from analysis.run_folder import FIRST_GENERATION, Generation, RunFolder
 from orchestrator.spec.sections import Resources
 from trainables.result import Failure, TrialResult
+from trainables.storage.bucket import BucketPath
 from trainables.storage.folders import TrialFolders
 from trainables.storage.place import Place
 from trainables.task_catalog import METRICS_VERSION
@@ -52,10 +53,21 @@ class Assignment(BaseModel):
     sources: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of the files of weights and of the teachers with which the run began, by path."""
 
+    rank: int = 0
+    """Worker of the trial that the assignment is for."""
+
     @property
     def run_folder(self) -> RunFolder:
-        """Run, as this node sees it."""
-        return RunFolder(self.run, self.cache, generations=self.generations)
+        """Run, as this worker sees it: of a run in a bucket each worker has copies of its own, also on one node."""
+        cache = self.cache / "ranks" / f"{self.rank}" if self.rank else self.cache
+        return RunFolder(self.run, cache, generations=self.generations)
+
+    @property
+    def log(self) -> Place:
+        """Log that the worker writes: one for all in a folder; in a bucket, where none can append, one for each."""
+        run, trial_id = self.run_folder, self.trial.trial_id
+        has_own = self.rank > 0 and isinstance(self.run, BucketPath)
+        return run.log(f"{trial_id}.rank-{self.rank}" if has_own else trial_id)
 
     @property
     def folders(self) -> TrialFolders:

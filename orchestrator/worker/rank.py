@@ -84,21 +84,21 @@ class Rank:
         try:
             self._start_log(path)
         except Exception as error:
-            return _ended(error)
+            return ended(error)
         return None
 
-    def begin(self, assignment: Assignment, rank: int) -> tuple[EpochReport, ...] | RankEnd:
+    def begin(self, assignment: Assignment) -> tuple[EpochReport, ...] | RankEnd:
         """Take up a trial; return the epochs that its last checkpoint has, or the end of the trial."""
-        run = assignment.run_folder
-        path = run.here(run.log(assignment.trial.trial_id))
+        path = assignment.run_folder.here(assignment.log)
         try:
             if self._epochs is not None or self._path != path:
                 self._start_log(path)
             if assignment.resources.needs_worker_group:
-                log.info("rank %d of %d on %s", rank, assignment.resources.workers, socket.gethostname())
+                workers = assignment.resources.workers
+                log.info("rank %d of %d on %s", assignment.rank, workers, socket.gethostname())
             reports, self._epochs = self._begin(assignment)
         except Exception as error:
-            return _ended(error)
+            return ended(error)
         return reports
 
     def advance(self, dump_after: float | None) -> EpochReport | RankEnd | None:
@@ -109,7 +109,7 @@ class Rank:
         try:
             return next(self._epochs, None)
         except Exception as error:
-            return _ended(error)
+            return ended(error)
         finally:
             faulthandler.cancel_dump_traceback_later()
 
@@ -153,7 +153,8 @@ def _loopback_interface() -> str | None:
     return next((name for name, found in addresses if any(each.address == _LOOPBACK for each in found)), None)
 
 
-def _ended(error: Exception) -> RankEnd:
+def ended(error: Exception) -> RankEnd:
+    """Return the answer of a rank that has raised `error`, within its handler, and log the error."""
     end = end_of(error)
     assert end.failure is not None
     peer_lost = is_peer_lost(error)

@@ -81,6 +81,10 @@ class WorkerGroup:
         if not self._ranks:
             self._start()
         done = self._ask("begin", [(assignment, rank) for rank in range(len(self._ranks))], START_TIMEOUT)
+        epochs = [len(reports) for reports in done]
+        if len(set(epochs)) > 1:  # a worker that was cut off has written one between two readings
+            self.dismiss()
+            raise WorkerLost(f"all ranks must go on from one checkpoint, got checkpoints after the epochs {epochs}")
         return done[0], self._epochs(assignment.resources.epoch_timeout, len(done[0]))
 
     def dismiss(self) -> None:

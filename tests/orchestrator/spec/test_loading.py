@@ -141,10 +141,6 @@ def test_points_stand_in_the_file_or_in_one_of_their_own(small: Small, tmp_path:
             "batch_size must give every worker two images, got 32 with resources.workers: 17; set a batch_size of at "
             "least 34, or fewer workers",
         ),
-        (
-            {"resources": {"workers": 2}, "storage": {"root": "s3://bucket/runs"}},
-            "storage.root must be a folder that every node sees where a trial has several workers, got s3://bucket/runs",
-        ),
         ({"resources": {"concurrent": 0}}, "resources.concurrent: must be at least 1, or auto, got 0"),
         ({"resources": {"cpus_per_worker": 0}}, "resources.cpus_per_worker: must be above 0, got 0"),
         ({"resources": {"epoch_timeout": 0}}, "resources.epoch_timeout: must be above 0, or none, got 0"),
@@ -329,9 +325,9 @@ def test_a_batch_gives_every_worker_two_images(small: Small) -> None:
     )
 
 
-def test_several_workers_need_a_folder_that_all_of_them_see(small: Small) -> None:
-    message = refused(small(resources={"workers": 2}, storage={"root": "s3://bucket/runs"}))
-    assert "storage.root must be a folder that every node sees" in message
+def test_several_workers_may_have_their_run_in_a_bucket(small: Small) -> None:
+    spec = load(small(resources={"workers": 2}, storage={"root": "s3://bucket/runs"}))
+    assert (spec.resources.workers, str(spec.storage.root)) == (2, "s3://bucket/runs")
 
 
 @pytest.mark.parametrize(
