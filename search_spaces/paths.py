@@ -83,8 +83,8 @@ def as_path(text: str | Path) -> Path:
 def _under(base: Path, value: str) -> Path:
     if "://" in value:
         raise ValueError(
-            f"must be a path of this machine, got {shown(value)}; only photos and runs may "
-            "lie in a bucket: data.root, data.manifest, storage.root"
+            f"must be a path of this machine, got {shown(value)}; only photos, runs and "
+            "weights_dir may lie in a bucket: data.root, data.manifest, data.weights_dir, storage.root"
         )
     try:
         path = as_path(base / Path(value).expanduser())

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from search_spaces.none_and_auto import OrNone
-from search_spaces.paths import PathFromFile
 from search_spaces.validation import Frozen
 from trainables.storage.place import Place
 
@@ -102,8 +101,9 @@ class DataConfig(Frozen):
     """Findings with which a sweep may begin. duplicates: the same bytes in two splits or under two labels; leaderboard,
     report and model card name them."""
 
-    weights_dir: PathFromFile | None = None
-    """Folder of `<architecture>.safetensors` in timm's key layout, read in place of timm's hub."""
+    weights_dir: Place | None = None
+    """Folder of `<architecture>.safetensors` in timm's key layout, read in place of timm's hub. `s3://bucket/prefix`:
+    those that are needed are fetched once per node into `storage.cache_dir`."""
 
     @model_validator(mode="before")
     @classmethod

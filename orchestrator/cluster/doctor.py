@@ -84,10 +84,10 @@ def examine_data(data: DataConfig, configs: Iterable[TrialConfig], cache: Path |
     except (InvalidInput, StorageFailed) as error:
         checks.append(Check("data", str(manifest or root), ok=False, remedy=str(error)))
     paths = {path: config for config in configs if (path := weights_path(config)) is not None}
-    for path in sorted(paths):
+    for path in sorted(paths, key=str):
         try:
             checks += [Check("weights", str(file), ok=True) for file in [*weights_files(paths[path])]]
-        except InvalidInput as error:
+        except (InvalidInput, StorageFailed) as error:
             checks.append(Check("weights", str(path), ok=False, remedy=str(error)))
     return checks
 

@@ -88,7 +88,7 @@ def decoding_bar(*, quiet: bool = False) -> Iterator[Callable[[int, int], None]]
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=errors, transient=True, disable=quiet or not errors.is_terminal)
-    task, begun = bar.add_task("decoding images", total=None), time.monotonic()
+    task, begun = bar.add_task("fetching and decoding", total=None), time.monotonic()
 
     def show(done: int, total: int) -> None:
         if time.monotonic() - begun > _PATIENCE:

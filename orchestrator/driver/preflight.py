@@ -1,8 +1,7 @@
 """Preflight: checks before the first trial of data, weights, architectures and stages."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from analysis import heartbeat
 from analysis.heartbeat import Heartbeat
@@ -24,7 +23,7 @@ from trainables.loop.teacher import foreign_teacher_remark, open_teacher, teache
 from trainables.model.batch_norm import check_batch_norm
 from trainables.model.freeze_plan import freeze_plan
 from trainables.model.stages import stage_table
-from trainables.model.weights import weights_path
+from trainables.model.weights import weights_file, weights_path
 from trainables.storage.bucket import BucketPath
 from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place, check_writable
@@ -58,12 +57,13 @@ def check_inputs(
     cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
     check_trackers(spec.tracking)
     check_folder("storage.cache_dir", cache)
-    _check_reachable(spec.data.root)
+    _check_reachable(spec.data)
     arrays = load_arrays(spec.data, cache, splits, on_progress, budget)
     if is_new:
         _check_duplicates(spec.data, arrays)
     decode_rest(arrays, on_progress)
-    by_model: dict[tuple[str, Path | None, str, str], list[TrialConfig]] = {}
+    _fetch_weights(spec.corner_configs(), on_progress)
+    by_model: dict[tuple[str, Place | None, str, str], list[TrialConfig]] = {}
     for config in spec.corner_configs():
         model = (config.architecture, weights_path(config), config.weights, config.weights_layout)
         by_model.setdefault(model, []).append(config)
@@ -86,13 +86,23 @@ def _check_duplicates(data: DataConfig, arrays: Arrays) -> None:
     )
 
 
-def _check_reachable(photos: Place) -> None:
-    """Raise InvalidInput where the photos lie in a bucket that cannot be used: nothing has been done yet."""
-    try:
-        if isinstance(photos, BucketPath):
-            photos.exists()
-    except StorageFailed as error:
-        raise InvalidInput(f"data.root: {error}") from error
+def _check_reachable(data: DataConfig) -> None:
+    """Raise InvalidInput where photos or weights lie in a bucket that cannot be used: nothing has been done yet."""
+    for key in ("root", "manifest", "weights_dir"):
+        try:
+            if isinstance(place := getattr(data, key), BucketPath):
+                place.exists()
+        except StorageFailed as error:
+            raise InvalidInput(f"data.{key}: {error}") from error
+
+
+def _fetch_weights(configs: Iterable[TrialConfig], on_progress: Progress | None) -> None:
+    """Fetch the weights that lie in a bucket, before the first model is built; raises InvalidInput without a file."""
+    places = {path for config in configs if isinstance(path := weights_path(config), BucketPath)}
+    for done, place in enumerate(sorted(places, key=str), start=1):
+        weights_file(place)
+        if on_progress is not None:
+            on_progress(done, len(places))
 
 
 def _teacher_remarks(spec: SweepSpec, arrays: Arrays) -> list[str]:

@@ -16,6 +16,8 @@ from search_spaces.shell import thaw_command
 from search_spaces.space import SearchSpace
 from search_spaces.validation import parse
 from trainables.config import TrialConfig
+from trainables.data.sources.bucket_file import use_cache
+from trainables.storage.folders import cache_folder
 from trainables.task_catalog import unread_settings
 
 # Settings of a trial that decide its batches, beside its data; and those that a configuration must have.
@@ -56,6 +58,7 @@ def resolve(raw: dict[str, Any], base: Path, source: str) -> SweepSpec:
     # Without a section its default would not be validated, and `runs` would not be a folder of the base.
     spec = parse(SweepSpec, {**raw, "storage": raw.get("storage", {})}, source, base=base)
     _check(spec, source)
+    use_cache(spec.data, cache_folder(spec.storage.cache_dir))
     return spec
 
 

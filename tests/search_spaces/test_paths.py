@@ -55,7 +55,7 @@ def test_a_record_has_no_base() -> None:
     [
         (
             {"folder": "s3://b/a"},
-            r"^test: folder: must be a path of this machine, got 's3://b/a'; only photos and runs may lie",
+            r"^test: folder: must be a path of this machine, got 's3://b/a'; only photos, runs and weights_dir may lie",
         ),
         ({"files": ["a", "s3://b"]}, r"^test: files\.1: must be a path of this machine"),
         ({"folder": "~no-such-user/a"}, r"^test: folder: must be a path, got '~no-such-user/a': .*; write it out$"),

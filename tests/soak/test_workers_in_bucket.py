@@ -1,18 +1,23 @@
-"""A trial of two workers whose run lies in a bucket, and whose driver is killed."""
+"""A trial of two workers whose run lies in a bucket, and whose driver is killed; photos and weights of a bucket."""
 
+import shutil
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
+from safetensors.torch import save_file
 
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from analysis.run_store import RunStore
+from trainables.model.build import bare_model
 from trainables.status import Status
+from trainables.storage.bucket import BucketPath
 from trainables.storage.place import as_place
 
 pytestmark = [pytest.mark.soak, pytest.mark.seconds(60)]
@@ -63,3 +68,54 @@ def test_two_workers_in_a_bucket_are_killed_and_resumed(
     assert store.has(store.newest(partial(RunFolder.best, trial_id="0000")))
     left = [path for path in other.rglob("*") if path.suffix in (".safetensors", ".tar")]
     assert left == [], "what a bucket keeps is not left on a node"
+
+
+@pytest.mark.timeout(900)
+def test_photos_manifest_and_weights_of_a_bucket_are_fetched_once_and_give_the_same_trials(
+    bucket: str,
+    s3_log: Path,
+    write_sweep: Callable[..., Path],
+    thaw: Callable[..., subprocess.CompletedProcess[str]],
+    digits: Path,
+    tmp_path: Path,
+) -> None:
+    photos, weights, manifest = tmp_path / "photos", tmp_path / "weights", tmp_path / "all.csv"
+    rows = ["path,label,split"]
+    for folder in sorted(path for path in digits.glob("*/*") if path.parent.name != "test"):
+        inner = folder.relative_to(digits)
+        (photos / inner).mkdir(parents=True)
+        for file in sorted(folder.iterdir())[:10]:
+            shutil.copy(file, photos / inner)
+            rows.append(f"{inner / file.name},{folder.name},{folder.parent.name}")
+    manifest.write_text("\n".join(rows))
+    weights.mkdir()
+    save_file(bare_model("test_efficientnet", 7, seed=3).state_dict(), weights / "test_efficientnet.safetensors")
+    place = as_place(bucket)
+    assert isinstance(place, BucketPath)
+    sent = [path for path in tmp_path.rglob("*") if path.is_file()]
+    for path in sent:
+        (place / path.relative_to(tmp_path).as_posix()).write_bytes(path.read_bytes())
+
+    common = {
+        "trial": {"architecture": "test_efficientnet", "strategy": "full", "epochs": 1, "weights": "pretrained"},
+        "search": {"trials": 2, "seed": 1, "probe": False},
+    }
+    size = {"image_size": 32, "resize_mode": "squash"}
+    runs = []
+    for name, base in (("here", str(tmp_path)), ("there", bucket)):
+        data = {"root": f"{base}/photos", "weights_dir": f"{base}/weights", "manifest": f"{base}/all.csv", **size}
+        cache = str(tmp_path / f"cache {name}")
+        ended = thaw("sweep", write_sweep(tmp_path, name=name, data=data, **common), cwd=tmp_path, THAW_CACHE_DIR=cache)
+        assert ended.returncode == 0, ended.stderr
+        runs.append(Ledger(RunFolder(tmp_path / "runs" / name)))
+    ours, theirs = (ledger.read_run() for ledger in runs)
+    assert ours.fingerprint == theirs.fingerprint
+    assert [*ours.sources.values()] == [*theirs.sources.values()]
+    assert [*theirs.sources] == [f"{bucket}/weights/test_efficientnet.safetensors"]
+    for mine, yours in zip(runs[0].trials(), runs[1].trials(), strict=True):
+        assert mine.status is yours.status is Status.COMPLETED
+        assert [report.metrics for report in mine.reports] == [report.metrics for report in yours.reports]
+    gets = Counter(line for line in s3_log.read_text().splitlines() if line.startswith("GET "))
+    for path in sent:
+        key = path.relative_to(tmp_path).as_posix()
+        assert gets[f"GET /{place.bucket}/{key}"] == 1, key

@@ -18,6 +18,7 @@ from search_spaces.errors import InvalidInput
 from search_spaces.permissions import missing_permission
 from search_spaces.user_files import IMAGE, read_user_file
 from trainables.data.node_cache import Progress
+from trainables.data.sources.bucket_file import use_cache
 from trainables.data.sources.class_names import alike_names, check_names, rename_remedy
 from trainables.data.sources.folders import folder_entries, names_splits, undivided_entries
 from trainables.data.sources.formats import Wanted, read_images, recognized_splits
@@ -223,6 +224,7 @@ def open_configured(data: DataConfig, cache: Path, on_progress: Progress | None 
 
     What lies in a bucket, or within other files, is copied below `cache`, once per node; see `read_images`.
     """
+    use_cache(data, cache)
     dataset = open_dataset(
         *(data.root, data.manifest, data.splits, data.split, data.folds),
         format=data.format,

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -21,17 +20,20 @@ from trainables.loop.feature_training import head_features
 from trainables.model.build import build_model
 from trainables.model.freeze import set_trainable
 from trainables.model.stages import classifier_parameters
+from trainables.storage.bucket import BucketPath
+from trainables.storage.place import Place
 
 # Their features tell near-duplicates apart best of those measured, in `docs/data.md`.
 _PREFERRED = ("mobilenetv2_100", "tf_efficientnet_lite0")
 
 
-def probe_architecture(weights_dir: Path) -> str:
+def probe_architecture(weights_dir: Place) -> str:
     """Return the architecture whose features are used: a preferred one, else that of the smallest weights in a folder.
 
     Raises InvalidInput where it has none that timm knows.
     """
-    files = sorted(weights_dir.glob("*.safetensors"), key=lambda file: (file.stat().st_size, file.name))
+    files: list[Place] = [*weights_dir.glob("*.safetensors")]
+    files.sort(key=lambda file: (_size(file), file.name))
     known = [file.stem for file in files if timm.is_model(file.stem)]
     if not known:
         raise InvalidInput(
@@ -39,6 +41,10 @@ def probe_architecture(weights_dir: Path) -> str:
             f"{', '.join(file.name for file in files) or 'none'}; name another folder"
         )
     return next((name for name in _PREFERRED if name in known), known[0])
+
+
+def _size(file: Place) -> int:
+    return file.found().size if isinstance(file, BucketPath) else file.stat().st_size
 
 
 def photo_features(

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import timm
 from huggingface_hub import constants, try_to_load_from_cache
@@ -12,6 +11,7 @@ from search_spaces.errors import InvalidInput
 from trainables.config import TrialConfig
 from trainables.model.build import check_architecture, check_image_size
 from trainables.model.weights import weights_path
+from trainables.storage.place import Place
 
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
@@ -23,7 +23,7 @@ class WeightsAtHand:
     architectures: tuple[str, ...]
     """Names of timm models, in the order in which they were asked for or are listed."""
 
-    weights_dir: Path | None
+    weights_dir: Place | None
     """Folder of their files, as in `data.weights_dir`; None for timm's hub cache."""
 
     other_size: tuple[str, ...] = ()
@@ -31,7 +31,7 @@ class WeightsAtHand:
 
 
 def find_weights(
-    image_size: int, weights_dir: Path | None = None, architectures: Iterable[str] | None = None
+    image_size: int, weights_dir: Place | None = None, architectures: Iterable[str] | None = None
 ) -> WeightsAtHand:
     """Find the weights of `architectures`, None: of all that `weights_dir` holds.
 
@@ -66,7 +66,7 @@ def without_hub() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = configured
 
 
-def _in_folder(folder: Path) -> list[str]:
+def _in_folder(folder: Place) -> list[str]:
     if not folder.is_dir():
         raise InvalidInput(f"--weights: must be a folder of <architecture>.safetensors, got {folder}; check the path")
     names = sorted(file.stem for file in folder.glob("*.safetensors"))

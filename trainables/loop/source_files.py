@@ -7,8 +7,10 @@ from pathlib import Path
 
 from search_spaces.errors import InvalidInput
 from trainables.config import TrialConfig
+from trainables.data.sources.bucket_file import local_file
 from trainables.loop.teacher import teacher_file
 from trainables.model.weights import weights_files
+from trainables.storage.place import Place
 
 
 def source_digests(configs: Iterable[TrialConfig]) -> dict[str, str]:
@@ -16,8 +18,8 @@ def source_digests(configs: Iterable[TrialConfig]) -> dict[str, str]:
 
     Weights of timm's hub are not among them. Raises InvalidInput for a file that is missing.
     """
-    files = {file for config in configs for file in _source_files(config)}
-    return {str(file): _digest_of(file) for file in sorted(files)}
+    files = {str(file): file for config in configs for file in _source_files(config)}
+    return {name: _digest_of(file) for name, file in sorted(files.items())}
 
 
 def check_sources(configs: Iterable[TrialConfig], known: Mapping[str, str]) -> None:
@@ -38,17 +40,18 @@ def weights_digests(config: TrialConfig) -> tuple[str, ...]:
     return tuple(map(_digest_of, weights_files(config)))
 
 
-def _source_files(config: TrialConfig) -> Iterator[Path]:
+def _source_files(config: TrialConfig) -> Iterator[Place]:
     yield from weights_files(config)
     teacher = teacher_file(config)
     if teacher is not None:
         yield teacher
 
 
-def _digest_of(file: Path) -> str:
+def _digest_of(file: Place) -> str:
     try:
-        stat = file.stat()
-        return _digest(file, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        local = local_file(file)
+        stat = local.stat()
+        return _digest(local, stat.st_size, stat.st_mtime_ns, stat.st_ino)
     except OSError as error:
         raise InvalidInput(
             f"{file}: weights and teachers must be readable files, got: {error.strerror or error}; correct the path"

@@ -14,6 +14,7 @@ from trainables.checkpoint_state import CheckpointState
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, load_arrays
 from trainables.data.node_cache import NodeCache
+from trainables.data.sources.bucket_file import use_cache
 from trainables.data_config import DataConfig
 from trainables.loop.folds.fold_heads import AnyLearner, open_trial_learner
 from trainables.loop.folds.fold_measure import by_fold, judged_parts, mean_metrics, measure_parts
@@ -59,6 +60,7 @@ def train(
     TrialFailed when a loss is not finite,
     OutOfMemory when not even one image at a time fits, StorageFailed when a checkpoint cannot be written.
     """
+    use_cache(config.data, folders.cache)
     check_sources([config], sources)
     arrays = open_images(config.data, folders.cache, budget=folders.cache_budget)
     _check_images(config, arrays, fingerprint)

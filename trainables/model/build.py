@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import timm
@@ -22,6 +21,7 @@ from trainables.model.weights import (
     weights_file,
     weights_path,
 )
+from trainables.storage.place import Place
 
 
 def check_architecture(architecture: str) -> None:
@@ -123,7 +123,7 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
 
 
-def _left_out(file: Path) -> dict[str, Tensor]:
+def _left_out(file: Place) -> dict[str, Tensor]:
     """Return the frozen tensors that a checkpoint of Thaw leaves out, from the weights of its trial; none for others.
 
     Raises InvalidInput where these weights are gone or have changed.

@@ -1,15 +1,15 @@
 """Values of weights with which no epoch could be finished: found before anything is trained."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from search_spaces.errors import InvalidInput, shown
+from trainables.storage.place import Place
 
 
-def check_values(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path) -> None:
+def check_values(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Place) -> None:
     """Raise InvalidInput, naming the key, for weights that are no finite real numbers.
 
     `own` is the state dict of the model that they are for: where it holds whole numbers, such as counters of batches,

@@ -20,6 +20,7 @@ from search_spaces.permissions import check_readable
 from search_spaces.user_files import WEIGHTS, open_user_file
 from trainables.checkpoint_state import CheckpointState, check_one_model, partial_state
 from trainables.config import TrialConfig, WeightsLayout
+from trainables.data.sources.bucket_file import local_file
 from trainables.model.content_kinds import mistaken_content
 from trainables.model.freeze import frozen_digest
 from trainables.model.inert_pickle import Inert
@@ -29,6 +30,8 @@ from trainables.model.state_dicts import STATE_DICT_KEYS, find_state_dict
 from trainables.model.tensor_order import by_order, fits_by_order
 from trainables.model.torch_file import NoTorchFile, StoredTensor, TorchFile, open_torch_file
 from trainables.model.weight_values import check_values
+from trainables.storage.bucket import BucketPath
+from trainables.storage.place import Place
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +51,7 @@ _USUAL = re.compile(
 )
 
 
-def weights_path(config: TrialConfig) -> Path | None:
+def weights_path(config: TrialConfig) -> Place | None:
     """Return the file or checkpoint folder the weights come from; None for random weights and for timm's hub."""
     if config.weights == "none":
         return None
@@ -59,8 +62,14 @@ def weights_path(config: TrialConfig) -> Path | None:
     return config.data.weights_dir / f"{config.architecture}.safetensors"
 
 
-def weights_file(path: Path) -> Path:
+def weights_file(path: Place) -> Place:
     """Find the file of weights at `path`, or in the checkpoint folder there; raises InvalidInput when there is none."""
+    if isinstance(path, BucketPath):
+        try:
+            local_file(path)
+        except FileNotFoundError:
+            raise InvalidInput(_not_there(path)) from None
+        return path
     check_readable(path)
     file = path / CHECKPOINT_FILE if path.is_dir() else path
     check_readable(file)
@@ -71,7 +80,7 @@ def weights_file(path: Path) -> Path:
     return file
 
 
-def weights_files(config: TrialConfig) -> Iterator[Path]:
+def weights_files(config: TrialConfig) -> Iterator[Place]:
     """Yield the files that the weights of a trial are read from; none for random weights and for timm's hub.
 
     A checkpoint that leaves out the frozen part of its model is followed by the files it has that from. Raises
@@ -86,12 +95,14 @@ def weights_files(config: TrialConfig) -> Iterator[Path]:
             yield from weights_files(checkpoint.config)
 
 
-def partial_checkpoint(file: Path) -> CheckpointState | None:
+def partial_checkpoint(file: Place) -> CheckpointState | None:
     """Return the state of the checkpoint of Thaw whose tensors `file` holds, where the frozen part is left out.
 
     Raises InvalidInput where it holds the heads of folds.
     """
-    state = partial_state(file.parent) if file.name == CHECKPOINT_FILE else None
+    if isinstance(file, BucketPath) or file.name != CHECKPOINT_FILE:
+        return None
+    state = partial_state(file.parent)
     if state is not None:
         check_one_model(file.parent, state)
     return state
@@ -101,7 +112,7 @@ def check_frozen_part(
     state: Mapping[str, Tensor],
     changed: AbstractSet[str],
     checkpoint: CheckpointState,
-    folder: Path,
+    folder: Place,
     known: MutableMapping[str, str],
 ) -> None:
     """Raise InvalidInput unless the part of `state` that is not `changed` is what the checkpoint in `folder` left out.
@@ -120,7 +131,7 @@ def check_frozen_part(
 def load_weights(
     model: nn.Module,
     architecture: str,
-    path: Path,
+    path: Place,
     layout: WeightsLayout = "by_name",
     left_out: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> None:
@@ -167,7 +178,7 @@ def load_weights(
     log.info("%s: the head %s of %d classes", path.name, done, model.num_classes)
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Place) -> dict[str, Tensor]:
     """Read the state dict in a file, or in a checkpoint folder of Thaw, on the CPU; all else in it is ignored.
 
     A file is .safetensors, or what torch.save wrote: a state dict, or a mapping with one under `state_dict`, `model` or
@@ -177,12 +188,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     file = weights_file(path)
     if file.suffix not in ENDINGS:
         raise InvalidInput(f"weights file must end in {', '.join(ENDINGS)}, got {file}; rename or convert it")
-    if file.suffix in TORCH_ENDINGS:
+    if isinstance(file, Path) and file.suffix in TORCH_ENDINGS:
         return _read_torch_file(file)
+    local = local_file(file)
     try:
-        return load_file(file)
+        return load_file(local)
     except Exception as error:  # a damaged header fails in whatever part of it the damage is in
-        found = mistaken_content(file)
+        found = mistaken_content(local)
         if found is not None:
             raise InvalidInput(f"weights must be a .safetensors file, got {file}: {found}") from error
         raise InvalidInput(
@@ -245,7 +257,7 @@ def _contents(value: Any) -> str:
     return f"an object {value.name[:100]}" if isinstance(value, Inert) else type(value).__name__
 
 
-def _by_name(tensors: dict[str, Tensor], model: nn.Module, architecture: str, path: Path) -> dict[str, Tensor]:
+def _by_name(tensors: dict[str, Tensor], model: nn.Module, architecture: str, path: Place) -> dict[str, Tensor]:
     """Return the tensors of a file under the names of `model`, as far as their layout is known."""
     stripped = _strip_prefix(tensors, model.state_dict(), path)
     mapped, library = in_timm_layout(stripped, model, architecture, str(path))
@@ -254,7 +266,7 @@ def _by_name(tensors: dict[str, Tensor], model: nn.Module, architecture: str, pa
     return mapped
 
 
-def _check_order_is_kept(path: Path) -> None:
+def _check_order_is_kept(path: Place) -> None:
     if path.suffix not in TORCH_ENDINGS:
         raise InvalidInput(
             f"weights_layout: by_order needs a file that keeps the order of the layers ({', '.join(TORCH_ENDINGS)}), "
@@ -262,7 +274,7 @@ def _check_order_is_kept(path: Path) -> None:
         )
 
 
-def _strip_prefix(tensors: dict[str, Tensor], own: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+def _strip_prefix(tensors: dict[str, Tensor], own: Mapping[str, Tensor], path: Place) -> dict[str, Tensor]:
     """`tensors` under the names of `own`: of all prefixes the one under which most keys fit, the shortest of equals."""
     names, shapes = Counter[str](), Counter[str]()
     for name, tensor in tensors.items():
@@ -287,8 +299,8 @@ def _cuts(name: str) -> Iterator[tuple[str, str]]:
         yield name[: dot.end()], name[dot.end() :]
 
 
-def _not_there(path: Path) -> str:
-    if path.is_dir():
+def _not_there(path: Place) -> str:
+    if isinstance(path, Path) and path.is_dir():
         inner = "; it holds best/: give that folder" if (path / "best" / CHECKPOINT_FILE).is_file() else ""
         return (
             f"weights must be a file, or a checkpoint folder of Thaw with {CHECKPOINT_FILE}, got the folder {path}"

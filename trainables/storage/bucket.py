@@ -154,6 +154,20 @@ class BucketPath:
         objects = (BucketObject(each["Key"].removeprefix(self._prefix), each["Size"], each["ETag"]) for each in found)
         return sorted(each for each in objects if each.name and not each.name.endswith("/"))
 
+    def found(self) -> BucketObject:
+        """Return the object here, as seen from its parent; raises FileNotFoundError where there is none."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            answer = _client().head_object(Bucket=self.bucket, Key=str(self.key))
+        except ClientError as error:
+            if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound"):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self)) from error
+            raise _unreachable(self, str(error)) from error
+        except BotoCoreError as error:
+            raise _unreachable(self, str(error)) from error
+        return BucketObject(self.name, answer["ContentLength"], answer["ETag"])
+
     def fetch(self, found: BucketObject, target: Path) -> None:
         """Write the bytes of an object below to the new file `target`.
 

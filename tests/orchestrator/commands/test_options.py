@@ -20,7 +20,7 @@ def test_decoding_that_takes_a_while_has_a_bar(terminal: StringIO, monkeypatch: 
     monkeypatch.setattr(options, "_PATIENCE", 0.0)
     with options.decoding_bar() as on_decoding:
         on_decoding(3, 7)
-    assert "decoding images" in terminal.getvalue()
+    assert "fetching and decoding" in terminal.getvalue()
     assert "3/7" in terminal.getvalue()
 
 

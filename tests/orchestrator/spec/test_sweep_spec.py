@@ -131,10 +131,11 @@ def test_a_run_may_lie_in_a_bucket(small: Callable[..., Path], tmp_path: Path) -
     ):
         with pytest.raises(InvalidInput, match=said):
             load(small(storage={"root": root}))
-    with pytest.raises(InvalidInput, match=r"weights_dir: must be a path of this machine, got .s3://bucket.*; only"):
-        load(small(data={"root": "s3://bucket/photos", "weights_dir": "s3://bucket/weights"}))
-    in_bucket = load(small(data={"root": "s3://bucket/photos", "manifest": "s3://bucket/all.csv"})).data
-    assert (str(in_bucket.root), str(in_bucket.manifest)) == ("s3://bucket/photos", "s3://bucket/all.csv")
+    with pytest.raises(InvalidInput, match=r"cache_dir: must be a path of this machine, got .s3://bucket.*; only"):
+        load(small(storage={"cache_dir": "s3://bucket/cache"}))
+    places = {"root": "s3://bucket/photos", "manifest": "s3://bucket/all.csv", "weights_dir": "s3://bucket/weights"}
+    in_bucket = load(small(data=places)).data
+    assert {key: str(getattr(in_bucket, key)) for key in places} == places
     with pytest.raises(InvalidInput, match=r"storage.root: must lie outside of data.root, all of which is fetched"):
         load(small(data={"root": "s3://bucket"}, storage={"root": "s3://bucket/runs"}))
 

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from search_spaces.errors import InvalidInput, shown
 from search_spaces.permissions import check_readable
-from search_spaces.user_files import MANIFEST
-from trainables.storage.place import Place, read_place
+from search_spaces.user_files import MANIFEST, read_user_file
+from trainables.data.sources.bucket_file import local_file
+from trainables.storage.place import Place
 
 _COLUMNS = ("path", "label", "split")
 
@@ -92,7 +93,7 @@ def read_table(file: Place) -> tuple[list[str], list[tuple[int, list[str]]]]:
     if isinstance(file, Path):
         check_readable(file)
     try:
-        text = io.StringIO(_decoded(read_place(file, MANIFEST)), newline="").readlines()
+        text = io.StringIO(_decoded(read_user_file(local_file(file), MANIFEST)), newline="").readlines()
         if text and text[0].lower().startswith("sep="):  # a line for Excel
             text[0] = "\n"
         reader = csv.reader(text, delimiter=_separator(text))

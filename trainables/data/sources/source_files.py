@@ -1,5 +1,7 @@
 """Files of a data set at their origin: on a disk, or in a bucket."""
 
+import logging
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +18,11 @@ from trainables.data.sources.folders import splits_named
 from trainables.data.sources.image_walk import is_folder, is_image, is_litter, list_folder
 from trainables.data.sources.node_copy import copied_once, inner_parts
 from trainables.storage.bucket import CONNECTIONS, BucketObject, BucketPath
+
+log = logging.getLogger(__name__)
+
+_SECONDS = 10.0
+"""Seconds between two lines of a log on files that are being fetched."""
 
 
 class SourceFile(NamedTuple):
@@ -121,12 +128,16 @@ class BucketFiles:
             targets = self._targets(folder)
             for place in {target.parent for target in targets}:
                 place.mkdir(parents=True, exist_ok=True)
-            pool = ThreadPoolExecutor(CONNECTIONS)
+            pool, told = ThreadPoolExecutor(CONNECTIONS), time.monotonic()
             try:
+                log.info("%s: fetching %d files into %s, once per node", self.place, len(files), cache)
                 fetching = pool.map(self.place.fetch, (BucketObject(*file) for file in files), targets)
                 for done, _ in enumerate(fetching, start=1):
                     if on_progress is not None:
                         on_progress(done, len(files))
+                    if time.monotonic() > told + _SECONDS:
+                        told = time.monotonic()
+                        log.info("%s: %d of %d files fetched", self.place, done, len(files))
             finally:
                 pool.shutdown(cancel_futures=True)
 
