@@ -54,7 +54,7 @@ class Assignment(BaseModel):
     """SHA-256 of the files of weights and of the teachers with which the run began, by path."""
 
     rank: int = 0
-    """Worker of the trial that the assignment is for."""
+    """Number of the worker, from 0, that the assignment is for."""
 
     @property
     def run_folder(self) -> RunFolder:

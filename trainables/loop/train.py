@@ -14,7 +14,6 @@ from trainables.checkpoint_state import CheckpointState
 from trainables.config import TrialConfig
 from trainables.data.arrays import Arrays, load_arrays
 from trainables.data.node_cache import NodeCache
-from trainables.data.sources.bucket_file import use_cache
 from trainables.data_config import DataConfig
 from trainables.loop.folds.fold_heads import AnyLearner, open_trial_learner
 from trainables.loop.folds.fold_measure import by_fold, judged_parts, mean_metrics, measure_parts
@@ -60,9 +59,8 @@ def train(
     TrialFailed when a loss is not finite,
     OutOfMemory when not even one image at a time fits, StorageFailed when a checkpoint cannot be written.
     """
-    use_cache(config.data, folders.cache)
-    check_sources([config], sources)
     arrays = open_images(config.data, folders.cache, budget=folders.cache_budget)
+    check_sources([config], sources)  # after the images, with which the place of copies from a bucket is known
     _check_images(config, arrays, fingerprint)
     state = None if resume_from is None else _read_state(config, arrays, resume_from)
     learner = open_trial_learner(config, arrays, NodeCache(folders.cache, folders.cache_budget), state)

@@ -78,3 +78,13 @@ def test_the_photos_and_weights_of_a_sweep_are_looked_for(
     expected = [("data", False, data["root"]), ("weights", True, str(path))]
     assert [(check.name, check.ok, check.found) for check in checks] == expected
     assert data["root"] in checks[0].remedy
+
+
+def test_weights_of_a_bucket_are_looked_for(small_spec: Callable[..., SweepSpec], bucket: str, digits: Path) -> None:
+    trial = {"architecture": "resnet18", "weights": "pretrained", "strategy": "head", "epochs": 1}
+    for folder, said in ((bucket, "the folder holds no weights"), (f"{bucket}-other", "make the bucket")):
+        data = {"root": str(digits), "weights_dir": f"{folder}/w", "image_size": 32}
+        spec = small_spec(data=data, trial=trial, space={"lr": {"log": [1e-3, 1e-2]}})
+        check = by_name(examine_data(spec.data, spec.corner_configs()))["weights"]
+        assert (check.ok, check.found) == (False, f"{folder}/w/resnet18.safetensors")
+        assert said in check.remedy

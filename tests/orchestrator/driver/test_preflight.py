@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from analysis.claim import claim_run
 from analysis.heartbeat import read
@@ -16,6 +17,7 @@ from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput
 from trainables.config import TrialConfig
 from trainables.model.build import bare_model
+from trainables.storage.bucket import BucketPath
 
 
 def config(architecture: str, **changes: object) -> TrialConfig:
@@ -115,6 +117,27 @@ def test_preflight_opens_the_data_and_leaves_no_run_behind(photos: Path, small_s
     assert steps
     assert not spec.run_root.exists()
     assert any((photos.parent / "cache").iterdir())
+
+
+def test_weights_of_a_bucket_are_fetched_before_the_first_model(
+    photos: Path, small_spec: Callable[..., SweepSpec], bucket: str
+) -> None:
+    def sweep(folder: str) -> SweepSpec:
+        trial = {"epochs": 2, "architecture": "resnet10t", "weights": "pretrained", "strategy": "head"}
+        return small_sweep(
+            photos, small_spec, data={"root": "photos", "image_size": 32, "weights_dir": folder}, trial=trial
+        )
+
+    with pytest.raises(InvalidInput, match=r"^data.weights_dir: s3://no-such-bucket-here/w: .*mend its name"):
+        check_inputs(sweep("s3://no-such-bucket-here/w"))
+    with pytest.raises(InvalidInput, match=rf"weights file must exist, got none at {bucket}/w/resnet10t.safetensors"):
+        check_inputs(sweep(f"{bucket}/w"))
+    save_file(bare_model("resnet10t", 3).state_dict(), photos / "w")
+    BucketPath.parse(f"{bucket}/w/resnet10t.safetensors").upload(photos / "w")
+    steps: list[tuple[int, int]] = []
+    check_inputs(sweep(f"{bucket}/w"), lambda *step: steps.append(step))
+    assert steps[-1] == (1, 1)
+    assert [*(photos.parent / "cache" / "sources").glob("*/files/resnet10t.safetensors")]
 
 
 def test_weights_by_order_must_beat_random_ones(photos: Path, small_spec: Callable[..., SweepSpec]) -> None:

@@ -108,7 +108,8 @@ def scripted(assignment: Assignment) -> tuple[tuple[EpochReport, ...], Iterator[
             metrics = {"ranks": total.item(), "pid": float(os.getpid())}
             yield EpochReport(epoch=epoch, metrics=metrics, seconds=0, checkpoint="last")
 
-    return (), epochs()
+    done = EpochReport(epoch=1, metrics={}, seconds=0, checkpoint="last")
+    return (done,) * rank if assignment.trial.trial_id == "apart" else (), epochs()
 
 
 def test_epochs_are_those_of_all_ranks_which_stay_from_trial_to_trial(
@@ -183,6 +184,15 @@ def test_a_rank_that_dies_is_a_fault_of_the_machine(
     assert time.monotonic() - started < 10
     assert_gone(before)
     assert len(list(workers.begin(assign("fine"))[1])) == 3
+
+
+def test_ranks_that_have_read_different_checkpoints_begin_again(
+    workers: WorkerGroup, assign: Callable[..., Assignment]
+):
+    before = pids(workers, assign)
+    with pytest.raises(WorkerLost, match=r"^all ranks must go on from one checkpoint, got .* the epochs \[0, 1\]$"):
+        workers.begin(assign("apart"))
+    assert_gone(before)
 
 
 @pytest.mark.usefixtures("impatient")

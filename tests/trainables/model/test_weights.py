@@ -24,10 +24,15 @@ from torch import nn
 from search_spaces.errors import InvalidInput
 from trainables.checkpoint_state import CheckpointState
 from trainables.config import TrialConfig
+from trainables.estimate.photo_features import probe_architecture
+from trainables.estimate.weights_at_hand import find_weights
 from trainables.loop import checkpoint
+from trainables.loop.source_files import source_digests
 from trainables.model.build import bare_model, build_model
 from trainables.model.stages import classifier_parameters
-from trainables.model.weights import CHECKPOINT_FILE, load_weights, read_weights, weights_path
+from trainables.model.weights import CHECKPOINT_FILE, load_weights, read_weights, weights_files, weights_path
+from trainables.storage.bucket import BucketPath
+from trainables.storage.place import as_place
 
 Config = Callable[..., TrialConfig]
 Tensors = dict[str, torch.Tensor]
@@ -157,6 +162,30 @@ def test_a_missing_file_lists_what_is_there(trial_config: Config, tmp_path: Path
         build_model(config, 3)
     with pytest.raises(InvalidInput, match="the folder holds no weights"):
         read_weights(tmp_path / "nowhere" / "c.safetensors")
+
+
+def test_weights_of_a_bucket_are_those_of_a_folder(
+    bucket: str, trial_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THAW_CACHE_DIR", str(tmp_path / "cache"))
+    save(tmp_path / "test_efficientnet.safetensors", "test_efficientnet", 3)
+    place = as_place(f"{bucket}/weights")
+    assert isinstance(place, BucketPath)
+    here, there = (trial_config(weights="pretrained", data={"weights_dir": each}) for each in (tmp_path, str(place)))
+    (place / "other.safetensors").write_bytes(b"no weights")
+    (place / "read.me").write_bytes(b"")
+    missing = f"got none at {place}/test_efficientnet.safetensors; the folder holds other.safetensors: put it there"
+    with pytest.raises(InvalidInput, match=re.escape(missing)):
+        build_model(there, 3)
+    with pytest.raises(InvalidInput, match=rf"weights must be a .safetensors file, got {place}/other.safetensors: it"):
+        read_weights(place / "other.safetensors")
+    file = place / "test_efficientnet.safetensors"
+    file.write_bytes((tmp_path / "test_efficientnet.safetensors").read_bytes())
+    assert not differing(build_model(here, 3).state_dict(), build_model(there, 3).state_dict())
+    assert [*weights_files(there)] == [file]
+    assert source_digests([there]) == {str(file): next(iter(source_digests([here]).values()))}
+    assert probe_architecture(place) == "test_efficientnet"
+    assert find_weights(64, place).architectures == ("test_efficientnet",)
 
 
 @pytest.mark.parametrize("content", [b"PK\x03\x04 a pickle in a zip file", b"\xff" * 64])

@@ -59,6 +59,14 @@ def test_objects_have_versions(bucket: str) -> None:
     assert abs(changed / 1e9 - time.time()) < 60
 
 
+def test_an_object_is_found_as_its_folder_lists_it(bucket: str) -> None:
+    path = BucketPath.parse(bucket) / "weights" / "a b+\u00e4.bin"
+    with pytest.raises(FileNotFoundError):
+        path.found()
+    path.write_bytes(b"12")
+    assert [path.found()] == path.parent.objects()
+
+
 def test_an_object_that_is_replaced_meanwhile_is_read_whole(bucket: str) -> None:
     path = BucketPath.parse(bucket) / "run.json"
     versions = [bytes([65 + number]) * (60_000 + 10_000 * (number % 3)) for number in range(20)]

@@ -17,6 +17,7 @@ from trainables.storage.place import Place
 log = logging.getLogger(__name__)
 
 _SECONDS = 60.0
+"""Seconds for which a process takes its copy for the newest version."""
 
 
 class _Copy(NamedTuple):

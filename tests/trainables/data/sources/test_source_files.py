@@ -1,8 +1,10 @@
+import logging
 from pathlib import Path
 
 import pytest
 
 from search_spaces.errors import InvalidInput, StorageFailed
+from trainables.data.sources import source_files
 from trainables.data.sources.source_files import BucketFiles, DiskFiles
 from trainables.storage.bucket import BucketObject, BucketPath
 
@@ -34,7 +36,11 @@ def _put(place: BucketPath, *names: str) -> None:
         (place / name).write_bytes(name.encode())
 
 
-def test_objects_are_fetched_once_for_each_version(bucket: str, tmp_path: Path) -> None:
+def test_objects_are_fetched_once_for_each_version(
+    bucket: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_files, "_SECONDS", -1.0)
+    caplog.set_level(logging.INFO)
     place = BucketPath.parse(f"{bucket}/photos")
     names = ["train/c\u00e4t \U0001f408/a+b %20.jpg", "val/x.jpg"]
     _put(place, *names, ".hidden", "train/.DS_Store", "@eaDir/x.jpg")
@@ -44,6 +50,9 @@ def test_objects_are_fetched_once_for_each_version(bucket: str, tmp_path: Path) 
     assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*")) == names
     assert (folder / names[0]).read_bytes() == names[0].encode()
     assert done == [(1, 2), (2, 2)]
+    begun, one, all_of_them = (record.getMessage() for record in caplog.records if str(place) in record.getMessage())
+    assert begun == f"{place}: fetching 2 files into {tmp_path}, once per node"
+    assert (one, all_of_them) == (f"{place}: 1 of 2 files fetched", f"{place}: 2 of 2 files fetched")
     assert BucketFiles(place).fetched(tmp_path, pytest.fail) == folder
     (place / "val/x.jpg").write_bytes(b"other")
     newer = BucketFiles(place).fetched(tmp_path)
