@@ -122,6 +122,7 @@ ADDED: dict[str, str] = {
     "printed: *.skipped_images": "a leaderboard says how many images its runs have left out",
     "printed: data preview bad_images*": "all bad images are listed in JSON, also where they are left out",
     "*data.train_on*": "the winner can be trained on the images of val too",
+    "commands: retrain --address": "the winner is trained on a cluster, as its trials were",
     "commands: retrain --on*": "the winner can be trained on the images of val too",
     "records: winner/retrain.json on*": "a retraining says on what",
     "config: teacher*": "a trial may learn from another model",

@@ -42,6 +42,15 @@ OnOption = Annotated[
         show_default=False,
     ),
 ]
+ClusterOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="auto|HOST:PORT",
+        help="Train on the Ray cluster that this machine is a node of, with the run's `resources`; by default "
+        "$RAY_ADDRESS, else on this machine.",
+        show_default=False,
+    ),
+]
 
 
 class Augmentation(StrEnum):
@@ -123,6 +132,7 @@ def retrain(
     on: OnOption = None,
     trial: TrialOption = None,
     rank: RankOption = None,
+    address: ClusterOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Train the winner's configuration again, and measure it once on the test split: never seen by the search.
@@ -145,7 +155,7 @@ def retrain(
         chosen = given or choose_trial(open_run(run), trial, rank)
         if given is None and chosen is not None and not chosen.reports:
             raise InvalidInput(f"--trial: must have been trained, got {chosen.trial_id}, {chosen.status}; take another")
-        retrained = retrain_winner(run, show, show_problem, chosen, on, is_first=given is not None)
+        retrained = retrain_winner(run, show, show_problem, chosen, on, is_first=given is not None, address=address)
     if format is Format.JSON:
         measured = {"split": None} if retrained.test is None else retrained.test.to_json()
         print_json({"trial_id": retrained.trial.trial_id, **measured})

@@ -2,19 +2,20 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from analysis.comparisons.confirmation import confirmed_winner
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder, open_run
 from analysis.run_store import RunStore, write_atomically
 from analysis.winner import RETRAIN_JSON
+from orchestrator.driver.winner_training import open_training
 from orchestrator.spec.loading import load_run
 from orchestrator.spec.sections import cache_budget
+from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.tracking.configured_trackers import check_trackers, make_trackers
 from orchestrator.tracking.dispatcher import Dispatcher
 from orchestrator.tracking.observer import TrackerProblem
@@ -23,19 +24,20 @@ from orchestrator.tracking.sweep_identity import SweepIdentity
 from orchestrator.tracking.tracker import TrialContext
 from orchestrator.tuner.trial_states import status_of
 from orchestrator.worker.assignment import EndKind
+from orchestrator.worker.retraining import Retraining, discard_retraining
 from search_spaces.errors import InvalidInput
 from trainables.config import TrialConfig
-from trainables.data.arrays import decode_rest, load_arrays
+from trainables.data.arrays import Arrays, decode_rest, load_arrays
 from trainables.data.readers import Dataset, open_configured
 from trainables.data_config import DataConfig, TrainedOn
 from trainables.loop.checkpoint import make_whole
-from trainables.loop.evaluate_checkpoints import evaluate_checkpoint
 from trainables.loop.source_files import check_sources
-from trainables.loop.train import train
 from trainables.result import EpochReport, TrialResult
-from trainables.storage.folders import TrialFolders, cache_folder
+from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place
 from trainables.task.evaluation import Evaluation
+
+_NAME: Literal["retrain"] = "retrain"
 
 
 @dataclass(frozen=True)
@@ -60,48 +62,70 @@ def retrain_winner(
     on: TrainedOn | None = None,
     *,
     is_first: bool = False,
+    address: str | None = None,
 ) -> RetrainedWinner:
-    """Train the winner's configuration again and measure it once on the test split.
+    """Train the winner's configuration again and measure it once on the test split, see `open_training` for where.
 
     On train+val it is trained to the epoch that was best for the trial, as val can choose none; with folds always so.
     They need no test split. A trial that is `chosen` takes the winner's place, here and in all that follows; where this
     training `is_first`, of a configuration file, it becomes that of the trial. Writes RUN/winner. `on_problem` is
     called with each problem of a tracker, from any thread; without it they are logged. Raises InvalidInput when the run
-    has no completed trial, the data set no test split, or a tracker needs a package that is not installed.
+    has no completed trial, the data set no test split, a tracker needs a package that is not installed, or a node of
+    the cluster at `address` is not ready.
     """
     run = open_run(folder)
     winner = confirmed_winner(run) if chosen is None else chosen
     spec = load_run(run)
     check_trackers(spec.tracking)
-    cache, budget = cache_folder(spec.storage.cache_dir), cache_budget(spec.storage.cache_budget)
-    config = _retrained_config(winner, _images_for(winner, on))
-    has_test = _check_inputs(run, winner.config, cache, budget)
-    fresh = run.here(run.winner).with_name(f".{run.winner.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    folders = TrialFolders(fresh / "checkpoints", fresh / "predictions.parquet", cache, budget)
-    identity = _next_attempt(run)
-    with Dispatcher(make_trackers(spec.tracking), identity, run, on_problem=on_problem) as dispatcher:
-        # Read when the run is finished, and by then in their place.
-        files = TrialFiles(run.winner / folders.predictions.name, run.winner / "checkpoints" / "best")
-        dispatcher.start(TrialContext(identity, run, "retrain", "retrain", config, winner.parameters, files=files))
+    assignment = _assignment(run, spec, winner, _retrained_config(winner, _images_for(winner, on)))
+    arrays = _check_inputs(run, winner.config, assignment)
+    with (
+        open_training(spec, run, arrays.dataset, address) as training,
+        Dispatcher(make_trackers(spec.tracking), _next_attempt(run), run, on_problem=on_problem) as dispatcher,
+    ):
+        discard_retraining(assignment)
+        dispatcher.start(_context(run, assignment))
         reports: list[EpochReport] = []
         try:
-            for report in _epochs(winner, config, folders, Ledger(run).read_run().metrics_version):
-                dispatcher.log("retrain", report)
+            for report in training.epochs(assignment):
+                dispatcher.log(_NAME, report)
                 reports.append(report)
                 on_epoch(report)
-            test = evaluate_checkpoint(folders.best, "test", cache, budget=budget) if has_test else None
+            test = training.measure(assignment, "test") if "test" in arrays.splits else None
         except Exception:
-            dispatcher.finish("retrain", status_of(EndKind.FAILED), {})
+            dispatcher.finish(_NAME, status_of(EndKind.FAILED), {})
             raise
-        made = _made(winner, config, reports)
-        _write_record(fresh, made, test, is_chosen=chosen is not None)
-        _replace_winner(run, fresh, folders)
+        made = _made(winner, assignment.trial.config, reports)
+        _write_record(assignment.here, made, test, is_chosen=chosen is not None)
+        _replace_winner(run, assignment)
         if is_first:
             Ledger(run).write_trial(made.model_copy(update={"config": winner.config}))
-        dispatcher.finish("retrain", made.status, _test_values(test))
+        dispatcher.finish(_NAME, made.status, _test_values(test))
         dispatcher.publish(lambda: SweepSummary.from_run(run))
     return RetrainedWinner(winner, run.winner / "checkpoints" / "best", test)
+
+
+def _assignment(run: RunFolder, spec: SweepSpec, winner: TrialResult, config: TrialConfig) -> Retraining:
+    """Return the training of `config`: to the end; on val too, to the epoch that was best, as val can choose none."""
+    record, with_val = Ledger(run).read_run(), config.data.train_on is TrainedOn.TRAIN_AND_VAL
+    return Retraining(
+        trial=TrialResult(trial_id=_NAME, config=config, parameters=winner.parameters),
+        run=run.root,
+        generations=run.generations,
+        cache=cache_folder(spec.storage.cache_dir),
+        cache_budget=cache_budget(spec.storage.cache_budget),
+        resources=spec.resources,
+        metrics_version=record.metrics_version,
+        sources=record.sources,
+        last_epoch=winner.best.epoch if with_val and winner.best is not None else None,
+    )
+
+
+def _context(run: RunFolder, assignment: Retraining) -> TrialContext:
+    """Return what a tracker gets of the training; its files are read at its end, and by then in their place."""
+    identity, trial = SweepIdentity.of(run), assignment.trial
+    files = TrialFiles(run.winner / assignment.folders.predictions.name, run.winner / "checkpoints" / "best")
+    return TrialContext(identity, run, _NAME, _NAME, trial.config, trial.parameters, files=files)
 
 
 def _test_values(test: Evaluation | None) -> dict[str, float]:
@@ -136,8 +160,8 @@ def _write_record(folder: Path, made: TrialResult, test: Evaluation | None, *, i
     write_atomically(folder / RETRAIN_JSON, json.dumps({**asked, "test": measured, **done}, indent=1))
 
 
-def _check_inputs(run: RunFolder, config: TrialConfig, cache: Path, budget: int | None) -> bool:
-    """Return whether there is a test split.
+def _check_inputs(run: RunFolder, config: TrialConfig, assignment: Retraining) -> Arrays:
+    """Return the images of the search.
 
     Raises InvalidInput for images that cannot be read, for images, weights and teacher that are not those of the run,
     and without a test split that is needed.
@@ -146,16 +170,16 @@ def _check_inputs(run: RunFolder, config: TrialConfig, cache: Path, budget: int 
     test: a winner that was chosen with them would be measured on them.
     """
     data, record = config.data, Ledger(run).read_run()
-    check_test_split(open_configured(data, cache), data)
+    check_test_split(open_configured(data, assignment.cache), data)
     check_sources([config], record.sources)
-    arrays = load_arrays(data, cache, None, budget=budget)
+    arrays = load_arrays(data, assignment.cache, None, budget=assignment.cache_budget)
     if not arrays.fingerprints.is_trained(record.fingerprint):
         raise InvalidInput(
             f"{data.root}: retraining takes the images that the search had, but train or val has changed since: "
             "the winner was chosen on other images; restore them, or launch a new sweep"
         )
     decode_rest(arrays)
-    return "test" in arrays.splits
+    return arrays
 
 
 def check_test_split(dataset: Dataset, data: DataConfig) -> None:
@@ -172,17 +196,6 @@ def check_test_split(dataset: Dataset, data: DataConfig) -> None:
     else:
         remedy = "add a folder test/" if data.manifest is None else f"add rows of test to {data.manifest}"
     raise InvalidInput(f"{data.root}: retraining ends with the test split, but there is none; {remedy}")
-
-
-def _epochs(winner: TrialResult, config: TrialConfig, folders: TrialFolders, version: int) -> Iterator[EpochReport]:
-    """Train to the end and keep the best weights; on val too, to the epoch that was best, and keep those of that."""
-    with_val = config.data.train_on is TrainedOn.TRAIN_AND_VAL
-    last = winner.best.epoch if with_val and winner.best is not None else None
-    with closing(train(config, folders, metrics_version=version, keeps_newest=with_val)) as epochs:
-        for report in epochs:
-            yield report
-            if report.epoch == last:
-                return
 
 
 def _retrained_config(winner: TrialResult, on: TrainedOn) -> TrialConfig:
@@ -210,15 +223,17 @@ def _next_attempt(run: RunFolder) -> SweepIdentity:
     return SweepIdentity.of(run)
 
 
-def _replace_winner(run: RunFolder, fresh: Path, folders: TrialFolders) -> None:
+def _replace_winner(run: RunFolder, assignment: Retraining) -> None:
     """Put the new folder in place of RUN/winner; its model is whole, as users take it from there."""
+    folders = assignment.folders
     make_whole(folders.best)
     made = run.here(run.winner)
     told, best = run.winner / RETRAIN_JSON, run.winner / "checkpoints" / "best"
     told.unlink(missing_ok=True)  # first: it names the trial of the other files
     shutil.rmtree(made, ignore_errors=True)
-    fresh.rename(made)
+    assignment.here.rename(made)
     store = RunStore(run)
     for place in (best, run.winner / folders.predictions.name, told):
         store.publish(place)
     store.release(run.winner)
+    discard_retraining(assignment)

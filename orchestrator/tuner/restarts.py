@@ -15,11 +15,11 @@ from ray.tune.execution.tune_controller import TuneController
 from ray.tune.experiment import Trial
 
 from orchestrator.worker.assignment import read_answer
+from orchestrator.worker.worker_group import NODE_DIED
 
 MAX_RESTARTS = 2
 
 # Ray's texts for a death: in the exceptions that reach Tune, no type or field identifies these cases.
-_NODE_DIED = "its node has died"
 _LOW_ON_MEMORY = "node running low on memory"
 _UNREACHABLE = " is unavailable: "
 
@@ -70,7 +70,7 @@ class RestartPolicy(Callback):
         """Grant a start for the death of a node, which costs none; record the deaths for lack of memory."""
         if _UNREACHABLE in reason:
             self._unreachable[trial.trial_id] += 1
-        if _NODE_DIED in reason or (_UNREACHABLE in reason and self._unreachable[trial.trial_id] <= MAX_UNREACHABLE):
+        if NODE_DIED in reason or (_UNREACHABLE in reason and self._unreachable[trial.trial_id] <= MAX_UNREACHABLE):
             trial.max_failures += 1
         if _LOW_ON_MEMORY in reason:
             self._out_of_memory.add(trial.trial_id)

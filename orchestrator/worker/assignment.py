@@ -70,6 +70,11 @@ class Assignment(BaseModel):
         return run.log(f"{trial_id}.rank-{self.rank}" if has_own else trial_id)
 
     @property
+    def keeps_newest(self) -> bool:
+        """True where the weights of the newest epoch count as the best ones, see `train`."""
+        return False
+
+    @property
     def folders(self) -> TrialFolders:
         """Folders in which the trial reads and writes on this node."""
         run, trial_id = self.run_folder, self.trial.trial_id

@@ -38,7 +38,7 @@ def begin(assignment: Assignment) -> StartedTrial:
     use_processor(assignment.resources.threads)
     config, folders = assignment.trial.config, assignment.folders
     began_with: dict[str, Any] = {"fingerprint": assignment.fingerprint, "sources": assignment.sources}
-    began_with["open_images"] = recent_arrays
+    began_with |= {"open_images": recent_arrays, "keeps_newest": assignment.keeps_newest}
     state = CheckpointState.read(folders.last) if checkpoint.exists(folders.last) else None
     if state is not None and state.config != config:
         log.warning("its checkpoint is that of another trial, of a driver that had been replaced: begun anew")
@@ -46,6 +46,12 @@ def begin(assignment: Assignment) -> StartedTrial:
     if state is None:
         return (), train(config, folders, metrics_version=assignment.metrics_version, **began_with)
     return state.reports, train(config, folders, folders.last, **began_with)
+
+
+def log_epoch(report: EpochReport) -> None:
+    """Write the metrics of an epoch to the log."""
+    values = ", ".join(f"{name} {value:.4g}" for name, value in report.metrics.items())
+    log.info("epoch %d: %s (%.1f s)", report.epoch, values, report.seconds)
 
 
 def end_of(error: Exception) -> TrialEnd:

@@ -116,8 +116,7 @@ class TrialActor(tune.Trainable):
         if report is not None:
             self._publish(report)
             self.trial = self.trial.model_copy(update={"reports": (*self.trial.reports, report)})
-            values = ", ".join(f"{name} {value:.4g}" for name, value in report.metrics.items())
-            log.info("epoch %d: %s (%.1f s)", report.epoch, values, report.seconds)
+            run_trial.log_epoch(report)
         return self._end_at_last_epoch()
 
     @property

@@ -45,6 +45,9 @@ DUMP_SECONDS = 0.5
 """Seconds for a rank to log its place after a timeout: one rank after another, since they write piecewise to one
 log."""
 
+NODE_DIED = "its node has died"
+"""Ray's text for the death of a process with its node; the exception has no field for that."""
+
 END_TIMEOUT = 30.0
 """Seconds for ranks to release a trial."""
 
