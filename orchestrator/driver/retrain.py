@@ -116,6 +116,7 @@ def _assignment(run: RunFolder, spec: SweepSpec, winner: TrialResult, config: Tr
         cache_budget=cache_budget(spec.storage.cache_budget),
         resources=spec.resources,
         metrics_version=record.metrics_version,
+        fingerprint=None if with_val else record.fingerprint,  # train and val together have another one
         sources=record.sources,
         last_epoch=winner.best.epoch if with_val and winner.best is not None else None,
     )

@@ -70,16 +70,16 @@ class Assignment(BaseModel):
         return run.log(f"{trial_id}.rank-{self.rank}" if has_own else trial_id)
 
     @property
-    def keeps_newest(self) -> bool:
-        """True where the weights of the newest epoch count as the best ones, see `train`."""
-        return False
-
-    @property
     def folders(self) -> TrialFolders:
         """Folders in which the trial reads and writes on this node."""
         run, trial_id = self.run_folder, self.trial.trial_id
         checkpoints, predictions = run.here(run.checkpoints(trial_id)), run.here(run.predictions(trial_id))
         return TrialFolders(checkpoints, predictions, self.cache, self.cache_budget)
+
+    @property
+    def keeps_newest(self) -> bool:
+        """True where the weights of the newest epoch count as the best ones, see `train`."""
+        return False
 
     def to_tune(self) -> dict[str, Any]:
         """Return the assignment as a Tune configuration."""

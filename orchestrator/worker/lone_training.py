@@ -4,9 +4,11 @@ import logging
 import pickle
 from collections.abc import Callable, Generator
 from contextlib import closing
+from itertools import count
 from typing import Any, TypeVar
 
 import ray
+from ray.util.placement_group import PlacementGroup
 
 from orchestrator.cluster.capacity import trial_bundles
 from orchestrator.spec.sections import Resources
@@ -20,6 +22,9 @@ from trainables.result import EpochReport
 log = logging.getLogger("orchestrator")
 
 _Value = TypeVar("_Value")
+
+PATIENCE = 10
+"""Seconds without room for the workers after which a warning says so."""
 
 TRIES = 3
 """Starts of an epoch in which processes die; those that die with their node do not count."""
@@ -65,7 +70,9 @@ def call_alone(resources: Resources, function: Callable[..., _Value], *arguments
         cause = getattr(error, "cause", None)
         if isinstance(cause, ThawError):
             raise cause from None
-        raise ThawError(f"{function.__name__} must end on its node, but: {_last_line(error)}; try again") from error
+        raise ThawError(
+            f"{function.__name__} must return from its node, but: {_last_line(error)}; run the command again"
+        ) from error
     return value
 
 
@@ -75,13 +82,24 @@ def _attempt(assignment: Assignment, begin: Callable[[Any], StartedTrial]) -> Ge
     placed = ray.util.placement_group(trial_bundles(resources), strategy=resources.placement.upper())
     group = WorkerGroup(placed, begin)
     try:
-        ray.get(placed.ready())
+        _await_room(placed)
         done, epochs = group.begin(assignment)
         yield from done
         yield from epochs
     finally:
         group.dismiss()
         ray.util.remove_placement_group(placed)
+
+
+def _await_room(placed: PlacementGroup) -> None:
+    """Wait until the resources are reserved, a second at a time, since Ctrl-C does not interrupt Ray."""
+    for seconds in count(1):
+        if placed.wait(1):
+            return
+        if seconds == PATIENCE:
+            log.warning(
+                "the training waits until there is room for its %d workers; Ctrl-C stops it", placed.bundle_count
+            )
 
 
 def _see_log(assignment: Assignment) -> str:
