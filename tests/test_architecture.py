@@ -406,6 +406,7 @@ WITHOUT_MIRROR: dict[str, str] = {
     "trainables/loop/frozen_backbone.py": "tests/trainables/loop/test_head_learner.py: trains classifiers on it",
     "analysis/predictions.py": "tests/analysis/test_class_scores.py: reads good and damaged files",
     "orchestrator/commands/data/arguments.py": "tests/orchestrator/commands/data/test_stats.py: types the arguments",
+    "orchestrator/commands/plan.py": "tests/orchestrator/planning/test_plan.py: types the command",
     "orchestrator/commands/demo.py": "tests/integration/test_demo.py: runs the whole chain",
     "orchestrator/driver/sweep.py": "tests/integration/test_sweep.py: runs whole sweeps",
     "orchestrator/spec/search_problem.py": "tests/orchestrator/search/test_starting_points.py: holds fields alone",

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from orchestrator.spec.sections import Resources
 from search_spaces.errors import InvalidInput
 
+_ACCELERATOR = "accelerator_type:"
+
 log = logging.getLogger(__name__)
 
 
@@ -42,6 +44,19 @@ def fitting(bundles: Sequence[Bundle], nodes: Sequence[Bundle]) -> int:
     while all(_take(bundle, free) for bundle in bundles):
         count += 1
     return count
+
+
+def node_kind(node: Bundle) -> frozenset[tuple[str, float]]:
+    """Return the resources that make nodes alike: cores, GPUs, and the type of the GPUs where Ray knows it."""
+    return frozenset(
+        (name, amount) for name, amount in node.items() if name in ("CPU", "GPU") or name.startswith(_ACCELERATOR)
+    )
+
+
+def node_text(node: Bundle) -> str:
+    """Return a node's resources for trials, with the type of its GPUs where Ray knows it."""
+    types = [name.removeprefix(_ACCELERATOR) for name in node if name.startswith(_ACCELERATOR)]
+    return f"{_bundle_text(node)}{''.join(f' {each}' for each in types)}"
 
 
 def _bundle_text(resources: Bundle) -> str:

@@ -1,10 +1,11 @@
 """Machine: cores, memory and GPUs for trials, and how many trials fit at once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from orchestrator.cluster.capacity import fitting, trial_bundles
+from orchestrator.cluster.capacity import Bundle, fitting, trial_bundles
 from orchestrator.cluster.limits import allowed_cores, allowed_memory
 from orchestrator.spec.sections import Resources
 
@@ -28,6 +29,11 @@ class Machine:
 
     gpu_memory: int
     """Memory of the first GPU in bytes; 0 without a GPU."""
+
+    @property
+    def node(self) -> Bundle:
+        """Resources that it offers as a node of Ray."""
+        return {"CPU": self.cores, "GPU": self.gpus}
 
 
 @dataclass(frozen=True)
@@ -59,21 +65,30 @@ def this_machine() -> Machine:
     )
 
 
-def at_once(resources: Resources, machine: Machine, peak: int | None = None) -> ConcurrentTrials:
-    """Return how many trials Ray will run at once. `peak`, in bytes, is the memory of the largest; Ray ignores it.
+def at_once(
+    resources: Resources, machine: Machine, peak: int | None = None, nodes: Sequence[Bundle] | None = None
+) -> ConcurrentTrials:
+    """Return how many trials Ray will run at once on `nodes`, by default on `machine` alone.
 
-    So too little memory does not lower the number of trials; the caller must warn of it.
+    Each node has the memory of `machine`. `peak`, in bytes, is the memory of the largest trial; Ray ignores it. So too
+    little memory does not lower the number of trials; the caller must warn of it.
     """
-    by_cores = _by(resources, "CPU", machine.cores)
-    by_gpus = _by(resources, "GPU", machine.gpus) if resources.gpus_per_worker else None
-    fits = max(1, min(by_cores, by_cores if by_gpus is None else by_gpus))
+    nodes = [machine.node] if nodes is None else nodes
+    by_cores = _by(resources, "CPU", nodes)
+    by_gpus = _by(resources, "GPU", nodes) if resources.gpus_per_worker else None
+    fits = max(1, fitting(trial_bundles(resources), nodes))
     return ConcurrentTrials(
         trials=min(fits, resources.concurrent or fits),
         by_cores=by_cores,
         by_gpus=by_gpus,
-        by_memory=None if peak is None else _by_memory(resources, machine, peak),
+        by_memory=None if peak is None else _by_memory(resources, machine, peak, len(with_room(resources, nodes))),
         by_setting=resources.concurrent,
     )
+
+
+def with_room(resources: Resources, nodes: Sequence[Bundle]) -> list[Bundle]:
+    """Return the nodes on which a worker of a trial fits."""
+    return [node for node in nodes if fitting(trial_bundles(resources)[:1], [node])]
 
 
 def worker_memory(resources: Resources, machine: Machine) -> int:
@@ -83,13 +98,13 @@ def worker_memory(resources: Resources, machine: Machine) -> int:
     return int(machine.gpu_memory / max(1, int(1 / (resources.gpus_per_worker or 1))))
 
 
-def _by(resources: Resources, name: str, there: float) -> int:
+def _by(resources: Resources, name: str, nodes: Sequence[Bundle]) -> int:
     """Return the number of trials that one of the resources allows, counted as a sweep counts it."""
     bundles = [{name: bundle.get(name, 0)} for bundle in trial_bundles(resources)]
-    return fitting(bundles, [{name: there}])
+    return fitting(bundles, [{name: node.get(name, 0)} for node in nodes])
 
 
-def _by_memory(resources: Resources, machine: Machine, peak: int) -> int:
+def _by_memory(resources: Resources, machine: Machine, peak: int, machines: int) -> int:
     if not machine.gpus:
-        return int(machine.memory * USABLE / peak) // resources.workers
-    return machine.gpus * (machine.gpu_memory // peak) // resources.workers
+        return machines * int(machine.memory * USABLE / peak) // resources.workers
+    return machines * machine.gpus * (machine.gpu_memory // peak) // resources.workers

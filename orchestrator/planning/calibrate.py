@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from orchestrator.planning.cost_model import COSTLY, CostModel, PhaseKind, phase_kind
-from orchestrator.planning.subprocess_runner import SubprocessRunner
+from orchestrator.planning.subprocess_runner import Runner
 from orchestrator.spec.sections import Resources
 from search_spaces.errors import InvalidInput, OutOfMemory
 from trainables.config import TrialConfig
@@ -45,7 +45,7 @@ def calibrate(
     probes: Sequence[TrialConfig],
     resources: Resources,
     sample: ImageSample,
-    runner: SubprocessRunner,
+    runner: Runner,
     side_by_side: int,
     done: Done,
 ) -> tuple[CostModel, list[PhaseProblem]]:
@@ -101,9 +101,7 @@ def _variants(
     }
 
 
-def _measured(
-    runner: SubprocessRunner, sample: ImageSample, threads: int, request: PhaseRequest
-) -> PhaseCost | PhaseProblem:
+def _measured(runner: Runner, sample: ImageSample, threads: int, request: PhaseRequest) -> PhaseCost | PhaseProblem:
     config, stages = request.config, request.stages
     problem = partial(PhaseProblem, config.architecture, stages)
     try:

@@ -1,4 +1,4 @@
-"""Plan: cost of a sweep on this machine before it is launched (`thaw plan`)."""
+"""Plan: cost of a sweep on this machine, or on a cluster, before it is launched (`thaw plan`)."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -7,16 +7,16 @@ from typing import Any
 from orchestrator.cluster.machine import (
     WORKER_OVERHEAD,
     ConcurrentTrials,
-    Machine,
     at_once,
-    this_machine,
+    with_room,
     worker_memory,
 )
 from orchestrator.planning.calibrate import Done, PhaseProblem, calibrate
 from orchestrator.planning.cost_model import CostModel, TrialPhase
 from orchestrator.planning.simulate import Forecast, exempt_shares, forecast_sweeps, sample_sweeps
-from orchestrator.planning.subprocess_runner import SubprocessRunner
-from orchestrator.search.rungs import make_rungs, unstoppable_warning
+from orchestrator.planning.site import Site
+from orchestrator.planning.subprocess_runner import Runner
+from orchestrator.search.rungs import Rungs, make_rungs, unstoppable_warning
 from orchestrator.search.starting_points import starting_points
 from orchestrator.spec.sweep_spec import SweepSpec
 from trainables.config import TrialConfig
@@ -49,7 +49,7 @@ class Plan:
     """Plan: forecast cost of a sweep."""
 
     spec: SweepSpec
-    machine: Machine
+    site: Site
     sample: ImageSample
     rows: tuple[PlanRow, ...]
     problems: tuple[PhaseProblem, ...]
@@ -78,6 +78,10 @@ class Plan:
         """Device that the hours of a forecast refer to."""
         return "GPU" if self.spec.resources.gpus_per_worker else "core"
 
+    def rented_hours(self, seconds: float) -> float:
+        """Return the hours that are paid for after `seconds` of wall time, over all devices that are paid for."""
+        return self.site.rented(self.spec.resources)[0] * seconds / 3600
+
     @property
     def before(self) -> float:
         """Seconds before the first trial: decoding, where that has not been done, Ray, imports, and linear probes."""
@@ -101,7 +105,10 @@ class Plan:
         exempt = None if self.exempt is None else dict(zip(("epochs", "seconds"), self.exempt, strict=True))
         return {
             "name": self.spec.name,
-            "machine": asdict(self.machine),
+            "machine": asdict(self.site.machine),
+            "measured_on": self.site.node_name,
+            "nodes": [{"cores": node.get("CPU", 0), "gpus": node.get("GPU", 0)} for node in self.site.nodes],
+            "price": self._price(),
             "data": {
                 "images": self.sample.counts,
                 "classes": len(self.sample.arrays.classes),
@@ -121,9 +128,17 @@ class Plan:
             "warnings": list(self.warnings),
         }
 
+    def _price(self) -> dict[str, Any] | None:
+        price = self.site.price
+        if price is None:
+            return None
+        devices, kind = self.site.rented(self.spec.resources)
+        return {"text": price.text, "per_hour": price.per_hour, "per": kind, "devices": devices}
+
     def _forecast(self, forecast: Forecast | None) -> dict[str, Any] | None:
         if forecast is None:
             return None
+        price, walls = self.site.price, {"": forecast.seconds, "_low": forecast.low, "_high": forecast.high}
         return {
             "trials": self.spec.search.trials,
             "epochs": forecast.epochs,
@@ -132,6 +147,10 @@ class Plan:
             "wall_high": self.before + forecast.high,
             "device": self.device,
             "device_hours": self.device_hours(forecast),
+            **{
+                f"money{end}": None if price is None else price.per_hour * self.rented_hours(self.before + seconds)
+                for end, seconds in walls.items()
+            },
         }
 
     @staticmethod
@@ -157,12 +176,14 @@ class Plan:
         }
 
 
-def make_plan(spec: SweepSpec, runner: SubprocessRunner, done: Done) -> Plan:
+def make_plan(spec: SweepSpec, site: Site, runner: Runner, done: Done) -> Plan:
     """Measure the corners of a sweep and forecast the rest; `done(number, of, what)` is called after each measurement.
 
-    Nothing is written, and no trial is trained. Raises InvalidInput for a data set that cannot be read.
+    `runner` runs on the machine of `site`. Nothing is written, and no trial is trained. Raises InvalidInput for a data
+    set that cannot be read, and for a price of GPUs that are not there.
     """
-    machine = this_machine()
+    site.check_price(spec.resources)
+    machine, nodes = site.machine, site.nodes
     corners = spec.corner_configs()
     most = 2 * max(64, *(config.batch_size for config in corners))
     sample = sample_images(spec.data, most, cache_folder(spec.storage.cache_dir))
@@ -172,28 +193,33 @@ def make_plan(spec: SweepSpec, runner: SubprocessRunner, done: Done) -> Plan:
     probes = _probes(corners) if spec.probed else []
     costs, problems = calibrate(corners, probes, spec.resources, sample, runner, max(1, side_by_side), done)
     rows = _rows(corners, costs, worker_memory(spec.resources, machine), besides=0 if machine.gpus else WORKER_OVERHEAD)
-    fitting = at_once(spec.resources, machine, max((row.memory for row in rows), default=None))
+    fitting = at_once(spec.resources, machine, max((row.memory for row in rows), default=None), nodes)
     rungs = make_rungs(spec.stopping, corners)
     # The probes have no scores yet: the architectures come in the order of the file.
     first = starting_points(spec.problem, spec.given_points(), spec.probed_architectures)
     sweeps = sample_sweeps(spec.problem, first, costs, rungs) if rows else []
     probing = [phase for config in probes for phase in costs.phases(config) or ()]
-    stored = {phase.features_key for phase in probing}
+    stored = dict.fromkeys(phase.features_key for phase in probing)
+    machines = max(1, len(with_room(spec.resources, nodes)))
+
+    def forecast(own: Rungs | None) -> Forecast:
+        return forecast_sweeps(sweeps, costs, fitting.trials, own, stored, machines)
+
     configs = [config for sweep in sweeps for config in sweep]
     late = unstoppable_warning(rungs, corners)
     return Plan(
         spec=spec,
-        machine=machine,
+        site=site,
         sample=sample,
         rows=tuple(rows),
         problems=tuple(problems),
-        warnings=(*_warnings(costs, rows, fitting), *([late] if late is not None else [])),
+        warnings=(*_warnings(costs, rows, fitting), *site.warnings(spec.resources), *([late] if late else [])),
         at_once=fitting,
         imports=runner.imports,
         decoding=sample.decode * (sample.counts["train"] + sample.counts.get("val", 0)),
-        probing=sum(phase.features for phase in probing) / max(1, min(many, len(probing))),
-        full=forecast_sweeps(sweeps, costs, fitting.trials, None, stored) if sweeps else None,
-        stopped=forecast_sweeps(sweeps, costs, fitting.trials, rungs, stored) if sweeps and rungs is not None else None,
+        probing=sum(phase.features for phase in probing) / max(1, min(fitting.trials, len(probing))),
+        full=forecast(None) if sweeps else None,
+        stopped=forecast(rungs) if sweeps and rungs is not None else None,
         exempt=exempt_shares(configs, costs, rungs) if sweeps and rungs is not None else None,
     )
 

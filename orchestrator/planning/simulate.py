@@ -81,13 +81,14 @@ def forecast_sweeps(
     at_once: int,
     rungs: Rungs | None,
     stored: Collection[Hashable] = (),
+    machines: int = 1,
 ) -> Forecast:
     """Simulate each of `sweeps`; with stopping at `rungs`, which are empty and stay so, or without any.
 
-    `stored` has the keys of features that the machine has before the first trial.
+    `stored` has the keys of features that are there before the first trial, each on one of the `machines` in turn.
     """
     played = [
-        simulate_sweep(configs, costs, at_once, None if rungs is None else rungs.emptied(), seed, stored)
+        simulate_sweep(configs, costs, at_once, None if rungs is None else rungs.emptied(), seed, stored, machines)
         for seed, configs in enumerate(sweeps)
     ]
     seconds = [one.seconds for one in played]
@@ -149,16 +150,15 @@ def simulate_sweep(
     rungs: Rungs | None = None,
     seed: int = 0,
     stored: Collection[Hashable] = (),
+    machines: int = 1,
 ) -> SimulatedSweep:
-    """Simulate a sweep: `at_once` workers take the trials in order; `rungs`, still empty, may stop them.
+    """Simulate a sweep: `at_once` workers of `machines` take the trials in order; `rungs`, still empty, may stop them.
 
     Trials that could not be measured are skipped.
     """
-    chance = random.Random(seed)
-    trials = (_Trial(f"{n:04d}", config, costs.phases(config), chance.random()) for n, config in enumerate(configs))
-    waiting = [trial for trial in trials if trial.epochs][::-1]
+    waiting = _measured_trials(configs, costs, seed)[::-1]
     played = SimulatedSweep(rungs={rung: RungCounts() for rung in (() if rungs is None else rungs.values)})
-    ready: dict[Hashable, float] = dict.fromkeys(stored, 0.0)
+    ready: dict[Hashable, float] = {(number % machines, key): 0.0 for number, key in enumerate(stored)}
     known: list[set[Hashable]] = [set() for _ in range(at_once)]
     events: list[tuple[float, int, _Trial]] = []  # time at which the epoch of each worker's trial ends
 
@@ -169,8 +169,9 @@ def simulate_sweep(
                 known[worker].add(epoch.kind)
                 now += epoch.phase.cost.prepare
             if epoch.phase.features:
-                # The first trial computes the features; others that need them meanwhile wait.
-                now = max(now, ready.setdefault(epoch.phase.features_key, now + epoch.phase.features))
+                # The first trial of each machine computes the features; others that need them meanwhile wait.
+                there = worker % machines, epoch.phase.features_key
+                now = max(now, ready.setdefault(there, now + epoch.phase.features))
         heapq.heappush(events, (now + epoch.seconds, worker, trial))
 
     def begin(now: float, worker: int) -> None:
@@ -192,6 +193,12 @@ def simulate_sweep(
         played.epochs += trial.done
         begin(now, worker)
     return played
+
+
+def _measured_trials(configs: Sequence[TrialConfig], costs: CostModel, seed: int) -> list["_Trial"]:
+    chance = random.Random(seed)
+    trials = (_Trial(f"{n:04d}", config, costs.phases(config), chance.random()) for n, config in enumerate(configs))
+    return [trial for trial in trials if trial.epochs]
 
 
 def _keeps(trial: "_Trial", rungs: Rungs | None, played: SimulatedSweep) -> bool:

@@ -1,13 +1,28 @@
-"""Subprocesses at little cost: forked from a process that has imported the packages they need, and nothing else."""
+"""Runner: calls functions, each in a fresh process, for its own peak of memory.
+
+SubprocessRunner does so on this machine at little cost: its processes are forked from one that has imported the
+packages they need, and nothing else.
+"""
 
 import multiprocessing
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Runner(Protocol):
+    """Runner: calls functions, each in a fresh process, on the machine that is measured."""
+
+    @property
+    def imports(self) -> float:
+        """Seconds until a fresh worker has imported the packages that training needs."""
+
+    def __call__(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call `function` in its own process; return its result or raise its error, BrokenProcessPool if killed."""
 
 
 class SubprocessRunner:

@@ -1,11 +1,13 @@
 """Plan of a sweep as a report for the terminal."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.cluster.capacity import node_text
 from orchestrator.planning.plan import Plan, PlanRow
 from orchestrator.planning.simulate import Forecast
 from orchestrator.terminal.tables import duration, memory_text
@@ -79,7 +81,8 @@ def _legend(plan: Plan) -> str:
 
 
 def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
-    counts, machine = plan.sample.counts, plan.machine
+    counts, site = plan.sample.counts, plan.site
+    machine = site.machine
     folds = plan.spec.data.folds
     images = ", ".join(f"{counts[split]:,} {split}" for split in ("train", "val") if split in counts)
     if folds is not None:
@@ -89,10 +92,16 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
         f"{images} images in {len(plan.sample.arrays.classes)} classes; decoding takes {duration(plan.decoding)}",
     )
     gpus = f", {machine.gpus} x {machine.gpu} of {memory_text(machine.gpu_memory)}" if machine.gpus else ", no GPU"
-    yield "machine", f"{machine.cores} cores, {memory_text(machine.memory)} of memory{gpus}"
+    node = "" if site.node_name is None else f"node {site.node_name}: "
+    yield "machine", f"{node}{machine.cores} cores, {memory_text(machine.memory)} of memory{gpus}"
+    if site.node_name is not None or len(site.nodes) > 1:
+        yield "nodes", _nodes(plan)
     yield "at once", _at_once(plan)
     if plan.probing:
         yield "probes", f"{duration(plan.probing)} for the linear probes before the first trial"
+    if site.price is not None:
+        devices, kind = site.rented(plan.spec.resources)
+        yield "price", f"{site.price.text} per {kind}: {devices} {kind}{'s' if devices > 1 else ''}, from start to end"
     if plan.full is not None:
         yield "no stopping", _forecast(plan, plan.full)
     if plan.stopped is not None:
@@ -103,6 +112,11 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
             "exempt",
             f"{epochs:.0%} of the epochs, {seconds:.0%} of the time: before a trial's first rung after its thaw",
         )
+
+
+def _nodes(plan: Plan) -> str:
+    nodes = Counter(node_text(node) for node in plan.site.nodes)
+    return f"{nodes.total()}: {', '.join(f'{count} x {text}' for text, count in nodes.items())}"
 
 
 def _at_once(plan: Plan) -> str:
@@ -121,9 +135,19 @@ def _forecast(plan: Plan, forecast: Forecast) -> str:
     low, high, mean = (duration(plan.before + seconds) for seconds in (forecast.low, forecast.high, forecast.seconds))
     hours = plan.device_hours(forecast)
     return (
-        f"{mean} ({low} to {high}), {hours:.2g} {plan.device}-hours; "
+        f"{mean} ({low} to {high}), {hours:.2g} {plan.device}-hours{_money(plan, forecast)}; "
         f"{plan.spec.search.trials} trials, {forecast.epochs:.0f} epochs"
     )
+
+
+def _money(plan: Plan, forecast: Forecast) -> str:
+    """Return the money for the mean wall time and for its interval; nothing without a price."""
+    price = plan.site.price
+    if price is None:
+        return ""
+    walls = [plan.before + seconds for seconds in (forecast.seconds, forecast.low, forecast.high)]
+    mean, low, high = (price.money(plan.rented_hours(wall)) for wall in walls)
+    return f", {mean} ({low} to {high})"
 
 
 def _rungs(forecast: Forecast, trials: int) -> Table:

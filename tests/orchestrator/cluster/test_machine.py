@@ -33,6 +33,15 @@ def test_memory_limits_nothing_but_is_told() -> None:
     assert at_once(Resources(gpus_per_worker=0.5), SERVER, peak=90 * GIB).by_memory == 0
 
 
+def test_trials_fit_on_the_nodes_of_a_cluster_one_by_one() -> None:
+    head, node = {"CPU": 64.0}, SERVER.node
+    on_gpus = at_once(Resources(gpus_per_worker=1, cpus_per_worker=4), SERVER, 30 * GIB, [head, node, node])
+    assert (on_gpus.trials, on_gpus.by_cores, on_gpus.by_gpus, on_gpus.by_memory) == (8, 32, 8, 16)
+    assert at_once(Resources(workers=3, gpus_per_worker=1), SERVER, None, [node, node]).trials == 2
+    assert at_once(Resources(cpus_per_worker=5), LAPTOP, None, [LAPTOP.node] * 3).trials == 3
+    assert at_once(Resources(concurrent=2), LAPTOP, None, [LAPTOP.node] * 3).trials == 2
+
+
 def test_who_shares_a_gpu_has_a_share_of_its_memory() -> None:
     assert worker_memory(Resources(gpus_per_worker=0.25), SERVER) == 20 * GIB
     assert worker_memory(Resources(gpus_per_worker=1), SERVER) == 80 * GIB

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from orchestrator.cluster.machine import Machine, at_once
 from orchestrator.planning.calibrate import PhaseProblem
 from orchestrator.planning.cost_model import CostModel, PhaseKind
 from orchestrator.planning.plan import Plan, PlanRow
+from orchestrator.planning.price import read_price
 from orchestrator.planning.simulate import exempt_shares, forecast_sweeps, sample_sweeps
+from orchestrator.planning.site import Site
 from orchestrator.search.rungs import make_rungs
 from orchestrator.spec.sweep_spec import SweepSpec
 from orchestrator.terminal.plan_table import plan_report
@@ -50,7 +53,7 @@ def planned(
 ) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("planned")
     file = write_sweep(folder, **sections)
-    result = thaw("plan", file, "--format", "json", cwd=folder)
+    result = thaw("plan", file, "--price", "$1.20/h", "--nodes", "3", "--format", "json", cwd=folder)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     assert list(folder.iterdir()) == [file], "a plan writes nothing"
@@ -60,8 +63,8 @@ def planned(
 
 def test_names_of_fields_are_frozen(planned: dict[str, Any]) -> None:
     assert list(planned) == [
-        *("name", "machine", "data", "table", "at_once", "probing", "before", "forecast", "rungs", "exempt"),
-        *("problems", "warnings"),
+        *("name", "machine", "measured_on", "nodes", "price", "data", "table", "at_once", "probing", "before"),
+        *("forecast", "rungs", "exempt", "problems", "warnings"),
     ]
     assert list(planned["machine"]) == ["cores", "memory", "gpus", "gpu", "gpu_memory"]
     assert list(planned["data"]) == ["images", "classes", "decoding"]
@@ -73,6 +76,7 @@ def test_names_of_fields_are_frozen(planned: dict[str, Any]) -> None:
     for forecast in planned["forecast"].values():
         assert list(forecast) == [
             *("trials", "epochs", "wall_seconds", "wall_low", "wall_high", "device", "device_hours"),
+            *("money", "money_low", "money_high"),
         ]
     assert list(planned["rungs"][0]) == ["rung", "reached", "unjudged", "stopped"]
     assert list(planned["exempt"]) == ["epochs", "seconds"]
@@ -170,7 +174,7 @@ def made(design_spec: SweepSpec) -> Plan:
 
     return Plan(
         spec=design_spec,
-        machine=machine,
+        site=Site(machine, (machine.node,) * 4, None, read_price("$1.20/h")),
         sample=ImageSample(),  # type: ignore[arg-type]
         rows=tuple(
             PlanRow(
@@ -186,12 +190,12 @@ def made(design_spec: SweepSpec) -> Plan:
             PhaseProblem("resnet_18", "all", "architecture must be [b]known[/b]; did you mean resnet18?", False),
         ),
         warnings=("16 trials at once may need more memory than there is",),
-        at_once=at_once(design_spec.resources, machine, 40 * gib),
+        at_once=at_once(design_spec.resources, machine, 40 * gib, [machine.node] * 4),
         imports=12.0,
         probing=3.0,
         decoding=30.0,
-        full=forecast_sweeps(sweeps, costs, 16, None),
-        stopped=forecast_sweeps(sweeps, costs, 16, rungs),
+        full=forecast_sweeps(sweeps, costs, 64, None, machines=4),
+        stopped=forecast_sweeps(sweeps, costs, 64, rungs, machines=4),
         exempt=exempt_shares([config for sweep in sweeps for config in sweep], costs, rungs),
     )
 
@@ -208,7 +212,9 @@ def test_the_report_fits_its_width(made: Plan, width: int) -> None:
         "mobilenetv2_100, 123,456,789 parameters",
         "then all 123,456,789 3.2 s 21 min",
         "12,345 train, 2,345 val images in 6 classes; decoding takes 30 s",
-        "16 trials (cores let 16, memory 0)",
+        "4: 4 x 16 CPU and 0 GPU",
+        "64 trials (cores let 64, memory 0)",
+        "$1.20/h per machine: 4 machines, from start to end",
         "3.0 s for the linear probes before the first trial",
         "cannot be run: resnet_18, stages all: architecture must be [b]known[/b]; did you mean resnet18?",
         "warning: 16 trials at once may need more memory than there is",
@@ -221,7 +227,23 @@ def test_hours_are_of_what_is_scarce(made: Plan) -> None:
     assert made.full is not None
     hours = made.device_hours(made.full)
     assert made.device == "core"
-    assert hours == pytest.approx((made.full.busy + 16 * 12) / 3600)
+    assert hours == pytest.approx((made.full.busy + 64 * 12) / 3600)
+
+
+def test_money_is_for_all_machines_and_has_the_interval_of_the_time(planned: dict[str, Any], made: Plan) -> None:
+    assert planned["price"] == {"text": "$1.20/h", "per_hour": 1.2, "per": "machine", "devices": 3}
+    assert planned["nodes"] == [{"cores": planned["machine"]["cores"], "gpus": 0}] * 3
+    for forecast in planned["forecast"].values():
+        for money, wall in (("money", "wall_seconds"), ("money_low", "wall_low"), ("money_high", "wall_high")):
+            assert forecast[money] == pytest.approx(3 * 1.2 * forecast[wall] / 3600)
+    assert made.full is not None
+    amount = 4 * 1.2 * (made.before + made.full.seconds) / 3600
+    console = Console(width=300, color_system=None)
+    with console.capture() as capture:
+        console.print(plan_report(made))
+    assert f"core-hours, ${amount:,.2f} ($" in capture.get()
+    free = replace(made, site=replace(made.site, price=None))
+    assert (free.to_json()["price"], free.to_json()["forecast"]["with_stopping"]["money"]) == (None, None)
 
 
 @pytest.mark.parametrize(

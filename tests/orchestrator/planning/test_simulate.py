@@ -81,6 +81,15 @@ def test_features_are_computed_once_and_awaited_by_others(config: Config, costed
     assert simulate_sweep(both, costed(), at_once=1).seconds == pytest.approx(5 + 4 + 10 + 4)
 
 
+def test_each_machine_computes_features_of_its_own(config: Config, costed: Costed) -> None:
+    head, costs = config(strategy="head"), costed()
+    probed = [phase.features_key for phase in costs.phases(probe_config(head)) or ()]
+    assert simulate_sweep([head] * 4, costs, 4, machines=2).seconds == pytest.approx(5 + 4)
+    assert simulate_sweep([head] * 3, costs, 2, machines=2).seconds == pytest.approx(5 + 4 + 4)
+    # The first machine has what the probe has left; the second takes one trial, the first the other two.
+    assert simulate_sweep([head] * 3, costs, 2, stored=probed, machines=2).seconds == pytest.approx(5 + 4)
+
+
 def test_stopping_saves_and_every_trial_is_accounted_for(config: Config, costed: Costed) -> None:
     configs = full(config, 60, epochs=9) + [config(strategy="progressive", unfreeze_epoch=2, epochs=9)] * 20
     rungs = Rungs(Asha(resource="epochs", grace=1, reduction=3), 9)
