@@ -115,6 +115,5 @@ def _on_cluster(resources: "Resources", nodes: int | None, price: "HourlyPrice |
     from orchestrator.worker.node_runner import NodeRunner
 
     runner = NodeRunner(_MEASURED, resources)
-    machine = runner.machine
-    planned = runner.nodes if nodes is None else (machine.node,) * nodes
-    return Site(machine, planned, runner.name, price), runner
+    planned = runner.nodes if nodes is None else (runner.node,) * nodes
+    return Site(runner.machine, planned, runner.name, price), runner

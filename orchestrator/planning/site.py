@@ -45,7 +45,12 @@ class Site:
             )
 
     def warnings(self, resources: Resources) -> Iterator[str]:
-        """Yield a warning where trials would run on nodes of several kinds, of which one is measured."""
+        """Yield a warning for trials on GPUs that are not measured, and for nodes of several kinds, of which one is."""
+        if resources.gpus_per_worker and not self.machine.gpus:
+            yield (
+                f"trials use GPUs (resources.gpus_per_worker: {resources.gpus_per_worker:g}), and the machine that is "
+                "measured has none: all times and memory are those of its cores; plan on a machine with such GPUs"
+            )
         kinds = {node_kind(node): node_text(node) for node in with_room(resources, self.nodes)}
         if len(kinds) > 1:
             yield (

@@ -10,9 +10,9 @@ from typing import Any, ParamSpec, TypeVar
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from orchestrator.cluster.capacity import Bundle, node_text
+from orchestrator.cluster.capacity import Bundle, node_text, trial_bundles
 from orchestrator.cluster.machine import Machine, this_machine, with_room
-from orchestrator.cluster.node_checks import RayNode, living_nodes, node_name
+from orchestrator.cluster.node_checks import TIMEOUT, RayNode, living_nodes, node_name
 from orchestrator.spec.sections import Resources
 from search_spaces.errors import InvalidInput
 
@@ -26,11 +26,12 @@ class NodeRunner:
     def __init__(self, module: str, resources: Resources) -> None:
         """Choose the first node on which a worker fits, and import `module` there once.
 
-        Raises InvalidInput where no node has room for a worker, and where Thaw cannot be imported on the node.
+        Raises InvalidInput where no node has room for a worker, the room is taken, or `module` cannot be imported.
         """
         found = living_nodes()
         self.nodes: tuple[Bundle, ...] = tuple(node["Resources"] for node in found)
         node = _first_with_room(found, resources)
+        self.node: Bundle = node["Resources"]
         self.name = node_name(node)
         remote: Any = ray.remote  # its types know no scheduling on a node
         self._remote = remote(
@@ -42,21 +43,29 @@ class NodeRunner:
         )
         began = time.perf_counter()
         try:
-            machine = self(_import_and_look, module)
-        except (ray.exceptions.RayError, ImportError) as error:
+            machine = self._call(TIMEOUT, _import_and_look, module)
+        except ray.exceptions.GetTimeoutError:
+            raise InvalidInput(
+                f"--address: node {self.name} must have {_wanted(resources)} free, got nothing free within "
+                f"{TIMEOUT:.0f} s; plan when what runs there has ended"
+            ) from None
+        except Exception as error:  # Without Thaw, or with another one, a node raises errors of any type.
             raise InvalidInput(
                 f"--address: node {self.name} must be able to run trials, got {str(error).strip().splitlines()[-1]}; "
                 "`thaw doctor --address` says what each node lacks"
             ) from error
         self.imports = time.perf_counter() - began
-        cores, gpus = (int(node["Resources"].get(name, 0)) for name in ("CPU", "GPU"))
-        # The process saw its own GPU alone, and Ray may have been told of fewer cores than there are.
-        self.machine = replace(machine, cores=cores, gpus=gpus)
+        # Ray may have been told of fewer cores than there are. A process sees its own GPU alone, or none.
+        gpus = int(self.node.get("GPU", 0)) if machine.gpus else 0
+        self.machine = replace(machine, cores=int(self.node.get("CPU", 0)), gpus=gpus)
 
     def __call__(self, function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
         """Call `function` on the node; return its result or raise its error, BrokenProcessPool if it was killed."""
+        return self._call(None, function, *args, **kwargs)
+
+    def _call(self, timeout: float | None, function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:
-            result: _R = ray.get(self._remote(function).remote(*args, **kwargs))
+            result: _R = ray.get(self._remote(function).remote(*args, **kwargs), timeout=timeout)
         except ray.exceptions.RayTaskError as error:
             raise error.cause from None
         except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
@@ -70,10 +79,13 @@ def _first_with_room(found: Sequence[RayNode], resources: Resources) -> RayNode:
             return node
     there = "; ".join(node_text(node["Resources"]) for node in found)
     raise InvalidInput(
-        f"--address: a node must have room for a worker of a trial ({resources.cpus_per_worker:g} CPU and "
-        f"{resources.gpus_per_worker:g} GPU), got {there}; start such a node first, or plan on a machine like it, "
-        "without --address: `--nodes 8` plans for eight of them"
+        f"--address: a node must have room for a worker of a trial ({_wanted(resources)}), got {there}; start such a "
+        "node first, or plan on a machine like it, without --address: `--nodes 8` plans for eight of them"
     )
+
+
+def _wanted(resources: Resources) -> str:
+    return node_text(trial_bundles(resources)[0])
 
 
 def _import_and_look(module: str) -> Machine:

@@ -303,7 +303,7 @@ def test_a_plan_is_of_the_nodes_that_there_are(
     assert several["nodes"] == [{"cores": 1, "gpus": 0}] * 4
     assert several["at_once"]["trials"] == 4
 
-    no_room = thaw("plan", file, *arguments, "--set", "resources.gpus_per_worker=1", cwd=tmp_path)
+    no_room = thaw("plan", file, "--set", "resources.gpus_per_worker=1", cwd=tmp_path, RAY_ADDRESS=cluster.address)
     assert no_room.returncode == 2
     assert "a node must have room for a worker of a trial (1 CPU and 1 GPU), got" in no_room.stderr
 

@@ -29,6 +29,11 @@ def test_a_price_of_gpus_that_are_not_there_is_refused() -> None:
         site.check_price(Resources(gpus_per_worker=0.5))
 
 
+def test_times_of_cores_are_not_taken_for_those_of_gpus() -> None:
+    (told,) = Site(CORES, (CORES.node,)).warnings(Resources(gpus_per_worker=1))
+    assert told.startswith("trials use GPUs (resources.gpus_per_worker: 1), and the machine that is measured has none")
+
+
 def test_nodes_that_differ_are_told_of_as_far_as_trials_run_there() -> None:
     node = {"CPU": 8.0, "GPU": 1.0, "memory": 1e9, "node:10.0.0.2": 1.0, "accelerator_type:H100": 1.0}
     like = {**node, "memory": 2e9, "node:10.0.0.3": 1.0}

@@ -1,11 +1,14 @@
 import os
 import signal
+import time
 from concurrent.futures.process import BrokenProcessPool
 from typing import NoReturn
 
 import pytest
+import ray
 
 from orchestrator.spec.sections import Resources
+from orchestrator.worker import node_runner
 from orchestrator.worker.node_runner import NodeRunner
 from search_spaces.errors import InvalidInput
 
@@ -35,3 +38,13 @@ def test_a_node_that_cannot_run_trials_is_refused() -> None:
         NodeRunner("json", Resources(gpus_per_worker=1))
     with pytest.raises(InvalidInput, match=r"must be able to run trials, got .*no_such_module.*`thaw doctor"):
         NodeRunner("no_such_module", Resources())
+
+
+def test_a_node_whose_room_is_taken_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_runner, "TIMEOUT", 1.0)
+    busy = ray.remote(num_cpus=2)(lambda: time.sleep(60)).remote()
+    try:
+        with pytest.raises(InvalidInput, match=r"must have 1 CPU and 0 GPU free, got nothing free within 1 s"):
+            NodeRunner("json", Resources())
+    finally:
+        ray.cancel(busy, force=True)
