@@ -74,6 +74,7 @@ def at_once(
     little memory does not lower the number of trials; the caller must warn of it.
     """
     nodes = [machine.node] if nodes is None else nodes
+    machines = max(1, len(with_room(resources, nodes)))
     by_cores = _by(resources, "CPU", nodes)
     by_gpus = _by(resources, "GPU", nodes) if resources.gpus_per_worker else None
     fits = max(1, fitting(trial_bundles(resources), nodes))
@@ -81,7 +82,7 @@ def at_once(
         trials=min(fits, resources.concurrent or fits),
         by_cores=by_cores,
         by_gpus=by_gpus,
-        by_memory=None if peak is None else _by_memory(resources, machine, peak, len(with_room(resources, nodes))),
+        by_memory=None if peak is None else _by_memory(resources, machine, peak, machines),
         by_setting=resources.concurrent,
     )
 

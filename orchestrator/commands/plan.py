@@ -63,7 +63,7 @@ def plan(
 
     spec = load(file, set_ or [])
     rent = None if price is None else read_price(price)
-    with _opened(spec.resources, nodes, address, rent) as (site, runner), _bar() as show:
+    with _bar() as show, _opened(spec.resources, nodes, address, rent) as (site, runner):
         from orchestrator.planning.plan import make_plan
 
         found = make_plan(spec, site, runner, show)

@@ -101,7 +101,8 @@ def _facts(plan: Plan) -> Iterator[tuple[str, str]]:
         yield "probes", f"{duration(plan.probing)} for the linear probes before the first trial"
     if site.price is not None:
         devices, kind = site.rented(plan.spec.resources)
-        yield "price", f"{site.price.text} per {kind}: {devices} {kind}{'s' if devices > 1 else ''}, from start to end"
+        hourly = site.price.text.partition("/")[0].rstrip()
+        yield "price", f"{hourly} per {kind}-hour, {devices} {kind}{'s' if devices > 1 else ''} from start to end"
     if plan.full is not None:
         yield "no stopping", _forecast(plan, plan.full)
     if plan.stopped is not None:

@@ -31,6 +31,7 @@ def test_memory_limits_nothing_but_is_told() -> None:
     assert (fitting.trials, fitting.by_cores, fitting.by_gpus, fitting.by_memory) == (8, 8, None, 4)
     assert at_once(Resources(gpus_per_worker=0.5), SERVER, peak=30 * GIB).by_memory == 8
     assert at_once(Resources(gpus_per_worker=0.5), SERVER, peak=90 * GIB).by_memory == 0
+    assert at_once(Resources(cpus_per_worker=16), LAPTOP, peak=4 * GIB).by_memory == 4, "whatever the cores let"
 
 
 def test_trials_fit_on_the_nodes_of_a_cluster_one_by_one() -> None:

@@ -214,7 +214,7 @@ def test_the_report_fits_its_width(made: Plan, width: int) -> None:
         "12,345 train, 2,345 val images in 6 classes; decoding takes 30 s",
         "4: 4 x 16 CPU and 0 GPU",
         "64 trials (cores let 64, memory 0)",
-        "$1.20/h per machine: 4 machines, from start to end",
+        "$1.20 per machine-hour, 4 machines from start to end",
         "3.0 s for the linear probes before the first trial",
         "cannot be run: resnet_18, stages all: architecture must be [b]known[/b]; did you mean resnet18?",
         "warning: 16 trials at once may need more memory than there is",
