@@ -102,6 +102,12 @@ def decoding_bar(*, quiet: bool = False) -> Iterator[Callable[[int, int], None]]
             bar.stop()
 
 
+def check_outside(option: str, given: Path, root: Place) -> None:
+    """Raise InvalidInput, naming the option, where a file or folder to write lies inside `root`, that of the data."""
+    if isinstance(root, Path) and given.resolve().is_relative_to(root.resolve()):
+        raise InvalidInput(f"{option}: must lie outside of the data in {root}, got {given}; choose another place")
+
+
 @contextmanager
 def writing(option: str, path: Path) -> Iterator[None]:
     """Raise InvalidInput that names the option where the block cannot write the file or folder `path`."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from orchestrator.commands.options import escaped, output, prose, warn_of
+from orchestrator.commands.options import check_outside, escaped, output, prose, warn_of
 from search_spaces.errors import InvalidInput, StorageFailed
 from search_spaces.paths import as_path
 from trainables.storage.place import as_place
@@ -45,12 +45,17 @@ def write_report(
         raise InvalidInput(
             f"--out: must be a file, got the folder {out}; name a file in it, e.g. {out / 'report.html'}"
         )
+    if out is not None and out.suffix.lower() not in (".html", ".htm"):  # a photo or a record would be overwritten
+        raise InvalidInput(f"--out: must be an HTML file, got {out}; choose a name that ends in .html")
     from analysis.report.page import write_page, write_pictures
     from analysis.report.panel import RunData
 
     runs = [RunData.of(place) for place in run]
     for data in runs:
         warn_of(data.board.problems)
+    if png is not None:
+        for root in {entry.trial.config.data.root for entry in runs[0].board.entries}:
+            check_outside("--png", png, root)
     place = runs[0].run.report_html if out is None else out
     with _writable("--out", out):
         write_page(runs, place)

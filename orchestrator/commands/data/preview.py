@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,7 @@ from orchestrator.commands.options import (
     Format,
     FormatOption,
     SetOption,
+    check_outside,
     decoding_bar,
     errors,
     escaped,
@@ -22,6 +23,9 @@ from orchestrator.commands.options import (
 )
 from search_spaces.errors import BadImages, InvalidInput
 from search_spaces.paths import as_path
+
+if TYPE_CHECKING:
+    from trainables.data.readers import Dataset
 
 _DataArgument = Annotated[
     Path,
@@ -56,11 +60,14 @@ def preview(
     settings, storage = load_data(file, set_ or [])
     if out.suffix.lower() != ".png" or out.is_dir():
         raise InvalidInput(f"--out: must be a PNG file, got {out}; choose a name that ends in .png")
+    if settings.data.manifest is None:  # a manifest's folder may hold more than its photos
+        check_outside("--out", out, settings.data.root)
     cache, budget = cache_folder(storage.cache_dir), cache_budget(storage.cache_budget)
     with _bad_images_listed(format), decoding_bar() as on_decoding:
         arrays = load_arrays(settings.data, cache, None, on_decoding, budget)
         decode_rest(arrays, on_decoding)
     warn_of(arrays.remarks)
+    _check_no_photo(out, arrays.dataset)
     seed = settings.seed
     counts = count_batches(
         arrays.dataset.labels("train"),
@@ -85,6 +92,13 @@ def preview(
         f"\nnone, sampler: images in the first {counts.batches} batches of {counts.batch_size} under `balance`\n"
         f"wrote {escaped(out)}: a batch under each augmentation, and these counts",
     )
+
+
+def _check_no_photo(out: Path, dataset: "Dataset") -> None:
+    """Raise InvalidInput where the picture would replace a photo, also one that the data set has as a link."""
+    samples = (sample for own in dataset.splits.values() for sample in own)
+    if out.exists() and any((dataset.root / sample.path).samefile(out) for sample in samples):
+        raise InvalidInput(f"--out: must not be a photo of the data, got {out}; choose another place")
 
 
 @contextmanager

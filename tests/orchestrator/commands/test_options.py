@@ -1,4 +1,5 @@
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -7,6 +8,8 @@ from analysis.run_folder import RunFolder
 from orchestrator.commands import options
 from orchestrator.tracking.observer import TrackerProblem
 from orchestrator.tracking.weights_biases.offline_files import mark_as_sent
+from search_spaces.errors import InvalidInput
+from trainables.storage.place import as_place
 
 
 @pytest.fixture
@@ -72,3 +75,13 @@ def test_what_is_recorded_offline_has_a_hint_until_it_is_sent(
 
 def test_a_name_commands_no_terminal() -> None:
     assert options.escaped("a\x1b[31m[b].jpg") == r"a\x1b[31m\[b].jpg"
+
+
+def test_what_is_written_lies_outside_of_the_data(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "way").symlink_to(tmp_path / "photos")
+    for inside in ("photos", "photos/a/b.png", "way/b.png", "x/../photos/b.png"):
+        with pytest.raises(InvalidInput, match=r"--png: must lie outside of the data in .*photos, got .*; choose"):
+            options.check_outside("--png", tmp_path / inside, tmp_path / "photos")
+    options.check_outside("--png", tmp_path / "photos2" / "b.png", tmp_path / "photos")
+    options.check_outside("--png", tmp_path / "b.png", as_place("s3://bucket/photos"))

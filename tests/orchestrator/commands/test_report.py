@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from analysis.leaderboard import Leaderboard
 from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from orchestrator.cli import run
@@ -52,9 +53,17 @@ def test_figures_are_written_as_pictures(searched: Path, tmp_path: Path, capsys:
     assert "--png: takes the figures of one run, got 2 runs" in capsys.readouterr().err
 
 
+def test_pictures_are_not_put_among_the_photos(searched: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = Leaderboard.from_run(searched).entries[0].trial.config.data.root
+    assert run(["report", str(searched), "--png", str(root / "train")]) == 2
+    assert "--png: must lie outside of the data in" in " ".join(capsys.readouterr().err.split())
+    assert not (searched / "report.html").exists()
+
+
 @pytest.mark.parametrize(
     ("out", "message"),
     [
+        ("photo.png", "--out: must be an HTML file, got photo.png; choose a name that ends in .html"),
         (".", "--out: must be a file, got the folder .; name a file in it, e.g. report.html"),
         ("", "got ''; name one"),
         ("gs://bucket/page.html", "other services are not supported"),

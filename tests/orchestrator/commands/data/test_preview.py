@@ -60,6 +60,22 @@ def test_preview_decodes_into_the_sweeps_own_cache(here, digits):
     assert any((here / "own").iterdir())
 
 
+def test_no_photo_is_replaced_and_none_added(here, digits, capsys):
+    photo = next(path for path in sorted(digits.rglob("*.png")) if "train" in path.parts)
+    before = {path: path.read_bytes() for path in digits.rglob("*.png")}
+    (here / "links").symlink_to(digits)
+    file = write(here / "sweep.yaml", digits)
+    for out in (photo, digits / "new.png", here / "links" / "new.png"):
+        assert run(["data", "preview", str(file), "--out", str(out)]) == 2
+        assert "--out: must lie outside of the data in" in " ".join(capsys.readouterr().err.split())
+    rows = [f"{path.relative_to(digits)},{path.parent.name},{path.parent.parent.name}" for path in before]
+    (here / "m.csv").write_text("\n".join(["path,label,split", *rows]))
+    listed = ["data", "preview", str(file), "--set", f"data.manifest={here / 'm.csv'}", "--out"]
+    assert run([*listed, str(photo)]) == 2
+    assert "--out: must not be a photo of the data" in " ".join(capsys.readouterr().err.split())
+    assert {path: path.read_bytes() for path in digits.rglob("*.png")} == before
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
