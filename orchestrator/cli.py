@@ -48,17 +48,22 @@ def main() -> NoReturn:
     atexit.register(leave)  # the first one to be registered runs last
     gc.set_threshold(_OBJECTS_UNTIL_COLLECTION)
     watch_background()
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # of a scheduler: files half written are removed
     try:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # another Ctrl-C, while the first was reported
         code = _INTERRUPTED
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))  # the rest is the interpreter's own end
+    if is_main:
+        for number in (signal.SIGINT, signal.SIGTERM):  # the rest is the interpreter's own end
+            signal.signal(number, lambda *_: os._exit(_INTERRUPTED))
     sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command; return the exit code: 0, 1 for a failure, 2 for bad input, 130 when interrupted.
+    """Run one command; return the exit code: 0, 1 for a failure, 2 for bad input, 130 when interrupted,
+    by Ctrl-C or SIGTERM.
 
     141 where the reader of the output has left, as in `thaw leaderboard RUN | head -1`. No exception leaves this
     function, except for a second Ctrl-C: an error that is not Thaw's own is written to a report file.

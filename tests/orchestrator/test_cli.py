@@ -133,10 +133,11 @@ cli.main()
     ("work", "code", "told"),
     [
         ("os.kill(os.getpid(), signal.SIGINT); time.sleep(9)", 130, "interrupted\n"),
+        ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)", 130, "interrupted\n"),
         ("import threading as t; x = t.Thread(target=lambda: 1 / 0); x.start(); x.join()", 0, ""),
         ("type('Odd', (), {'__del__': lambda self: 1 / 0})()", 0, ""),
     ],
-    ids=["Ctrl-C", "an error in a thread", "an error in a destructor"],
+    ids=["Ctrl-C", "SIGTERM", "an error in a thread", "an error in a destructor"],
 )
 def test_the_terminal_shows_no_traceback(work: str, code: int, told: str) -> None:
     command = [sys.executable, "-c", _WITHOUT_TRACEBACK.format(work=work)]

@@ -9,6 +9,7 @@ from orchestrator.commands.data.arguments import RootOption
 from orchestrator.commands.options import (
     Format,
     FormatOption,
+    check_outside,
     errors,
     escaped,
     output,
@@ -20,6 +21,7 @@ from orchestrator.commands.options import (
 from orchestrator.terminal.safe_console import safe_text
 from search_spaces.errors import InvalidInput
 from search_spaces.paths import as_path
+from search_spaces.plurals import counted
 from search_spaces.shell import thaw_command
 from trainables.storage.bucket import BucketPath
 from trainables.storage.place import Place, as_place
@@ -37,8 +39,8 @@ _OutOption = Annotated[
     Path,
     typer.Option(
         parser=as_path,
-        metavar="DIR|X.csv",
-        help="Manifest to write where the name ends in .csv, else folder to write, with train/, val/ and test/.",
+        metavar="DIR|X.csv|X.tsv",
+        help="Manifest to write where the name ends in .csv or .tsv, else folder, with train/, val/ and test/.",
     ),
 ]
 _GroupOption = Annotated[
@@ -50,6 +52,9 @@ _GroupOption = Annotated[
     ),
 ]
 _CopyOption = Annotated[bool, typer.Option("--copy/--link", help="Copy the photos into the folder, or link to them.")]
+_MANIFESTS = (".csv", ".tsv")
+# A folder with such a name would be taken for a file.
+_FILES = (".txt", ".tab", ".json", ".jsonl", ".yaml", ".yml", ".parquet", ".xls", ".xlsx", ".zip", ".tar", ".gz")
 _NAMED = 3
 
 
@@ -74,7 +79,7 @@ def split(
     from search_spaces.validation import parse
     from trainables.data.fingerprint import examine_content
     from trainables.data.readers import open_dataset
-    from trainables.data.split.files import check_new, write_folder, write_manifest
+    from trainables.data.split.files import check_new, leftovers, write_folder, write_manifest
     from trainables.data.split.outcome import outcome
     from trainables.data_config import SplitShares
     from trainables.storage.folders import cache_folder
@@ -82,13 +87,16 @@ def split(
     own, manifest = _place(data, root)
     settings = {"val": val, "test": test, "seed": seed, "together": "near_duplicates", "group_by": group_by}
     shares = parse(SplitShares, settings, "thaw data split", lambda _: "--")
-    is_manifest = out.suffix.lower() == ".csv"
-    if copy and is_manifest:
-        raise InvalidInput(f"--copy: is for a folder, got --out {out}; leave it out, or name a folder")
-    check_new(out, own if manifest is None else None)
+    if not shares.val:
+        raise InvalidInput("--val: must be above 0, got 0: a sweep chooses by val; raise it, or set data.folds instead")
+    is_manifest = _is_manifest(out, copy=copy)
+    check_new(out)
+    if manifest is None:  # beside a manifest only listed files are photos
+        check_outside("--out", out, own)
     listed = open_dataset(own, manifest, shares=shares, anew=True)
     if listed.origin is not None:
         raise InvalidInput(_no_files(own))
+    warn_of(f"{path}: left by a division that was cut off; remove it, unless one is at work" for path in leftovers(out))
     content = examine_content(listed, cache_folder(None))
     dataset, found = content.dataset, outcome(content.dataset)
     with writing("--out", out):
@@ -103,6 +111,16 @@ def split(
         warn_of(remarks)
         _print(found)
         _print_next(out, own if is_manifest else None, copy=copy)
+
+
+def _is_manifest(out: Path, *, copy: bool) -> bool:
+    """Return whether a manifest is written, and no folder. Raises InvalidInput for a name of neither."""
+    suffix = out.suffix.lower()
+    if suffix in _FILES:
+        raise InvalidInput(f"--out: must be a folder, or a manifest that ends in .csv or .tsv, got {out}; rename it")
+    if copy and suffix in _MANIFESTS:
+        raise InvalidInput(f"--copy: is for a folder, got --out {out}; leave it out, or name a folder")
+    return suffix in _MANIFESTS
 
 
 def _place(data: Place, root: Place | None) -> tuple[Path, Path | None]:
@@ -146,8 +164,8 @@ def _by_bytes_alone(found: "Outcome") -> list[str]:
         return []
     names = f"{', '.join(paths[:_NAMED])}{', ...' if len(paths) > _NAMED else ''}"
     return [
-        f"{len(paths)} of the photos are damaged, of one color, or below 32 pixels a side; they were compared by their "
-        f"bytes alone: {names}"
+        f"{counted(len(paths), 'photo')} compared by the bytes alone, since damaged, of one color, or below 32 pixels "
+        f"a side: {names}"
     ]
 
 
@@ -167,8 +185,8 @@ def _print(found: "Outcome") -> None:
         names = f"{', '.join(found.largest[:_NAMED])}{', ...' if len(found.largest) > _NAMED else ''}"
         prose(
             output,
-            f"\n{found.grouped} photos in {found.groups} groups that stay together: equal, alike or of one --group-by; "
-            f"the largest has {len(found.largest)}: {escaped(names)}",
+            f"\n{counted(found.grouped, 'photo')} in {counted(found.groups, 'group')}, each kept in one split: equal, "
+            f"alike or of one --group-by; the largest has {len(found.largest)}: {escaped(names)}",
         )
     missed = ", ".join(f"{name} {count.missed:+d}" for name, count in found.splits.items() if count.missed)
     prose(output, f"photos above or below the shares: {missed or 'none'}")

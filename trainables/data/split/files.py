@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 import unicodedata
 import uuid
@@ -14,16 +15,22 @@ from search_spaces.errors import InvalidInput, shown
 from trainables.data.readers import Dataset, open_dataset
 
 
-def check_new(out: Path, root: Path | None) -> None:
-    """Raise InvalidInput where `out` exists already, or lies in the folder whose files are all photos, `root`."""
+def check_new(out: Path) -> None:
+    """Raise InvalidInput where `out` exists already."""
     if os.path.lexists(out):
         raise InvalidInput(f"--out: must not exist yet, but {out} does; choose another name, or remove it")
-    if root is not None and out.resolve().is_relative_to(root.resolve()):
-        raise InvalidInput(f"--out: must lie outside of the data in {root}, got {out}; choose another place")
+
+
+def leftovers(out: Path) -> list[Path]:
+    """Return what processes that were killed, or that still write, have of `out` beside it."""
+    name = re.compile(rf"\.{re.escape(out.stem)}-[0-9a-f]{{8}}{re.escape(out.suffix)}")
+    return sorted(path for path in out.parent.glob(".*") if name.fullmatch(path.name))
 
 
 def write_manifest(dataset: Dataset, out: Path) -> None:
-    """Write the CSV file with the columns path, label, split, sorted by path; whole, or not at all.
+    """Write the file with the columns path, label, split, sorted by path; whole, or not at all.
+
+    A name that ends in .tsv gets tabs between the columns, any other commas.
 
     Raises InvalidInput where reading it would give other splits, as for a path that begins with a space.
     """
@@ -34,7 +41,7 @@ def write_manifest(dataset: Dataset, out: Path) -> None:
     )
     with _complete(out) as temporary:
         with temporary.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
+            writer = csv.writer(file, delimiter="\t" if out.suffix.lower() == ".tsv" else ",", lineterminator="\n")
             writer.writerow(("path", "label", "split"))
             writer.writerows(rows)
         if open_dataset(dataset.root, temporary).splits != dataset.splits:

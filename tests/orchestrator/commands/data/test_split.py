@@ -67,7 +67,7 @@ def test_a_data_set_with_splits_is_divided_anew(here: Path, capsys) -> None:
     document = json.loads(out)
     anew, alone = document["remarks"]
     assert anew == "first: the images of train, val, test are divided anew" and not err
-    assert alone.startswith("40 of the photos are damaged, of one color, or below 32 pixels a side")
+    assert alone.startswith("40 photos compared by the bytes alone, since damaged, of one color")
     assert document["splits"]["val"] == {"images": 6, "missed": 0}
     assert document["classes"][0] == {"label": "a", "images": {"train": 14, "val": 3, "test": 3}}
     first, second = ({Path(path).name for path in splits(name)["val"]} for name in ("first", "second"))
@@ -77,7 +77,9 @@ def test_a_data_set_with_splits_is_divided_anew(here: Path, capsys) -> None:
 
 def test_patients_stay_together_by_name_or_column(here: Path, capsys) -> None:
     out, _ = told(capsys, "photos", "--out", "m.csv", "--group-by", r"^(p\d+)_")
-    assert "40 photos in 10 groups that stay together: equal, alike or of one --group-by; the largest has 4:" in out
+    assert (
+        "40 photos in 10 groups, each kept in one split: equal, alike or of one --group-by; the largest has 4:" in out
+    )
     paths = [path for found in splits("photos", "m.csv").values() for path in found]
     rows = [f"{path},{path[0]},{Path(path).name.split('_')[0]}" for path in paths]
     (here / "photos" / "named.csv").write_text("\n".join(["path,label,patient", *rows]))
@@ -85,6 +87,20 @@ def test_patients_stay_together_by_name_or_column(here: Path, capsys) -> None:
     for manifest in ("m.csv", "out.csv"):
         patients = [{Path(path).name.split("_")[0] for path in own} for own in splits("photos", manifest).values()]
         assert sum(map(len, patients)) == 10
+
+
+def test_a_manifest_with_tabs_is_read_alike(here: Path, capsys) -> None:
+    told(capsys, "photos", "--out", "m.csv")
+    told(capsys, "photos", "--out", "m.tsv")
+    assert (here / "m.tsv").read_text() == (here / "m.csv").read_text().replace(",", "\t")
+    assert splits("photos", "m.tsv") == splits("photos", "m.csv")
+
+
+def test_what_a_killed_division_left_is_named(here: Path, capsys) -> None:
+    (here / ".new-0123abcd").mkdir()
+    (here / ".new-old").mkdir()
+    _, err = told(capsys, "photos", "--out", "new")
+    assert err.count("warning: .new-0123abcd: left by a division that was cut off") == 1 and "new-old" not in err
 
 
 def test_it_is_the_same_with_other_hash_seeds_and_threads(here: Path, cache_dir: Path) -> None:
@@ -110,6 +126,8 @@ def test_it_is_the_same_with_other_hash_seeds_and_threads(here: Path, cache_dir:
         (["photos", "--out", "photos/x.csv"], "--out: must lie outside of the data in photos"),
         (["photos", "--out", "x", "--val", "1.5"], "--val: must be below 1, got 1.5; lower it"),
         (["photos", "--out", "x", "--val", "0.5", "--test", "0.5"], "must leave images to train, got 0.5 and 0.5"),
+        (["photos", "--out", "x", "--val", "0"], "--val: must be above 0, got 0: a sweep chooses by val; raise it"),
+        (["photos", "--out", "x.txt"], "--out: must be a folder, or a manifest that ends in .csv or .tsv, got x.txt"),
         (["photos", "--out", "x.csv", "--copy"], "--copy: is for a folder, got --out x.csv; leave it out"),
         (["photos", "--out", "x", "--root", "photos"], "--root: is for a manifest, got photos, which is none"),
         (["photos", "--out", "x", "--group-by", "patient"], "group_by must be a column of the manifest, or"),
