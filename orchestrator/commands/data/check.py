@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.commands.data.arguments import NamedDataArgument, RootOption
+from orchestrator.commands.data.written import write_together
 from orchestrator.commands.options import (
     Format,
     FormatOption,
     SetOption,
+    check_outside,
     decoding_bar,
     errors,
     escaped,
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from trainables.data.check.inspection import Inspected
     from trainables.data.check.near_groups import Features
     from trainables.data.lazy_images import Pixels
-    from trainables.storage.place import Place
 
 _OutOption = Annotated[
     Path,
@@ -83,23 +84,21 @@ def check(
     named = data_to_check(data, set_ or [], weights, root)
     config = named.data
     if config.manifest is None:
-        _check_outside(out, config.root)
+        check_outside("--out", out, config.root)
     embed = None if config.weights_dir is None else _embedding(named)
     with decoding_bar() as on_decoding:
         found = check_data(config, cache=named.cache, min_size=min_size, embed=embed, on_progress=on_decoding)
+    files = {"findings.csv": findings_csv(found), "data.html": render_data_page(found, config.max_pixels)}
     with writing("--out", out):
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "findings.csv").write_text(findings_csv(found), encoding="utf-8", errors="backslashreplace")
-        (out / "data.html").write_text(render_data_page(found, config.max_pixels), encoding="utf-8")
-        kept = _write_manifest(found, out) if fix else None
+        write_together(out, files | (_clean_manifest(found) if fix else {}))
     if format is Format.JSON:
         print_json(check_json(found))
     else:
         for line in findings_lines(found.findings):
             prose(output, line)
         _tell(found, out, named)
-    if kept is not None:
-        _tell_fixed(found, out, kept)
+    if fix:
+        _tell_fixed(found, out)
     if found.is_refused:
         raise typer.Exit(1)
 
@@ -127,14 +126,6 @@ def _embedding(named: "NamedData") -> "Embed":
     return embed
 
 
-def _check_outside(out: Path, root: "Place") -> None:
-    if isinstance(root, Path) and out.resolve().is_relative_to(root.resolve()):
-        raise InvalidInput(
-            f"--out: must be a folder outside the data, got {out.resolve()} in {root}; run it elsewhere, or name "
-            "another folder with --out"
-        )
-
-
 def _tell(found: "DataCheck", out: Path, named: "NamedData") -> None:
     """Print the number of images, the verdict, the files that were written, and the division of photos in no split."""
     classes = {image.entry.label for image in found.images}
@@ -149,28 +140,28 @@ def _tell(found: "DataCheck", out: Path, named: "NamedData") -> None:
         prose(errors, f"in no split: checked as a sweep divides the images with data.split: {{{text}}}")
 
 
-def _write_manifest(found: "DataCheck", out: Path) -> int:
-    """Write clean.csv and excluded.csv; return the number of images that are kept."""
+def _clean_manifest(found: "DataCheck") -> dict[str, str]:
+    """Return the texts of clean.csv and excluded.csv by their names."""
     from trainables.data.check.clean_manifest import clean_manifest, excluded_csv, manifest_csv
 
     kept, excluded = clean_manifest(found)
-    (out / "clean.csv").write_text(manifest_csv(kept), encoding="utf-8", errors="backslashreplace")
-    (out / "excluded.csv").write_text(excluded_csv(found, excluded), encoding="utf-8", errors="backslashreplace")
-    return len(kept)
+    return {"clean.csv": manifest_csv(kept), "excluded.csv": excluded_csv(found, excluded)}
 
 
-def _tell_fixed(found: "DataCheck", out: Path, kept: int) -> None:
-    """Print how the clean manifest is used, and what a sweep would still refuse of it."""
-    from trainables.data.readers import SPLITS, open_dataset
-    from trainables.data_config import SplitShares
+def _tell_fixed(found: "DataCheck", out: Path) -> None:
+    """Print how the clean manifest is used, or what a sweep would still refuse of it."""
+    from trainables.data.check.clean_manifest import clean_manifest
+    from trainables.data.readers import open_dataset
 
-    has_splits = any(image.entry.split is not None for image in found.images)
-    left = len(found.images) - kept
+    kept, excluded = clean_manifest(found)
     prose(
-        errors, f"wrote {escaped(out / 'clean.csv')} with {kept:,} images, and excluded.csv with {left:,} and reasons"
+        errors,
+        f"wrote {escaped(out / 'clean.csv')} with {len(kept):,} images, and excluded.csv with {len(excluded):,} and "
+        "reasons",
     )
-    prose(errors, f"use it: data: {{root: {escaped(found.root)}, manifest: {escaped(out / 'clean.csv')}}}")
     try:
-        open_dataset(found.root, out / "clean.csv", SPLITS, None if has_splits else SplitShares())
+        open_dataset(found.root, out / "clean.csv")
     except InvalidInput as error:
         warn_of([f"clean.csv cannot be used yet: {error}"])
+    else:
+        prose(errors, f"use it: data: {{root: {escaped(found.root)}, manifest: {escaped(out / 'clean.csv')}}}")

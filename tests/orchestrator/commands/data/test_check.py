@@ -130,7 +130,7 @@ def test_the_page_holds_names_as_text(photos):
         (["nowhere"], "nowhere: data.root must be a folder, got nothing there"),
         (["empty"], "empty: images must lie in one folder per class, in train/ and val/ or in no split, got none"),
         (["flat"], "flat: images must lie in one folder per class, in train/ and val/ or in no split, got 1 in no"),
-        (["photos", "--out", "photos/found"], "--out: must be a folder outside the data"),
+        (["photos", "--out", "photos/found"], "--out: must lie outside of the data"),
         (["photos", "--weights", "empty"], "must hold <architecture>.safetensors of a timm model, got none"),
         (["photos", "--set", "trial.epochs=1"], "--set: photos have settings of `data` alone, got trial"),
         (["photos", "--root", "photos"], "--root: is for a manifest, got photos, which is none"),
@@ -185,5 +185,5 @@ def test_one_archive_and_a_bucket(photos, bucket, cache_dir, capsys):
 def test_inside_the_data_nothing_is_written(photos, capsys, monkeypatch):
     monkeypatch.chdir(photos)
     assert run(["data", "check", "."]) == 2
-    assert "run it elsewhere" in capsys.readouterr().err
+    assert "--out: must lie outside of the data" in capsys.readouterr().err
     assert not Path("findings.csv").exists()
