@@ -103,6 +103,11 @@ def test_it_holds_no_secret(name: str) -> None:
     assert "aws_secret" not in text.lower()
 
 
+@pytest.mark.parametrize(("name", "cloud"), [("cluster.yaml", "AWS"), ("clusters/kubernetes.yaml", "a Kubernetes")])
+def test_what_was_never_launched_says_so(name: str, cloud: str) -> None:
+    assert f"# Never launched on {cloud}" in (ROOT / name).read_text()
+
+
 # ---- Kubernetes ------------------------------------------------------------------------------------------------------
 # KubeRay's schema is a megabyte, and not to be had offline: the fields that the file uses are written down here, from
 # KubeRay's own types (apis/ray/v1) and Kubernetes' reference of pods. A field that is not here is a slip or a new one.
