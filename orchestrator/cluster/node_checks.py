@@ -13,6 +13,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from orchestrator.cluster import node_probe, runtime
 from orchestrator.cluster.node_probe import NodeQuestion
 from search_spaces.errors import InvalidInput
+from search_spaces.redaction import redact
 
 RayNode = Mapping[str, Any]
 
@@ -138,6 +139,11 @@ def _complaints(question: NodeQuestion, has: Mapping[str, float], answer: dict[s
     for key in answer["unreadable"]:
         path = question.folders[key]
         yield f"{key} must be readable on every node, got nothing at {path}; mount it there, or copy it to that path"
+    for key, reason in answer["unreachable"].items():
+        yield (
+            f"{key} must be within reach of every node, got at {question.buckets[key]}: {redact(reason)}; see to the "
+            "network there, and to the credentials and AWS_ENDPOINT_URL in the environment in which Ray was started"
+        )
     if answer["wrong_images"] and "data.root" not in answer["unreadable"]:
         yield (
             f"data.root must hold the driver's images, but {len(answer['wrong_images'])} of {len(question.images)} "

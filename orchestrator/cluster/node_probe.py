@@ -1,4 +1,4 @@
-"""Probe of one node of a cluster. Standard library only: it runs where Thaw may be missing.
+"""Probe of one node of a cluster. Standard library only, and AWS's client for a bucket: Thaw may be missing there.
 
 The probe is sent to the nodes by value, so that a node without Thaw, or with an old one, can still answer.
 """
@@ -29,6 +29,9 @@ class NodeQuestion:
     folders: dict[str, str] = field(default_factory=dict)
     """Folders and files that must be readable, by the key of the sweep file that names them."""
 
+    buckets: dict[str, str] = field(default_factory=dict)
+    """Places in buckets, `s3://bucket/prefix`, that must be within reach, by the same keys."""
+
     run: str | None = None
     """Run folder, in which the node writes a test file."""
 
@@ -49,6 +52,7 @@ def probe_node(question: dict[str, Any]) -> dict[str, Any]:
         "executable": sys.executable,
         "versions": versions(question["packages"]),
         "unreadable": [key for key, path in question["folders"].items() if not os.access(path, os.R_OK)],
+        "unreachable": {key: reason for key, place in question["buckets"].items() if (reason := _refusal(place))},
         "wrong_images": [path for path, size in question["images"].items() if _size(path) != size],
         "sees_driver": question["run"] is None or Path(question["run"], question["token"]).is_file(),
         "left": _leave(question["run"]),
@@ -75,6 +79,23 @@ def _size(path: str) -> int | None:
         return Path(path).stat().st_size
     except OSError:
         return None
+
+
+def _refusal(place: str) -> str | None:
+    """Return why this node cannot list a place in a bucket; None where it can."""
+    bucket, _, prefix = place.removeprefix("s3://").partition("/")
+    try:
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
+    except ImportError as error:
+        return str(error)
+    try:
+        config = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 3, "mode": "standard"})
+        boto3.client("s3", config=config).list_objects_v2(Bucket=bucket, Prefix=prefix, MaxKeys=1)
+    except (BotoCoreError, ClientError, ValueError) as error:
+        return str(error)
+    return None
 
 
 def _leave(run: str | None) -> str | None:

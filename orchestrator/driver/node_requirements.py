@@ -12,6 +12,7 @@ from orchestrator.cluster.node_probe import NodeQuestion
 from orchestrator.spec.sweep_spec import SweepSpec
 from trainables.data.readers import Dataset, open_configured
 from trainables.loop.teacher import teacher_file
+from trainables.storage.bucket import BucketPath
 from trainables.storage.folders import cache_folder
 from trainables.storage.place import Place
 
@@ -23,19 +24,19 @@ def make_node_question(spec: SweepSpec | None, root: Place | None, dataset: Data
     """Make the question for a node's versions and cache, and for what the trials of `spec`, in the run `root`, need."""
     if spec is None:
         return NodeQuestion(NODE_PACKAGES, str(cache_folder(None)))
-    paths = {
-        "data.root": spec.data.root,
-        "data.manifest": spec.data.manifest,
-        "data.weights_dir": spec.data.weights_dir,
-    }
+    data = spec.data
+    places = {"data.root": data.root, "data.manifest": data.manifest, "data.weights_dir": data.weights_dir}
     weights = {config.weights for config in spec.corner_configs()} - {"none", "pretrained"}
     teachers = {str(teacher_file(config)) for config in spec.corner_configs() if config.teacher != "none"}
     return NodeQuestion(
         NODE_PACKAGES,
         str(cache_folder(spec.storage.cache_dir)),
-        folders={key: str(path) for key, path in paths.items() if isinstance(path, Path)}
+        folders={key: str(path) for key, path in places.items() if isinstance(path, Path)}
         | {f"weights {path}": path for path in sorted(weights)}
         | {f"teacher {path}": path for path in sorted(teachers)},
+        buckets={
+            key: str(place) for key, place in {**places, "storage.root": root}.items() if isinstance(place, BucketPath)
+        },
         run=str(root.resolve()) if isinstance(root, Path) else None,
         token=f".driver-{uuid.uuid4().hex}",
         images={} if dataset is None else _some_images(dataset),

@@ -1,6 +1,7 @@
 import importlib.metadata
 import os
-from dataclasses import asdict
+import re
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,17 @@ def test_what_a_node_does_not_see_is_named(question: NodeQuestion, tmp_path: Pat
     (tmp_path / "photos").rmdir()
     (gone,) = complaints(question)
     assert gone.startswith(f"data.root must be readable on every node, got nothing at {tmp_path / 'photos'}; mount it")
+
+
+def test_a_bucket_out_of_reach_is_named(question: NodeQuestion, bucket: str, monkeypatch: pytest.MonkeyPatch):
+    asked = replace(question, buckets={"data.root": f"{bucket}/photos", "storage.root": f"{bucket}-other/runs/s"})
+    (missing,) = complaints(asked)
+    assert missing.startswith(f"storage.root must be within reach of every node, got at {bucket}-other/runs/s: ")
+    assert "NoSuchBucket" in missing
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    photos, _ = complaints(asked)
+    assert photos.startswith("data.root must be within reach")
+    assert re.search("Could not connect to the endpoint URL.*; see to the network there, and to the cred", photos)
 
 
 def test_a_run_folder_of_its_own_is_no_shared_one(question: NodeQuestion, tmp_path: Path):

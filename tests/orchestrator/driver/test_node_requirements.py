@@ -48,7 +48,9 @@ def test_everything_that_the_trials_read_and_write_is_asked_for(small_spec: Spec
 
 
 def test_a_run_in_a_bucket_is_no_folder_that_nodes_share(small_spec: Spec) -> None:
-    assert make_node_question(small_spec(), as_place("s3://bucket/runs/small"), None).run is None
+    question = make_node_question(small_spec(), as_place("s3://bucket/runs/small"), None)
+    assert question.run is None
+    assert question.buckets == {"storage.root": "s3://bucket/runs/small"}
 
 
 def test_some_images_of_each_split_are_asked_for_with_their_sizes(small_spec: Spec, digits: Path) -> None:
@@ -67,8 +69,10 @@ def test_files_that_hold_images_are_asked_for_in_their_place(small_spec: Spec, d
 
 
 def test_photos_in_a_bucket_are_no_folder_of_a_node(small_spec: Spec) -> None:
-    question = make_node_question(small_spec(data={"root": "s3://bucket/photos"}), None, None)
-    assert "data.root" not in question.folders
+    data = {"root": "s3://bucket/photos", "weights_dir": "s3://bucket/weights"}
+    question = make_node_question(small_spec(data=data), None, None)
+    assert question.folders == {}
+    assert question.buckets == {"data.root": data["root"], "data.weights_dir": data["weights_dir"]}
 
 
 def test_ray_is_started_from_the_run_s_folder_or_from_one_that_is_gone_afterwards(

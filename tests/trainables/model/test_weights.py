@@ -177,7 +177,7 @@ def test_weights_of_a_bucket_are_those_of_a_folder(
     missing = f"got none at {place}/test_efficientnet.safetensors; the folder holds other.safetensors: put it there"
     with pytest.raises(InvalidInput, match=re.escape(missing)):
         build_model(there, 3)
-    with pytest.raises(InvalidInput, match=rf"weights must be a .safetensors file, got {place}/other.safetensors: it"):
+    with pytest.raises(InvalidInput, match=rf"weights must be a .safetensors file, got {place}/other.safetensors"):
         read_weights(place / "other.safetensors")
     file = place / "test_efficientnet.safetensors"
     file.write_bytes((tmp_path / "test_efficientnet.safetensors").read_bytes())
