@@ -53,21 +53,15 @@ class Assignment(BaseModel):
     sources: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of the files of weights and of the teachers with which the run began, by path."""
 
-    rank: int = 0
-    """Number of the worker, from 0, that the assignment is for."""
-
     @property
     def run_folder(self) -> RunFolder:
-        """Run, as this worker sees it: of a run in a bucket each worker has copies of its own, also on one node."""
-        cache = self.cache / "ranks" / f"{self.rank}" if self.rank else self.cache
-        return RunFolder(self.run, cache, generations=self.generations)
+        """Run, as this node sees it."""
+        return RunFolder(self.run, self.cache, generations=self.generations)
 
     @property
     def log(self) -> Place:
-        """Log that the worker writes: one for all in a folder; in a bucket, where none can append, one for each."""
-        run, trial_id = self.run_folder, self.trial.trial_id
-        has_own = self.rank > 0 and isinstance(self.run, BucketPath)
-        return run.log(f"{trial_id}.rank-{self.rank}" if has_own else trial_id)
+        """Log that the worker writes."""
+        return self.run_folder.log(self.trial.trial_id)
 
     @property
     def folders(self) -> TrialFolders:
@@ -89,6 +83,24 @@ class Assignment(BaseModel):
     def from_tune(cls, config: Mapping[str, Any]) -> Self:
         """Read the mapping of `to_tune`."""
         return cls.model_validate_json(config[_ASSIGNMENT])
+
+
+class RankAssignment(Assignment):
+    """RankAssignment: assignment of a rank but the first, which may share its node with others."""
+
+    rank: int
+    """Number of the rank, from 1."""
+
+    @property
+    def run_folder(self) -> RunFolder:
+        """Run, as this rank sees it: of a run in a bucket each has copies of its own."""
+        return RunFolder(self.run, self.cache / "ranks" / str(self.rank), generations=self.generations)
+
+    @property
+    def log(self) -> Place:
+        """Log that the rank writes: one for all ranks in a folder; in a bucket, where none can append, its own."""
+        trial_id = self.trial.trial_id
+        return self.run_folder.log(f"{trial_id}.rank-{self.rank}" if isinstance(self.run, BucketPath) else trial_id)
 
 
 class EndKind(StrEnum):

@@ -30,9 +30,9 @@ class ForkedRank:
         end: RankEnd | None = self._process.call("open_log", path)
         return end
 
-    def begin(self, assignment: Assignment) -> tuple[EpochReport, ...] | RankEnd:
+    def begin(self, assignment: Assignment, rank: int) -> tuple[EpochReport, ...] | RankEnd:
         """Call `Rank.begin`."""
-        done: tuple[EpochReport, ...] | RankEnd = self._process.call("begin", assignment)
+        done: tuple[EpochReport, ...] | RankEnd = self._process.call("begin", assignment, rank)
         return done
 
     def advance(self, dump_after: float | None) -> EpochReport | RankEnd | None:

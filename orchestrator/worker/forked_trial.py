@@ -27,7 +27,7 @@ class ForkedTrial:
 
     def begin(self, assignment: Assignment) -> StartedTrial:
         """Begin the trial, as `run_trial.begin`; it and its iterator raise StorageFailed and TrialEnded."""
-        return _checked(self._rank.begin(assignment)), self._epochs()
+        return _checked(self._rank.begin(assignment, 0)), self._epochs()
 
     def dismiss(self) -> None:
         """Kill the process."""

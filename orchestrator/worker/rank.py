@@ -84,21 +84,20 @@ class Rank:
         try:
             self._start_log(path)
         except Exception as error:
-            return ended(error)
+            return rank_end(error)
         return None
 
-    def begin(self, assignment: Assignment) -> tuple[EpochReport, ...] | RankEnd:
+    def begin(self, assignment: Assignment, rank: int) -> tuple[EpochReport, ...] | RankEnd:
         """Take up a trial; return the epochs that its last checkpoint has, or the end of the trial."""
         path = assignment.run_folder.here(assignment.log)
         try:
             if self._epochs is not None or self._path != path:
                 self._start_log(path)
             if assignment.resources.needs_worker_group:
-                workers = assignment.resources.workers
-                log.info("rank %d of %d on %s", assignment.rank, workers, socket.gethostname())
+                log.info("rank %d of %d on %s", rank, assignment.resources.workers, socket.gethostname())
             reports, self._epochs = self._begin(assignment)
         except Exception as error:
-            return ended(error)
+            return rank_end(error)
         return reports
 
     def advance(self, dump_after: float | None) -> EpochReport | RankEnd | None:
@@ -109,7 +108,7 @@ class Rank:
         try:
             return next(self._epochs, None)
         except Exception as error:
-            return ended(error)
+            return rank_end(error)
         finally:
             faulthandler.cancel_dump_traceback_later()
 
@@ -153,7 +152,7 @@ def _loopback_interface() -> str | None:
     return next((name for name, found in addresses if any(each.address == _LOOPBACK for each in found)), None)
 
 
-def ended(error: Exception) -> RankEnd:
+def rank_end(error: Exception) -> RankEnd:
     """Return the answer of a rank that has raised `error`, within its handler, and log the error."""
     end = end_of(error)
     assert end.failure is not None

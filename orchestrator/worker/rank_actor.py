@@ -9,9 +9,9 @@ from pathlib import Path
 import ray
 
 from analysis.run_store import RunStore
-from orchestrator.worker.assignment import Assignment
+from orchestrator.worker.assignment import Assignment, RankAssignment
 from orchestrator.worker.forked_rank import fork_rank
-from orchestrator.worker.rank import Begin, Rank, RankEnd, ended
+from orchestrator.worker.rank import Begin, Rank, RankEnd, rank_end
 from orchestrator.worker.raylet_death import die_with_raylet
 from search_spaces.errors import StorageFailed
 from trainables.result import EpochReport
@@ -23,7 +23,7 @@ class RankActor:
     def __init__(self, begin: Begin) -> None:
         die_with_raylet()
         self._rank = fork_rank(begin) or Rank(begin)
-        self._assignment: Assignment | None = None
+        self._own: RankAssignment | None = None
         self._published = 0
 
     def offer(self, patience: float) -> tuple[str, int]:
@@ -36,16 +36,13 @@ class RankActor:
 
     def begin(self, assignment: Assignment, rank: int) -> tuple[EpochReport, ...] | RankEnd:
         """Take up a trial, as `Rank.begin`."""
-        self._assignment = own = assignment.model_copy(update={"rank": rank})
+        self._own = RankAssignment(**dict(assignment), rank=rank) if rank else None
         try:
-            if rank:
-                store, trial_id = RunStore(own.run_folder), own.trial.trial_id
-                self._published = _size(store.fetch(own.log))
-                store.fetch(own.run_folder.last(trial_id))
-            done = self._rank.begin(own)
+            self._fetch()
+            done = self._rank.begin(self._own or assignment, rank)
             self._publish_log()
         except StorageFailed as error:
-            return ended(error)
+            return rank_end(error)
         return done
 
     def advance(self, dump_after: float | None) -> EpochReport | RankEnd | None:
@@ -54,24 +51,31 @@ class RankActor:
         try:
             self._publish_log()
         except StorageFailed as error:
-            return ended(error)
+            return rank_end(error)
         return report
 
     def end(self) -> None:
         """Release the resources of the last trial, as `Rank.end`."""
         self._rank.end()
-        own = self._assignment
-        if own is not None and own.rank:
-            RunStore(own.run_folder).release(own.run_folder.checkpoints(own.trial.trial_id))
+        if self._own is not None:
+            run = self._own.run_folder
+            RunStore(run).release(run.checkpoints(self._own.trial.trial_id))
+
+    def _fetch(self) -> None:
+        """Copy to this node what a rank but the first continues: its log, and the last checkpoint of the trial."""
+        if self._own is not None:
+            store = RunStore(self._own.run_folder)
+            self._published = _size(store.fetch(self._own.log))
+            store.fetch(store.run.last(self._own.trial.trial_id))
 
     def _publish_log(self) -> None:
-        """Copy the log to the run, where the rank has one of its own and has written to it."""
-        own = self._assignment
-        if own is None or not own.rank:
+        """Copy the log of a rank but the first to the run, where it has written to it."""
+        if self._own is None:
             return
-        size = _size(own.run_folder.here(own.log))
+        run = self._own.run_folder
+        size = _size(run.here(self._own.log))
         if size != self._published:
-            RunStore(own.run_folder).publish(own.log)
+            RunStore(run).publish(self._own.log)
             self._published = size
 
 

@@ -93,7 +93,7 @@ def test_workers_without_torch_fork_ranks_with_it_from_one_server(
     ranks = [ray.get(worker.pids.remote())[1] for worker in (first, second)]
     assert len({psutil.Process(rank).ppid() for rank in ranks}) == 1
     assert len(set(ranks)) == 2
-    assert ray.get(first.call.remote("begin", assignment)) == ()
+    assert ray.get(first.call.remote("begin", assignment, 0)) == ()
     (report, over) = [ray.get(first.call.remote("advance", None)) for _ in range(2)]
     assert report.metrics == {"torch": 1, "omp": 1}, "Ray gives a worker one thread per core that it has"
     assert over is None
@@ -106,7 +106,7 @@ def test_a_worker_dies_with_its_rank(workers: Callable[[], Any], assignment: Ass
     pid, _ = ray.get(worker.pids.remote())
     _, others = ray.get(other.pids.remote())
     with pytest.raises(ray.exceptions.ActorDiedError):
-        ray.get(worker.call.remote("begin", crashing))
+        ray.get(worker.call.remote("begin", crashing, 0))
     assert ends(pid)
     assert lives(others)
     log = crashing.run_folder.log("crash").read_text()

@@ -46,7 +46,7 @@ def starting(*steps: EpochReport | Exception) -> Callable[[Assignment], StartedT
 
 def test_a_trial_is_begun_advanced_and_ended(assignment: Assignment) -> None:
     actor, handlers = Rank(starting(report(2), report(3))), logging.getLogger().handlers[:]
-    assert actor.begin(assignment.model_copy(update={"rank": 1})) == (report(1),)
+    assert actor.begin(assignment, 1) == (report(1),)
     assert [actor.advance(None), actor.advance(60.0), actor.advance(None)] == [report(2), report(3), None]
     actor.end()
     actor.end()
@@ -60,7 +60,7 @@ def test_a_log_may_be_open_before_the_trial_begins(assignment: Assignment, tmp_p
     rank, path = Rank(starting(report(2))), RunFolder(assignment.run).log("0000")
     assert rank.open_log(path) is None
     logging.getLogger("trainables").warning("before it begins")
-    rank.begin(assignment)
+    rank.begin(assignment, 0)
     rank.advance(None)
     rank.end()
     lines = path.read_text().splitlines()
@@ -94,9 +94,9 @@ def test_the_next_trial_ends_the_one_before(assignment: Assignment) -> None:
         return (), epochs()
 
     actor = Rank(begin)
-    actor.begin(assignment)
+    actor.begin(assignment, 0)
     actor.advance(None)
-    actor.begin(assignment)
+    actor.begin(assignment, 0)
     assert closed == [True]
     actor.end()
 
@@ -115,7 +115,7 @@ def test_an_error_is_the_end_of_the_trial_for_its_group_to_weigh(
     error: Exception, kind: EndKind, message: str, peer_lost: bool, assignment: Assignment
 ) -> None:
     actor = Rank(starting(error))
-    actor.begin(assignment)
+    actor.begin(assignment, 0)
     end = actor.advance(60.0)
     actor.end()
     assert isinstance(end, RankEnd)
@@ -131,7 +131,7 @@ def test_a_trial_that_cannot_be_begun_has_ended(assignment: Assignment) -> None:
         raise TrialFailed("no such architecture")
 
     actor = Rank(begin)
-    end = actor.begin(assignment)
+    end = actor.begin(assignment, 0)
     actor.end()
     assert isinstance(end, RankEnd)
     assert end.end.kind is EndKind.FAILED
