@@ -110,7 +110,7 @@ def _assignment(run: RunFolder, spec: SweepSpec, winner: TrialResult, config: Tr
     record, with_val = Ledger(run).read_run(), config.data.train_on is TrainedOn.TRAIN_AND_VAL
     return Retraining(
         trial=TrialResult(trial_id=_NAME, config=config, parameters=winner.parameters),
-        run=run.root,
+        run=run.root.absolute() if isinstance(run.root, Path) else run.root,  # workers have another current folder
         generations=run.generations,
         cache=cache_folder(spec.storage.cache_dir),
         cache_budget=cache_budget(spec.storage.cache_budget),

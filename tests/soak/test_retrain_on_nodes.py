@@ -24,7 +24,7 @@ from trainables.result import EpochReport, TrialResult
 from trainables.storage.folders import TrialFolders
 from trainables.storage.place import as_place
 
-pytestmark = [pytest.mark.soak, pytest.mark.seconds(60)]
+pytestmark = [pytest.mark.soak, pytest.mark.seconds(90)]
 
 EPOCHS = 6
 # Without BatchNorm, which normalizes by each rank's own share of a batch.

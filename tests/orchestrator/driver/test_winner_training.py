@@ -74,9 +74,12 @@ def weights_of(retrained: RetrainedWinner) -> dict[str, torch.Tensor]:
 
 @pytest.mark.usefixtures("ray_here")
 def test_two_workers_one_of_which_is_killed_compute_what_one_process_computes(
-    searched: Callable[..., RunFolder], assert_nothing_is_left: Callable[[set[int]], None]
+    searched: Callable[..., RunFolder],
+    assert_nothing_is_left: Callable[[set[int]], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = searched(workers=2)
+    monkeypatch.chdir(run.root.parent)
     seen: list[int] = []
 
     def kill_one(report: EpochReport) -> None:
@@ -84,7 +87,7 @@ def test_two_workers_one_of_which_is_killed_compute_what_one_process_computes(
         if report.epoch == 2:
             os.kill(rank_pids(run)[1], signal.SIGKILL)
 
-    two = retrain_winner(run.root, kill_one)
+    two = retrain_winner(Path(run.root.name), kill_one)  # the processes have another current folder
     assert seen == [1, 2, 3]
     assert len(rank_pids(run)) == 4
     assert_nothing_is_left({*rank_pids(run)})
