@@ -23,7 +23,7 @@ log = logging.getLogger("orchestrator")
 
 _Value = TypeVar("_Value")
 
-PATIENCE = 10
+ROOM_SECONDS = 10
 """Seconds without room for the workers after which a warning says so."""
 
 TRIES = 3
@@ -96,7 +96,7 @@ def _await_room(placed: PlacementGroup) -> None:
     for seconds in count(1):
         if placed.wait(1):
             return
-        if seconds == PATIENCE:
+        if seconds == ROOM_SECONDS:
             log.warning(
                 "the training waits until there is room for its %d workers; Ctrl-C stops it", placed.bundle_count
             )
