@@ -3,6 +3,7 @@
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from search_spaces.errors import InvalidInput, closest, shown
 
@@ -30,6 +31,28 @@ def check_names(where: str, classes: Sequence[str], paths: Iterable[str]) -> Non
 
 
 _SHOWN = 10
+
+
+def check_distinct(where: str, names: Sequence[str]) -> None:
+    """Raise InvalidInput where two numbers of classes have one name: their images would become one class."""
+    seen: dict[str, int] = {}
+    for number, name in enumerate(names):
+        if (first := seen.setdefault(name, number)) != number:
+            raise InvalidInput(
+                f"{where}: every class must have a name of its own, got {shown(name)} for {first} and {number}; "
+                "rename one"
+            )
+
+
+def class_text(where: str, value: Any) -> str:
+    """Return the class that a value of JSON names, as a text.
+
+    Raises InvalidInput for what is neither a text of one line nor a whole number: an object or a list names no class.
+    """
+    text = str(value).strip()
+    if isinstance(value, bool) or not isinstance(value, str | int) or not text or "\n" in text:
+        raise InvalidInput(f"{where} must hold one class in one line, got {shown(value)}; write its name or number")
+    return text
 
 
 def alike_names(names: Iterable[str]) -> list[str]:

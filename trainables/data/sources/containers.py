@@ -1,8 +1,10 @@
 """Containers of images: files that each hold many, named by their split, unpacked once per node as plain files."""
 
 import os
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from itertools import count, filterfalse, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,10 @@ from trainables.data.sources.source_files import BucketFiles, DiskFiles, SourceF
 
 _UNNAMED = ""
 """Split of images in containers that are named by none."""
+
+# Of a name like train-00000-of-00003.parquet.
+_NUMBERED = re.compile(r"(.*?)(\d+)-of-(\d+)", re.DOTALL)
+_NAMED = 3
 
 
 class UnpackedImages:
@@ -76,10 +82,12 @@ def unpacked(
 
     The name of a container says its split: `train-000000.tar`, `data/validation-00000-of-00001.parquet`, `test/0.tar`.
     `key` stands for what else decides the result. Raises what `unpack` and `copied_once` raise, and InvalidInput for a
-    name that stands for two splits.
+    name that stands for two splits, and where a container is lacking.
     """
     split_of = {file: split_of_name(f"{source.place}/{file.name}", file.name) for file in containers}
     read = [file for file in containers if split_of[file] is None or split_of[file] in used]
+    if not (isinstance(source, DiskFiles) and source.place.is_file()):  # a single file is what the user chose
+        _check_complete(str(source.place), [file.name for file in read])
 
     def fill(folder: Path) -> Any:
         images = UnpackedImages(folder)
@@ -97,6 +105,27 @@ def unpacked(
     on_disk = tuple(source.path(file) for file in read) if isinstance(source, DiskFiles) else ()
     remarks = (left_out_text(left_out),) if left_out else ()
     return Listing(folder, entries, remarks, Origin(source.place, on_disk))
+
+
+def _check_complete(where: str, names: Sequence[str]) -> None:
+    """Raise InvalidInput where some of `train-00000-of-00003` and so on are lacking."""
+    groups: defaultdict[tuple[str, str], set[int]] = defaultdict(set)
+    widths: dict[tuple[str, str], int] = {}
+    for found in filter(None, map(_NUMBERED.match, names)):
+        begin, number, total = found.groups()
+        groups[begin, total].add(int(number))
+        widths[begin, total] = len(number)
+    for (begin, total), numbers in groups.items():
+        lacking = int(total) - len(numbers)
+        if lacking > 0:
+            first = int(int(total) in numbers)  # some count from 1
+            named = islice(filterfalse(numbers.__contains__, count(first)), min(lacking, _NAMED))
+            got = ", ".join(f"{begin}{number:0{widths[begin, total]}d}-of-{total}" for number in named)
+            more = f" and {lacking - _NAMED} more" if lacking > _NAMED else ""
+            raise InvalidInput(
+                f"{where}: all {int(total)} files of a split must be there, got {len(numbers)}, without {got}{more}; "
+                "copy the others there, or rename these to use them alone"
+            )
 
 
 def in_splits(where: str, entries: Entries, *, divided: bool) -> Entries:

@@ -18,8 +18,8 @@ from trainables.data.sources.image_walk import (
 )
 
 LAYOUT = (
-    "expected are the folders train/ and val/ (test/ is optional), each with one folder of images a class, or a format "
-    "of data.format"
+    "expected are the folders train/ and val/ (test/ is optional), each with one folder of images per class, or a "
+    "format of data.format"
 )
 
 _FOLDER_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
@@ -234,7 +234,7 @@ def _or_divide(root: Path, split: str, visible: Sequence[str]) -> str:
         is_flat = train is None or not _visible_folders(train)
         return "" if is_flat else "; or set `data.split: {val: 0.15}`, which takes val from train"
     if any(_holds_images(root / name) for name in visible[:_LOOKED_INTO]):
-        return "; or, for one folder a class, set `data.split: {val: 0.15, test: 0.15}`, which divides the images"
+        return "; or, for one folder per class, set `data.split: {val: 0.15, test: 0.15}`, which divides the images"
     return ""
 
 

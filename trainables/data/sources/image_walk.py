@@ -108,4 +108,4 @@ def folder_identity(stat: os.stat_result) -> tuple[int, int]:
 def _not_listed(folder: Path | str, error: OSError) -> str:
     if isinstance(error, PermissionError):
         return missing_permission(Path(folder))
-    return f"{folder}: every folder of images must be readable, got: {error.strerror or error}; mend it or remove it"
+    return f"{folder}: every folder of images must be readable, got: {error.strerror or error}; repair or remove it"

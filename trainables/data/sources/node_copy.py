@@ -19,8 +19,8 @@ from search_spaces.paths import check_path
 from trainables.data.node_cache import cannot_write
 from trainables.storage.place import Place
 
-# A different rule for the names of files needs a different number, or an old copy would answer for it.
-_VERSION = 1
+# Another rule of what is read, or under which name, needs another number, or an old copy would answer for it.
+_VERSION = 2
 _CONTENTS, _FILES = "contents.json", "files"
 
 Fill = Callable[[Path], Any]

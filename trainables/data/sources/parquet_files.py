@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from search_spaces.errors import InvalidInput, shown
 from search_spaces.user_files import open_user_file
 from trainables.data.node_cache import Progress
+from trainables.data.sources.class_names import check_distinct
 from trainables.data.sources.containers import UnpackedImages, unpacked
 from trainables.data.sources.listing import Listing
 from trainables.data.sources.manifest_table import usual_words
@@ -90,6 +91,8 @@ def _columns(where: str, schema: "pa.Schema") -> _Columns:
     image = _one(where, "image", "of images ({bytes, path})", images, schema.names)
     label = _one(where, "label", "of classes", labels, schema.names)
     names = features.get(label, {}).get("names") if kinds.get(label) == "ClassLabel" else None
+    if names is not None:
+        check_distinct(f"{where}: ClassLabel of {label}", names)
     return _Columns(image, label, names)
 
 

@@ -3,19 +3,22 @@
 WebDataset, "The WebDataset Format": files of one sample share their name up to the first dot of its last part.
 """
 
+import gzip
 import json
 import lzma
 import shutil
 import tarfile
 import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from search_spaces.errors import InvalidInput, shown
 from search_spaces.user_files import IMAGE, open_user_file
 from trainables.data.node_cache import Progress
+from trainables.data.sources.class_names import check_distinct, class_text
 from trainables.data.sources.containers import UnpackedImages, unpacked
 from trainables.data.sources.folders import splits_named
 from trainables.data.sources.image_walk import is_image, is_litter
@@ -31,6 +34,8 @@ _CLASS_FILES = ("classes.txt", "classnames.txt")
 _LABELS = ("cls", "json", "txt")
 _LARGEST_LABEL = 2**20
 _BLOCK = 512
+# Zeros behind the last file, of which so many bytes are looked at.
+_LARGEST_PADDING = 2**20
 # By how much an archive may be larger than its file: photos are compressed already.
 _LARGEST_RATIO, _USUAL_SIZE = 100, 2**26
 
@@ -43,7 +48,8 @@ def read_shards(
     The class of an image is the content of the `.cls`, `.json` (its field label, class, ...) or `.txt` of its sample; a
     number is a line of `classes.txt` or `classnames.txt` beside the shards, or is the class where there is none.
     Shards without such files hold one folder per class. Splits are those of the shards' names, or the first folder
-    within. Links and devices are left out. Raises InvalidInput for what cannot be read.
+    within. Links, devices and further images of a sample, as the mask `000017.seg.png`, are left out. Raises
+    InvalidInput for what cannot be read, also a shard that was cut off, and a key that occurs twice in a shard.
     """
     shards = [file for file in source.files if file.name.lower().endswith(TAR_ENDINGS)]
     if not shards:
@@ -60,7 +66,7 @@ def read_shards(
 
     def unpack(path: Path, file: SourceFile, split: str | None, images: UnpackedImages) -> None:
         where = f"{source.place}/{file.name}"
-        with reading_errors(where, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError):
+        with reading_errors(where, tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError):
             _Shard(where, images, split, _class_names(source, tables, path.parent)).unpack(path, file.size)
 
     needed = sum(file.size for file in shards)
@@ -71,7 +77,9 @@ def _class_names(source: DiskFiles | BucketFiles, tables: Sequence[SourceFile], 
     """Return the class of each number; None where no file names them."""
     for table in tables:
         with source.local(table, scratch) as path, reading_errors(f"{source.place}/{table.name}"):
-            return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+            names = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        check_distinct(f"{source.place}/{table.name}", names)
+        return names
     return None
 
 
@@ -90,7 +98,7 @@ class _Shard:
         """Write the images of the shard, and move each to its place once the labels are known."""
         read = 0
         incoming = self.images.scratch()
-        with open_user_file(path, TAR) as file, tarfile.open(fileobj=file, mode="r:*") as tar:
+        with open_user_file(path, TAR) as file, _opened(file, size) as tar:
             for member in tar:
                 read += _BLOCK + (member.size if member.isreg() else 0)
                 if read > max(_USUAL_SIZE, _LARGEST_RATIO * size):
@@ -99,14 +107,17 @@ class _Shard:
                         f"more at {shown(member.name)}; pack the images anew"
                     )
                 self._take(tar, member, incoming)
-        around = _around_splits([PurePosixPath(name.lstrip("/")) for name, _ in self.files])
-        for name, image in self.files:
+            _check_end(tar)
+        photos = self._photos()
+        around = _around_splits([PurePosixPath(name.lstrip("/")) for name, _ in photos])
+        for name, image in photos:
             inner = str(PurePosixPath(name.lstrip("/")).relative_to(around))
             self.images.add(image, self.where, inner, self._label(name, inner), self.split)
 
     def _take(self, tar: tarfile.TarFile, member: tarfile.TarInfo, incoming: Path) -> None:
         name = PurePosixPath(member.name)
         stem, _, ending = name.name.rpartition(".")
+        kind = ending.lower()
         if member.isdir():
             return
         if not member.isreg():
@@ -123,19 +134,59 @@ class _Shard:
             with tar.extractfile(member) as content, target.open("wb") as file:  # type: ignore[union-attr]
                 shutil.copyfileobj(content, file)
             self.files.append((member.name, target))
-        elif ending in _LABELS and member.size <= _LARGEST_LABEL:
+        elif stem and kind in _LABELS and member.size <= _LARGEST_LABEL:
+            labels = self.labels.setdefault(_stem(name), {})
+            if kind in labels:
+                raise InvalidInput(
+                    f"{self.where}: every key must occur once in a shard, got a second .{kind} for "
+                    f"{shown(_stem(name))}; give each sample a key of its own, and pack the images anew"
+                )
             with tar.extractfile(member) as content:  # type: ignore[union-attr]
-                self.labels.setdefault(str(name.with_name(stem)), {})[ending] = content.read()
+                labels[kind] = content.read()
         else:
             self.images.left_out[f".{ending}" if stem else "without a usual ending"] += 1
 
+    def _photos(self) -> list[tuple[str, Path]]:
+        """Return the images without further ones of a sample, as the mask `000017.seg.png` beside `000017.jpg`.
+
+        In a shard without any image that is named by its key alone, the only image of a sample is its photo.
+        """
+        keys = {name: self._key(name) for name, _ in self.files}
+        further = {name for name, key in keys.items() if key not in (None, _stem(PurePosixPath(name)))}
+        if all(name in further or key is None for name, key in keys.items()):
+            further.clear()
+        photos = []
+        for name, image in self.files:
+            if name in further:
+                self.images.left_out["beside the photo of a sample"] += 1
+                image.unlink()
+            else:
+                photos.append((name, image))
+        counts = Counter(key for name, _ in photos if (key := keys[name]) is not None)
+        twice = next((key for key, count in counts.items() if count > 1), None)
+        if twice is not None:
+            got = " and ".join(shown(name) for name, _ in photos if keys[name] == twice)
+            raise InvalidInput(
+                f"{self.where}: every sample must have one image, named by its key, got {got} for {shown(twice)}; "
+                "give each image a key and a .cls of its own, and pack them anew"
+            )
+        return photos
+
+    def _key(self, name: str) -> str | None:
+        """Return the key of an image's sample, None without: its name to the first dot, or to the last one.
+
+        The first is WebDataset's rule; the last is for photos with dots in their names.
+        """
+        path = PurePosixPath(name)
+        keys = (str(path.with_name(path.name.split(".")[0])), _stem(path))
+        return next((key for key in keys if key in self.labels), None)
+
     def _label(self, name: str, inner: str) -> str:
         """Return the class of an image, by the files of its sample or by its folder."""
-        path = PurePosixPath(name)
-        samples = (str(path.with_name(path.name.rpartition(".")[0])), str(path.with_name(path.name.split(".")[0])))
-        found = next((self.labels[sample] for sample in samples if sample in self.labels), None)
-        if found is None:
+        key = self._key(name)
+        if key is None:
             return self._folder(PurePosixPath(inner))
+        found = self.labels[key]
         kind = next(kind for kind in _LABELS if kind in found)
         label = _text(self.where, name, kind, found[kind])
         if self.classes is None or label in self.classes:
@@ -160,6 +211,32 @@ class _Shard:
         return folders[0]
 
 
+def _stem(path: PurePosixPath) -> str:
+    return str(path.with_name(path.name.rpartition(".")[0]))
+
+
+def _opened(file: BinaryIO, size: int) -> tarfile.TarFile:
+    try:
+        return tarfile.open(fileobj=file, mode="r:*")
+    except tarfile.ReadError as error:  # its text lists what each kind of compression says
+        raise tarfile.ReadError("no tar archive, plain or compressed" if size else "an empty file") from error
+
+
+def _check_end(tar: tarfile.TarFile) -> None:
+    """Raise ReadError where an archive that was read does not end with two blocks of zeros and nothing but zeros.
+
+    tarfile takes a cut between two files, a damaged header and the end of a first archive for the end. It has read the
+    first block; to go back to it would decompress all again.
+    """
+    length, rest = 0, b""
+    while not rest and length < _LARGEST_PADDING and (part := tar.fileobj.read(2**16)):
+        length, rest = length + len(part), part.strip(b"\0")
+    if rest:
+        raise tarfile.ReadError("data behind its end: a damaged header, or two archives in one file")
+    if length < _BLOCK:
+        raise tarfile.ReadError("no end of the archive, as of one that was cut off")
+
+
 def _around_splits(paths: Sequence[PurePosixPath]) -> PurePosixPath:
     """Return the folder that holds all folders of splits, as `photos` in `photos/train/cat/a.jpg`; `.` without one."""
     first = {path.parts[0] for path in paths if len(path.parts) > 3 and splits_named(path.parts[1])}
@@ -174,7 +251,7 @@ def _text(where: str, name: str, kind: str, content: bytes) -> str:
         value: Any = json.loads(text) if kind == "json" else text
     except ValueError as error:
         raise InvalidInput(
-            f"{where}: .{kind} of {shown(name)} must be {kind} in UTF-8, got {error}; mend it"
+            f"{where}: .{kind} of {shown(name)} must be {kind} in UTF-8, got {error}; write it anew"
         ) from error
     if isinstance(value, Mapping):
         fields = usual_words("label", [*value])
@@ -183,9 +260,4 @@ def _text(where: str, name: str, kind: str, content: bytes) -> str:
                 f"{where}: .json of {shown(name)} must have one field label, got {shown([*value])}; write one"
             )
         value = [*value.values()][fields[0]]
-    if isinstance(value, bool) or not isinstance(value, str | int) or "\n" in str(value) or not str(value).strip():
-        raise InvalidInput(
-            f"{where}: .{kind} of {shown(name)} must hold one class in one line, got {shown(value)}; "
-            "write its name or number as .cls"
-        )
-    return str(value).strip()
+    return class_text(f"{where}: .{kind} of {shown(name)}", value)

@@ -102,6 +102,13 @@ def test_several_classes_need_one_that_is_named_label(tmp_path: Path) -> None:
     assert _read(tmp_path / "set").entries == {"train": [("train/y/000000.png", "y")]}
 
 
+def test_two_numbers_of_one_class_are_refused(tmp_path: Path) -> None:
+    kind = {"_type": "ClassLabel", "names": ["x", "x", "y"]}
+    _write(tmp_path / "set" / "train.parquet", {"image": [PNG], "label": [0]}, {"label": kind})
+    with pytest.raises(InvalidInput, match=r"ClassLabel of label: every class must have a name .*got 'x' for 0 and 1"):
+        _read(tmp_path / "set")
+
+
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     path = _write(tmp_path / "set" / "train.parquet", {"image": [PNG] * 50, "label": [0] * 50})
     path.write_bytes(path.read_bytes()[:-20])

@@ -1,6 +1,7 @@
 import gzip
 import io
 import os
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -116,6 +117,10 @@ def test_a_bomb_is_refused(shards: Path) -> None:
     assert [*shards.with_name("cache").rglob("*.bmp")] == []
 
 
+# Where the second file of a whole shard begins: behind a header and the content of the first, in blocks.
+_SECOND = 512 + -(-len(PNG * 1000) // 512) * 512
+
+
 def _whole(shards: Path) -> bytes:
     write_tar(shards / "train-0.tar", [("cat/a.jpg", PNG * 1000), ("dog/b.jpg", PNG * 1000)])
     return (shards / "train-0.tar").read_bytes()
@@ -125,13 +130,92 @@ def _whole(shards: Path) -> bytes:
     ("damage", "said"),
     [
         (lambda whole: whole[:30_000], "unexpected end of data"),
-        (lambda whole: b"x" * 5000, "file could not be opened successfully"),
+        (lambda whole: whole[:_SECOND], "no end of the archive"),
+        (lambda whole: gzip.compress(whole[:_SECOND]), "no end of the archive"),
+        (lambda whole: whole + whole, "data behind its end: a damaged header, or two archives in one file"),
+        (lambda whole: whole.replace(b"dog/b.jpg", b"dog/c.jpg"), "data behind its end: a damaged header"),
+        (lambda whole: gzip.compress(whole)[:-8] + bytes(8), "CRC check failed"),
+        (lambda whole: b"x" * 5000, "no tar archive, plain or compressed;"),
+        (lambda whole: b"", "an empty file;"),
         (lambda whole: gzip.compress(whole)[:-50], "end-of-stream|unexpected end"),
     ],
 )
 def test_a_damaged_shard_is_named(shards: Path, damage: Callable[[bytes], bytes], said: str) -> None:
     (shards / "train-0.tar").write_bytes(damage(_whole(shards)))
     with pytest.raises(InvalidInput, match=rf"train-0.tar: must be a whole file of its format, got: .*({said})"):
+        _read(shards)
+
+
+@pytest.mark.parametrize("options", [("-c",), ("-c", "-z"), ("-c", "-J"), ("-c", "-j"), ("-c", "-b", "1")])
+def test_what_gnu_tar_writes_is_whole(shards: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "a.jpg").write_bytes(PNG)
+    subprocess.run(["tar", *options, "-f", shards / "train-0.tar", "-C", tmp_path, "cat"], check=True)
+    assert _read(shards).entries == {"train": [("train/cat/a.jpg", "cat")]}
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz", "w|", "w|gz"])
+def test_what_python_writes_is_whole(shards: Path, mode: Any) -> None:
+    with tarfile.open(str(shards / "train-0.tar"), mode) as tar:
+        tar.addfile(_member("cat/a.jpg"))
+    assert _read(shards).entries == {"train": [("train/cat/a.jpg", "cat")]}
+
+
+@pytest.mark.parametrize(
+    ("members", "said"),
+    [
+        ([("a.cls", b"cat"), ("a.jpg", PNG), ("a.cls", b"dog")], r"got a second .cls for 'a'; give each sample a key"),
+        ([("x/a.cls", b"cat"), ("x/a.jpg", PNG), ("x/a.CLS", b"cat")], r"got a second .cls for 'x/a'"),
+        ([("a.cls", b"cat"), ("a.jpg", PNG), ("a.jpg", PNG)], r"got 'a.jpg' and 'a.jpg' for 'a'; give each image"),
+        ([("a.cls", b"cat"), ("a.jpg", PNG), ("a.png", PNG)], r"one image, named by its key, got 'a.jpg' and 'a.png'"),
+        ([("a.cls", b"cat"), ("a.left.jpg", PNG), ("a.right.jpg", PNG)], r"got 'a.left.jpg' and 'a.right.jpg' for 'a'"),
+    ],
+)
+def test_a_key_is_that_of_one_sample(shards: Path, members: list[tuple[str, bytes]], said: str) -> None:
+    write_tar(shards / "train-0.tar", members)
+    with pytest.raises(InvalidInput, match=rf"train-0.tar: every .* must .*{said}"):
+        _read(shards)
+
+
+def test_the_photo_of_a_sample_is_named_by_its_key(shards: Path) -> None:
+    members = [("0.jpg", PNG), ("0.seg.png", PNG), ("0.CLS", b"cat"), ("1.seg.png", PNG), ("1.cls", b"dog")]
+    write_tar(shards / "train-0.tar", [*members, ("2.5.jpg", PNG), ("2.5.cls", b"dog")])
+    found = _read(shards)
+    assert found.entries == {"train": [("train/cat/0.jpg", "cat"), ("train/dog/2.5.jpg", "dog")]}
+    assert found.remarks == ("2 files left out (2 beside the photo of a sample)",)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (
+            ["train-00000-of-00003"],
+            "all 3 files of a split .* got 1, without train-00001-of-00003, train-00002-of-00003;",
+        ),
+        (["train/1-of-9", "train/9-of-9"], "got 2, without train/2-of-9, train/3-of-9, train/4-of-9 and 4 more; copy"),
+        (["train-0-of-1", "val-1-of-2"], "all 2 files of a split must be there, got 1, without val-0-of-2; copy the"),
+        (["train-0-of-1", "val-1-of-2", "val-2-of-2", "test-0-of-2"], None),
+    ],
+)
+def test_a_part_of_the_shards_is_refused(shards: Path, names: list[str], said: str | None) -> None:
+    for name in names:
+        write_tar(shards / f"{name}.tar", [("cat/a.jpg", PNG)])
+    source, cache = DiskFiles(shards), shards.with_name("cache")
+    if said is None:
+        assert {*read_shards(source, ("train", "val"), cache).entries} == {"train", "val"}
+        return
+    with pytest.raises(InvalidInput, match=said):
+        read_shards(source, ("train", "val"), cache)
+    one = read_shards(DiskFiles(shards / f"{names[0]}.tar"), ("train", "val"), cache)
+    assert [label for pairs in one.entries.values() for _, label in pairs] == ["cat"]
+
+
+def test_two_numbers_of_one_class_are_refused(shards: Path) -> None:
+    (shards / "classes.txt").write_text("cat\ndog\ncat\n")
+    write_tar(shards / "train-0.tar", [("a.jpg", PNG), ("a.cls", b"2")])
+    with pytest.raises(
+        InvalidInput, match=r"classes.txt: every class must have a name of its own, got 'cat' for 0 and 2"
+    ):
         _read(shards)
 
 
