@@ -13,10 +13,11 @@ from typing import Any
 from search_spaces.errors import InvalidInput, shown
 from search_spaces.permissions import check_readable
 from search_spaces.user_files import MANIFEST, read_user_file
+from trainables.data.sources.class_names import class_text
 from trainables.data.sources.folders import left_out_text, splits_named
 from trainables.data.sources.image_walk import images_below, is_folder, list_folder
 from trainables.data.sources.listing import Listing
-from trainables.data.sources.manifest import check_files, row_entries
+from trainables.data.sources.manifest import NO_LABELS, check_files, manifest_path, row_entries
 from trainables.data.sources.manifest_table import ManifestRow, read_table, usual_words
 
 METADATA = ("metadata.csv", "metadata.jsonl")
@@ -62,26 +63,48 @@ def read_image_folder(root: Path, used: Sequence[str], *, divided: bool) -> List
 
 
 def _rows(root: Path, file: Path, *, divided: bool) -> Iterator[ManifestRow]:
+    header: list[str]
+    rows: Sequence[tuple[int, Sequence[Any]]]
     header, rows = _json_lines(file) if file.suffix == ".jsonl" else read_table(file)
+    if not rows:
+        raise InvalidInput(f"{file}: metadata must list images, got no rows; add one row per image")
     name, label = _name_column(file, header), _label_column(file, header)
     assigned = usual_words("split", header)
     if len(assigned) > 1:
         raise InvalidInput(
             f"{file}: column split must be one, got {' and '.join(header[place] for place in assigned)}; remove one"
         )
-    if not rows:
-        raise InvalidInput(f"{file}: metadata must list images, got none; add one row per image")
+    paths = [_path(file, line, row[name]) for line, row in rows]
     inside = "" if file.parent == root else f"{file.parent.name}/"
-    splits = [_split(inside, row[name], row[assigned[0]] if assigned and not inside else None) for _, row in rows]
+    splits = [
+        _split(inside, path, _field(row[assigned[0]]) if assigned and not inside else None)
+        for path, (_, row) in zip(paths, rows, strict=True)
+    ]
     if not any(splits) and not assigned:
         if not divided:
             raise InvalidInput(
                 f"{file}: every image must be in a split, got neither a column split nor a file_name like "
-                f"train/{rows[0][1][name]}; add the column, or set `data.split: {{val: 0.15}}`, which divides them"
+                f"train/{paths[0]}; add the column, or set `data.split: {{val: 0.15}}`, which divides them"
             )
         splits = ["train"] * len(rows)
-    for (line, row), split in zip(rows, splits, strict=True):
-        yield ManifestRow(line, inside + row[name], row[label], split or "")
+    for (line, row), path, split in zip(rows, paths, splits, strict=True):
+        yield ManifestRow(line, inside + path, _label(file, line, row[label]), split or "")
+
+
+def _path(file: Path, line: int, value: Any) -> str:
+    """Return the path of an image as seen from the folder of the metadata, within which it must lie."""
+    if not isinstance(value, str):
+        raise InvalidInput(
+            f"{file}:{line}: {_FILE} must be a text, the path of an image, got {shown(value)}; write it as seen from "
+            f"{file.parent}"
+        )
+    return manifest_path(file.parent, file, ManifestRow(line, value.strip(), "", ""))
+
+
+def _label(file: Path, line: int, value: Any) -> str:
+    """Return the class of an image; empty where there is none, which matters for a split that is used alone."""
+    text = _field(value)
+    return text if text.lower() in NO_LABELS else class_text(f"{file}:{line}: label", value)
 
 
 def _split(inside: str, name: str, assigned: str | None) -> str | None:
@@ -118,7 +141,7 @@ def _label_column(file: Path, header: Sequence[str]) -> int:
     )
 
 
-def _json_lines(file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def _json_lines(file: Path) -> tuple[list[str], list[tuple[int, list[Any]]]]:
     """Return the fields of a JSON Lines file as columns, and its rows with the numbers of their lines."""
     check_readable(file)
     found: list[tuple[int, dict[str, Any]]] = []
@@ -132,12 +155,14 @@ def _json_lines(file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         try:
             value = json.loads(line)
         except ValueError as error:
-            raise InvalidInput(f"{file}:{number}: each line must be a JSON document, got {error}; mend it") from error
+            raise InvalidInput(
+                f"{file}:{number}: each line must be JSON, got {error}; write one {{...}} per line"
+            ) from error
         if not isinstance(value, dict):
-            raise InvalidInput(f"{file}:{number}: each line must be an object {{...}}, got {shown(value)}; mend it")
+            raise InvalidInput(f"{file}:{number}: each line must be an object {{...}}, got {shown(value)}; write one")
         found.append((number, value))
     header = list(dict.fromkeys(key for _, row in found for key in row))
-    return header, [(number, [_field(row.get(key)) for key in header]) for number, row in found]
+    return header, [(number, [row.get(key) for key in header]) for number, row in found]
 
 
 def _field(value: Any) -> str:

@@ -3,7 +3,7 @@
 import codecs
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,16 +96,15 @@ def read_table(file: Place) -> tuple[list[str], list[tuple[int, list[str]]]]:
         text = io.StringIO(_decoded(read_user_file(local_file(file), MANIFEST)), newline="").readlines()
         if text and text[0].lower().startswith("sep="):  # a line for Excel
             text[0] = "\n"
-        reader = csv.reader(text, delimiter=_separator(text))
-        table = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
     except OSError as error:
         raise InvalidInput(
             f"{file}: data.manifest must be a readable CSV file, got: {error.strerror}; correct the path"
         ) from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
         raise InvalidInput(
             f"{file}: data.manifest must be a CSV file in UTF-8, got {error}; save it as UTF-8, or correct the path"
         ) from error
+    table = [(line, row) for line, row in _numbered(file, text) if any(map(str.strip, row))]
     header = [name.strip() for name in table[0][1]] if table else []
     for line, row in table[1:]:
         if any(map(str.strip, row[len(header) :])):
@@ -115,6 +114,22 @@ def read_table(file: Place) -> tuple[list[str], list[tuple[int, list[str]]]]:
             )
     rows = [(line, [*map(str.strip, row[: len(header)]), *[""] * (len(header) - len(row))]) for line, row in table[1:]]
     return header, rows
+
+
+def _numbered(file: Place, text: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Yield each row with the number of the line in which it begins."""
+    line = 1
+    try:
+        # Else the rows behind a quotation mark that is not closed would be one field, down to the next mark or the end.
+        reader = csv.reader(text, delimiter=_separator(text), strict=True)
+        for row in reader:
+            yield line, row
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise InvalidInput(
+            f"{file}:{line}: a field that begins with a quotation mark must end with one, got {error}; close it, or "
+            "double the marks within the field"
+        ) from error
 
 
 def _decoded(data: bytes) -> str:

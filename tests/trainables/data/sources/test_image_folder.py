@@ -86,7 +86,8 @@ def test_images_in_no_split_are_divided(root: Path) -> None:
             r"metadata need one column label, got target and class; add it or rename",
         ),
         ("csv", "file_name,label,set,subset\na,b,c,d\n", r"column split must be one, got set and subset; remove one"),
-        ("csv", "file_name,label\n", r"metadata must list images, got none"),
+        ("csv", "file_name,label\n", r"metadata must list images, got no rows"),
+        ("jsonl", "\n", r"metadata must list images, got no rows; add one row per image"),
         (
             "csv",
             "file_name,label,split\ntrain/a.png,x,learn\n",
@@ -101,7 +102,26 @@ def test_images_in_no_split_are_divided(root: Path) -> None:
         ("csv", "file_name,label\ntrain/a.png,x\nb.png,y\n", r"metadata.csv:3: split must be one of .*, got none"),
         ("csv", "file_name,label\ntrain/a.png,\n", r"metadata.csv:2: label must not be empty"),
         ("jsonl", '{"file_name": "train/a.png", "label": null}', r"metadata.jsonl:1: label must not be empty"),
-        ("jsonl", '{"file_name"', r"metadata.jsonl:1: each line must be a JSON document"),
+        *(
+            (
+                "jsonl",
+                f'{{"file_name": "train/a.png", "label": {value}}}',
+                rf"jsonl:1: label must hold one class .*got {got}",
+            )
+            for value, got in (('{"a": 1}', "{'a': 1}"), ('["x"]', r"\['x'\]"), ("true", "True"), ("1.0", "1.0"))
+        ),
+        ("jsonl", '{"file_name": 7, "label": 1}', r"jsonl:1: file_name must be a text, .*got 7; write it as seen from"),
+        (
+            "jsonl",
+            '{"file_name": "a.png", "label": 1}\n{"file_name": "../x.jpg", "label": 1}',
+            r"jsonl:2: path must be .* inside it, got '../x.jpg'; write it as seen from",
+        ),
+        (
+            "csv",
+            'file_name,label\n"train/a.png,x\ntrain/b.png,y\n',
+            r"csv:2: a field that begins with a quotation mark",
+        ),
+        ("jsonl", '{"file_name"', r"metadata.jsonl:1: each line must be JSON, got .*; write one"),
         ("jsonl", "[1]", r"metadata.jsonl:1: each line must be an object \{...\}, got \[1\]"),
         ("jsonl", "\xff", r"metadata must be in UTF-8, got"),
     ],
@@ -116,4 +136,15 @@ def test_two_metadata_are_refused(root: Path) -> None:
     for name in ("csv", "jsonl"):
         (root / f"metadata.{name}").touch()
     with pytest.raises(InvalidInput, match=r"metadata must be one file, got metadata.csv and metadata.jsonl; remove"):
+        _read(root)
+
+
+def test_a_class_may_be_missing_where_the_split_is_not_used(root: Path) -> None:
+    rows = [("train/a.png", '"cat"'), ("train/b.png", "2"), ("validation/a.png", '"dog"'), ("test/a.png", "NaN")]
+    (root / "metadata.jsonl").write_text(
+        "".join(f'{{"file_name": "{name}", "label": {label}, "boxes": [[1, 2]]}}\n' for name, label in rows)
+    )
+    entries = read_image_folder(root, ("train", "val"), divided=False).entries
+    assert entries == {"train": [("train/a.png", "cat"), ("train/b.png", "2")], "val": [("validation/a.png", "dog")]}
+    with pytest.raises(InvalidInput, match=r"metadata.jsonl:4: label must not be empty, got 'nan'"):
         _read(root)

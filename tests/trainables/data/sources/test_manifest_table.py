@@ -65,12 +65,25 @@ def test_one_column_per_class(read, zero, one):
             "column label must be one, got label and label; rename all but one",
         ),
         ("path,Label,LABEL,split\na,b,c,d\n", "column label must be one, got Label and LABEL"),
+        (
+            'path,label,split\na.png,cat,train\n"b.png,dog,train\n' + "c.png,cat,val\n" * 20_000,
+            "m.csv:3: a field that begins with a quotation mark must end with one, got .*; close it, or double",
+        ),
+        (
+            'path,label,split,note\na.png,cat,train,"old\nb.png,dog,train,"new"\n',
+            "m.csv:2: a field that begins with a quotation mark must end with one",
+        ),
         ("a;b;c\n1;2;3\n", "needs the columns path, label, split, got a;b;c; add path, label, split to its first"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_a_remedy(read, text, message):
     with pytest.raises(InvalidInput, match=message):
         read(text)
+
+
+def test_a_row_of_several_lines_is_numbered_by_its_first(read):
+    rows = read('path,label,split,note\na.png,cat,train,"two\nlines"\nb.png,dog,val,\n')
+    assert [row.line for row in rows] == [2, 4]
 
 
 WORD = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=12)
