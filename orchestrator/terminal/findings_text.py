@@ -37,7 +37,7 @@ def _title(kind: str, findings: Sequence[Finding]) -> str:
 
 def _example(found: Finding) -> str:
     """Return the first files of a finding; where it is the whole data set, what is wrong with it."""
-    if found.kind == "layout":
+    if found.kind in ("layout", "remark"):
         return without_controls(found.detail)
     names = [without_controls(name).replace("\n", "\\n") for name in found.files[:_NAMED]]
     short = [name if len(name) <= _LONGEST else f"...{name[3 - _LONGEST :]}" for name in names]

@@ -109,7 +109,8 @@ def _listing(data: DataConfig, cache: Path) -> FullListing:
         for split, pairs in read.entries.items()
         for path, label in pairs
     )
-    return FullListing(read.root, tuple(sorted(images)), ())
+    remarks = tuple(finding("remark", [str(root)], remark) for remark in read.remarks)
+    return FullListing(read.root, tuple(sorted(images)), remarks)
 
 
 def _inspected(

@@ -62,6 +62,7 @@ FINDING_KINDS = {
     "animated": FindingKind(_WARNING, "animated images: the first frame is used", "save the frame that you mean"),
     "small": FindingKind(_WARNING, "small images", "use larger ones, or a smaller `data.image_size`"),
     "unlisted_image": FindingKind(_WARNING, "images left out for their ending", "give them the ending of an image"),
+    "remark": FindingKind(_WARNING, "remarks of the reader", "follow the message"),
     "labels": FindingKind(_NOTE, "labels to look at first", "look at these first on the page; many will be right"),
     "dark": FindingKind(_NOTE, "dark images", _LOOK),
     "blurred": FindingKind(_NOTE, "blurred images", _LOOK),

@@ -5,12 +5,14 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from search_spaces.errors import InvalidInput, shown
 from search_spaces.user_files import IMAGE, open_user_file
 from trainables.data.check.finding import Finding, finding
 from trainables.data.readers import SPLITS
+from trainables.data.sources.folders import inner_folders_remark
 from trainables.data.sources.image_walk import (
     LINK,
     NOWHERE,
@@ -76,7 +78,7 @@ def list_folders(root: Path, splits: Sequence[str] = SPLITS) -> FullListing:
     divided = {split: by_split[split] for split in SPLITS if split in by_split}
     if "train" not in divided and len(divided) < 2:
         classes = walk.classes(root)
-        return FullListing(root, tuple(sorted(walk.entries(None, classes, classes))), tuple(walk.found))
+        return walk.listing([*walk.entries(None, classes, classes)])
     homes = {folder: walk.classes(folder) for folders in divided.values() for folder in folders}
     fence = [*homes, *(folder for own in homes.values() for folder in own)]
     entries: list[ListedImage] = []
@@ -86,7 +88,7 @@ def list_folders(root: Path, splits: Sequence[str] = SPLITS) -> FullListing:
         entries += walk.entries(split, own, fence)
         if split in divided:
             names[split] = frozenset(folder.name for folder in own)
-    return FullListing(root, tuple(sorted(entries)), tuple(walk.found), names)
+    return walk.listing(entries, names)
 
 
 def list_manifest(root: Path, manifest: Path, splits: Sequence[str] = SPLITS, *, divided: bool = False) -> FullListing:
@@ -161,6 +163,17 @@ class _Walk:
         for folder in classes:
             for path in self._images_below(folder, homes):
                 yield ListedImage(self._name(path), split, folder.name)
+
+    def listing(
+        self, entries: Sequence[ListedImage], names: Mapping[str, frozenset[str]] = MappingProxyType({})
+    ) -> FullListing:
+        """Return what was listed, with the remark of the reader on folders that each class has."""
+        images = tuple(sorted(entries))
+        pairs = [(image.path, image.label) for image in images if image.split in (None, "train")]
+        remark = inner_folders_remark(pairs) if pairs else None
+        if remark is not None:
+            self.found.append(finding("remark", [str(self.root)], remark))
+        return FullListing(self.root, images, tuple(self.found), names)
 
     def is_folder(self, entry: os.DirEntry[str]) -> bool:
         """Return whether an entry is a folder, or a link to one."""

@@ -247,6 +247,24 @@ def test_images_that_are_not_split(clean):
     assert {image.entry.split for image in divided.images} == {"train", "val"}
 
 
+def test_what_the_reader_remarks_is_a_warning(photos):
+    rows = [f"{path.relative_to(photos)},{path.stem[0]}" for path in sorted(photos.rglob("*.*"))]
+    (photos / "metadata.csv").write_text("\n".join(["file_name,label", *rows]))
+    found = check_data(DataConfig(root=photos))
+    (each,) = [each for each in found.findings if each.kind == "remark"]
+    assert (each.severity, each.files) == (Severity.WARNING, (str(photos),))
+    assert "folders are taken for the classes, and metadata.csv is not read" in each.detail
+
+
+def test_folders_that_each_class_has_are_remarked_upon(tmp_path):
+    for place in ("first/cat", "first/dog", "second/cat", "second/dog"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "a.png").write_bytes(png_of_size(64))
+    found = check_data(DataConfig(root=tmp_path))
+    (each,) = [each for each in found.findings if each.kind == "remark"]
+    assert "the classes are first/, second/, and each holds cat/, dog/" in each.detail
+
+
 def test_what_a_sweep_leaves_out_or_allows_is_a_warning(photos):
     plant(photos)
     data = DataConfig(root=photos, on_bad_image="skip", allow=("duplicates",))
