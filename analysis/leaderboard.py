@@ -376,7 +376,7 @@ def _remedy(counts: Counter[Status]) -> str:
         return "launch the sweep, or wait for its first trial"
     if any(status.unfinished for status in counts):
         return "wait for a trial to complete, or resume the sweep"
-    return "the leaderboard's `failure` and the trials' logs say why; mend the cause, then extend the sweep"
+    return "the leaderboard's `failure` and the trials' logs say why; fix the cause, then extend the sweep"
 
 
 def _row(values: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ or a crash, finds the old object or the new one. Nothing is listed, cached or re
 """
 
 import errno
+import logging
 import os
 import re
 import shutil
@@ -360,6 +361,7 @@ def _client() -> Any:
     import boto3
     from botocore.config import Config
 
+    logging.getLogger("botocore").setLevel(logging.WARNING)  # it reports where credentials and address were found
     return boto3.client(
         "s3", config=Config(connect_timeout=10, retries={"mode": "standard"}, max_pool_connections=CONNECTIONS)
     )
@@ -383,7 +385,7 @@ def _unreachable(path: BucketPath, said: str) -> StorageFailed:
 
 def _remedy(said: str) -> str:
     if "NO_SUCH_BUCKET" in said or "NoSuchBucket" in said:
-        return "make the bucket, or mend its name"
+        return "create the bucket, or correct its name"
     if any(word in said for word in _REFUSALS):
         return (
             "list, read, write and delete must be allowed there: see that AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "

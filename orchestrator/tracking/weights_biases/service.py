@@ -73,7 +73,7 @@ def check_address() -> None:
     """Raise InvalidInput where `$WANDB_BASE_URL` is no address."""
     parts = urlsplit(service_address())
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidInput("$WANDB_BASE_URL: must be an address http(s)://..., got another text; mend or unset it")
+        raise InvalidInput("$WANDB_BASE_URL: must be an address http(s)://..., got another text; correct or unset it")
 
 
 def outage(error: Exception) -> str:
@@ -106,7 +106,7 @@ def service_errors(advice: str = "try again later") -> Iterator[None]:
     except ValidationError as error:  # the client reads its variables with pydantic
         wrong = error.errors()[0]
         name = "_".join(str(part) for part in wrong["loc"]).upper()
-        raise InvalidInput(f"$WANDB_{name}: {wrong['msg']}; mend the variable") from None
+        raise InvalidInput(f"$WANDB_{name}: {wrong['msg']}; correct the variable") from None
     except Exception as error:  # the client raises its own errors, and those of the network
         if any(sign in str(error) for sign in _REFUSED):
             advice = "check the key: WANDB_API_KEY, or that of `wandb login`"

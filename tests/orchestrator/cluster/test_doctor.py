@@ -55,7 +55,7 @@ def test_a_bucket_is_tried(bucket: str) -> None:
     assert there.ok
     assert there.found == f"{bucket}/runs, may be written"
     assert not missing.ok
-    assert "make the bucket, or mend its name" in missing.remedy
+    assert "create the bucket, or correct its name" in missing.remedy
 
 
 def test_the_photos_and_weights_of_a_sweep_are_looked_for(

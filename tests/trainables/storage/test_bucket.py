@@ -1,4 +1,5 @@
 import itertools
+import logging
 import os
 import socket
 import stat
@@ -91,7 +92,7 @@ def test_an_object_that_is_replaced_meanwhile_is_read_whole(bucket: str) -> None
 def test_a_bucket_that_is_not_there(bucket: str) -> None:
     path = BucketPath.parse(f"{bucket}-other/run.json")
     for ask in (path.exists, path.read_bytes, path.touch, lambda: list(path.parent.iterdir())):
-        with pytest.raises(StorageFailed, match=r"other/?.*: the bucket must be within reach, .*; make the bucket, or"):
+        with pytest.raises(StorageFailed, match=r"other/?.*: the bucket must be within reach, .*; create the bucket"):
             ask()
 
 
@@ -162,3 +163,10 @@ def test_a_full_disk_is_not_the_buckets_fault(bucket: str, tmp_path: Path) -> No
         Path("/dev/full").open("wb", buffering=0) as file,
     ):
         file.write(path.read_bytes())
+
+
+def test_the_client_reports_nothing_that_is_no_warning(bucket: str, caplog: pytest.LogCaptureFixture) -> None:
+    module._client.cache_clear()
+    with caplog.at_level(logging.INFO):
+        BucketPath.parse(bucket).objects()
+    assert [record.name for record in caplog.records if record.name.startswith("botocore")] == []

@@ -80,5 +80,5 @@ def test_odd_objects_are_refused(bucket: str, tmp_path: Path) -> None:
     _put(place, "train/a.jpg", "train/a.jpg/b.jpg")
     with pytest.raises(InvalidInput, match=r"no two objects may be one file, or a file and its folder, got 'train/a"):
         BucketFiles(place).fetched(tmp_path)
-    with pytest.raises(StorageFailed, match="make the bucket, or mend its name"):
+    with pytest.raises(StorageFailed, match="create the bucket, or correct its name"):
         BucketFiles(BucketPath.parse("s3://no-such-bucket-here")).fetched(tmp_path)
