@@ -58,7 +58,7 @@ class DataConfig(Frozen):
     """Which photos, and the size they are brought to before anything else sees them."""
 
     root: Place
-    """Folder with the photos: `train/ val/ test/`, each holding one folder a class, or another `format`; the base of
+    """Folder with the photos: `train/ val/ test/`, each holding one folder per class, or another `format`; the base of
     the paths of a manifest. `s3://bucket/prefix`: fetched once per node into `storage.cache_dir`."""
 
     manifest: Place | None = None
@@ -70,8 +70,8 @@ class DataConfig(Frozen):
     image lies beside them; folders of classes where they can be read; huggingface where only that is left."""
 
     split: SplitShares | None = None
-    """Division of photos that are not split: of a folder with one folder a class, of a folder or manifest without val,
-    or of a manifest without splits."""
+    """Division of photos that are not split: of a folder with one folder per class, of a folder or manifest without
+    val, or of a manifest without splits."""
 
     folds: OrNone[Annotated[int, Field(ge=2, le=20)]] = None
     """Cross-validation of heads on small sets: the images of train and val, or those of no split, are divided into so
