@@ -79,8 +79,8 @@ def examine_data(data: DataConfig, configs: Iterable[TrialConfig], cache: Path |
     checks = []
     try:
         dataset = open_configured(data, cache_folder(cache))
-        counts = ", ".join(f"{len(samples)} {split}" for split, samples in dataset.splits.items())
-        checks.append(Check("data", f"{manifest or root}, {len(dataset.classes)} classes, {counts} images", ok=True))
+        found = f"{manifest or root}, {len(dataset.classes)} classes, images: {dataset.counts_text}"
+        checks.append(Check("data", found, ok=True))
     except (InvalidInput, StorageFailed) as error:
         checks.append(Check("data", str(manifest or root), ok=False, remedy=str(error)))
     paths = {path: config for config in configs if (path := weights_path(config)) is not None}

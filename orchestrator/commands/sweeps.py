@@ -93,7 +93,7 @@ def sweep(
         for remark in arrays.remarks:
             tell.warn(remark)
         counts = arrays.dataset.counts_text
-        tell.say(f"{spec.name}: {len(arrays.classes)} classes, {counts} images; run {escaped(spec.run_root)}")
+        tell.say(f"{spec.name}: {len(arrays.classes)} classes, images: {counts}; run {escaped(spec.run_root)}")
         tell.follow(spec, spec.run_root, lambda observers: run_sweep(spec, arrays, observers, address))
 
 

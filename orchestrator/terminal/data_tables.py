@@ -5,57 +5,68 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.table import Table
 
 from orchestrator.terminal.safe_console import safe_text
 from orchestrator.terminal.tables import duration, interval_text
+from search_spaces.plurals import counted
 
 if TYPE_CHECKING:  # torch comes with these
+    from trainables.data.summary.class_counts import ClassCounts
     from trainables.data.summary.data_summary import DataSummary
     from trainables.data.summary.image_sizes import Quantiles
-    from trainables.estimate.head_balance import AnswerScore, BalanceComparison
+    from trainables.estimate.head_balance import BalanceComparison
     from trainables.estimate.probe_scores import ProbeScores
     from trainables.estimate.recommendation import Recommendation
-    from trainables.interval import Difference
+    from trainables.interval import Difference, Interval
 
 _NAMED = 5
+# Columns that a name of a class gets, where it is as long; what is longer is folded.
+_NAME_WIDTH = 12
 
 
-def counts_table(summary: DataSummary) -> Table:
-    """Return one row per class: images by split, weight in the loss, share of the batches under the sampler."""
-    table = _table("class", *summary.counts.splits, "inverse", "effective", "none", "inverse", "effective")
-    rows = zip(*summary.counts.splits.values(), strict=True)
-    for name, images, weights in zip(summary.counts.classes, rows, summary.weights, strict=True):
+def counts_table(summary: DataSummary, width: int) -> Table:
+    """Return one row per class: images by split, weight in the loss, share of the batches under the sampler.
+
+    Of `width` columns the names of the classes keep their part: where there are few, the titles are short.
+    """
+    rows = []
+    images = zip(*summary.counts.splits.values(), strict=True)
+    for name, own, weights in zip(summary.counts.classes, images, summary.weights, strict=True):
         shares = (weights.share, weights.inverse_share, weights.effective_share)
-        table.add_row(
-            safe_text(name),
-            *(f"{count:,}" for count in images),
-            f"{weights.inverse:.3f}",
-            f"{weights.effective:.3f}",
-            *(f"{share:.1%}" for share in shares),
-        )
-    return table
+        in_loss = (f"{weights.inverse:.3f}", f"{weights.effective:.3f}")
+        rows.append([name, *(f"{count:,}" for count in own), *in_loss, *(f"{share:.1%}" for share in shares)])
+    forms = []
+    for inverse, effective in (("inverse", "effective"), ("inv.", "eff.")):
+        forms.append([["class", *summary.counts.titles, inverse, effective, "none", inverse, effective], *rows])
+    return _fitting(forms, width)
 
 
 def summary_lines(summary: DataSummary) -> Iterator[str]:
     """Yield sentences on the counts, the sizes and the pixels."""
     counts = summary.counts
-    images = {split: sum(own) for split, own in counts.splits.items()}
-    parts = ", ".join(f"{count:,} {split}" for split, count in images.items())
-    yield f"{sum(images.values()):,} images ({parts}) of {len(counts.classes)} classes"
-    yield (
-        f"imbalance ratio {counts.ratio:.3g} in train: {max(counts.train):,} of {counts.largest}, "
-        f"{min(counts.train):,} of {counts.smallest}"
-    )
+    images = [sum(own) for own in counts.splits.values()]
+    parts = ", ".join(f"{count:,} {title}" for title, count in zip(counts.titles, images, strict=True))
+    yield f"{counted(sum(images), 'image')} ({parts}) of {counted(len(counts.classes), 'class', 'classes')}"
+    yield f"imbalance ratio {counts.ratio:.3g} in {'the folds' if counts.folds else 'train'}: {_extremes(counts)}"
     if (sizes := summary.sizes) is not None:
         yield (
-            f"sizes of {sizes.images:,} photos (least, 10 %, median, 90 %, most): width {_numbers(sizes.width)} px, "
-            f"height {_numbers(sizes.height)} px, longer side to shorter {_numbers(sizes.aspect)}"
+            f"sizes of {counted(sizes.images, 'photo')} (least, 10 %, median, 90 %, most): "
+            f"width {_numbers(sizes.width)} px, height {_numbers(sizes.height)} px, "
+            f"longer side to shorter {_numbers(sizes.aspect)}"
         )
     yield (
         f"pixels of train at {summary.image_size} px ({summary.resize_mode}), per channel: "
         f"mean {_three(summary.mean)}, deviation {_three(summary.std)}"
     )
+
+
+def _extremes(counts: ClassCounts) -> str:
+    most, least = max(counts.train), min(counts.train)
+    if most == least:
+        return f"{most:,} of each class"
+    return f"{most:,} of {counts.largest}, {least:,} of {counts.smallest}"
 
 
 def probe_table(probes: ProbeScores) -> Table:
@@ -79,22 +90,28 @@ def recommendation_table(recommendation: Recommendation) -> Table:
     return table
 
 
-def balance_table(found: BalanceComparison) -> Table:
-    """Return one row per class, its recall under each answer with the interval; below them the means."""
-    table = _table("recall", "train", "val", *(answer.name for answer in found.answers))
-    rows = zip(found.classes, found.train_images, found.val_images, strict=True)
-    for label, (name, train, val) in enumerate(rows):
-        cells = [_recall_text(answer, label) for answer in found.answers]
-        style = "bold" if name in found.rare else ""
-        table.add_row(safe_text(name), f"{train:,}", f"{val:,}", *cells, style=style)
-    table.add_section()
-    for title, values in (
-        ("mean recall", [answer.macro_recall for answer in found.answers]),
-        ("macro-F1", [answer.macro_f1 for answer in found.answers]),
-        ("accuracy", [answer.accuracy for answer in found.answers]),
-    ):
-        table.add_row(title, "", "", *(f"{value:.3f}" for value in values))
-    return table
+def balance_table(found: BalanceComparison, width: int) -> Table:
+    """Return one row per class, its recall under each answer with the interval; below them the means.
+
+    Of `width` columns the names of the classes keep their part: where there are few, the interval stands on a line of
+    its own, and where there are fewer, in percent.
+    """
+    images = [found.train_images] if found.folds else [found.train_images, found.val_images]
+    titles = [f"in {found.folds} folds"] if found.folds else ["train", "val"]
+    means = {
+        "mean recall": [answer.macro_recall for answer in found.answers],
+        "macro-F1": [answer.macro_f1 for answer in found.answers],
+        "accuracy": [answer.accuracy for answer in found.answers],
+    }
+    forms = []
+    for recall_text in (_recall_text, _recall_lines, _recall_percent):
+        rows = [["recall", *titles, *(answer.name for answer in found.answers)]]
+        for label, name in enumerate(found.classes):
+            cells = [recall_text(answer.recall[label], answer.intervals[label]) for answer in found.answers]
+            rows.append([name, *(f"{own[label]:,}" for own in images), *cells])
+        rows += [[title, *[""] * len(titles), *(f"{value:.3f}" for value in own)] for title, own in means.items()]
+        forms.append(rows)
+    return _fitting(forms, width, found.rare)
 
 
 def balance_verdict(found: BalanceComparison) -> list[str]:
@@ -103,6 +120,7 @@ def balance_verdict(found: BalanceComparison) -> list[str]:
     rare = _listed(found.rare)
     images = sum(count for name, count in zip(found.classes, found.val_images, strict=True) if name in found.rare)
     known = [answer for answer in found.answers if answer.rare_recall is not None]
+    kind = "out-of-fold image" if found.folds else "validation image"
     if not known:
         return [f"{rare} has no validation images: add some, and ask again."]
     best = max(known, key=lambda answer: answer.rare_recall or 0.0)
@@ -117,7 +135,7 @@ def balance_verdict(found: BalanceComparison) -> list[str]:
     else:
         first = (
             f"{best.name} has the highest recall of {rare}, {best.rare_recall:.3f} against {plain.rare_recall:.3f} "
-            f"with none, but {images} validation images cannot tell them apart ({_difference(best.against_none)})"
+            f"with none, but {counted(images, kind)} cannot tell them apart ({_difference(best.against_none)})"
         )
     change = (
         f"With {best.name} in place of none, macro-F1 goes from {plain.macro_f1:.3f} to {best.macro_f1:.3f}, "
@@ -142,9 +160,18 @@ def _claim(found: BalanceComparison) -> str:
     return f"{claim} is left open here: these images cannot tell it apart from {_listed(level)}{beaten}."
 
 
-def _recall_text(answer: AnswerScore, label: int) -> str:
-    recall = answer.recall[label]
-    return "" if recall is None else f"{recall:.2f} {interval_text(answer.intervals[label], 2)}"
+def _recall_text(recall: float | None, interval: Interval | None) -> str:
+    return "" if recall is None else f"{recall:.2f} {interval_text(interval, 2)}"
+
+
+def _recall_lines(recall: float | None, interval: Interval | None) -> str:
+    return "" if recall is None else f"{recall:.2f}\n{interval_text(interval, 2)}"
+
+
+def _recall_percent(recall: float | None, interval: Interval | None) -> str:
+    if recall is None or interval is None:
+        return ""
+    return f"{recall:.0%}\n{100 * interval.low:.0f}–{100 * interval.high:.0f}%"
 
 
 def _difference(found: Difference) -> str:
@@ -163,6 +190,23 @@ def _numbers(found: Quantiles) -> str:
 
 def _three(values: Sequence[float]) -> str:
     return " ".join(f"{value:.3f}" for value in values)
+
+
+def _fitting(forms: Sequence[Sequence[Sequence[str]]], width: int, bold: Sequence[str] = ()) -> Table:
+    """Return the first form, a header and rows, that leaves the names in its first column enough of `width` columns.
+
+    Rows whose names are `bold` are printed so. Without such a form it is the last.
+    """
+    for form in forms:
+        names, *others = zip(*form, strict=True)
+        wanted = min(max(map(cell_len, names)), _NAME_WIDTH)
+        taken = sum(1 + max(cell_len(line) for cell in column for line in cell.split("\n")) for column in others)
+        if taken + wanted <= width:
+            break
+    table = _table(*form[0])
+    for name, *cells in form[1:]:
+        table.add_row(safe_text(name), *cells, style="bold" if name in bold else "")
+    return table
 
 
 def _table(first: str, *others: str) -> Table:

@@ -92,7 +92,7 @@ class BalanceComparison:
     """Training images of each class."""
 
     val_images: tuple[int, ...]
-    """Validation images of each class."""
+    """Validation images of each class; with folds those of train, each measured by a head that had not seen it."""
 
     rare: tuple[str, ...]
     """Classes that the largest outnumbers by more than 3; without any, the smallest."""
@@ -102,6 +102,9 @@ class BalanceComparison:
 
     sampler_against: dict[str, Difference]
     """Mean recall of the rare classes, sampler less each other answer; empty where it is not known."""
+
+    folds: int = 0
+    """Folds of train that were held out in turn; 0 without folds."""
 
 
 def compare_answers(config: TrialConfig, arrays: Arrays, cache: Path, budget: int | None = None) -> BalanceComparison:
@@ -155,10 +158,11 @@ def _compared(architecture: str, arrays: Arrays, outputs: Mapping[str, Outputs])
         architecture=architecture,
         classes=counts.classes,
         train_images=counts.train,
-        val_images=counts.splits["val"],
+        val_images=counts.splits["train" if counts.folds else "val"],
         rare=tuple(counts.classes[label] for label in rare),
         answers=tuple(_score(name, outputs[name], labels, against.get(name)) for name in outputs),
         sampler_against=sampler,
+        folds=counts.folds,
     )
 
 

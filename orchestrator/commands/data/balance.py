@@ -60,9 +60,10 @@ def compare_balance(
     found = compare_answers(config, arrays, opened.named.cache, opened.named.budget)
     verdict = balance_verdict(found)
     if format is Format.JSON:
-        print_json({**asdict(found), "epochs": EPOCHS, "lr": LEARNING_RATE, "seeds": list(SEEDS), "verdict": verdict})
+        settings = {"folds": found.folds or None, "epochs": EPOCHS, "lr": LEARNING_RATE, "seeds": list(SEEDS)}
+        print_json({**asdict(found), **settings, "verdict": verdict})
         return
-    output.print(balance_table(found))
+    output.print(balance_table(found, output.width))
     prose(
         output,
         f"\n{escaped(found.architecture)}, {EPOCHS} epochs at lr {LEARNING_RATE:g}, mean of {len(SEEDS)} seeds, 95 % "

@@ -17,6 +17,7 @@ from orchestrator.commands.options import (
     prose,
     warn_of,
 )
+from search_spaces.plurals import counted
 
 if TYPE_CHECKING:  # torch comes with it
     from orchestrator.planning.measured_data import MeasuredData
@@ -74,12 +75,15 @@ def _print(found: "MeasuredData", *, probed: bool) -> None:
     for line in summary_lines(found.summary):
         prose(output, escaped(line))
     output.print("\nimages by split; weight in the loss; share of the batches under none and the sampler\n")
-    output.print(counts_table(found.summary))
+    output.print(counts_table(found.summary, output.width))
     if found.probes.scores:
         output.print()
         output.print(probe_table(found.probes))
-        count = found.probes.scores[0].images
-        prose(output, f"on {count:,} validation images; frozen features rank architectures, not strategies")
+        kind = "out-of-fold image" if found.summary.counts.folds else "validation image"
+        prose(
+            output,
+            f"on {counted(found.probes.scores[0].images, kind)}; frozen features rank architectures, not strategies",
+        )
     elif probed:
         lacking = ", ".join(found.without_weights) or "the presets' architectures"
         prose(errors, f"no weights of {escaped(lacking)} on this machine: nothing was probed; --weights names a folder")

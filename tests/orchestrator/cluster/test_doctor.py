@@ -67,7 +67,7 @@ def test_the_photos_and_weights_of_a_sweep_are_looked_for(
     spec = small_spec(data=data, trial=trial, space=space)
     found = by_name(examine_data(spec.data, spec.corner_configs()))
     assert found["data"].ok
-    assert re.fullmatch(rf"{digits}, \d+ classes, \d+ train, \d+ val.* images", found["data"].found)
+    assert re.fullmatch(rf"{digits}, \d+ classes, images: \d+ train, \d+ val.*", found["data"].found)
     path = tmp_path / "resnet18.safetensors"
     assert (found["weights"].ok, found["weights"].found) == (False, str(path))
     assert found["weights"].remedy.startswith(f"weights file must exist, got none at {path}")

@@ -17,7 +17,15 @@ class ClassCounts:
     """Class names; a number of a split belongs to the class in the same place."""
 
     splits: Mapping[str, tuple[int, ...]]
-    """Images of each class, by split."""
+    """Images of each class, by split; with folds without val, whose images are those of train."""
+
+    folds: int = 0
+    """Folds of train that are held out in turn; 0 without folds."""
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """Words for the splits, in their order: with folds `in 5 folds` for train."""
+        return tuple(f"in {self.folds} folds" if self.folds and split == "train" else split for split in self.splits)
 
     @property
     def train(self) -> tuple[int, ...]:
@@ -69,8 +77,9 @@ class ClassWeights:
 def count_classes(dataset: Dataset) -> ClassCounts:
     """Count the images of each class in each split of a data set."""
     size = len(dataset.classes)
-    counts = {split: np.bincount(dataset.labels(split), minlength=size) for split in dataset.splits}
-    return ClassCounts(dataset.classes, {split: tuple(map(int, found)) for split, found in counts.items()})
+    counts = {split: np.bincount(dataset.labels(split), minlength=size) for split in dataset.distinct_splits}
+    splits = {split: tuple(map(int, found)) for split, found in counts.items()}
+    return ClassCounts(dataset.classes, splits, dataset.folds)
 
 
 def imbalance_ratio(counts: Sequence[int]) -> float:

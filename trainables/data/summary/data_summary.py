@@ -49,6 +49,7 @@ class DataSummary:
         sizes = self.sizes
         return {
             "images": {split: sum(own) for split, own in counts.splits.items()},
+            "folds": counts.folds or None,
             "classes": classes,
             "imbalance_ratio": counts.ratio,
             "pixels": {

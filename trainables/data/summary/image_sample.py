@@ -17,19 +17,23 @@ def sample_arrays(arrays: Arrays, most: Mapping[str, int]) -> Arrays:
     The images of a class are taken evenly over their order, so the sample depends on the data set alone. The images
     themselves are returned where all of them fit.
     """
-    wanted = {split: count for split, count in most.items() if len(arrays.splits[split]) > count}
+    dataset, splits = arrays.dataset, dict(arrays.splits)
+    own = [split for split in most if split in dataset.distinct_splits]
+    wanted = {split: most[split] for split in own if len(splits[split]) > most[split]}
     if not wanted:
         return arrays
-    dataset, splits = arrays.dataset, dict(arrays.splits)
-    samples = dict(dataset.splits)
+    samples, fold_of = dict(dataset.splits), dataset.fold_of
     for split, count in wanted.items():
         rows = _stratified(dataset.labels(split), count)
         samples[split] = tuple(dataset.splits[split][row] for row in rows)
         splits[split] = Split(arrays.splits[split].images[rows])
+        if split == "train" and fold_of:  # val has the same images
+            samples["val"], splits["val"] = samples[split], splits[split]
+            fold_of = tuple(fold_of[row] for row in rows)
     name = hashlib.sha256(f"{arrays.fingerprints.stored} sample {sorted(wanted.items())}".encode()).hexdigest()
     return replace(
         arrays,
-        dataset=replace(dataset, splits=samples, undivided=None),
+        dataset=replace(dataset, splits=samples, undivided=None, fold_of=fold_of),
         fingerprints=Fingerprints(trained=name, measured=None, stored=name),  # caches hold the sample as another set
         splits=splits,
     )

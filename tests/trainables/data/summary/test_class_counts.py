@@ -22,6 +22,13 @@ def test_the_images_of_each_class_are_counted_in_each_split(few_digits: Path) ->
     assert (found.smallest, found.ratio) == ("0", max(found.train) / found.train[0])
 
 
+def test_images_of_folds_are_counted_once(few_digits: Path) -> None:
+    dataset = open_dataset(few_digits, folds=2)
+    found = count_classes(dataset)
+    assert (found.folds, found.titles) == (2, ("in 2 folds", "test"))
+    assert sum(found.train) == len(dataset.splits["train"]) == len(dataset.splits["val"])
+
+
 @given(counts)
 def test_weights_are_those_of_training(found: ClassCounts) -> None:
     weights, labels = weigh_classes(found), np.repeat(np.arange(len(found.train)), found.train)

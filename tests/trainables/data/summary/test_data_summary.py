@@ -21,3 +21,4 @@ def test_a_summary_is_one_json_document(trial_config: Callable[..., TrialConfig]
     assert found["pixels"]["image_size"] == 32
     assert found["sizes"]["width"]["median"] == found["sizes"]["shorter"]["median"] == 32
     assert summarize(arrays, data, None).to_json()["sizes"] is None
+    assert found["folds"] is None

@@ -31,3 +31,13 @@ def test_a_class_keeps_an_image(trial_config: Callable[..., TrialConfig], cache_
 def test_images_that_fit_stay_as_they_are(trial_config: Callable[..., TrialConfig], cache_dir: Path) -> None:
     arrays = load_arrays(trial_config().data, cache_dir)
     assert sample_arrays(arrays, {"train": 10_000}) is arrays
+
+
+def test_with_folds_val_has_the_sample_of_train(trial_config: Callable[..., TrialConfig], cache_dir: Path) -> None:
+    data = trial_config().data.model_copy(update={"folds": 2})
+    arrays = load_arrays(data, cache_dir)
+    sample = sample_arrays(arrays, {"train": 30, "val": 20})
+    assert sample.splits["val"] is sample.splits["train"]
+    assert sample.dataset.splits["val"] == sample.dataset.splits["train"]
+    folds = dict(zip(arrays.dataset.splits["train"], arrays.dataset.fold_of, strict=True))
+    assert sample.dataset.fold_of == tuple(folds[each] for each in sample.dataset.splits["train"])
