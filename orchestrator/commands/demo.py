@@ -69,7 +69,9 @@ def run_demo(folder: Path, console: Console) -> None:
     console.print("\n[bold]5. Export[/bold] to ONNX and verify on the validation images. `thaw export`")
     exported = export_winner(run.root, show_problem)
     bundle = exported.bundle
-    console.print(f"{escaped(bundle.model)} ({exported.origin}): {parity_text(bundle.parity)}", soft_wrap=True)
+    console.print(
+        f"{escaped(bundle.model)} ({exported.origin}): {parity_text(bundle.parity, exported.on)}", soft_wrap=True
+    )
 
     console.print("\n[bold]6. Predict[/bold] three test images with the ONNX model. `thaw predict`")
     images = [next(iter(sorted((data / "test" / digit).iterdir()))) for digit in ("0", "3", "7")]

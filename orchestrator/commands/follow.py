@@ -176,12 +176,13 @@ def _show(outcome: "SweepOutcome", *, hints: bool) -> None:
         if is_confirmation and (found := read_confirmation(open_run(searched))) is not None:
             prose(output, f"\n{escaped(confirmation_text(found))}")
         has_folds = folds_text(entry.trial for entry in board.entries)
-        best = "train the best on all:    " if has_folds else "retrain and test the best:"
+        best = "first train it on all:    " if has_folds else "retrain and test the best:"
+        onnx = "then export it to ONNX:   " if has_folds else "export it to ONNX:        "
         prose(
             errors,
             f"\nsee all trials:            {escaped(thaw_command('leaderboard', root))}\n"
             f"{best} {escaped(thaw_command('retrain', searched))}\n"
-            f"export it to ONNX:         {escaped(thaw_command('export', searched))}",
+            f"{onnx} {escaped(thaw_command('export', searched))}",
         )
 
 

@@ -160,6 +160,8 @@ def retrain(
         measured = {"split": None} if retrained.test is None else retrained.test.to_json()
         print_json({"trial_id": retrained.trial.trial_id, **measured})
         return
+    if retrained.on is TrainedOn.TRAIN_AND_VAL:
+        prose(errors, "the values of val above are of images that were trained on: they say nothing of new ones")
     _show_test(retrained.test)
     hint_of_sync(open_run(run))
     prose(errors, f"\nexport it to ONNX:         {escaped(thaw_command('export', run))}")
@@ -295,7 +297,7 @@ def _print_export(exported: "Exported", place: Place, format: Format) -> None:
         print_json(document)
         return
     prose(output, f"{escaped(place)} ({exported.origin}, opset {bundle.opset})")
-    prose(output, parity_text(bundle.parity))
+    prose(output, parity_text(bundle.parity, exported.on))
     if bundle.calibration is not None:
         prose(output, calibration_text(bundle.calibration))
     if exported.variants:

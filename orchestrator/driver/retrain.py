@@ -53,6 +53,9 @@ class RetrainedWinner:
     test: Evaluation | None
     """Evaluation on the test split, for the first time in this run; None with folds and no such split."""
 
+    on: TrainedOn
+    """Images that it was trained on; those of val where they are among them say nothing of new ones."""
+
 
 def retrain_winner(
     folder: Place,
@@ -102,7 +105,7 @@ def retrain_winner(
             Ledger(run).write_trial(made.model_copy(update={"config": winner.config}))
         dispatcher.finish(_NAME, made.status, _test_values(test))
         dispatcher.publish(lambda: SweepSummary.from_run(run))
-    return RetrainedWinner(winner, run.winner / "checkpoints" / "best", test)
+    return RetrainedWinner(winner, run.winner / "checkpoints" / "best", test, config.data.train_on)
 
 
 def _assignment(run: RunFolder, spec: SweepSpec, winner: TrialResult, config: TrialConfig) -> Retraining:

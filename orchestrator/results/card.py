@@ -194,7 +194,7 @@ def _quality(facts: CardFacts, measured: Mapping[str, Any] | None) -> Iterator[s
 
 
 def _checked_on(facts: CardFacts) -> str:
-    return "validation" if facts.trial.config.data.folds is None else "training"
+    return "training" if facts.dataset.has_val_in_train else "validation"
 
 
 def _variant(report: VariantReport) -> Sequence[Any]:

@@ -64,6 +64,9 @@ class Exported:
     page: Path | None
     """Page that classifies photos, on this machine; None where it was not asked for."""
 
+    on: TrainedOn = TrainedOn.TRAIN
+    """Images that the model was trained on."""
+
     removed: tuple[str, ...] = ()
     """Names of files made of the model before, which are gone: variants, and its measurements."""
 
@@ -230,7 +233,7 @@ def _export(run: RunFolder, place: Place, source: _Source, wanted: WantedVariant
     write_atomically(run.here(place) / RECORD_FILE, _record(source, bundle))
     _publish(RunStore(run), place, bundle.model)
     removed = tuple(name for name in made_before if not RunStore(run).has(place / name))
-    return Exported(bundle, source.origin, variants, pixels, page, removed)
+    return Exported(bundle, source.origin, variants, pixels, page, data.train_on, removed)
 
 
 def _record(source: _Source, bundle: ExportBundle) -> str:

@@ -13,6 +13,7 @@ from rich.text import Text
 from analysis.comparisons.folds import kind_of_images
 from orchestrator.terminal.safe_console import safe_text
 from search_spaces.space import parameters_text
+from trainables.data_config import TrainedOn
 from trainables.result import EpochReport
 from trainables.status import Status
 
@@ -273,11 +274,13 @@ def _three_digits(number: float) -> str:
     return f"{number:.3g}" if number < 99.5 else f"{float(f'{number:.3g}'):,.0f}"
 
 
-def parity_text(parity: Parity) -> str:
-    """Return the result of the comparison of the ONNX model with the PyTorch model."""
+def parity_text(parity: Parity, trained_on: TrainedOn) -> str:
+    """Return the result of the comparison of the ONNX model with the PyTorch model, on images of val."""
+    was_trained = trained_on is TrainedOn.TRAIN_AND_VAL
+    images = "images of val, which were trained on" if was_trained else "validation images"
     ties = f" ({parity.ties} ties)" if parity.ties else ""
     return (
-        f"{parity.same_label} of {parity.images} validation images: same label in onnxruntime and PyTorch{ties}; "
+        f"{parity.same_label} of {parity.images} {images}: same label in onnxruntime and PyTorch{ties}; "
         f"largest difference of a logit {parity.max_abs_difference:.1e}"
     )
 

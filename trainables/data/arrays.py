@@ -14,7 +14,7 @@ from trainables.data.lazy_images import Indices, LazyImages, Pixels
 from trainables.data.node_cache import NodeCache
 from trainables.data.node_cache import Progress as Progress  # named here for those who load
 from trainables.data.readers import Dataset, open_configured
-from trainables.data_config import DataConfig
+from trainables.data_config import DataConfig, TrainedOn
 
 if TYPE_CHECKING:  # data are refused without waiting for torch
     import torch
@@ -114,7 +114,10 @@ def load_arrays(
     splits = tuple(dataset.splits) if splits is None else splits
     for split in splits:
         if split not in dataset.splits:
-            raise InvalidInput(f"{data.root}: split {one_of(split, dataset.splits)}, or add the images")
+            trained = "; val was trained on too" if data.train_on is TrainedOn.TRAIN_AND_VAL else ""
+            raise InvalidInput(
+                f"{data.root}: --split {one_of(split, dataset.splits)}, or add images of {split}{trained}"
+            )
     content = examine_content(dataset, cache, data.on_bad_image, data.max_pixels, on_progress)
     dataset, node = content.dataset, NodeCache(cache, budget)
     stored = content.fingerprints.stored

@@ -3,15 +3,20 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 import pytest
 import typer
 
+from analysis.leaderboard import Leaderboard
+from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
-from orchestrator.commands.follow import LogFormat, SweepReporter, ended, sweep_reporter
+from orchestrator.commands.follow import LogFormat, SweepReporter, _show, ended, sweep_reporter
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.errors import InvalidInput, SweepFailed
+from trainables.result import TrialResult
+from trainables.status import Status
 
 
 def test_silence_and_events_exclude_each_other() -> None:
@@ -85,3 +90,28 @@ def test_a_budget_that_ended_a_run_is_named_with_the_command_that_continues_it()
     assert text == (
         "ended by budget.wall_clock: 1h of 1h are used; go on with: thaw extend runs/a --set budget.wall_clock=..."
     )
+
+
+@pytest.mark.parametrize(
+    ("folds", "steps"),
+    [
+        (None, ["retrain and test the best:", "export it to ONNX:"]),
+        (5, ["first train it on all:", "then export it to"]),
+    ],
+)
+def test_the_next_steps_are_in_their_order(
+    folds: int | None,
+    steps: list[str],
+    empty_run: RunFolder,
+    trial: Callable[..., TrialResult],
+    digits: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings: dict[str, Any] = {"strategy": "head", "data": {"root": digits, "folds": folds}}
+    Ledger(empty_run).write_trial(trial("0000", [0.5], Status.COMPLETED, **settings))
+    board = Leaderboard.from_run(empty_run)
+    outcome: Any = SimpleNamespace(run=empty_run, leaderboard=board, baseline=None, ended=None, interrupted=False)
+    _show(outcome, hints=True)
+    told = capsys.readouterr().err
+    first, then = (told.index(step) for step in steps)
+    assert first < told.index("thaw retrain") < then < told.index("thaw export")

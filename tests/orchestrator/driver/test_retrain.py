@@ -187,10 +187,14 @@ def test_a_trial_of_folds_becomes_one_model_on_all_images(
     epochs: list[int] = []
     retrained = retrain_winner(run.root, lambda report: epochs.append(report.epoch))
     assert epochs == [1, 2], "to the epoch with the best mean"
-    assert retrained.test is None
+    assert (retrained.test, retrained.on) == (None, TrainedOn.TRAIN_AND_VAL)
     record = json.loads((run.winner / RETRAIN_JSON).read_text())
     assert (record["on"], record["test"]) == ("train+val", None)
-    assert export_winner(run.root).origin == "trial 0000, retrained on train+val"
+    with pytest.raises(InvalidInput, match=r"--split must be one of train, val, got 'test'.*; val was trained on too"):
+        evaluate_trials(run.root)
+    exported = export_winner(run.root)
+    assert (exported.origin, exported.on) == ("trial 0000, retrained on train+val", TrainedOn.TRAIN_AND_VAL)
     card = (run.export / "model_card.md").read_text()
+    assert "training images" in card
     assert "the mean of 5 folds, each measured by a head that had not seen it" in card
     assert "no test images have measured it" in card

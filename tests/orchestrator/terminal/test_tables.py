@@ -23,6 +23,7 @@ from trainables.bundle.benchmark import Measurement
 from trainables.bundle.parity import Parity
 from trainables.bundle.predict import Prediction
 from trainables.config import TrialConfig
+from trainables.data_config import TrainedOn
 from trainables.interval import Difference, Interval
 from trainables.result import TrialResult
 from trainables.status import Status
@@ -190,6 +191,8 @@ def test_metrics_and_parity_are_told_in_a_line() -> None:
     assert metrics_text(evaluation(["a"])) == "test: accuracy 0.5000, macro f1 0.2500"
     values: dict[str, Any] = {"images": 9, "same_label": 9, "ties": 0, "max_abs_difference": 2e-7, "scale": 1.0}
     parity = Parity(**values, max_rel_difference=2e-7, tolerance=1e-4, batch_sizes=(1, 3))
-    assert parity_text(parity) == (
+    assert parity_text(parity, TrainedOn.TRAIN) == (
         "9 of 9 validation images: same label in onnxruntime and PyTorch; largest difference of a logit 2.0e-07"
     )
+    on_all = parity_text(parity, TrainedOn.TRAIN_AND_VAL)
+    assert on_all.startswith("9 of 9 images of val, which were trained on: same label")
