@@ -152,8 +152,17 @@ def _measured(file: Path, data: Place, weights: Path | None, root: Place | None)
     found = measure_data(opened, lambda each: prose(errors, f"[dim]probing {escaped(each)}[/dim]"))
     warn_of(found.summary.remarks)
     warn_of(f"{each} is left out: {fault}" for each, fault in found.probes.faults.items())
-    has_weights = bool(found.probes.scores)
-    text = measured_sweep(found, this_machine(), file, is_hub_reachable=has_weights or is_hub_reachable())
+    has_weights = bool(found.probes.scores) or is_hub_reachable()
+    if not has_weights:
+        fitting = found.recommendation.preset.value
+        warn_of(
+            [
+                f"no weights are on this machine, and timm's hub does not answer: {file} is of the preset demo, from "
+                f"random weights, which need far more photos, in place of {fitting}; name a folder with --weights, or "
+                "write it again online"
+            ]
+        )
+    text = measured_sweep(found, this_machine(), file, is_hub_reachable=has_weights)
     resolve({"name": name, **parse_yaml(text, str(file))}, file.absolute().parent, str(file))
     return text
 

@@ -24,6 +24,10 @@ _LARGE = ("resnet34", "resnet50", "vgg16_bn")
 """Architectures of the presets that take a processor minutes per epoch on some thousand photos."""
 
 
+_FIRST_TRY = ("search.trials=2", "trial.strategy=head", "trial.epochs=1", "space={lr: {log: [1e-3, 1e-2]}}")
+"""Changes that every preset takes: its own space thaws at epochs that a short trial does not have."""
+
+
 class _Setting(NamedTuple):
     key: str
     value: Any
@@ -41,7 +45,7 @@ def measured_sweep(found: MeasuredData, machine: Machine, file: object, *, is_hu
     chosen = _UNTRAINED if preset is None else preset.value
     choice = [*names] or preset_architectures(chosen)
     blocks = {
-        "#": "\n".join(_head(found, chosen, file)),
+        "#": "\n".join(_head(found, chosen, choice[0], file)),
         "data": _section("data", _data(found)),
         "  architecture": f"{_comment(reason, '  ')}\n  architecture: {flow_text({'choice': choice})}",
         "resources": _section("resources", _resources(machine)),
@@ -49,10 +53,10 @@ def measured_sweep(found: MeasuredData, machine: Machine, file: object, *, is_hu
     return replaced_settings(chosen, blocks)
 
 
-def _head(found: MeasuredData, preset: str, file: object) -> Iterator[str]:
+def _head(found: MeasuredData, preset: str, architecture: str, file: object) -> Iterator[str]:
     advice, counts = found.recommendation, found.summary.counts
     images = ", ".join(f"{sum(own):,} {split}" for split, own in counts.splits.items())
-    yield _comment(f"Sweep of {len(counts.classes)} classes, {images} images, measured by `thaw init`.")
+    yield _comment(f"Sweep of {len(counts.classes)} classes, images: {images}; measured by `thaw init`.")
     yield "#"
     if preset == _UNTRAINED:
         yield _comment(
@@ -64,6 +68,10 @@ def _head(found: MeasuredData, preset: str, file: object) -> Iterator[str]:
         yield _comment(f"Strategies at this size: {advice.strategy.value}.")
     yield _comment(f"Balance to expect: {advice.balance.value}, since {advice.balance.reason}.")
     yield _comment(f"What it will take: {thaw_command('plan', file)}. Run it: {thaw_command('sweep', file)}.")
+    yield "# A first try in a minute or two, of two heads and one epoch, as a run of its own:"
+    changes = [*_FIRST_TRY, f"trial.architecture={architecture}"]
+    first = thaw_command("sweep", file, "--name", "try", *(word for change in changes for word in ("--set", change)))
+    yield f"#   {_printable(first)}"
 
 
 def _data(found: MeasuredData) -> Iterator[_Setting]:
@@ -138,7 +146,15 @@ def _section(name: str, settings: Iterator[_Setting]) -> str:
 def _comment(text: str, indent: str = "") -> str:
     """Return a text as lines of comments; a name with a line break in it cannot end one."""
     start = f"{indent}# "
-    clean = " ".join("".join(letter if letter.isprintable() else "\ufffd" for letter in text).split())
     return textwrap.fill(
-        clean, _WIDTH, initial_indent=start, subsequent_indent=start, break_long_words=False, break_on_hyphens=False
+        " ".join(_printable(text).split()),
+        _WIDTH,
+        initial_indent=start,
+        subsequent_indent=start,
+        break_long_words=False,
+        break_on_hyphens=False,
     )
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

@@ -27,6 +27,10 @@ USUAL_SIZE, PROCESSOR_SIZE = 224, 96
 # macro-F1 of 0.80 at 32 px, 0.94 at 64 and 0.94 at 96.
 _SIZES = (64, 96, 128, 160, 192, 224)
 _LONG = 2.0
+_UNPROBED = (
+    "those of the preset, not probed; without weights here, and with no network to fetch them, `thaw init` writes the "
+    "preset demo, from random weights"
+)
 _MOST = 4
 
 SizePreset = Literal["small-data", "medium-data", "large-data"]
@@ -81,7 +85,10 @@ def recommend(counts: ClassCounts, probes: Sequence[ProbeScore]) -> Recommendati
     """Recommend the start of a search; `probes` are best first."""
     size, size_reason = size_preset(sum(counts.train))
     ratio = counts.ratio
-    balance = Advice("none", f"the largest class has {ratio:.3g} times as many images as the smallest, not more than 3")
+    most, least = max(counts.train), min(counts.train)
+    figure = f"the largest class has {most:,} training images, the smallest {least:,}, a ratio of {ratio:.3g}"
+    reason = f"{figure}, not more than 3" if most > least else f"each class has {most:,} training images"
+    balance = Advice("none", reason)
     preset = Advice(size, size_reason)
     if ratio > IMBALANCED:
         figure = f"{counts.largest} has {ratio:.3g} times the training images of {counts.smallest}, more than 3"
@@ -128,7 +135,7 @@ def recommend_size(sizes: ImageSizes | None, *, has_gpu: bool) -> SizeAdvice:
 
 def _architectures(probes: Sequence[ProbeScore], usual: Sequence[str]) -> Advice:
     if not probes:
-        return Advice(", ".join(usual), "those of the preset; no weights are at hand to probe")
+        return Advice(", ".join(usual), _UNPROBED)
     best, *others = probes[:_MOST]
     figures = f"{best.architecture} has the best linear probe, macro-F1 {best.macro_f1:.3f}"
     level = [score.architecture for score in others if score.is_level]

@@ -100,6 +100,23 @@ def test_without_a_preset_photos_are_measured(
     check_inputs(spec)
 
 
+def test_random_weights_are_told_with_the_remedy(
+    tmp_path: Path,
+    digits: Path,
+    cache_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("trainables.model.build.is_hub_reachable", lambda: False)
+    monkeypatch.setattr("orchestrator.planning.measured_data.are_at_hand", lambda _: False)
+    assert run(["init", "--data", str(digits)]) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "warning: no weights are on this machine, and timm's hub does not answer: sweep.yaml is of the pre" in told
+    assert "in place of small-data; name a folder with --weights, or write it again online" in told
+
+
 @pytest.mark.parametrize(
     ("failure", "code"), [(KeyboardInterrupt(), 130), (InvalidInput("photos: must be read, got none; add some"), 2)]
 )

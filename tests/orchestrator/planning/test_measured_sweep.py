@@ -1,3 +1,4 @@
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from small_weights import ARCHITECTURE, write_weights
 from orchestrator.cluster.machine import Machine
 from orchestrator.planning.measured_data import MeasuredData, measure_data, open_images_of
 from orchestrator.planning.measured_sweep import measured_sweep
-from orchestrator.spec.loading import resolve
+from orchestrator.spec.loading import load, resolve
 from orchestrator.spec.named_data import read_named_data
 from orchestrator.spec.sweep_spec import SweepSpec
 from search_spaces.documents import parse_yaml
@@ -69,6 +70,23 @@ def test_without_weights_and_hub_networks_start_from_random_ones(measured: Measu
     assert spec.trial["weights"] == "none"
     assert spec.data.root == measured.opened.named.data.root
     assert "no weights are on this machine, and timm's hub does not answer" in text.replace("\n# ", " ")
+
+
+@pytest.mark.parametrize("preset", ["small-data", "medium-data", "large-data", "imbalanced", "demo"])
+def test_the_first_try_can_be_run_with_each_preset(preset: str, measured: MeasuredData, tmp_path: Path) -> None:
+    advice = replace(measured.recommendation, preset=Advice(preset, "of a reason"))
+    probes = replace(measured.probes, scores=()) if preset == "demo" else measured.probes
+    found = replace(measured, recommendation=advice, probes=probes)
+    file = tmp_path / "x.yaml"
+    file.write_text(measured_sweep(found, MACHINE, file, is_hub_reachable=False))
+    (line,) = [line for line in file.read_text().splitlines() if "--name try" in line]
+    _, *words = shlex.split(line)
+    assert words[:5] == ["thaw", "sweep", str(file), "--name", "try"]
+    spec = load(file, words[6::2])
+    assert [(each.epochs, each.strategy) for each in spec.corner_configs()] == [(1, "head")] * len(
+        spec.corner_configs()
+    )
+    assert spec.search.trials == 2
 
 
 @pytest.mark.parametrize("name", ["a: b", "it's #1", "Größe", "two\nlines", "-", "{x}"])

@@ -38,6 +38,17 @@ def test_the_thresholds_are_those_of_the_guides(train: tuple[int, ...], preset: 
     assert found.architectures.value == ", ".join(preset_architectures(preset))
 
 
+@pytest.mark.parametrize(
+    ("train", "reason"),
+    [
+        ((34, 34), "each class has 34 training images"),
+        ((500, 499), "the largest class has 500 training images, the smallest 499, a ratio of 1, not more than 3"),
+    ],
+)
+def test_equal_classes_are_said_to_be_equal(train: tuple[int, ...], reason: str) -> None:
+    assert recommend(counts(*train), []).balance.reason == reason
+
+
 def test_probes_rank_the_architectures() -> None:
     probes = [score("x", 0.8, is_level=True), score("y", 0.78, is_level=True), score("z", 0.5, is_level=False)]
     found = recommend(counts(5, 5), probes).architectures
