@@ -12,6 +12,7 @@ from plotly.offline import get_plotlyjs
 from analysis.data_page.sections import examples, overview
 from analysis.report.page import templates
 from analysis.report.picture import image_addresses
+from search_spaces.plurals import counted
 from trainables.data.check.check import DataCheck
 
 
@@ -39,9 +40,10 @@ def _lead(found: DataCheck) -> str:
     classes = len({image.entry.label for image in found.images})
     severities = Counter(each.severity.value for each in found.findings)
     words = {"refused": "refused", "warning": "warnings", "note": "notes"}
-    counts = ", ".join(f"{count:,} {words[severity]}" for severity, count in severities.items()) or "no findings"
+    counted_by = ((count, severity, words[severity]) for severity, count in severities.items())
+    counts = ", ".join(counted(*each) for each in counted_by) or "no findings"
     verdict = "A sweep would refuse this data" if found.is_refused else "A sweep would begin with this data"
-    return f"{verdict}: {len(found.images):,} images of {classes} classes, {counts}."
+    return f"{verdict}: {counted(len(found.images), 'image')} of {counted(classes, 'class', 'classes')}, {counts}."
 
 
 @cache

@@ -2,7 +2,7 @@
 
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ from PIL import Image
 
 from analysis.report.panel import COLORS, Panel, Photo, Table, figure, plain
 from search_spaces.errors import InvalidInput
+from search_spaces.plurals import counted
 from search_spaces.user_files import IMAGE, read_user_file
 from trainables.data.check.check import DataCheck
 from trainables.data.check.finding import FINDING_KINDS, Finding
@@ -23,6 +24,9 @@ _LISTED = 200
 _PIXELS = 192
 _MEAN = 96
 _SPLITS = {"train": COLORS[0], "val": COLORS[1], "test": COLORS[2], "not split": COLORS[0]}
+# Open marks of different shapes: those of one place are all seen.
+_MARKS = {"train": "circle-open", "val": "diamond-open", "test": "x", "not split": "circle-open"}
+_ROOM = 0.1
 
 
 @dataclass(frozen=True)
@@ -121,11 +125,13 @@ def _classes(found: DataCheck) -> Panel:
         )
         for split in splits
     ]
-    ratio = max(totals.values()) / min(totals.values())
-    note = f"The largest class has {ratio:.1f} times the images of the smallest."
+    most, least = max(totals.values()), min(totals.values())
+    note = f"The largest class has {counted(most, 'image')}, the smallest {least:,}."
+    if most == least:
+        note = f"Each class has {counted(most, 'image')}."
     height = max(260, 60 + 26 * len(labels))
     content = figure("images", "", traces, barmode="stack")
-    content.update_layout(height=height, yaxis={"type": "category", "automargin": True})
+    content.update_layout(height=height, yaxis={"type": "category", "automargin": True}, legend_traceorder="normal")
     return Panel("classes", "Images of each class", note, content)
 
 
@@ -138,12 +144,23 @@ def _sizes(found: DataCheck) -> Panel:
     for split in _SPLITS:
         own = [(width, height, count) for (name, width, height), count in sides.items() if name == split]
         if own:
-            widths, heights, counts = zip(*own, strict=True)
-            sizes = [6 + 4 * np.log2(count) for count in counts]
-            marker = {"size": sizes, "opacity": 0.6, "color": _SPLITS[split]}
-            traces.append(go.Scatter(x=widths, y=heights, mode="markers", name=split, marker=marker, text=counts))
+            x, y, counts = zip(*own, strict=True)
+            sizes = [8 + 3 * np.log2(count) for count in counts]
+            marker = {"size": sizes, "symbol": _MARKS[split], "color": _SPLITS[split], "line": {"width": 2}}
+            traces.append(go.Scatter(x=x, y=y, mode="markers", name=split, marker=marker, text=counts))
     note = "Width and height as stored; a larger mark stands for more images of that size."
-    return Panel("sizes", "Sizes in pixels", note, figure("width", "height", traces))
+    content = figure("width", "height", traces, legend_itemsizing="constant")
+    if sides:
+        _, widths, heights = zip(*sides, strict=True)
+        content.update_xaxes(range=_with_room(widths)).update_yaxes(range=_with_room(heights))
+    return Panel("sizes", "Sizes in pixels", note, content)
+
+
+def _with_room(values: Sequence[int]) -> list[float]:
+    """Return a range in which the marks of all values are whole."""
+    low, high = min(values), max(values)
+    room = _ROOM * max(high - low, high / 2)
+    return [low - room, high + room]
 
 
 def _means(found: DataCheck) -> Panel:

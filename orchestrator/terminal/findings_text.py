@@ -42,4 +42,4 @@ def _example(found: Finding) -> str:
     names = [without_controls(name).replace("\n", "\\n") for name in found.files[:_NAMED]]
     short = [name if len(name) <= _LONGEST else f"...{name[3 - _LONGEST :]}" for name in names]
     more = f" and {len(found.files) - len(short)} more" if len(found.files) > len(short) else ""
-    return f"{', '.join(short)}{more}"
+    return f"{', '.join(short)}{more}{f' in {found.split}' if found.split else ''}"

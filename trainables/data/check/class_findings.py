@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import chain
 
+from search_spaces.plurals import counted
 from trainables.data.check.finding import Finding, finding
 from trainables.data.check.listing import FullListing
 from trainables.data.sources.class_names import is_one_line, is_utf8, plain_name, written
@@ -32,7 +33,8 @@ def empty_splits(listing: FullListing) -> Iterator[Finding]:
         return
     for split in dict.fromkeys(("train", "val", *listing.splits)):
         if not counts[split]:
-            yield finding("empty_split", [split], "no image" if split in listing.folders else "there is no such split")
+            text = "no image" if split in listing.folders else "there is no such split"
+            yield finding("empty_split", [split], text, about="splits")
 
 
 def missing_classes(listing: FullListing) -> Iterator[Finding]:
@@ -45,13 +47,14 @@ def missing_classes(listing: FullListing) -> Iterator[Finding]:
     train = there["train"]
     for label in sorted({entry.label for entry in listing.entries} - train.keys()):
         where = ", ".join(f"{there[split][label]} in {split}" for split in listing.splits if there[split][label])
-        yield finding("lacking_train", [label], f"no image in train, {where}")
+        yield finding("lacking_train", [label], f"no image in train, {where}", about="classes", split="train")
     for label in sorted(listing.folders.get("train", frozenset()) - {entry.label for entry in listing.entries}):
-        yield finding("lacking_train", [label], "a folder of train without images")
+        yield finding("lacking_train", [label], "a folder of train without images", about="classes", split="train")
     for split in ("val", "test"):
         if there[split]:
             for label in sorted(train.keys() - there[split].keys()):
-                yield finding("class_absent", [label], f"{split} has no image of it, and macro-F1 counts it as 0")
+                text = f"{split} has no image of it, and macro-F1 counts it as 0"
+                yield finding("class_absent", [label], text, about="classes", split=split)
 
 
 def small_classes(listing: FullListing) -> Iterator[Finding]:
@@ -59,14 +62,15 @@ def small_classes(listing: FullListing) -> Iterator[Finding]:
     counts = Counter((entry.split or "train", entry.label) for entry in listing.entries)
     for (split, label), count in sorted(counts.items()):
         if count < FEW[split]:
-            yield finding("small_class", [label], f"{count} image{'s' if count > 1 else ''} in {split}", 1 / count)
+            text = f"{counted(count, 'image')} in {split}"
+            yield finding("small_class", [label], text, 1 / count, about="classes", split=split)
 
 
 def alike(listing: FullListing) -> Iterator[Finding]:
     """Yield a finding on each group of classes, and of files of a folder, whose names differ in form only."""
     for group in _alike({entry.label for entry in listing.entries}):
         text = f"{' and '.join(written(group))} differ only in capitals, white space or Unicode form"
-        yield finding("alike_classes", group, text)
+        yield finding("alike_classes", group, text, about="classes")
     by_folder: defaultdict[str, set[str]] = defaultdict(set)
     for entry in listing.entries:
         folder, _, name = entry.path.rpartition("/")
@@ -84,7 +88,8 @@ def unusable_names(listing: FullListing) -> Iterator[Finding]:
             yield finding("unusable_name", [entry.path], "not UTF-8, which tables and records cannot hold")
     for label in sorted({entry.label for entry in listing.entries}):
         if not is_one_line(label):
-            yield finding("unusable_name", [label], "a class with a line break or another control character")
+            text = "a class with a line break or another control character"
+            yield finding("unusable_name", [label], text, about="classes")
 
 
 def _alike(names: set[str]) -> list[list[str]]:

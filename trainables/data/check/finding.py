@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+About = Literal["files", "classes", "splits"]
 
 
 class Severity(StrEnum):
@@ -52,7 +54,7 @@ FINDING_KINDS = {
     "near_labels": FindingKind(_WARNING, "near-duplicates under two labels", _LOOK),
     "equal": FindingKind(_WARNING, "equal files within a split", "keep one; `--fix` does"),
     "class_absent": FindingKind(_WARNING, "classes that val or test lacks", "add images to the split"),
-    "small_class": FindingKind(_WARNING, "classes of few images", "add images"),
+    "small_class": FindingKind(_WARNING, "pairs of class and split with few images", "add images"),
     "alike_classes": FindingKind(_WARNING, "classes with names alike", "give them one name if they are one class"),
     "shift_classes": FindingKind(_WARNING, "splits with other class shares", "divide anew with `thaw data split`"),
     "shift_sizes": FindingKind(_WARNING, "splits with other image sizes", "divide anew with `thaw data split`"),
@@ -88,7 +90,7 @@ class Finding:
     severity: Severity
 
     files: tuple[str, ...]
-    """Files, folders or classes that it is about, as the data set names them."""
+    """Files, folders, classes or splits that it is about, as the data set names them; `about` says which."""
 
     detail: str
     """Sentence without the names of the files."""
@@ -96,15 +98,29 @@ class Finding:
     score: float | None = None
     """Rank within its kind, the largest first; None where there is none."""
 
+    about: About = "files"
+    """Kind of the names in `files`; folders count as files."""
+
+    split: str | None = None
+    """Split of the classes that it is about; None where they are meant in all."""
+
     @property
     def title(self) -> str:
         """Name of its kind."""
         return FINDING_KINDS[self.kind].title
 
 
-def finding(kind: str, files: Iterable[str], detail: str, score: float | None = None) -> Finding:
+def finding(
+    kind: str,
+    files: Iterable[str],
+    detail: str,
+    score: float | None = None,
+    *,
+    about: About = "files",
+    split: str | None = None,
+) -> Finding:
     """Return a finding with the severity of its kind."""
-    return Finding(kind, FINDING_KINDS[kind].severity, tuple(files), detail, score)
+    return Finding(kind, FINDING_KINDS[kind].severity, tuple(files), detail, score, about, split)
 
 
 def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:

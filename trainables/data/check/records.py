@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from trainables.data.check.check import DataCheck
+from trainables.data.check.finding import Finding
+from trainables.data.check.listing import ListedImage
 
 _COLUMNS = ("finding", "severity", "kind", "path", "split", "label", "detail", "score")
 # OWASP, CSV Injection: with one of these a spreadsheet begins to compute.
@@ -28,6 +30,8 @@ def check_json(found: DataCheck) -> dict[str, Any]:
                 "kind": each.kind,
                 "severity": each.severity.value,
                 "files": list(each.files),
+                "about": each.about,
+                "split": each.split,
                 "detail": each.detail,
                 "score": each.score,
             }
@@ -37,7 +41,7 @@ def check_json(found: DataCheck) -> dict[str, Any]:
 
 
 def findings_csv(found: DataCheck) -> str:
-    """Return a table in CSV: one row per file of a finding, those of one finding under one number."""
+    """Return a table in CSV: one row per file, class or split of a finding, those of one finding under one number."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
@@ -48,11 +52,18 @@ def findings_csv(found: DataCheck) -> str:
 def _rows(found: DataCheck) -> Iterator[list[Any]]:
     entries = {image.entry.path: image.entry for image in found.images}
     for number, each in enumerate(found.findings, start=1):
-        for path in each.files:
-            entry = entries.get(path)
-            place = ["", ""] if entry is None else [entry.split or "", entry.label]
-            score = "" if each.score is None else round(each.score, 4)
-            yield [number, each.severity.value, each.kind, path, *place, each.detail, score]
+        score = "" if each.score is None else round(each.score, 4)
+        for name in each.files:
+            yield [number, each.severity.value, each.kind, *_place(each, name, entries.get(name)), each.detail, score]
+
+
+def _place(found: Finding, name: str, entry: ListedImage | None) -> tuple[str, str, str]:
+    """Return path, split and label of one of the names of a finding, each in its own column."""
+    if found.about == "classes":
+        return "", found.split or "", name
+    if found.about == "splits":
+        return "", name, ""
+    return (name, "", "") if entry is None else (name, entry.split or "", entry.label)
 
 
 def _harmless(value: Any) -> Any:

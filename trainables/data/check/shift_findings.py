@@ -50,7 +50,7 @@ def class_shift(
         return
     most = int(np.abs(other - train).argmax())
     text = f"{other[most]:.1%} of {split} are {names[most]}, {train[most]:.1%} of train"
-    yield finding("shift_classes", [split], text, float(np.abs(other - train).max()))
+    yield finding("shift_classes", [split], text, float(np.abs(other - train).max()), about="splits")
 
 
 def size_shift(split: str, images: Sequence[Inspected], is_other: npt.NDArray[np.bool_]) -> Iterator[Finding]:
@@ -65,7 +65,7 @@ def size_shift(split: str, images: Sequence[Inspected], is_other: npt.NDArray[np
     if result.pvalue < _CHANCE and result.statistic > _LEAST_SIZE:
         middle = [float(np.median(sides[side])) for side in (is_other, ~is_other)]
         text = f"the median side is {middle[0]:.0f} pixels in {split}, {middle[1]:.0f} in train"
-        yield finding("shift_sizes", [split], text, float(result.statistic))
+        yield finding("shift_sizes", [split], text, float(result.statistic), about="splits")
 
 
 def look_shift(
@@ -87,7 +87,7 @@ def look_shift(
     if found > max(null):
         low, high = _interval(found, int(is_other.sum()), int((~is_other).sum()))
         text = f"AUC {found:.2f} ({low:.2f} to {high:.2f}) out of fold, at most {max(null):.2f} for shuffled splits"
-        yield finding("shift_look", [split], text, found)
+        yield finding("shift_look", [split], text, found, about="splits")
 
 
 def _projected(features: Features, labels: npt.NDArray[np.int64]) -> Features:

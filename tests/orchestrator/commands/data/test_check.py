@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from planted import photo, plant, stored, write_clean
 
+from analysis.data_page.sections import overview
 from orchestrator.cli import run
 from search_spaces.documents import dump_yaml
+from trainables.data.check.check import check_data
+from trainables.data_config import DataConfig
 from trainables.storage.bucket import BucketPath
 
 
@@ -59,7 +62,16 @@ def test_json_holds_the_same_findings(photos, capsys):
     document = json.loads(capsys.readouterr().out)
     assert list(document) == ["root", "images", "classes", "splits", "is_refused", "has_features", "kinds", "findings"]
     assert document["kinds"].keys() == planted.keys()
-    assert list(document["findings"][0]) == ["kind", "severity", "files", "detail", "score"]
+    assert list(document["findings"][0]) == ["kind", "severity", "files", "about", "split", "detail", "score"]
+
+
+def test_each_name_of_a_table_of_findings_is_in_its_own_column(photos, capsys):
+    for path in sorted((photos / "val" / "cat").iterdir())[3:]:
+        path.unlink()
+    assert run(["data", "check", "photos"]) == 0
+    (row,) = [row for row in rows(Path("findings.csv")) if row["kind"] == "small_class"]
+    assert (row["path"], row["split"], row["label"], row["detail"]) == ("", "val", "cat", "3 images in val")
+    assert "pairs of class and split with few images: cat in val; add images" in capsys.readouterr().out
 
 
 def test_odd_names_reach_neither_the_terminal_nor_a_spreadsheet(photos, capsys):
@@ -122,6 +134,17 @@ def test_the_page_holds_names_as_text(photos):
     assert "<script>alert" not in page
     assert "&lt;b&gt;$x$.jpg" in page
     assert "A sweep would refuse this data" in page
+
+
+def test_the_charts_show_every_split_in_one_order(photos):
+    _, classes, sizes, _ = overview(check_data(DataConfig(root=photos)))
+    for panel in (classes, sizes):
+        assert [trace.name for trace in panel.content.data] == ["train", "val", "test"]
+    assert classes.content.layout.legend.traceorder == "normal"
+    assert len({trace.marker.symbol for trace in sizes.content.data}) == 3
+    for axis, values in ((sizes.content.layout.xaxis, "x"), (sizes.content.layout.yaxis, "y")):
+        low, high = axis.range
+        assert all(low < value < high for trace in sizes.content.data for value in trace[values])
 
 
 @pytest.mark.parametrize(
