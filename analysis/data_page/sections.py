@@ -25,7 +25,7 @@ _PIXELS = 192
 _MEAN = 96
 _SPLITS = {"train": COLORS[0], "val": COLORS[1], "test": COLORS[2], "not split": COLORS[0]}
 # Open marks of different shapes: those of one place are all seen.
-_MARKS = {"train": "circle-open", "val": "diamond-open", "test": "x", "not split": "circle-open"}
+_MARKS = {"train": "circle-open", "val": "diamond-open", "test": "square-open", "not split": "circle-open"}
 _ROOM = 0.1
 
 
@@ -130,7 +130,7 @@ def _classes(found: DataCheck) -> Panel:
     if most == least:
         note = f"Each class has {counted(most, 'image')}."
     height = max(260, 60 + 26 * len(labels))
-    content = figure("images", "", traces, barmode="stack")
+    content = figure("", "", traces, barmode="stack")
     content.update_layout(height=height, yaxis={"type": "category", "automargin": True}, legend_traceorder="normal")
     return Panel("classes", "Images of each class", note, content)
 

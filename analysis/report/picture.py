@@ -36,7 +36,15 @@ _LETTERS = 130
 _POINTS, _LINES, _WORDS = 2, 3, 4
 # More are not told apart in a drawing.
 _COLORS = 64
-_MARKERS = {"circle": "o", "diamond": "D", "diamond-open": "D", "circle-open": "o", "x": "x", "square": "s"}
+_MARKERS = {
+    "circle": "o",
+    "diamond": "D",
+    "diamond-open": "D",
+    "circle-open": "o",
+    "x": "x",
+    "square": "s",
+    "square-open": "s",
+}
 # Letters of an address that need no escape within double quotes.
 _SAFE = " !$'()*+,/:;<=>?@[]^`{|}~"
 # Letters of a drawing beyond which its pixels are fewer.

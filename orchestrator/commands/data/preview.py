@@ -68,16 +68,15 @@ def preview(
         decode_rest(arrays, on_decoding)
     warn_of(arrays.remarks)
     _check_no_photo(out, arrays.dataset)
-    seed = settings.seed
     counts = count_batches(
         arrays.dataset.labels("train"),
         arrays.classes,
         weighting=settings.class_weighting,
         batch_size=settings.batch_size,
-        seed=seed,
+        seed=settings.seed,
         first=BATCHES,
     )
-    image = picture_data(arrays, counts, seed=seed, alpha=settings.mixing_alpha, columns=IMAGES)
+    image = picture_data(arrays, counts, seed=settings.seed, alpha=settings.mixing_alpha, columns=IMAGES)
     with writing("--out", out):
         out.parent.mkdir(parents=True, exist_ok=True)
         image.save(out, format="PNG")

@@ -46,7 +46,7 @@ class ImageSizes:
 
 def read_sizes(dataset: Dataset, most: int = MOST_READ) -> ImageSizes | None:
     """Read the sizes of at most `most` photos of a data set; None where not one of them has a header that is known."""
-    samples = [sample for split in dataset.splits.values() for sample in split]
+    samples = [sample for split in dataset.distinct_splits.values() for sample in split]
     chosen = [samples[place] for place in np.linspace(0, len(samples) - 1, min(most, len(samples))).astype(int)]
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         sizes = [size for size in pool.map(lambda sample: upright_size(dataset.read(sample)), chosen) if size]

@@ -30,6 +30,12 @@ def test_sizes_are_those_of_the_upright_photos(photos: Path) -> None:
     assert (found.shorter, found.aspect.median) == ((20, 20, 20, 30, 30), 2)
 
 
+def test_photos_of_folds_are_read_once(photos: Path) -> None:
+    found = read_sizes(open_dataset(photos, folds=2))
+    assert found is not None
+    assert found.images == 8
+
+
 def test_a_file_without_a_header_has_no_size(photos: Path) -> None:
     for path in photos.rglob("*.jpg"):
         path.write_bytes(b"no image" * (path.name == "wide.jpg") or path.read_bytes()[:30])
