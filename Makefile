@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/.installed
 PACKAGES := search_spaces trainables analysis orchestrator
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser demo check test soak faults fuzz bench format lock clean
+.PHONY: help install browser sshd demo check test soak cluster faults fuzz bench format lock clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,10 +45,19 @@ check: install  ## ruff, formatting, strict types, import contracts
 	$(BIN)/lint-imports
 
 test: install browser  ## the test suite, under 12 minutes on two cores
-	$(BIN)/pytest -m "not soak" -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m "not soak and not cluster" -n 3 --dist loadfile --no-loadscope-reorder
 
 soak: install  ## slow tests of faults and scale, under 35 minutes
 	$(BIN)/pytest -m soak -n 2 --dist loadfile --no-loadscope-reorder
+
+# The hosts need an sshd, which is never started outside of them.
+sshd:
+	@test -x /usr/sbin/sshd && command -v rsync >/dev/null \
+	  || { apt-get -qq update && apt-get -qq install -y --no-install-recommends openssh-server rsync; } >/dev/null 2>&1 \
+	  || echo "no sshd: install openssh-server and rsync to test clusters"
+
+cluster: install sshd  ## a cluster of three hosts (Linux, root), launched, cut off, lost, resumed, under 15 minutes
+	$(BIN)/pytest -m cluster
 
 faults: install  ## hunt for faults, an hour: 100 kills, 20 pairs of commands, clocks; SEED=, KILLS=, PAIRS=
 	$(BIN)/python tests/faults/hunt.py $(if $(SEED),--seed $(SEED)) --kills $(KILLS) --pairs $(PAIRS)

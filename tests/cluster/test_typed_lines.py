@@ -1,0 +1,70 @@
+"""Each line that clusters/README.md and on-premises.yaml show to be typed is typed by a test here, or has a reason.
+
+AWS and Kubernetes have files of their own, which say that nobody has launched them.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.cluster
+
+ROOT = Path(__file__).parents[2]
+LAUNCHED = "test_launched.py"
+
+# Each line, with the file of tests that types it and the words with which it does.
+TYPED = {
+    **{
+        f"ray exec clusters/on-premises.yaml 'thaw {words[0]} /mnt/shared/runs/sweep{words[1]}'": (
+            LAUNCHED,
+            f'typed_on_head(f"thaw {words[0]} {{run}}{words[1]}")',
+        )
+        for words in (("status", ""), ("logs", " 0000"), ("stop", ""))
+    },
+    "ray attach clusters/on-premises.yaml": (LAUNCHED, "ray attach {FILE}"),
+    "ray down clusters/on-premises.yaml": (LAUNCHED, "ray down --yes {FILE}"),
+    "ray up clusters/on-premises.yaml": (LAUNCHED, "ray up --yes {FILE}"),
+    "thaw doctor /mnt/shared/sweep.yaml --address auto": (LAUNCHED, "thaw doctor {file} --address auto"),
+    "thaw submit --extend /mnt/shared/runs/sweep --trials 10 --address http://localhost:8265": (
+        LAUNCHED,
+        "thaw submit --extend {run} --trials 1 --address {DASHBOARD}",
+    ),
+    "thaw submit --resume /mnt/shared/runs/sweep --address http://localhost:8265": (
+        LAUNCHED,
+        "thaw submit --resume {run} --address {DASHBOARD}",
+    ),
+    "thaw submit sweep.yaml --address http://localhost:8265": (LAUNCHED, "thaw submit {calm} --address {DASHBOARD}"),
+    "ray get-auth-token --generate": (LAUNCHED, "ray get-auth-token --generate"),
+    "uv build --wheel": (LAUNCHED, "uv build --wheel"),
+}
+
+ON_NODES = "tests/integration/test_clusters.py types it, on several nodes of one machine"
+NOT_TYPED = {
+    "export RAY_AUTH_MODE=token": ON_NODES,
+    "export RAY_worker_killing_policy_by_group=true": "on-premises.yaml sets it",
+    "ray start --address=HEAD:6379": ON_NODES,
+    "ray start --head --port=6379 --num-cpus=0": ON_NODES,
+    "ray stop": "`ray down` types it on the head; the workers end without their head",
+    "thaw doctor sweep.yaml --address auto": "it is typed with the full path of the file",
+    "thaw resume runs/sweep --address auto": "on the launched cluster it is submitted",
+    "thaw sweep sweep.yaml --address auto": ON_NODES,
+    "thaw sweep /mnt/shared/sweep.yaml --address auto": "on the launched cluster sweeps are submitted",
+}
+
+
+def lines(path: str) -> set[str]:
+    """The lines to type: of a page those of its shell blocks, of a cluster file those of its first comment."""
+    text = (ROOT / path).read_text()
+    if path.endswith(".md"):
+        found = [line for block in re.findall(r"```sh\n(.*?)```", text, re.S) for line in block.splitlines()]
+    else:
+        found = re.findall(r"(?m)^# {3,}((?:uv|ray|thaw|kubectl) .*)", text.partition("\n\ncluster_name")[0])
+    return {line.partition(" #")[0].strip() for line in found} - {""}
+
+
+def test_each_line_is_typed_or_has_a_reason() -> None:
+    said = lines("clusters/README.md") | lines("clusters/on-premises.yaml")
+    assert said == {*TYPED, *NOT_TYPED}
+    for line, (file, words) in TYPED.items():
+        assert words in (Path(__file__).parent / file).read_text(), line
