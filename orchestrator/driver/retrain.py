@@ -105,7 +105,7 @@ def retrain_winner(
             Ledger(run).write_trial(made.model_copy(update={"config": winner.config}))
         dispatcher.finish(_NAME, made.status, _test_values(test))
         dispatcher.publish(lambda: SweepSummary.from_run(run))
-    return RetrainedWinner(winner, run.winner / "checkpoints" / "best", test, config.data.train_on)
+    return RetrainedWinner(winner, run.winner / "checkpoints" / "best", test, assignment.trial.config.data.train_on)
 
 
 def _assignment(run: RunFolder, spec: SweepSpec, winner: TrialResult, config: TrialConfig) -> Retraining:

@@ -24,6 +24,7 @@ from orchestrator.commands.options import (
 )
 from search_spaces.errors import InvalidInput
 from search_spaces.paths import as_path
+from search_spaces.plurals import counted
 from search_spaces.user_files import IMAGE, read_user_file
 
 if TYPE_CHECKING:
@@ -129,7 +130,8 @@ def _embedding(named: "NamedData") -> "Embed":
 def _tell(found: "DataCheck", out: Path, named: "NamedData") -> None:
     """Print the number of images, the verdict, the files that were written, and the division of photos in no split."""
     classes = {image.entry.label for image in found.images}
-    counts = f"{len(found.images):,} images of {len(classes)} classes, {len(found.findings):,} findings"
+    images, kinds = counted(len(found.images), "image"), counted(len(classes), "class", "classes")
+    counts = f"{images} of {kinds}, {counted(len(found.findings), 'finding')}"
     verdict = "a sweep would refuse this data" if found.is_refused else "a sweep would begin with this data"
     if not found.has_features:
         counts += "; without --weights: only near-duplicates that are sure, no labels to look at"
@@ -156,7 +158,7 @@ def _tell_fixed(found: "DataCheck", out: Path) -> None:
     kept, excluded = clean_manifest(found)
     prose(
         errors,
-        f"wrote {escaped(out / 'clean.csv')} with {len(kept):,} images, and excluded.csv with {len(excluded):,} and "
+        f"wrote {escaped(out / 'clean.csv')} with {counted(len(kept), 'image')}, and excluded.csv with {len(excluded):,} and "
         "reasons",
     )
     try:

@@ -27,7 +27,9 @@ from trainables.storage.bucket import BucketPath
 from trainables.storage.place import Place, as_place
 
 if TYPE_CHECKING:
+    from trainables.data.readers import Dataset
     from trainables.data.split.outcome import Outcome
+    from trainables.data_config import SplitShares
 
 _DataArgument = Annotated[
     Any,
@@ -78,7 +80,6 @@ def split(
 
     from search_spaces.validation import parse
     from trainables.data.fingerprint import examine_content
-    from trainables.data.readers import open_dataset
     from trainables.data.split.files import check_new, leftovers, write_folder, write_manifest
     from trainables.data.split.outcome import outcome
     from trainables.data_config import SplitShares
@@ -93,9 +94,7 @@ def split(
     check_new(out)
     if manifest is None:  # beside a manifest only listed files are photos
         check_outside("--out", out, own)
-    listed = open_dataset(own, manifest, shares=shares, anew=True)
-    if listed.origin is not None:
-        raise InvalidInput(_no_files(own))
+    listed = _listed(own, manifest, shares)
     warn_of(f"{path}: left by a division that was cut off; remove it, unless one is at work" for path in leftovers(out))
     content = examine_content(listed, cache_folder(None))
     dataset, found = content.dataset, outcome(content.dataset)
@@ -139,6 +138,16 @@ def _place(data: Place, root: Place | None) -> tuple[Path, Path | None]:
     if root is not None:
         raise InvalidInput(f"--root: is for a manifest, got {data}, which is none; leave it out")
     return data, None
+
+
+def _listed(root: Path, manifest: Path | None, shares: "SplitShares") -> "Dataset":
+    """List the photos, divided. Raises InvalidInput for photos within other files."""
+    from trainables.data.readers import open_dataset
+
+    found = open_dataset(root, manifest, shares=shares, anew=True)
+    if found.origin is not None:
+        raise InvalidInput(_no_files(root))
+    return found
 
 
 def _no_files(place: Place) -> str:
