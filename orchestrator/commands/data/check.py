@@ -158,8 +158,8 @@ def _tell_fixed(found: "DataCheck", out: Path) -> None:
     kept, excluded = clean_manifest(found)
     prose(
         errors,
-        f"wrote {escaped(out / 'clean.csv')} with {counted(len(kept), 'image')}, and excluded.csv with {len(excluded):,} and "
-        "reasons",
+        f"wrote {escaped(out / 'clean.csv')} with {counted(len(kept), 'image')}, and excluded.csv with "
+        f"{len(excluded):,} and reasons",
     )
     try:
         open_dataset(found.root, out / "clean.csv")
