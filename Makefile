@@ -56,7 +56,7 @@ sshd:
 	  || { apt-get -qq update && apt-get -qq install -y --no-install-recommends openssh-server rsync; } >/dev/null 2>&1 \
 	  || echo "no sshd: install openssh-server and rsync to test clusters"
 
-cluster: install sshd  ## a cluster of three hosts (Linux, root), launched, cut off, lost, resumed, under 15 minutes
+cluster: install sshd  ## a cluster of three hosts (Linux, root), launched, cut off, lost, under 15 minutes
 	$(BIN)/pytest -m cluster
 
 faults: install  ## hunt for faults, an hour: 100 kills, 20 pairs of commands, clocks; SEED=, KILLS=, PAIRS=

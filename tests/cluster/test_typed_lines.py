@@ -15,25 +15,10 @@ LAUNCHED = "test_launched.py"
 
 # Each line, with the file of tests that types it and the words with which it does.
 TYPED = {
-    **{
-        f"ray exec clusters/on-premises.yaml 'thaw {words[0]} /mnt/shared/runs/sweep{words[1]}'": (
-            LAUNCHED,
-            f'typed_on_head(f"thaw {words[0]} {{run}}{words[1]}")',
-        )
-        for words in (("status", ""), ("logs", " 0000"), ("stop", ""))
-    },
     "ray attach clusters/on-premises.yaml": (LAUNCHED, "ray attach {FILE}"),
     "ray down clusters/on-premises.yaml": (LAUNCHED, "ray down --yes {FILE}"),
     "ray up clusters/on-premises.yaml": (LAUNCHED, "ray up --yes {FILE}"),
     "thaw doctor /mnt/shared/sweep.yaml --address auto": (LAUNCHED, "thaw doctor {file} --address auto"),
-    "thaw submit --extend /mnt/shared/runs/sweep --trials 10 --address http://localhost:8265": (
-        LAUNCHED,
-        "thaw submit --extend {run} --trials 1 --address {DASHBOARD}",
-    ),
-    "thaw submit --resume /mnt/shared/runs/sweep --address http://localhost:8265": (
-        LAUNCHED,
-        "thaw submit --resume {run} --address {DASHBOARD}",
-    ),
     "thaw submit sweep.yaml --address http://localhost:8265": (LAUNCHED, "thaw submit {calm} --address {DASHBOARD}"),
     "ray get-auth-token --generate": (LAUNCHED, "ray get-auth-token --generate"),
     "uv build --wheel": (LAUNCHED, "uv build --wheel"),
@@ -41,6 +26,8 @@ TYPED = {
 
 ON_NODES = "tests/integration/test_clusters.py types it, on several nodes of one machine"
 NOT_TYPED = {
+    "thaw submit --extend /mnt/shared/runs/sweep --trials 10 --address http://localhost:8265": "not tried on hosts yet",
+    "thaw submit --resume /mnt/shared/runs/sweep --address http://localhost:8265": ON_NODES,
     "export RAY_AUTH_MODE=token": ON_NODES,
     "export RAY_worker_killing_policy_by_group=true": "on-premises.yaml sets it",
     "ray start --address=HEAD:6379": ON_NODES,
