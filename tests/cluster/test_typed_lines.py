@@ -37,6 +37,10 @@ NOT_TYPED = {
     "thaw resume runs/sweep --address auto": "on the launched cluster it is submitted",
     "thaw sweep sweep.yaml --address auto": ON_NODES,
     "thaw sweep /mnt/shared/sweep.yaml --address auto": "on the launched cluster sweeps are submitted",
+    "thaw plan sweep.yaml --address auto --price 1.20/h": "tests/integration/test_clusters.py types it with HOST:PORT",
+    "thaw plan sweep.yaml --nodes 8 --price '$1.20/h'": "of machines that are not there yet",
+    "source ~/thaw-venv/bin/activate": "on a cluster with SLURM, of which there is none here",
+    "sbatch clusters/slurm.sh /shared/sweep.yaml /shared/runs/sweep": "tests/test_slurm.py runs the script with stubs",
 }
 
 
