@@ -28,9 +28,6 @@ class Retraining(Assignment):
     last_epoch: int | None = None
     """Epoch after which it ends, with the weights of that epoch; None: as the configuration says."""
 
-    rank: int = 0
-    """Rank that reads and writes the files. In a bucket each rank has a copy of the last checkpoint."""
-
     @property
     def keeps_newest(self) -> bool:
         """True where val chooses no epoch."""
@@ -51,8 +48,7 @@ class Retraining(Assignment):
     @property
     def here(self) -> Path:
         """Folder `place` as this rank sees it."""
-        path = self.run_folder.here(self.place)
-        return path.with_name(f"{path.name}.{self.rank}") if self.rank and isinstance(self.run, BucketPath) else path
+        return self.run_folder.here(self.place)
 
     @property
     def folders(self) -> TrialFolders:
@@ -62,15 +58,12 @@ class Retraining(Assignment):
 
 def begin_retraining(assignment: Retraining) -> StartedTrial:
     """Begin or continue the retraining on this rank, as `run_trial.begin`."""
-    import torch.distributed as dist
-
-    own = assignment.model_copy(update={"rank": dist.get_rank() if dist.is_initialized() else 0})
-    if isinstance(own.run, BucketPath):
-        _fetch_last(own)
-    done, epochs = run_trial.begin(own)
+    if isinstance(assignment.run, BucketPath):
+        _fetch_last(assignment)
+    done, epochs = run_trial.begin(assignment)
     if done:
         log.info("resumed after epoch %d", len(done))
-    return done, _published(own, epochs)
+    return done, _published(assignment, epochs)
 
 
 def measure_retraining(assignment: Retraining, split: str) -> Evaluation:

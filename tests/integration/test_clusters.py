@@ -126,6 +126,7 @@ def test_a_sweep_is_handed_over_followed_and_refused(
     assert [trial.status for trial in Ledger(run).trials()] == [Status.COMPLETED] * 3
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_whoever_follows_may_go(
     cluster: Started, write_sweep: Callable[..., Path], start_thaw: Start, thaw: Thaw, tmp_path: Path
@@ -256,6 +257,7 @@ def test_a_node_with_other_versions_stops_a_sweep_that_it_joins(
     assert {trial.status for trial in Ledger(run).trials()} == {Status.INTERRUPTED}
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_such_a_node_is_named_before_anything_is_trained(
     cluster: Started,

@@ -82,7 +82,7 @@ def test_the_photos_and_weights_of_a_sweep_are_looked_for(
 
 def test_weights_of_a_bucket_are_looked_for(small_spec: Callable[..., SweepSpec], bucket: str, digits: Path) -> None:
     trial = {"architecture": "resnet18", "weights": "pretrained", "strategy": "head", "epochs": 1}
-    for folder, said in ((bucket, "the folder holds no weights"), (f"{bucket}-other", "make the bucket")):
+    for folder, said in ((bucket, "the folder holds no weights"), (f"{bucket}-other", "create the bucket")):
         data = {"root": str(digits), "weights_dir": f"{folder}/w", "image_size": 32}
         spec = small_spec(data=data, trial=trial, space={"lr": {"log": [1e-3, 1e-2]}})
         check = by_name(examine_data(spec.data, spec.corner_configs()))["weights"]

@@ -128,7 +128,7 @@ def test_weights_of_a_bucket_are_fetched_before_the_first_model(
             photos, small_spec, data={"root": "photos", "image_size": 32, "weights_dir": folder}, trial=trial
         )
 
-    with pytest.raises(InvalidInput, match=r"^data.weights_dir: s3://no-such-bucket-here/w: .*mend its name"):
+    with pytest.raises(InvalidInput, match=r"^data.weights_dir: s3://no-such-bucket-here/w: .*correct its name"):
         check_inputs(sweep("s3://no-such-bucket-here/w"))
     with pytest.raises(InvalidInput, match=rf"weights file must exist, got none at {bucket}/w/resnet10t.safetensors"):
         check_inputs(sweep(f"{bucket}/w"))

@@ -60,13 +60,13 @@ def test_the_status_is_a_tag_and_one_of_mlflow(trial: Trial, tracker: Any, tmp_p
 
 
 def test_names_that_mlflow_refuses_are_changed_and_long_values_cut(trial: Trial, tracker: Any, tmp_path: Path) -> None:
-    long = trial("0007", data={"root": "photos", "weights_dir": f"/{'/'.join(['x' * 200] * 40)}"})
+    long = trial("0007", data={"root": "photos", "split": {"group_by": "x" * 8000}})
     run = tracker.start(context(long, tmp_path))
     run.log(REPORT.model_copy(update={"metrics": {"val/recall/a,b (c)": 0.5, "../odd/": 0.25}}))
     run.finish(Status.COMPLETED, {"best/val/macro_f1": 0.5, "best/epoch": 1})
     kept = only(tmp_path / "store", "0007")
     assert kept.metrics.keys() == {"val/recall/a_b _c_", "odd", "time/epoch_s", "best/val/macro_f1", "best/epoch"}
-    assert len(kept.params["data_weights_dir"]) == 6000
+    assert len(kept.params["data_split_group_by"]) == 6000
 
 
 def test_a_restart_in_one_process_uses_the_run_again(trial: Trial, tracker: Any, tmp_path: Path) -> None:
