@@ -266,5 +266,6 @@ def test_a_sweep_goes_through_two_jobs(tmp_path: Path, write_sweep: Callable[...
     trials = Ledger(run).trials()
     assert [trial.status for trial in trials] == [Status.COMPLETED] * 2
     assert all([report.epoch for report in trial.reports] == list(range(1, 31)) for trial in trials)
-    assert all(0 < epochs < 30 for epochs in before.values())
+    assert any(before.values()), "the second may have begun no epoch"
+    assert max(before.values()) < 30
     assert not any(slurm.folder_of_ray(restarts).exists() for restarts in (0, 1))

@@ -238,6 +238,31 @@ def enter_old_node(cluster: Started, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
+def test_a_plan_is_of_the_nodes_that_there_are(
+    cluster: Started, write_sweep: Callable[..., Path], thaw: Thaw, tmp_path: Path
+):
+    """It is typed on the head, which has no CPU for trials: what is measured is the worker."""
+    file = write_sweep(tmp_path, search={"trials": 4, "probe": False}, resources={"concurrent": "auto"})
+    arguments = ("--address", cluster.address, "--price", "0.60 EUR", "--format", "json")
+    planned = thaw("plan", file, *arguments, cwd=tmp_path)
+    assert planned.returncode == 0, planned.stderr
+    found = json.loads(planned.stdout)
+    assert sorted(node["cores"] for node in found["nodes"]) == [0, 1]
+    assert (found["machine"]["cores"], found["at_once"]["trials"]) == (1, 1)
+    assert re.fullmatch(r"[\d.]+ \(\w{8}\)", found["measured_on"])
+    assert found["price"] == {"text": "0.60 EUR", "per_hour": 0.6, "per": "machine", "devices": 2}
+    forecast = found["forecast"]["without_stopping"]
+    assert forecast["money"] == pytest.approx(2 * 0.6 * forecast["wall_seconds"] / 3600)
+    assert list(tmp_path.iterdir()) == [file], "a plan writes nothing"
+
+    joined = thaw("plan", file, "--nodes", "4", "--format", "json", cwd=tmp_path, RAY_ADDRESS=cluster.address)
+    several = json.loads(joined.stdout)
+    assert several["nodes"] == [{"cores": 1, "gpus": 0}] * 4
+    assert (several["at_once"]["trials"], several["price"]) == (4, None)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
 def test_a_node_with_other_versions_stops_a_sweep_that_it_joins(
     cluster: Started,
     enter_old_node: Callable[[], None],
@@ -280,31 +305,6 @@ def test_such_a_node_is_named_before_anything_is_trained(
     assert sorted(check["found"] for check in nodes if check["ok"]) == ["0 CPU, 0 GPU", "1 CPU, 0 GPU"]
     (bad,) = [check["remedy"] for check in nodes if not check["ok"]]
     assert bad.endswith("install the same thaw wheel, with its [train] extra, on every node")
-
-
-@pytest.mark.soak
-@pytest.mark.timeout(900)
-def test_a_plan_is_of_the_nodes_that_there_are(
-    cluster: Started, write_sweep: Callable[..., Path], thaw: Thaw, tmp_path: Path
-):
-    """It is typed on the head, which has no CPU for trials: what is measured is the worker."""
-    file = write_sweep(tmp_path, search={"trials": 4, "probe": False}, resources={"concurrent": "auto"})
-    arguments = ("--address", cluster.address, "--price", "0.60 EUR", "--format", "json")
-    planned = thaw("plan", file, *arguments, cwd=tmp_path)
-    assert planned.returncode == 0, planned.stderr
-    found = json.loads(planned.stdout)
-    assert sorted(node["cores"] for node in found["nodes"]) == [0, 1]
-    assert (found["machine"]["cores"], found["at_once"]["trials"]) == (1, 1)
-    assert re.fullmatch(r"[\d.]+ \(\w{8}\)", found["measured_on"])
-    assert found["price"] == {"text": "0.60 EUR", "per_hour": 0.6, "per": "machine", "devices": 2}
-    forecast = found["forecast"]["without_stopping"]
-    assert forecast["money"] == pytest.approx(2 * 0.6 * forecast["wall_seconds"] / 3600)
-    assert list(tmp_path.iterdir()) == [file], "a plan writes nothing"
-
-    joined = thaw("plan", file, "--nodes", "4", "--format", "json", cwd=tmp_path, RAY_ADDRESS=cluster.address)
-    several = json.loads(joined.stdout)
-    assert several["nodes"] == [{"cores": 1, "gpus": 0}] * 4
-    assert (several["at_once"]["trials"], several["price"]) == (4, None)
 
 
 def wait_for_an_epoch(run: RunFolder, process: subprocess.Popen[str], epoch: int = 1) -> None:
