@@ -53,21 +53,15 @@ class Assignment(BaseModel):
     sources: dict[str, str] = Field(default_factory=dict)
     """SHA-256 of the files of weights and of the teachers with which the run began, by path."""
 
-    rank: int = 0
-    """Number of the rank in its group of workers. All but the first may share a node with others."""
-
     @property
     def run_folder(self) -> RunFolder:
-        """Run, as this rank sees it: of a run in a bucket each has copies of its own."""
-        copies = self.cache / "ranks" / str(self.rank) if self.rank else self.cache
-        return RunFolder(self.run, copies, generations=self.generations)
+        """Run, as this node sees it."""
+        return RunFolder(self.run, self.cache, generations=self.generations)
 
     @property
     def log(self) -> Place:
-        """Log that the rank writes: one for all ranks in a folder; in a bucket, where none can append, its own."""
-        trial_id = self.trial.trial_id
-        has_own = self.rank and isinstance(self.run, BucketPath)
-        return self.run_folder.log(f"{trial_id}.rank-{self.rank}" if has_own else trial_id)
+        """Log that the worker writes."""
+        return self.run_folder.log(self.trial.trial_id)
 
     @property
     def folders(self) -> TrialFolders:
@@ -81,6 +75,10 @@ class Assignment(BaseModel):
         """True where the weights of the newest epoch count as the best ones, see `train`."""
         return False
 
+    def of_rank(self, rank: int) -> "RankAssignment":
+        """Return the assignment of a rank but the first."""
+        return RankAssignment(**dict(self), rank=rank)
+
     def to_tune(self) -> dict[str, Any]:
         """Return the assignment as a Tune configuration."""
         return {_ASSIGNMENT: self.model_dump_json(exclude_none=True)}
@@ -89,6 +87,30 @@ class Assignment(BaseModel):
     def from_tune(cls, config: Mapping[str, Any]) -> Self:
         """Read the mapping of `to_tune`."""
         return cls.model_validate_json(config[_ASSIGNMENT])
+
+
+class RankAssignment(Assignment):
+    """RankAssignment: assignment of one rank of several, which may share its node with others."""
+
+    rank: int = 0
+    """Number of the rank."""
+
+    def of_rank(self, rank: int) -> Self:
+        """Return the assignment of another rank."""
+        return self.model_copy(update={"rank": rank})
+
+    @property
+    def run_folder(self) -> RunFolder:
+        """Run, as this rank sees it: of a run in a bucket each has copies of its own."""
+        copies = self.cache / "ranks" / str(self.rank) if self.rank else self.cache
+        return RunFolder(self.run, copies, generations=self.generations)
+
+    @property
+    def log(self) -> Place:
+        """Log that the rank writes: one for all ranks in a folder; in a bucket, where none can append, its own."""
+        trial_id = self.trial.trial_id
+        has_own = self.rank and isinstance(self.run, BucketPath)
+        return self.run_folder.log(f"{trial_id}.rank-{self.rank}" if has_own else trial_id)
 
 
 class EndKind(StrEnum):

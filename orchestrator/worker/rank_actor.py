@@ -9,7 +9,7 @@ from pathlib import Path
 import ray
 
 from analysis.run_store import RunStore
-from orchestrator.worker.assignment import Assignment
+from orchestrator.worker.assignment import Assignment, RankAssignment
 from orchestrator.worker.forked_rank import fork_rank
 from orchestrator.worker.rank import Begin, Rank, RankEnd, rank_end
 from orchestrator.worker.raylet_death import die_with_raylet
@@ -23,7 +23,7 @@ class RankActor:
     def __init__(self, begin: Begin) -> None:
         die_with_raylet()
         self._rank = fork_rank(begin) or Rank(begin)
-        self._own: Assignment | None = None  # of a rank but the first
+        self._own: RankAssignment | None = None  # of a rank but the first
         self._published = 0
 
     def offer(self, patience: float) -> tuple[str, int]:
@@ -36,7 +36,7 @@ class RankActor:
 
     def begin(self, assignment: Assignment, rank: int) -> tuple[EpochReport, ...] | RankEnd:
         """Take up a trial, as `Rank.begin`."""
-        self._own = assignment.model_copy(update={"rank": rank}) if rank else None
+        self._own = assignment.of_rank(rank) if rank else None
         try:
             self._fetch()
             done = self._rank.begin(self._own or assignment, rank)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from analysis.run_store import RunStore
 from orchestrator.worker import run_trial
-from orchestrator.worker.assignment import Assignment
+from orchestrator.worker.assignment import RankAssignment
 from orchestrator.worker.run_trial import StartedTrial
 from trainables.result import EpochReport
 from trainables.storage.bucket import BucketPath
@@ -22,7 +22,7 @@ from trainables.task.evaluation import Evaluation
 log = logging.getLogger("orchestrator")
 
 
-class Retraining(Assignment):
+class Retraining(RankAssignment):
     """Retraining: the winner's configuration, and the conditions under which it is trained again."""
 
     last_epoch: int | None = None

@@ -72,7 +72,6 @@ def weights_of(retrained: RetrainedWinner) -> dict[str, torch.Tensor]:
     return load_file(retrained.checkpoint / "model.safetensors")
 
 
-@pytest.mark.soak
 @pytest.mark.usefixtures("ray_here")
 def test_two_workers_one_of_which_is_killed_compute_what_one_process_computes(
     searched: Callable[..., RunFolder],
