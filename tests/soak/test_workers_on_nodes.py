@@ -27,6 +27,7 @@ TRIAL = {"architecture": "test_convnext", "strategy": "full", "epochs": 8, "opti
 @pytest.fixture
 def cluster(cache_dir: Path) -> Iterator[Any]:
     """A head without cores, and two nodes with one each."""
+    ray.shutdown()  # other tests may have connected this process
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:
         cluster.workers = [cluster.add_node(num_cpus=1) for _ in range(2)]
