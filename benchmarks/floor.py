@@ -32,7 +32,7 @@ from trainables.processor import use_processor
 from trainables.task import inference
 
 WORKERS = len(os.sched_getaffinity(0))
-# As quick as it gets: 128 at once take more than twice as long.
+# As many at once as Thaw takes.
 FORWARD = forward_batch(SIZE, torch.device("cpu"))
 _images: dict[str, dict[str, Tensor]] = {}
 _labels: dict[str, Tensor] = {}

@@ -108,7 +108,7 @@ class Slurm:
         self.script = SCRIPT.read_text().replace("  sleep 1\n", "  sleep 0.1\n")
 
     def folder_of_ray(self, restarts: int = 0) -> Path:
-        """What the script makes on each node."""
+        """Folder that the script makes on each node."""
         return Path(f"/tmp/thaw-{self.job}-{restarts}")
 
     def start(self, *words: object, **variables: str) -> subprocess.Popen[str]:
@@ -131,7 +131,7 @@ class Slurm:
         return job.returncode, out
 
     def said(self) -> list[str]:
-        """What the stubs were called with."""
+        """Arguments that the stubs were called with."""
         return self.log.read_text().splitlines()
 
     def wait_for(self, start: str, job: subprocess.Popen[str]) -> None:

@@ -11,10 +11,10 @@ _KEPT = 2**31 - 1
 
 
 def use_processor(threads: int) -> None:
-    """Compute with so many threads from now on, and keep the memory that is freed, 2 GiB and more, for the next step.
+    """Compute with so many threads from now on, and keep up to 2 GiB of freed memory for the next step.
 
     By default glibc asks the kernel for each larger tensor anew, and the kernel clears each of its pages: up to half
-    of the time of a step (`benchmarks/freed_memory.py`), for up to a tenth less memory. Settings of the user
+    of the time of a step (`benchmarks/freed_memory.py`), for up to a fifth less memory. Settings of the user
     (MALLOC_...) win; C libraries other than glibc stay as they are.
     """
     torch.set_num_threads(threads)

@@ -31,7 +31,7 @@ class HourlyPrice:
     def money(self, hours: float) -> str:
         """Return the money for some hours, with its currency: two decimals, or more where they would show nothing."""
         amount = self.per_hour * hours
-        decimals = max(2, 1 - math.floor(math.log10(amount)))
+        decimals = max(2, 1 - math.floor(math.log10(amount))) if amount else 2
         return f"{self.before}{amount:,.{decimals}f}{self.after}"
 
 

@@ -1,4 +1,4 @@
-"""What `thaw submit` refuses, and what it sends; real clusters are in `tests/integration`."""
+"""Refusals and jobs of `thaw submit`; real clusters are in `tests/integration`."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -14,7 +14,7 @@ from trainables.storage.bucket import BucketPath
 
 @pytest.fixture(autouse=True)
 def no_memory() -> Iterator[None]:
-    """What other tests have fetched is not known, and what these fetch is forgotten."""
+    """Forget the files that other tests have fetched, and later those of these tests."""
     bucket_file._copies.clear()
     bucket_file._caches.clear()
     yield
