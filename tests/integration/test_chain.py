@@ -132,7 +132,7 @@ def test_workers_are_used_again_and_gone_at_the_end(
     run = searched[0].run
     logs = [run.log(trial.trial_id).read_text() for trial in Ledger(run).trials()]
     pids = {int(pid) for log in logs for pid in re.findall(r"\[(\d+)\] INFO orchestrator: trial ", log)}
-    assert len(pids) == 2, "two trials at once: two processes serve all six"
+    assert len(pids) <= 2, "two trials at once: two processes serve all six, or the first one before the second is up"
     assert_nothing_is_left(pids)
 
 
