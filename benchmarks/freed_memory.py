@@ -6,12 +6,11 @@ the lowest of four, and the largest memory of the process.
 
 import argparse
 import json
-import resource
 import sys
 import time
 
 import torch
-from setting import child, ratios, repeats, spread
+from setting import child, peak_memory, ratios, repeats, spread
 from torch.nn.functional import cross_entropy
 
 from trainables.model.build import bare_model
@@ -64,7 +63,7 @@ def measured(side: str, name: str, size: int, batch: int, threads: int) -> dict[
         cross_entropy(model(images), labels).backward()
         optimizer.step()
         seconds.append(time.perf_counter() - began)
-    return {"ms": 1000 * min(seconds[2:]), "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+    return {"ms": 1000 * min(seconds[2:]), "mib": peak_memory()}
 
 
 if __name__ == "__main__":

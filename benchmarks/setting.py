@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -140,6 +141,15 @@ def shortly(values: dict[str, Any]) -> str:
 def process_age() -> float:
     """Seconds since this process was started: at the end of the imports, what they took."""
     return time.time() - psutil.Process().create_time()
+
+
+def peak_memory() -> float:
+    """Most memory of this process so far, MiB.
+
+    Not `ru_maxrss`, which a process inherits from the one that starts it.
+    """
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(peak) / 1024
 
 
 def spread(values: Sequence[float], unit: str = "", digits: int = 1) -> str:

@@ -139,34 +139,12 @@ def small_disk(tmp_path: Path) -> Iterator[tuple[Path, Callable[[int], None]]]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
-# As S3 does, and moto does not, what a request writes only where nothing is yet is looked for and written in one step.
-S3_SERVER = """
-import sys, threading, time
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication
-from moto.server import ThreadedMotoServer
-
-respond, writes = DomainDispatcherApplication.__call__, threading.Lock()
-
-requests = open(sys.argv[1], "a", buffering=1)
-
-def respond_in_turn(application, environ, start_response):
-    requests.write(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}\\n")
-    if environ["REQUEST_METHOD"] in ("GET", "HEAD"):
-        return respond(application, environ, start_response)
-    with writes:
-        return respond(application, environ, start_response)
-
-DomainDispatcherApplication.__call__ = respond_in_turn
-server = ThreadedMotoServer("127.0.0.1", 0)
-server.start()
-print("port", server.get_host_and_port()[1], flush=True)
-time.sleep(86400)
-"""
+S3_SERVER = Path(__file__).parent / "helpers" / "s3_server.py"
 
 
 @pytest.fixture(scope="session")
 def s3_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Log of the S3 service: one line per request, `GET /bucket/key`."""
+    """Log of the S3 service, see `s3_server.py`: one line per request."""
     return tmp_path_factory.mktemp("s3") / "requests.log"
 
 
@@ -174,7 +152,10 @@ def s3_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def s3_server(s3_log: Path) -> Iterator[dict[str, str]]:
     """An S3 service on this machine, spoken to over HTTP; the environment that leads there."""
     with subprocess.Popen(
-        [sys.executable, "-c", S3_SERVER, str(s3_log)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, S3_SERVER, s3_log, "127.0.0.1", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     ) as process:
         assert process.stdout is not None
         port = next(line.split()[1] for line in process.stdout if line.startswith("port "))

@@ -30,22 +30,25 @@ pytestmark = pytest.mark.seconds(90)
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+PAGES = {path.stem: path.read_text() for path in sorted((ROOT / "docs").glob("*.md"))}
 DOCUMENTS = (
     *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "clusters/README.md"),
-    *("docs/data.md", "docs/inspect.md", "docs/wandb.md"),
+    *(f"docs/{name}.md" for name in PAGES),
 )
+# The pages whose commands a reader types one after the other, from photos to a model.
+CHAIN = "".join(PAGES[name] for name in ("quickstart", "winner", "migrate", "troubleshooting"))
 # What these import takes a shell's process seconds; they run in this one, in the reader's folder and environment.
 DEAR = ("data", "resume", "extend", "retrain", "evaluate", "export", "explain", "trial", "doctor")
 ROOMS = ("search_spaces", "trainables", "analysis", "orchestrator")
 COMMANDS: dict[str, Any] = dict(typer.main.get_command(make_app()).commands)  # type: ignore[attr-defined]
 
 
-def section(title: str, text: str = README) -> str:
+def section(title: str, text: str) -> str:
     (found,) = re.findall(rf"(?ms)^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text)
     return str(found)
 
 
-def blocks(language: str, text: str = README) -> list[str]:
+def blocks(language: str, text: str) -> list[str]:
     return re.findall(rf"(?ms)^```{language}\n(.*?)^```", text)
 
 
@@ -67,17 +70,17 @@ def mentions(text: str) -> Iterator[list[str]]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the reader stands: a folder with `photos/`, and the files for one trial that the README shows."""
+    """Where the reader stands: a folder with `photos/`, and the files for one trial that a page shows."""
     folder = tmp_path_factory.mktemp("reader")
     write_digits(folder / "photos", keep=dict.fromkeys(range(10), 0.7))
     for name in ("trial.yaml", "old.yaml"):
-        (text,) = [block for block in blocks("yaml") if block.startswith(f"# {name}\n")]
+        (text,) = [block for block in blocks("yaml", PAGES["migrate"]) if block.startswith(f"# {name}\n")]
         (folder / name).write_text(text)
     return folder
 
 
 class Shell:
-    """Types commands as the README has them, with this environment's `thaw` first on the path."""
+    """Types commands as the pages have them, with this environment's `thaw` first on the path."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -121,9 +124,9 @@ class Shell:
 
 
 def small(line: str) -> str:
-    """The README's command made small, with settings that the README itself gives for a first look."""
+    """A command made small, with settings that the page of the sweep file itself gives for a first look."""
     if line in ("thaw sweep sweep.yaml", "thaw plan sweep.yaml"):
-        (look,) = [line for line in command_lines(section("The sweep file")) if " --name look " in line]
+        (look,) = [line for line in command_lines(PAGES["sweep-file"]) if " --name look " in line]
         return f"{line} {look.partition(' --name look ')[2]}"
     if line.startswith("thaw benchmark "):
         return f"{line} --threads 1 --batch 1 --seconds 0.1"
@@ -141,7 +144,9 @@ def test_the_chain_with_ones_own_photos(folder: Path, ray_here: None) -> None:
     said: dict[str, str] = {}
     sweeps: list[subprocess.Popen[str]] = []
     try:
-        for line in command_lines(section("With your own photos")):
+        for line in command_lines(CHAIN):
+            if line == "make demo":  # tests/integration/test_demo.py
+                continue
             verb = line.split()[1]
             if verb == "sweep":
                 sweeps.append(shell.start(small(line), "sweep"))
@@ -178,14 +183,14 @@ def _check_what_was_said(folder: Path, said: dict[str, str]) -> None:
     assert len(board) == 5
     assert {entry["config"]["architecture"] for entry in board} == {"mobilenetv3_small_050", "test_resnet"}
     assert board[0]["rank"] == 1
-    fields = section("What comes out")
+    fields = PAGES["outputs"]
     assert [name for name in board[0] if f"`{name}`" not in fields] == []
     assert "macro f1" in said["thaw retrain runs/sweep"]
     assert "macro f1" in said["thaw evaluate runs/sweep --tta flip"]
     assert (folder / "imported.yaml").is_file()
     assert "same label" in said["thaw export runs/sweep"]
     json.loads((folder / "sweep.schema.json").read_text())
-    # Everything that the README says a run leaves on disk, but for the files of trackers, is there.
+    # Everything that the page says a run leaves on disk, but for the files of trackers, is there.
     (listing,) = blocks("text", fields)
     named = re.findall(r"(?m)^  (\S+)  ", listing)
     assert len(named) > 8
@@ -195,13 +200,13 @@ def _check_what_was_said(folder: Path, said: dict[str, str]) -> None:
     assert sorted(exported.split(", ")) == sorted(path.name for path in (folder / "runs/sweep/export").iterdir())
 
 
-def test_predictions_have_the_fields_that_the_readme_names(folder: Path) -> None:
+def test_predictions_have_the_fields_that_the_page_names(folder: Path) -> None:
     model = folder / "runs/sweep/export/model.onnx"
     if not model.exists():
         pytest.fail("the chain did not export a model")
     image = next((folder / "photos/test/0").iterdir())
     (prediction,) = json.loads(Shell(folder).type(f"thaw predict {model} {image} --format json"))
-    (line,) = re.findall(r"(?ms)^- `thaw predict`: (.*?)\.$", section("What comes out"))
+    (line,) = re.findall(r"(?ms)^- `thaw predict`: (.*?)\.$", PAGES["outputs"])
     named = re.findall(r"`(\w+)`", line)
     assert list(prediction) == named[: len(prediction)]
     assert list(prediction["top"][0]) == named[len(prediction) :]
@@ -211,7 +216,7 @@ def test_predictions_have_the_fields_that_the_readme_names(folder: Path) -> None
 
 
 def test_the_commands_that_inspect_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (ROOT / "docs/inspect.md").read_text()
+    text = PAGES["inspect"]
     assert re.findall(r"(?m)^\| `(\w+)` \|", section("Page", text)) == PANELS
     written = RunFolder(tmp_path / "runs/sweep")
     Ledger(written).write_run(run_record(space=SPACE))
@@ -228,23 +233,39 @@ def test_the_commands_that_inspect_a_run(tmp_path: Path, monkeypatch: pytest.Mon
 # ---- what the documents name ----------------------------------------------------------------------------------------
 
 
-def test_the_sweep_file_of_the_readme_is_valid_and_whole(tmp_path: Path) -> None:
-    (text,) = [block for block in blocks("yaml") if block.startswith("# sweep.yaml\n")]
-    file = tmp_path / "sweep.yaml"
-    file.write_text(text)
+def written(folder: Path, text: str) -> Path:
+    """The sweep file that a page shows."""
+    (block,) = [block for block in blocks("yaml", text) if block.startswith("# sweep.yaml\n")]
+    file = folder / "sweep.yaml"
+    file.write_text(block)
+    return file
+
+
+def test_the_short_sweep_file_of_the_readme_is_valid(tmp_path: Path) -> None:
+    spec = load(written(tmp_path, README))
+    assert set(spec.space) == {"architecture", "strategy", "trainable_stages", "unfreeze_epoch", "lr", "balance"}
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 200
+    assert len(README.split()) <= 1200
+
+
+def test_the_sweep_file_of_its_page_is_valid_and_whole(tmp_path: Path) -> None:
+    file = written(tmp_path, PAGES["sweep-file"])
     spec = load(file)
     assert spec.name == "trash"
     assert spec.first_points() == [
         {"architecture": "mobilenetv2_100", "strategy": "head", "lr": 3e-3, "balance": "none", "scheduler": "cosine"}
     ]
-    sections = re.findall(r"(?m)^(\w+):", text)
+    sections = re.findall(r"(?m)^(\w+):", file.read_text())
     assert sections == list(type(spec).model_fields)
 
 
-def test_the_strategies_of_the_readme_are_all_there_are() -> None:
+def test_the_strategies_of_the_page_are_all_there_are() -> None:
     from trainables.config import STRATEGY_PARAMETERS
 
-    rows = re.findall(r"(?m)^\| `(\w+)` \|(.*?)\|", section("Freeze strategies"))
+    rows = re.findall(r"(?m)^\| `(\w+)` \|(.*?)\|", section("Freeze strategies", PAGES["freezing"]))
     assert {name: tuple(re.findall(r"`(\w+):", cell)) for name, cell in rows} == dict(STRATEGY_PARAMETERS)
 
 
@@ -288,24 +309,41 @@ def test_help_explains_every_parameter(
         assert re.sub(r"\W+", "", parameter.help)[:40] in re.sub(r"\W+", "", shown), f"{name}: {parameter.name}"
 
 
+def anchors(text: str) -> set[str]:
+    """Anchors of the titles of a page, as GitHub makes them."""
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in re.findall(r"(?m)^#+ (.*)$", text)}
+
+
 @pytest.mark.parametrize("document", [document for document in DOCUMENTS if document != "CHANGELOG.md"])
 def test_every_link_leads_somewhere(document: str) -> None:
     text = (ROOT / document).read_text()
-    anchors = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in re.findall(r"(?m)^#+ (.*)$", text)}
     targets = re.findall(r"\]\(([^)\s]+)\)", text)
-    assert targets
     for target in targets:
-        if target.startswith("#"):
-            assert target[1:] in anchors, f"{document}: {target}"
-        elif "://" not in target:
-            assert ((ROOT / document).parent / target.partition("#")[0]).exists(), f"{document}: {target}"
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        place = (ROOT / document).parent / name if name else ROOT / document
+        assert place.exists(), f"{document}: {target}"
+        assert not anchor or anchor in anchors(place.read_text()), f"{document}: {target}"
+
+
+def test_the_messages_of_the_troubleshooting_page_exist() -> None:
+    rows = re.findall(r"(?m)^\| (.*?) \|", PAGES["troubleshooting"])
+    messages = [span for row in rows for span in re.findall(r"`([^`]+)`", row)]
+    assert len(messages) >= 6
+    code = "".join(path.read_text() for room in ROOMS for path in sorted((ROOT / room).rglob("*.py")))
+    assert [message for message in messages if message not in code] == []
+
+
+def test_every_page_is_listed_in_the_readme() -> None:
+    assert [name for name in PAGES if f"(docs/{name}.md)" not in README] == []
 
 
 def test_every_word_of_the_glossary_is_used() -> None:
-    words = re.findall(r"(?m)^\| ([a-z ]+) \|", section("Glossary"))[1:]
+    words = re.findall(r"(?m)^\| ([a-z ]+) \|", PAGES["glossary"])[1:]
     assert len(words) == 9
-    before = README.partition("## Glossary")[0]
-    assert [word for word in words if word not in before and word.split()[-1] not in before] == []
+    others = README + "".join(text for name, text in PAGES.items() if name != "glossary")
+    assert [word for word in words if word not in others] == []
 
 
 def test_the_table_of_folders_names_every_room_of_the_second_level() -> None:

@@ -53,9 +53,10 @@ def write_report(
     runs = [RunData.of(place) for place in run]
     for data in runs:
         warn_of(data.board.problems)
-    if png is not None:
-        for root in {entry.trial.config.data.root for entry in runs[0].board.entries}:
-            check_outside("--png", png, root)
+    for root in {entry.trial.config.data.root for data in runs for entry in data.board.entries}:
+        for option, given in (("--out", out), ("--png", png)):
+            if isinstance(given, Path):
+                check_outside(option, given, root)
     place = runs[0].run.report_html if out is None else out
     with _writable("--out", out):
         write_page(runs, place)

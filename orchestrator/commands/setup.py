@@ -132,7 +132,7 @@ def _from_preset(preset: str, data: Place | None) -> str:
     return preset_text(preset, str(data.absolute() if isinstance(data, Path) else data), needed)
 
 
-def _measured(file: Path, data: Place, weights: Path | None, root: Place | None) -> str:
+def _measured(file: Path, data: Place, weights: Place | None, root: Place | None) -> str:
     """Return a sweep file for photos that are measured here. Raises InvalidInput where a sweep would refuse it."""
     from orchestrator.spec.loading import name_of_file, resolve
     from orchestrator.spec.named_data import read_named_data

@@ -49,7 +49,7 @@ class NamedData:
 
 
 def read_named_data(
-    place: Place, overrides: Sequence[str] = (), weights_dir: Path | None = None, root: Place | None = None
+    place: Place, overrides: Sequence[str] = (), weights_dir: Place | None = None, root: Place | None = None
 ) -> NamedData:
     """Return the data at `place`, with overrides of the sweep file, or of `data.*` for photos.
 
@@ -67,7 +67,7 @@ def read_named_data(
 
 
 def data_to_check(
-    place: Place, overrides: Sequence[str] = (), weights_dir: Path | None = None, root: Place | None = None
+    place: Place, overrides: Sequence[str] = (), weights_dir: Place | None = None, root: Place | None = None
 ) -> NamedData:
     """Return the data at `place` as `read_named_data` does, whatever is wrong with the images.
 
@@ -85,8 +85,12 @@ def data_to_check(
     return _photos(place, overrides, weights_dir, root, needed)
 
 
-def _with_weights(data: DataConfig, weights_dir: Path | None) -> DataConfig:
-    return data if weights_dir is None else data.model_copy(update={"weights_dir": weights_dir.absolute()})
+def _whole(place: Place) -> Place:
+    return place.absolute() if isinstance(place, Path) else place
+
+
+def _with_weights(data: DataConfig, weights_dir: Place | None) -> DataConfig:
+    return data if weights_dir is None else data.model_copy(update={"weights_dir": _whole(weights_dir)})
 
 
 def _sweep_file(place: Place, root: Place | None) -> Path | None:
@@ -99,9 +103,9 @@ def _sweep_file(place: Place, root: Place | None) -> Path | None:
 
 
 def _photos(
-    place: Place, overrides: Sequence[str], weights_dir: Path | None, root: Place | None, needed: dict[str, Any]
+    place: Place, overrides: Sequence[str], weights_dir: Place | None, root: Place | None, needed: dict[str, Any]
 ) -> NamedData:
-    weights = {} if weights_dir is None else {"weights_dir": weights_dir.absolute()}
+    weights = {} if weights_dir is None else {"weights_dir": _whole(weights_dir)}
     raw: dict[str, Any] = {"data": {**_located(place, root), **needed, **weights}}
     for override in overrides:
         apply_override(raw, override)
@@ -118,7 +122,7 @@ def _photos(
 
 def _located(place: Place, root: Place | None) -> dict[str, Place]:
     """Return `root`, and `manifest` where that is what was named."""
-    whole = place.absolute() if isinstance(place, Path) else place
+    whole = _whole(place)
     is_table = place.is_file() and not is_container(place) if isinstance(place, Path) else place.suffix in _TABLES
     if is_table:
         return {"root": root or whole.parent, "manifest": whole}

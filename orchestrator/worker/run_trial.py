@@ -3,6 +3,7 @@
 import faulthandler
 import gc
 import logging
+import os
 import traceback
 from collections.abc import Iterator
 from functools import cache
@@ -14,6 +15,7 @@ from orchestrator.worker.log_file import LogFile
 from search_spaces.errors import OutOfMemory
 from search_spaces.redaction import redact
 from trainables.result import EpochReport, Failure
+from trainables.storage.folders import TrialFolders
 
 log = logging.getLogger("orchestrator")
 
@@ -39,13 +41,24 @@ def begin(assignment: Assignment) -> StartedTrial:
     config, folders = assignment.trial.config, assignment.folders
     began_with: dict[str, Any] = {"fingerprint": assignment.fingerprint, "sources": assignment.sources}
     began_with |= {"open_images": recent_arrays, "keeps_newest": assignment.keeps_newest}
+    if os.environ.get("RANK", "0") == "0":  # of several ranks, one writes
+        checkpoint.begin_attempt(folders.checkpoints)
     state = CheckpointState.read(folders.last) if checkpoint.exists(folders.last) else None
     if state is not None and state.config != config:
         log.warning("its checkpoint is that of another trial, of a driver that had been replaced: begun anew")
         state = None
     if state is None:
-        return (), train(config, folders, metrics_version=assignment.metrics_version, **began_with)
-    return state.reports, train(config, folders, folders.last, **began_with)
+        return (), _attempt(folders, train(config, folders, metrics_version=assignment.metrics_version, **began_with))
+    return state.reports, _attempt(folders, train(config, folders, folders.last, **began_with))
+
+
+def _attempt(folders: TrialFolders, epochs: Iterator[EpochReport]) -> Iterator[EpochReport]:
+    from trainables.loop.checkpoint import end_attempt
+
+    try:
+        yield from epochs
+    finally:
+        end_attempt(folders.checkpoints)
 
 
 def log_epoch(report: EpochReport) -> None:

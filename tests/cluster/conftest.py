@@ -21,7 +21,6 @@ from trainables.result import TrialResult
 ADDRESSES = {"head": "10.0.0.10", "first": "10.0.0.11", "second": "10.0.0.12"}
 FILE = "clusters/on-premises.yaml"
 DASHBOARD = "http://localhost:8265"
-RUNS = "/mnt/shared/runs"
 
 
 @dataclass
@@ -47,19 +46,21 @@ class Lab:
         """Type a line outside; return what it prints."""
         return self.outside.shell(f"cd thaw && {line}", **options)
 
-    def write_sweep(self, name: str, trials: int, epochs: int, **sections: Any) -> str:
-        """Write a sweep file whose paths are those of the hosts; return its path there."""
-        trial = {"architecture": "test_efficientnet", "strategy": "full", "weights": "none", "optimizer": "adamw"}
+    def write_sweep(
+        self, name: str, trials: int, epochs: int, *, base: str = "/mnt/shared", weights: str = "none"
+    ) -> str:
+        """Write a sweep file whose paths are those of the hosts, below `base`; return its path there."""
+        trial = {"architecture": "test_efficientnet", "strategy": "full", "weights": weights, "optimizer": "adamw"}
+        data = {"root": f"{base}/digits", "image_size": 32, "resize_mode": "squash"}
         sweep = {
             "name": name,
-            "data": {"root": "/mnt/shared/digits", "image_size": 32, "resize_mode": "squash"},
+            "data": data if weights == "none" else {**data, "weights_dir": f"{base}/weights"},
             "trial": {**trial, "scheduler": "constant", "seed": 1, "epochs": epochs},
             "space": {"lr": {"log": [1e-3, 1e-2]}},
             "search": {"trials": trials, "points": [{"lr": 1e-3 + 5e-4 * number} for number in range(trials)]},
             "stopping": "none",
-            "storage": {"root": RUNS},
+            "storage": {"root": f"{base}/runs"},
             "tracking": {"wandb": {"mode": "disabled"}},
-            **sections,
         }
         (self.network.shared / f"{name}.yaml").write_text(dump_yaml(sweep))
         return f"/mnt/shared/{name}.yaml"

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import uuid
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
@@ -16,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from search_spaces.errors import InvalidInput
+from search_spaces.errors import InvalidInput, StorageFailed
 from search_spaces.permissions import check_readable
 from search_spaces.user_files import WEIGHTS as WEIGHTS_FILE
 from search_spaces.user_files import open_user_file
@@ -28,6 +29,31 @@ from trainables.storage.folders import usual_mode
 from trainables.task.task import load_task
 
 WEIGHTS, OPTIMIZER, AVERAGE = "model.safetensors", "optimizer.safetensors", "ema.safetensors"
+
+_ATTEMPT = ".attempt-"
+_attempts: dict[Path, Path] = {}
+"""Folder of drafts of this process, by the folder whose checkpoints it alone may write."""
+
+
+def begin_attempt(checkpoints: Path) -> None:
+    """Let this process alone write the checkpoints in a folder; one that began earlier fails at its next.
+
+    A host that is cut off from its cluster ends the epoch that it is in, and may reach the shared folder all the time,
+    while another host has taken up the trial. Its drafts lie in a folder of its own, which the other one deletes.
+    """
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    for earlier in checkpoints.glob(f"{_ATTEMPT}*"):
+        shutil.rmtree(earlier, ignore_errors=True)
+    drafts = checkpoints / f"{_ATTEMPT}{uuid.uuid4().hex[:12]}"
+    drafts.mkdir()
+    _attempts[checkpoints] = drafts
+
+
+def end_attempt(checkpoints: Path) -> None:
+    """End the attempt of this process, where it has begun one."""
+    drafts = _attempts.pop(checkpoints, None)
+    if drafts is not None:
+        shutil.rmtree(drafts, ignore_errors=True)
 
 
 def save_checkpoint(
@@ -46,7 +72,7 @@ def save_checkpoint(
     average. `weights_in` is a checkpoint that has just been written with the same `tensors`: they are shared, not
     written again.
     """
-    fresh = folder.with_name(f".{folder.name}.new")
+    fresh = _draft(folder)
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     if weights_in is None:
@@ -65,6 +91,19 @@ def save_checkpoint(
         folder.rename(old)
     fresh.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _draft(folder: Path) -> Path:
+    """Return where the checkpoint `folder` is drafted. Raises StorageFailed where a later attempt writes it."""
+    drafts = _attempts.get(folder.parent)
+    if drafts is None:
+        return folder.with_name(f".{folder.name}.new")
+    if not drafts.exists():
+        raise StorageFailed(
+            f"{folder}: one process at a time may write the checkpoints of a trial, but another has taken it up since, "
+            "as after a host was cut off; this one ends"
+        )
+    return drafts / folder.name
 
 
 def load_checkpoint(

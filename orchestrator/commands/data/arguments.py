@@ -1,11 +1,9 @@
 """Arguments and options that the commands on a data set share."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from search_spaces.paths import as_path
 from trainables.storage.place import as_place
 
 NamedDataArgument = Annotated[
@@ -24,10 +22,11 @@ RootOption = Annotated[
     ),
 ]
 WeightsOption = Annotated[
-    Path | None,
+    Any,
     typer.Option(
-        parser=as_path,
+        parser=as_place,
         metavar="DIR",
-        help="Folder of <architecture>.safetensors, as in data.weights_dir; without it, those in timm's hub cache.",
+        help="Folder of <architecture>.safetensors, or s3://..., as in data.weights_dir; without it, those in timm's "
+        "hub cache.",
     ),
 ]

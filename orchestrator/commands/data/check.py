@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -26,6 +26,7 @@ from search_spaces.errors import InvalidInput
 from search_spaces.paths import as_path
 from search_spaces.plurals import counted
 from search_spaces.user_files import IMAGE, read_user_file
+from trainables.storage.place import as_place
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,15 +47,24 @@ _OutOption = Annotated[
 ]
 _SizeOption = Annotated[int, typer.Option(min=1, help="Pixels of the shorter side below which an image is small.")]
 _WeightsOption = Annotated[
-    Path | None,
+    Any,
     typer.Option(
-        parser=as_path,
+        parser=as_place,
         metavar="DIR",
-        help="Folder of <architecture>.safetensors, whose features confirm near-duplicates and rank labels; by default "
-        "data.weights_dir of a sweep file.",
+        help="Folder of <architecture>.safetensors, or s3://..., whose features confirm near-duplicates and rank "
+        "labels; by default data.weights_dir of a sweep file.",
         show_default=False,
     ),
 ]
+
+
+class _Cleaned(NamedTuple):
+    """_Cleaned: what --fix writes."""
+
+    kept: int
+    excluded: int
+    files: dict[str, str]
+    """Texts of clean.csv and excluded.csv by their names."""
 
 
 def check(
@@ -90,16 +100,17 @@ def check(
     with decoding_bar() as on_decoding:
         found = check_data(config, cache=named.cache, min_size=min_size, embed=embed, on_progress=on_decoding)
     files = {"findings.csv": findings_csv(found), "data.html": render_data_page(found, config.max_pixels)}
+    cleaned = _cleaned(found) if fix else None
     with writing("--out", out):
-        write_together(out, files | (_clean_manifest(found) if fix else {}))
+        write_together(out, files if cleaned is None else files | cleaned.files)
     if format is Format.JSON:
         print_json(check_json(found))
     else:
         for line in findings_lines(found.findings):
             prose(output, line)
         _tell(found, out, named)
-    if fix:
-        _tell_fixed(found, out)
+    if cleaned is not None:
+        _tell_fixed(found, cleaned, out)
     if found.is_refused:
         raise typer.Exit(1)
 
@@ -142,24 +153,23 @@ def _tell(found: "DataCheck", out: Path, named: "NamedData") -> None:
         prose(errors, f"in no split: checked as a sweep divides the images with data.split: {{{text}}}")
 
 
-def _clean_manifest(found: "DataCheck") -> dict[str, str]:
-    """Return the texts of clean.csv and excluded.csv by their names."""
+def _cleaned(found: "DataCheck") -> _Cleaned:
     from trainables.data.check.clean_manifest import clean_manifest, excluded_csv, manifest_csv
 
     kept, excluded = clean_manifest(found)
-    return {"clean.csv": manifest_csv(kept), "excluded.csv": excluded_csv(found, excluded)}
+    return _Cleaned(
+        len(kept), len(excluded), {"clean.csv": manifest_csv(kept), "excluded.csv": excluded_csv(found, excluded)}
+    )
 
 
-def _tell_fixed(found: "DataCheck", out: Path) -> None:
+def _tell_fixed(found: "DataCheck", cleaned: _Cleaned, out: Path) -> None:
     """Print how the clean manifest is used, or what a sweep would still refuse of it."""
-    from trainables.data.check.clean_manifest import clean_manifest
     from trainables.data.readers import open_dataset
 
-    kept, excluded = clean_manifest(found)
     prose(
         errors,
-        f"wrote {escaped(out / 'clean.csv')} with {counted(len(kept), 'image')}, and excluded.csv with "
-        f"{len(excluded):,} and reasons",
+        f"wrote {escaped(out / 'clean.csv')} with {counted(cleaned.kept, 'image')}, and excluded.csv with "
+        f"{cleaned.excluded:,} and reasons",
     )
     try:
         open_dataset(found.root, out / "clean.csv")

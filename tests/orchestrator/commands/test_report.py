@@ -53,10 +53,14 @@ def test_figures_are_written_as_pictures(searched: Path, tmp_path: Path, capsys:
     assert "--png: takes the figures of one run, got 2 runs" in capsys.readouterr().err
 
 
-def test_pictures_are_not_put_among_the_photos(searched: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("option", "name"), [("--png", "train"), ("--out", "train/page.html")])
+def test_nothing_is_put_among_the_photos(
+    option: str, name: str, searched: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = Leaderboard.from_run(searched).entries[0].trial.config.data.root
-    assert run(["report", str(searched), "--png", str(root / "train")]) == 2
-    assert "--png: must lie outside of the data in" in " ".join(capsys.readouterr().err.split())
+    assert run(["report", str(searched), option, str(root / name)]) == 2
+    assert f"{option}: must lie outside of the data in" in " ".join(capsys.readouterr().err.split())
+    assert not (root / "train" / "page.html").exists()
     assert not (searched / "report.html").exists()
 
 

@@ -16,6 +16,8 @@ from search_spaces.errors import InvalidInput, StorageFailed
 from trainables.checkpoint_state import CheckpointState
 from trainables.config import TrialConfig
 from trainables.loop.checkpoint import (
+    begin_attempt,
+    end_attempt,
     exists,
     load_checkpoint,
     load_part,
@@ -214,3 +216,26 @@ for line in sys.stdin:
             seen.add(tuple(sorted(path.name for path in tmp_path.iterdir())))
         process.stdin.close()
     assert any(len(names) > 1 for names in seen), "no kill fell into a save"
+
+
+OTHER_ATTEMPT = """
+import sys
+from pathlib import Path
+from trainables.loop.checkpoint import begin_attempt
+begin_attempt(Path(sys.argv[1]))
+"""
+
+
+def test_of_two_attempts_at_a_trial_the_later_one_writes(state: CheckpointState, tmp_path: Path) -> None:
+    checkpoints, model = tmp_path / "0000", nn.Linear(2, 2)
+    begin_attempt(checkpoints)
+    save_checkpoint(checkpoints / "last", model.state_dict(), state)
+    written = (checkpoints / "last" / "model.safetensors").read_bytes()
+    subprocess.run([sys.executable, "-c", OTHER_ATTEMPT, checkpoints], check=True)
+    with pytest.raises(StorageFailed, match="but another has taken it up since"):
+        save_checkpoint(checkpoints / "last", nn.Linear(2, 2).state_dict(), state)
+    assert (checkpoints / "last" / "model.safetensors").read_bytes() == written
+    begin_attempt(checkpoints)
+    save_checkpoint(checkpoints / "best", model.state_dict(), state)
+    end_attempt(checkpoints)
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["best", "last"]

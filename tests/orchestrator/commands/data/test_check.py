@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 from planted import photo, plant, stored, write_clean
+from safetensors.torch import save
 
 from analysis.data_page.sections import overview
 from orchestrator.cli import run
 from search_spaces.documents import dump_yaml
 from trainables.data.check.check import check_data
 from trainables.data_config import DataConfig
+from trainables.model.build import bare_model
 from trainables.storage.bucket import BucketPath
 
 
@@ -203,6 +205,12 @@ def test_one_archive_and_a_bucket(photos, bucket, cache_dir, capsys):
         place.write_bytes(path.read_bytes())
     assert run(["data", "check", bucket, "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["images"] == len([*photos.glob("train/*/*.jpg")])
+    weights = BucketPath.parse(bucket) / "weights" / "test_efficientnet.safetensors"
+    weights.write_bytes(save(bare_model("test_efficientnet", 2, seed=3).state_dict()))
+    assert run(["data", "check", "photos", "--weights", f"{bucket}/weights"]) == 0
+    assert "without --weights" not in capsys.readouterr().err
+    assert run(["init", "--data", "photos", "--weights", f"{bucket}/weights"]) == 0
+    assert f"weights_dir: {bucket}/weights" in Path("sweep.yaml").read_text()
 
 
 def test_inside_the_data_nothing_is_written(photos, capsys, monkeypatch):

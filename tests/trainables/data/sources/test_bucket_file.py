@@ -26,7 +26,7 @@ def no_memory() -> Iterator[None]:
 def gets(s3_log: Path, bucket: str) -> Callable[[str], int]:
     """Number of GET requests for an object of the bucket."""
     begin = f"GET /{bucket.removeprefix('s3://')}/"
-    return lambda key: s3_log.read_text().splitlines().count(begin + key)
+    return lambda key: s3_log.read_text().count(f"{begin}{key} ")
 
 
 def test_a_file_on_this_machine_is_itself(tmp_path: Path) -> None:
