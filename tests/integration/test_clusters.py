@@ -98,6 +98,7 @@ def cluster(cache_dir: Path) -> Iterator[Started]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_a_sweep_is_handed_over_followed_and_refused(
     cluster: Started, write_sweep: Callable[..., Path], thaw: Thaw, tmp_path: Path

@@ -23,7 +23,7 @@ from orchestrator.cli import run as cli
 from trainables.result import TrialResult
 from trainables.status import Status
 
-pytestmark = pytest.mark.seconds(60)
+pytestmark = [pytest.mark.soak, pytest.mark.seconds(60)]
 
 Start = Callable[..., subprocess.Popen[str]]
 
