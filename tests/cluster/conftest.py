@@ -47,11 +47,18 @@ class Lab:
         return self.outside.shell(f"cd thaw && {line}", **options)
 
     def write_sweep(
-        self, name: str, trials: int, epochs: int, *, base: str = "/mnt/shared", weights: str = "none"
+        self,
+        name: str,
+        trials: int,
+        epochs: int,
+        *,
+        base: str = "/mnt/shared",
+        photos: str = "digits",
+        weights: str = "none",
     ) -> str:
         """Write a sweep file whose paths are those of the hosts, below `base`; return its path there."""
         trial = {"architecture": "test_efficientnet", "strategy": "full", "weights": weights, "optimizer": "adamw"}
-        data = {"root": f"{base}/digits", "image_size": 32, "resize_mode": "squash"}
+        data = {"root": f"{base}/{photos}", "image_size": 32, "resize_mode": "squash"}
         sweep = {
             "name": name,
             "data": data if weights == "none" else {**data, "weights_dir": f"{base}/weights"},

@@ -6,13 +6,13 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hosts import ROOT, Host, end, wait_until
 from safetensors.torch import save_file
 
+from trainables.data.digits import write_digits
 from trainables.model.build import bare_model
 from trainables.result import TrialResult
 
@@ -105,19 +105,24 @@ import sys
 from pyarrow.fs import LocalFileSystem, S3FileSystem, copy_files
 disk, bucket = LocalFileSystem(), S3FileSystem(endpoint_override=sys.argv[1], allow_bucket_creation=True)
 bucket.create_dir("thaw")
-for name in ("digits", "weights"):
+for name in ("few", "weights"):
     copy_files(f"/mnt/shared/{name}", f"thaw/{name}", source_filesystem=disk, destination_filesystem=bucket)
 """
 
 
-def test_photos_weights_and_run_in_a_bucket(by_hand: Any, check_all: Check, tmp_path: Path) -> None:
-    head, log = by_hand.hosts["head"], tmp_path / "requests"
+def test_photos_weights_and_run_in_a_bucket(by_hand: Any, check_all: Check) -> None:
+    head, log = by_hand.hosts["head"], by_hand.network.shared / "requests"
     weights = by_hand.network.shared / "weights" / "test_efficientnet.safetensors"
     weights.parent.mkdir()
     save_file(bare_model("test_efficientnet", 10, seed=3).state_dict(), weights)
     places = {"mounted": "/mnt/shared", "fetched": "s3://thaw"}
-    files = [by_hand.write_sweep(name, 4, 6, base=base, weights="pretrained") for name, base in places.items()]
-    server = by_hand.outside.start(sys.executable, ROOT / "tests" / "helpers" / "s3_server.py", log, "10.0.0.1", 9000)
+    few = by_hand.network.shared / "few"
+    write_digits(few, keep=dict.fromkeys(range(10), 0.15))
+    more = {"photos": "few", "weights": "pretrained"}
+    files = [by_hand.write_sweep(name, 4, 6, base=base, **more) for name, base in places.items()]
+    # Its output would fill the pipe that nobody reads.
+    line = f"{sys.executable} {ROOT}/tests/helpers/s3_server.py /mnt/shared/requests 10.0.0.1 9000 >/dev/null 2>&1"
+    server = by_hand.outside.start("bash", "-c", f"exec {line}")
     try:
         wait_until(lambda: by_hand.outside.run("bash", "-c", KNOCK) == "", 60, "the S3 service")
         by_hand.outside.run(sys.executable, "-c", SEND, S3, **SECRETS)
@@ -132,10 +137,9 @@ def test_photos_weights_and_run_in_a_bucket(by_hand: Any, check_all: Check, tmp_
     columns = re.compile(r"^(\d+,\d+,\w+,[\d.]+),", re.MULTILINE)
     assert columns.findall(told) == columns.findall(mounted), "the same trials with the same objectives"
     assert len(columns.findall(told)) == 4
-    asked = re.findall(r"^GET /thaw/(?:digits|weights)/\S+ .+", "\n".join(log.read_text().splitlines()[sent:]), re.M)
+    asked = re.findall(r"^GET /thaw/(?:few|weights)/\S+ .+", "\n".join(log.read_text().splitlines()[sent:]), re.M)
     gets = Counter(asked)
-    photos = list((by_hand.network.shared / "digits").rglob("*.png"))
-    assert len({line.split()[1] for line in gets}) == len(photos) + 1
+    assert len({line.split()[1] for line in gets}) == len(list(few.rglob("*.png"))) + 1
     assert set(gets.values()) == {1}, "each object is fetched once per node"
 
 
