@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.cluster
 
 ROOT = Path(__file__).parents[2]
-LAUNCHED = "test_launched.py"
+LAUNCHED, BY_HAND = "test_launched.py", "test_by_hand.py"
 
 # Each line, with the file of tests that types it and the words with which it does.
 TYPED = {
@@ -22,20 +22,22 @@ TYPED = {
     "thaw submit sweep.yaml --address http://localhost:8265": (LAUNCHED, "thaw submit {calm} --address {DASHBOARD}"),
     "ray get-auth-token --generate": (LAUNCHED, "ray get-auth-token --generate"),
     "uv build --wheel": (LAUNCHED, "uv build --wheel"),
+    "export RAY_AUTH_MODE=token": (BY_HAND, "export RAY_AUTH_MODE=token"),
+    "export RAY_worker_killing_policy_by_group=true": (BY_HAND, "RAY_worker_killing_policy_by_group=true"),
+    "ray start --address=HEAD:6379": (BY_HAND, "ray start --address={head.address}:6379"),
+    "ray start --head --port=6379 --num-cpus=0": (BY_HAND, "ray start --head --port=6379 --num-cpus=0"),
+    "ray stop": (BY_HAND, "ray stop"),
+    "thaw resume runs/sweep --address auto": (BY_HAND, '"thaw", "resume", f"{RUNS}/both", "--address", "auto"'),
+    "thaw sweep sweep.yaml --address auto": (BY_HAND, '"thaw", "sweep", file, "--address", "auto"'),
+    "thaw submit --resume /mnt/shared/runs/sweep --address http://localhost:8265": (
+        BY_HAND,
+        "thaw submit --resume {RUNS}/headless --address http://localhost:8265",
+    ),
 }
 
-ON_NODES = "tests/integration/test_clusters.py types it, on several nodes of one machine"
 NOT_TYPED = {
-    "thaw submit --extend /mnt/shared/runs/sweep --trials 10 --address http://localhost:8265": "not tried on hosts yet",
-    "thaw submit --resume /mnt/shared/runs/sweep --address http://localhost:8265": ON_NODES,
-    "export RAY_AUTH_MODE=token": ON_NODES,
-    "export RAY_worker_killing_policy_by_group=true": "on-premises.yaml sets it",
-    "ray start --address=HEAD:6379": ON_NODES,
-    "ray start --head --port=6379 --num-cpus=0": ON_NODES,
-    "ray stop": "`ray down` types it on the head; the workers end without their head",
+    "thaw submit --extend /mnt/shared/runs/sweep --trials 10 --address http://localhost:8265": "on one machine alone: tests/orchestrator/commands/test_submit.py",
     "thaw doctor sweep.yaml --address auto": "it is typed with the full path of the file",
-    "thaw resume runs/sweep --address auto": "on the launched cluster it is submitted",
-    "thaw sweep sweep.yaml --address auto": ON_NODES,
     "thaw sweep /mnt/shared/sweep.yaml --address auto": "on the launched cluster sweeps are submitted",
     "thaw plan sweep.yaml --address auto --price 1.20/h": "tests/integration/test_clusters.py types it with HOST:PORT",
     "thaw plan sweep.yaml --nodes 8 --price '$1.20/h'": "of machines that are not there yet",
