@@ -165,7 +165,10 @@ def test_a_run_goes_on_when_the_head_is_lost(by_hand: Any, check_all: Check) -> 
     with by_hand.tunnel(f"{tunnel}{second.address}"):
         command = f"thaw submit --resume {RUNS}/headless --address http://localhost:8265"
         by_hand.type(command, timeout=300)
+        check_all(by_hand.trials("headless"), 4, 30)
+        command = f"thaw submit --extend {RUNS}/headless --trials 1 --address http://localhost:8265"
+        by_hand.type(command, timeout=300)
     trials = by_hand.trials("headless")
-    check_all(trials, 4, 30)
+    check_all(trials, 5, 30)
     for trial, reports in zip(trials, before, strict=False):
         assert trial.reports[: len(reports)] == reports, "an epoch is lost, or was trained twice"

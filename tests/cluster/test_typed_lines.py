@@ -33,10 +33,13 @@ TYPED = {
         BY_HAND,
         "thaw submit --resume {RUNS}/headless --address http://localhost:8265",
     ),
+    "thaw submit --extend /mnt/shared/runs/sweep --trials 10 --address http://localhost:8265": (
+        BY_HAND,
+        "thaw submit --extend {RUNS}/headless --trials 1 --address http://localhost:8265",
+    ),
 }
 
 NOT_TYPED = {
-    "thaw submit --extend /mnt/shared/runs/sweep --trials 10 --address http://localhost:8265": "on one machine alone: tests/orchestrator/commands/test_submit.py",
     "thaw doctor sweep.yaml --address auto": "it is typed with the full path of the file",
     "thaw sweep /mnt/shared/sweep.yaml --address auto": "on the launched cluster sweeps are submitted",
     "thaw plan sweep.yaml --address auto --price 1.20/h": "tests/integration/test_clusters.py types it with HOST:PORT",
