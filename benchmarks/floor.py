@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def prepare(data: DataConfig, cache_folder: Path) -> None:
-    """Make a worker ready: normalised images and labels of both splits in its memory."""
+    """Make a worker ready: normalized images and labels of both splits in its memory."""
     use_processor(1)
     arrays = load_arrays(data, cache_folder)
     for name, split in arrays.splits.items():

@@ -1,6 +1,6 @@
 """Cost of a trial besides its training, and its growth where many came before.
 
-64 trials of one epoch of timm's smallest EfficientNet on 74 digits of 32 pixels: data, model, optimiser, checkpoint,
+64 trials of one epoch of timm's smallest EfficientNet on 74 digits of 32 pixels: data, model, optimizer, checkpoint,
 predictions, ledger and study are all there, the training takes a fiftieth of a second. Against 64 trials of plain Ray
 Tune (`peer_trivial.py`): a function that reports one number and imports nothing, OptunaSearch, two cores, as the
 documentation has it and with `max_concurrent_trials=2`. Each side's seconds begin when Ray has started and the driver

@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # torch, onnxruntime and pyarrow come with these, which a lea
     from trainables.interval import Interval
     from trainables.task.evaluation import Evaluation
 
-_COLOURS = {
+_COLORS = {
     Status.RUNNING: "cyan",
     Status.COMPLETED: "green",
     Status.PRUNED: "yellow",
@@ -63,7 +63,7 @@ def against_probe(found: Baseline) -> str:
 
 def status_text(status: Status) -> Text:
     """Return a status in its color."""
-    return Text(status.value, style=_COLOURS.get(status, "red"))
+    return Text(status.value, style=_COLORS.get(status, "red"))
 
 
 def short_text(parameters: Mapping[str, Any]) -> str:

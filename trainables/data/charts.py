@@ -1,4 +1,4 @@
-"""Plain charts drawn with Pillow: labelled rows of pictures, panels of bars. No display and no browser needed."""
+"""Plain charts drawn with Pillow: labeled rows of pictures, panels of bars. No display and no browser needed."""
 
 import unicodedata
 from collections.abc import Iterable, Sequence

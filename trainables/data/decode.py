@@ -72,7 +72,7 @@ _pillow_lock = threading.Lock()
 def decode(data: bytes, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
     """Decode the image in RGB, upright, its first frame if it has several; transparent parts become white.
 
-    Colour profiles are not applied. A JPEG of more than `max_pixels`, such as a phone's of 108 megapixels, is decoded
+    Color profiles are not applied. A JPEG of more than `max_pixels`, such as a phone's of 108 megapixels, is decoded
     at 1/2, 1/4 or 1/8 of its width and height, the first that has no more. Raises InvalidInput naming `name` for bytes
     that are no complete image of a known format, for more pixels in another format or a progressive JPEG, and for
     pixels without an agreed white (floats, 32-bit); ThawError where its pixels do not fit into memory.

@@ -86,7 +86,7 @@ def examine_content(
 
     With skip each image is decoded, to at most `max_pixels`, and one that cannot be decoded is left out;
     `on_progress(done, total)` is called for each. With fail none is decoded here.
-    Moving or copying the data set does not change the fingerprints; a changed, renamed, relabelled or reassigned image
+    Moving or copying the data set does not change the fingerprints; a changed, renamed, relabeled or reassigned image
     does. The bytes are read once: while paths, labels, sizes, times and inodes under the same root stay what they
     were, the answer is remembered in `cache_dir/fingerprints`. Raises InvalidInput where a file cannot be read, and
     where all images of a class in a split are skipped.

@@ -147,7 +147,7 @@ def _mixed(
 def _in_words(limits: Policy) -> Iterable[str]:
     yield f"crop {limits.min_area:g} to 1 of the area"
     yield f"rotation ±{limits.max_angle:g}°"
-    yield f"colours ±{limits.jitter:.0%}"
+    yield f"colors ±{limits.jitter:.0%}"
     if limits.perspective:
         yield f"perspective {limits.perspective:g} (p {limits.perspective_probability:g})"
 

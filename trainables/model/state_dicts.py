@@ -6,7 +6,7 @@ from typing import Any
 from trainables.model.inert_pickle import Inert
 from trainables.model.torch_file import StoredTensor
 
-# Where scripts and Lightning keep the state dict among epoch, optimiser and hyperparameters.
+# Where scripts and Lightning keep the state dict among epoch, optimizer and hyperparameters.
 STATE_DICT_KEYS = ("state_dict", "model_state_dict", "model")
 _MOST_NAMES, _DEEPEST = 100_000, 100
 

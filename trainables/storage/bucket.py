@@ -104,7 +104,7 @@ class BucketPath:
         return type(self)(self.bucket, self.key.parent)
 
     def with_name(self, name: str) -> Self:
-        """Its neighbour."""
+        """Its neighbor."""
         return type(self)(self.bucket, self.key.with_name(name))
 
     def relative_to(self, other: "BucketPath") -> PurePosixPath:

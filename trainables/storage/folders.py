@@ -31,7 +31,7 @@ class TrialFolders:
 
     @property
     def last(self) -> Path:
-        """Checkpoint of the newest epoch, with the optimiser's state."""
+        """Checkpoint of the newest epoch, with the optimizer's state."""
         return self.checkpoints / "last"
 
 

@@ -1,4 +1,4 @@
-"""Random erasing (Zhong et al., arXiv 1708.04896): a rectangle of the image is replaced by the mean colour."""
+"""Random erasing (Zhong et al., arXiv 1708.04896): a rectangle of the image is replaced by the mean color."""
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ _RATIO = (0.3, 3.3)
 
 @torch.no_grad()
 def erase(images: Tensor, probability: float, seed: int, epoch: int, indices: npt.NDArray[np.int64]) -> Tensor:
-    """Set a rectangle of each image to 0 with `probability`; normalised images (n, 3, s, s), where 0 is the mean.
+    """Set a rectangle of each image to 0 with `probability`; normalized images (n, 3, s, s), where 0 is the mean.
 
     The rectangle has 0.02 to 0.33 of the image's area, is 0.3 to 3.3 times as high as wide, as far as that fits, and
     lies wholly within. Each image's is a function of (seed, epoch, index); `indices` (n,) are the positions in the

@@ -24,7 +24,7 @@ def manifest_entries(
 ) -> dict[str, list[tuple[str, str]]]:
     """Read the (path, label) pairs of each split that the manifest names, in its order; further columns are ignored.
 
-    Paths are normalised, with forward slashes, and are files below `root`, each listed once. `valid` and `validation`
+    Paths are normalized, with forward slashes, and are files below `root`, each listed once. `valid` and `validation`
     stand for val, `training` for train, `testing` for test; capitals of a split do not matter. Rows of `splits` that
     are not `used` are left out. Where the images are `divided` by Thaw, a manifest without splits gives train alone,
     and a column `group_by` is none of a class.
