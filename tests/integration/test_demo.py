@@ -9,7 +9,7 @@ import pytest
 from analysis.leaderboard import Leaderboard
 from trainables.bundle.predict import Predictor
 
-pytestmark = pytest.mark.seconds(70)
+pytestmark = [pytest.mark.soak, pytest.mark.seconds(70)]
 
 
 def test_the_demo_shows_the_whole_chain(thaw: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path):

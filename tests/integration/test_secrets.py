@@ -23,7 +23,7 @@ from analysis.ledger import Ledger
 from analysis.run_folder import RunFolder
 from trainables.status import Status
 
-pytestmark = [pytest.mark.seconds(60), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.soak, pytest.mark.seconds(60), pytest.mark.timeout(600)]
 
 BAD, GOOD = 0.05, 0.004
 # Of a group that shares its runs.
