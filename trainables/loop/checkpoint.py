@@ -26,6 +26,7 @@ from trainables.config import TrialConfig
 from trainables.loop.source_files import weights_digests
 from trainables.model.weights import check_frozen_part
 from trainables.storage.folders import usual_mode
+from trainables.storage.place import storage_errors
 from trainables.task.task import load_task
 
 WEIGHTS, OPTIMIZER, AVERAGE = "model.safetensors", "optimizer.safetensors", "ema.safetensors"
@@ -40,12 +41,14 @@ def begin_attempt(checkpoints: Path) -> None:
 
     A host that is cut off from its cluster ends the epoch that it is in, and may reach the shared folder all the time,
     while another host has taken up the trial. Its drafts lie in a folder of its own, which the other one deletes.
+    Raises StorageFailed where the folder cannot be made.
     """
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    for earlier in checkpoints.glob(f"{_ATTEMPT}*"):
-        shutil.rmtree(earlier, ignore_errors=True)
     drafts = checkpoints / f"{_ATTEMPT}{uuid.uuid4().hex[:12]}"
-    drafts.mkdir()
+    with storage_errors(checkpoints):
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        for earlier in checkpoints.glob(f"{_ATTEMPT}*"):
+            shutil.rmtree(earlier, ignore_errors=True)
+        drafts.mkdir()
     _attempts[checkpoints] = drafts
 
 

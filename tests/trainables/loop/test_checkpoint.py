@@ -218,6 +218,12 @@ for line in sys.stdin:
     assert any(len(names) > 1 for names in seen), "no kill fell into a save"
 
 
+def test_a_folder_that_cannot_be_made_is_a_fault_of_the_storage(tmp_path: Path) -> None:
+    (tmp_path / "0000").write_text("in the way")
+    with pytest.raises(StorageFailed, match="cannot write 0000"):
+        begin_attempt(tmp_path / "0000")
+
+
 OTHER_ATTEMPT = """
 import sys
 from pathlib import Path
