@@ -3,8 +3,8 @@
 20,000 JPEGs of 512 x 384 pixels and 2,000 of 2000 x 1500, parts of TrashNet's photos, no two alike. The bare decode
 opens each with Pillow and converts it to RGB, in as many processes as there are cores; the check reads, hashes, decodes
 and measures it, finds equal files and near-duplicates, and writes nothing. Both take turns in one run, each in a
-process of its own. Targets: 0.8 of the bare decode, and in the last quarter of the images at most 5 % more memory on
-average than in the second, of all processes together.
+process of its own. Targets: 0.8 of the bare decode, and in the last quarter of the images at most 5 % more memory than
+in the second, of all processes together: by their peaks; the means stand beside them.
 """
 
 import argparse
@@ -111,9 +111,9 @@ def measure(count: int, images: int | None = None) -> str:
     return f"""## Check of a data set
 
 JPEGs on {len(os.sched_getaffinity(0))} cores, without a page. The seconds of the bare parallel decode over those of the
-check have the target 0.8; other work on the machine disturbs CPU seconds less. The mean memory of all processes in the
-last quarter of the images over that in the second has the target 1.05; what grows are the records of the images, which
-the findings are made of.
+check have the target 0.8; other work on the machine disturbs CPU seconds less. The largest memory of all processes in
+the last quarter of the images over that in the second has the target 1.05, and the mean stands beside it; the records of
+the images grow, from which the findings are made.
 
 | | images per second | decode over check, by the clock | in CPU seconds | memory, mean | peak | largest of the parent |
 |---|---|---|---|---|---|---|
