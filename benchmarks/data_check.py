@@ -112,8 +112,8 @@ def measure(count: int, images: int | None = None) -> str:
 
 JPEGs on {len(os.sched_getaffinity(0))} cores, without a page. The seconds of the bare parallel decode over those of the
 check have the target 0.8; other work on the machine disturbs CPU seconds less. The largest memory of all processes in
-the last quarter of the images over that in the second has the target 1.05, and the mean stands beside it; the records of
-the images grow, from which the findings are made.
+the last quarter of the images over that in the second has the target 1.05, and the mean stands beside it. The records
+of the images grow, from which the findings are made.
 
 | | images per second | decode over check, by the clock | in CPU seconds | memory, mean | peak | largest of the parent |
 |---|---|---|---|---|---|---|
